@@ -1,0 +1,20 @@
+"""boto3 clients, built once per process and service."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+# Ten connections are boto3's default; standard retries add jitter, and five attempts fit in a function's timeout.
+_CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=20, tcp_keepalive=True
+)
+
+
+@cache
+def client(service: str) -> Any:
+    """Region, credentials and endpoint come from the environment (`AWS_REGION`, `AWS_ENDPOINT_URL`)."""
+    return boto3.session.Session().client(service, config=_CONFIG)  # type: ignore[call-overload]  # a name, not a literal

@@ -1,0 +1,239 @@
+"""The two tables behind reads and one write: `commit`.
+
+Counts what it asks for (`requests`, `write_units`), so that a benchmark or a log line can say what an event costs.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.aws.items import marshal, to_attribute, unmarshal
+from nilometer.domain.writes import Absent, Check, Delete, Expected, Key, Present, Put, Table, Update, Version, Write
+from nilometer.errors import Cancelled, NilometerError, Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BATCH_GET_LIMIT = 100  # keys in one BatchGetItem
+TRANSACTION_LIMIT = 100  # actions in one TransactWriteItems
+
+_T = TypeVar("_T")
+_PERMANENT = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
+
+
+class Store:
+    """`records` and `events` in DynamoDB. Safe to share between threads, as boto3 clients are."""
+
+    def __init__(self, client: DynamoDBClient, *, records: str, events: str) -> None:
+        self._client = client
+        self._names = {Table.RECORDS: records, Table.EVENTS: events}
+        self.requests = 0
+        self.write_units = 0.0
+
+    def get(self, table: Table, key: Key, *, consistent: bool = False) -> dict[str, Any] | None:
+        response = self._call(
+            self._client.get_item,
+            TableName=self._names[table],
+            Key=_key(key),
+            ConsistentRead=consistent,
+        )
+        item = response.get("Item")
+        return unmarshal(item) if item else None
+
+    def batch_get(
+        self, table: Table, keys: Iterable[Key], *, consistent: bool = False, attributes: Sequence[str] = ()
+    ) -> dict[Key, dict[str, Any]]:
+        """The items that exist, by key; `attributes` narrows what travels (`pk` and `sk` always come).
+
+        Not a snapshot: each item is read on its own. Unprocessed keys are asked for again.
+        """
+        wanted = list(dict.fromkeys(keys))
+        found: dict[Key, dict[str, Any]] = {}
+        for start in range(0, len(wanted), BATCH_GET_LIMIT):
+            for raw in self._batch_get(table, wanted[start : start + BATCH_GET_LIMIT], consistent, attributes):
+                item = unmarshal(raw)
+                found[Key(item["pk"], item["sk"])] = item
+        return found
+
+    def query(
+        self, table: Table, pk: str, *, prefix: str = "", consistent: bool = False, newest_first: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Items of one partition whose sort key starts with `prefix`, in its order, page by page."""
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        if prefix:
+            condition, values = "pk = :pk AND begins_with(sk, :sk)", {**values, ":sk": {"S": prefix}}
+        yield from self._pages(
+            self._client.query,
+            TableName=self._names[table],
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            ConsistentRead=consistent,
+            ScanIndexForward=not newest_first,
+        )
+
+    def scan(self, table: Table, *, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every item, or every item of one `kind`. Reads the whole table: for operators, never for a flow."""
+        only: dict[str, Any] = {}
+        if kind:
+            only = {
+                "FilterExpression": "#kind = :kind",
+                "ExpressionAttributeNames": {"#kind": "kind"},
+                "ExpressionAttributeValues": {":kind": {"S": kind}},
+            }
+        yield from self._pages(self._client.scan, TableName=self._names[table], **only)
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """All of `writes` or none. `Cancelled` names why, write by write; `Unavailable` means unknown.
+
+        botocore sends one ClientRequestToken with all its retries, so a lost answer cannot apply a
+        transaction twice within one call. A later call is a new transaction: conditions must carry it.
+        """
+        if len(writes) > TRANSACTION_LIMIT:
+            raise ValueError(f"{len(writes)} writes in one commit; DynamoDB takes {TRANSACTION_LIMIT}")
+        if writes:
+            response = self._call(
+                self._client.transact_write_items,
+                TransactItems=[self._action(write) for write in writes],
+                ReturnConsumedCapacity="TOTAL",
+            )
+            self._count_units(response)
+
+    def delete_all(self, table: Table, keys: Iterable[Key]) -> None:
+        """Remove items without conditions, 25 a request; not atomic. For clean-up that may be repeated."""
+        wanted = list(keys)
+        for start in range(0, len(wanted), 25):
+            pending: Any = {
+                self._names[table]: [{"DeleteRequest": {"Key": _key(key)}} for key in wanted[start : start + 25]]
+            }
+            for pause in _pauses():
+                pending = self._call(self._client.batch_write_item, RequestItems=pending).get("UnprocessedItems")
+                if not pending:
+                    break
+                time.sleep(pause)
+            else:
+                raise Unavailable("DynamoDB kept items unprocessed; try again")
+
+    def _batch_get(
+        self, table: Table, keys: Sequence[Key], consistent: bool, attributes: Sequence[str]
+    ) -> Iterator[Any]:
+        request: dict[str, Any] = {"Keys": [_key(key) for key in keys], "ConsistentRead": consistent}
+        if attributes:
+            names = {f"#{i}": name for i, name in enumerate(("pk", "sk", *attributes))}
+            request |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        pending: Any = {self._names[table]: request}
+        for pause in _pauses():
+            response = self._call(self._client.batch_get_item, RequestItems=pending)
+            yield from response["Responses"].get(self._names[table], [])
+            pending = response.get("UnprocessedKeys")
+            if not pending:
+                return
+            time.sleep(pause)
+        raise Unavailable("DynamoDB kept keys unprocessed; try again")
+
+    def _pages(self, call: Callable[..., Any], **request: Any) -> Iterator[dict[str, Any]]:
+        while True:
+            page = self._call(call, **request)
+            yield from map(unmarshal, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _action(self, write: Write) -> dict[str, Any]:
+        match write:
+            case Put():
+                return {"Put": self._named(write.table, write.expected, {"Item": marshal(write.item)})}
+            case Update():
+                return {"Update": self._update(write)}
+            case Delete():
+                return {"Delete": self._named(write.table, write.expected, {"Key": _key(write.key)})}
+            case Check():
+                return {"ConditionCheck": self._named(write.table, write.expected, {"Key": _key(write.key)})}
+
+    def _update(self, write: Update) -> dict[str, Any]:
+        expression = _Expression()
+        sets = [f"{expression.name(n)} = {expression.value(v)}" for n, v in write.set.items()]
+        sets += [
+            f"{expression.name(n)} = if_not_exists({expression.name(n)}, {expression.value(v)})"
+            for n, v in write.set_once.items()
+        ]
+        adds = [f"{expression.name(n)} {expression.value(v)}" for n, v in write.add.items()]
+        clauses = [f"{verb} {', '.join(parts)}" for verb, parts in (("SET", sets), ("ADD", adds)) if parts]
+        request: dict[str, Any] = {"Key": _key(write.key), "UpdateExpression": " ".join(clauses)}
+        named = self._named(write.table, write.expected, request)
+        named["ExpressionAttributeNames"] = {**expression.names, **named.get("ExpressionAttributeNames", {})}
+        named["ExpressionAttributeValues"] = {**expression.values, **named.get("ExpressionAttributeValues", {})}
+        return named
+
+    def _named(self, table: Table, expected: Expected | None, request: dict[str, Any]) -> dict[str, Any]:
+        return {"TableName": self._names[table], **request, **_condition(expected)}
+
+    def _call(self, call: Callable[..., _T], **request: Any) -> _T:
+        self.requests += 1
+        try:
+            return call(**request)
+        except ClientError as error:
+            raise _translate(error) from error
+        except BotoCoreError as error:
+            raise Unavailable(f"DynamoDB did not answer: {error}") from error
+
+    def _count_units(self, response: Any) -> None:
+        self.write_units += sum(used.get("CapacityUnits", 0.0) for used in response.get("ConsumedCapacity", ()))
+
+
+class _Expression:
+    """Placeholders for an UpdateExpression: any attribute name is allowed, none is a reserved word."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
+        self._placeholders: dict[str, str] = {}
+
+    def name(self, attribute: str) -> str:
+        placeholder = self._placeholders.setdefault(attribute, f"#a{len(self._placeholders)}")
+        self.names[placeholder] = attribute
+        return placeholder
+
+    def value(self, value: Any) -> str:
+        placeholder = f":a{len(self.values)}"
+        self.values[placeholder] = to_attribute(value)
+        return placeholder
+
+
+def _condition(expected: Expected | None) -> dict[str, Any]:
+    match expected:
+        case None:
+            return {}
+        case Absent():
+            return {"ConditionExpression": "attribute_not_exists(pk)"}
+        case Present():
+            return {"ConditionExpression": "attribute_exists(pk)"}
+        case Version(number):
+            return {
+                "ConditionExpression": "#version = :version",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":version": {"N": str(number)}},
+            }
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _translate(error: ClientError) -> NilometerError:
+    code = error.response["Error"]["Code"]
+    if code == "TransactionCanceledException":
+        reasons: Iterable[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
+        return Cancelled([reason.get("Code", "None") for reason in reasons])
+    if code in _PERMANENT:
+        return Rejected("too_large", f"DynamoDB refused the write: {error.response['Error'].get('Message', code)}")
+    return Unavailable(f"DynamoDB answered {code}; try again")
+
+
+def _pauses() -> Iterator[float]:
+    """Full jitter up to 1.6 s, seven tries: for the part of a batch that DynamoDB left undone."""
+    return (random.uniform(0, 0.025 * 2**attempt) for attempt in range(7))

@@ -1,0 +1,71 @@
+"""Items between plain Python values and DynamoDB's attribute values.
+
+Three times as fast as boto3's serializers (`benchmarks/items.py`), because it neither copies a
+Decimal context nor wraps bytes. Numbers come back as `int` when whole, else `Decimal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+AttributeValue = dict[str, Any]
+
+
+def marshal(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {name: to_attribute(value) for name, value in item.items()}
+
+
+def unmarshal(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: from_attribute(value) for name, value in item.items()}
+
+
+def to_attribute(value: Any) -> AttributeValue:
+    """`TypeError` for a float (use Decimal) and for types that DynamoDB does not know."""
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case Decimal():
+            return {"N": format(value, "f")}
+        case None:
+            return {"NULL": True}
+        case bytes():
+            return {"B": value}
+        case Mapping():
+            return {"M": marshal(value)}
+        case list() | tuple():
+            return {"L": [to_attribute(element) for element in value]}
+        case set() | frozenset() if value and all(isinstance(element, str) for element in value):
+            return {"SS": sorted(value)}
+    raise TypeError(f"{type(value).__name__} cannot be stored in DynamoDB")
+
+
+def from_attribute(attribute: AttributeValue) -> Any:
+    [(tag, value)] = attribute.items()
+    match tag:
+        case "S" | "BOOL" | "B":
+            return value
+        case "N":
+            return _number(value)
+        case "NULL":
+            return None
+        case "M":
+            return unmarshal(value)
+        case "L":
+            return [from_attribute(element) for element in value]
+        case "SS":
+            return set(value)
+    raise TypeError(f"attribute type {tag} is not used here")
+
+
+def _number(text: str) -> int | Decimal:
+    try:
+        return int(text)
+    except ValueError:
+        number = Decimal(text)
+        return int(number) if number == number.to_integral_value() else number

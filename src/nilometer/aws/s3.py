@@ -1,0 +1,42 @@
+"""Objects by the hash of their content: claim checks for what is too large to travel, and kept rejects."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.errors import Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Objects:
+    """One bucket. Writing the same content twice is writing it once."""
+
+    def __init__(self, client: S3Client, *, bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    def put(self, prefix: str, content: bytes) -> str:
+        """Stores `content` as `prefix/sha256` and returns that key."""
+        key = f"{prefix}/{hashlib.sha256(content).hexdigest()}"
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=content)
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not take {key}: {error}") from error
+        return key
+
+    def get(self, key: str) -> bytes:
+        """`Rejected("claim_broken")` when the content is gone or is not what the key's hash says."""
+        try:
+            content = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey as error:
+            raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not exist") from error
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not give {key}: {error}") from error
+        if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
+            raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not match its hash")
+        return content

@@ -1,0 +1,50 @@
+"""Secrets, cached per process, read again when the caller finds them stale."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+REFRESH_SECONDS = 10  # forged signatures must not become a Secrets Manager request each
+
+
+class SigningSecrets:
+    """Stripe's endpoint secrets, `whsec_...`: several, so that they can be rotated without a gap.
+
+    The secret's value is one secret, several separated by white space or commas, or a JSON list.
+    """
+
+    def __init__(self, client: SecretsManagerClient, *, arn: str) -> None:
+        self._client = client
+        self._arn = arn
+        self._values: tuple[str, ...] = ()
+        self._read_at = float("-inf")
+
+    def current(self) -> tuple[str, ...]:
+        return self._values or self.refresh()
+
+    def refresh(self) -> tuple[str, ...]:
+        """Reads again, at most every ten seconds; otherwise what is cached."""
+        if time.monotonic() - self._read_at >= REFRESH_SECONDS:
+            self._values = self._read()
+            self._read_at = time.monotonic()
+        return self._values
+
+    def _read(self) -> tuple[str, ...]:
+        try:
+            text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"Secrets Manager did not answer: {type(error).__name__}") from error
+        values = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
+        secrets = tuple(value for value in values if value.startswith("whsec_"))
+        if not secrets:
+            raise Misconfigured("the signing secret holds no whsec_... value; store one with put-secret-value")
+        return secrets

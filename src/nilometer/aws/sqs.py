@@ -1,0 +1,62 @@
+"""Sending packed messages to a queue: every message accepted, or `Unavailable`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+MESSAGE_BYTES = 1_000_000  # SQS takes 1 MiB a message and a batch; a margin below it
+MESSAGES = 10  # in one SendMessageBatch
+
+
+class Queue:
+    def __init__(self, client: SQSClient, *, url: str) -> None:
+        self._client = client
+        self._url = url
+        self.requests = 0
+
+    def send(self, bodies: Sequence[str], *, attempts: int = 4) -> None:
+        """Returns only when SQS has taken every body. Retries the failed alone; at least once."""
+        for batch in _batches(bodies):
+            self._send(dict(enumerate(batch)), attempts)
+
+    def _send(self, pending: dict[int, str], attempts: int) -> None:
+        for attempt in range(attempts):
+            if attempt:
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            pending = self._put(pending)
+            if not pending:
+                return
+        raise Unavailable(f"SQS did not take {len(pending)} messages; send them again")
+
+    def _put(self, bodies: dict[int, str]) -> dict[int, str]:
+        entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index, body in bodies.items()]
+        self.requests += 1
+        try:
+            response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"SQS did not answer: {error}") from error
+        return {int(failed["Id"]): bodies[int(failed["Id"])] for failed in response.get("Failed", ())}
+
+
+def _batches(bodies: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for body in bodies:
+        length = len(body.encode())
+        if batch and (len(batch) == MESSAGES or size + length > MESSAGE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(body)
+        size += length
+    if batch:
+        yield batch

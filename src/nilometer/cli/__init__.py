@@ -1,0 +1,1 @@
+"""What an operator or analyst types."""

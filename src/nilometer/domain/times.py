@@ -1,0 +1,32 @@
+"""UTC instants as text and epoch seconds. `now` is always handed in, never read here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from nilometer.errors import Rejected
+
+
+def rfc3339(instant: datetime) -> str:
+    """Milliseconds and `Z`: sorts as text in the order of time."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """An aware UTC datetime. `Rejected("invalid_schema")` for a naive or malformed one."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise Rejected("invalid_schema", f"time {text!r} is not RFC 3339 with an offset; write 2026-11-23T04:14:05Z")
+    return instant.astimezone(UTC)
+
+
+def epoch(instant: datetime) -> int:
+    """Whole seconds since 1970, rounded down."""
+    return int(instant.timestamp())
+
+
+def from_epoch(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

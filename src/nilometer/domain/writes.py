@@ -1,0 +1,103 @@
+"""Writes as values: what a pure decision asks for. `aws.dynamodb.Store.commit` makes them true.
+
+One commit is one DynamoDB transaction: at most 100 writes, 4 MB, no two on one item.
+An item is a plain mapping of `str`, `int`, `Decimal`, `bool`, `None`, `bytes`, `list`, `dict` and sets of `str`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+Item = Mapping[str, Any]
+
+
+class Table(StrEnum):
+    """The two tables: what is true now, and every accepted fact once."""
+
+    RECORDS = "records"
+    EVENTS = "events"
+
+
+class Key(NamedTuple):
+    """The primary key of an item in either table."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No item is stored under the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An item is stored under the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The stored item has this `version`: nobody wrote since it was read."""
+
+    number: int
+
+
+Expected = Absent | Present | Version
+
+
+def version_of(item: Item | None) -> Absent | Version:
+    """What must still hold for a decision made on `item` to be written."""
+    return Absent() if item is None else Version(int(item["version"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Replace the whole item. `item` carries its own `pk` and `sk`, `kind` and `version`."""
+
+    table: Table
+    item: Item
+    expected: Expected | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.item["pk"], self.item["sk"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Change attributes in place: numbers added, values set, values set once.
+
+    Creates the item when it is absent. Atomic; `add` needs no read.
+    """
+
+    table: Table
+    key: Key
+    add: Mapping[str, int | Decimal] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
+    set_once: Mapping[str, Any] = field(default_factory=dict)
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Remove the item; nothing happens when it is absent and nothing is expected."""
+
+    table: Table
+    key: Key
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Change nothing, but cancel the transaction unless `expected` holds."""
+
+    table: Table
+    key: Key
+    expected: Expected
+
+
+Write = Put | Update | Delete | Check

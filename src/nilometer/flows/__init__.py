@@ -1,0 +1,1 @@
+"""One module a flow: parse, load, decide, commit; each answers with outcomes. No environment, no logging."""

@@ -1,0 +1,1 @@
+"""What Lambda calls: builds from settings once, calls the flow, logs one line a record."""

@@ -1,0 +1,1 @@
+"""One machine runs the whole stack from template.yaml."""

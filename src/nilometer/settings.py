@@ -1,0 +1,52 @@
+"""Environment → frozen settings, every problem reported at once. No other module reads the environment in a Lambda."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from nilometer.errors import Misconfigured
+
+_T = TypeVar("_T")
+
+
+def load(settings: type[_T], environment: Mapping[str, str]) -> _T:
+    """Fills each field from the variable of its name in capitals. `Misconfigured` names all that are missing."""
+    names = {field.name: field.name.upper() for field in fields(settings)}  # type: ignore[arg-type]  # a dataclass below
+    missing = [variable for variable in names.values() if not environment.get(variable)]
+    if missing:
+        raise Misconfigured(
+            f"set {', '.join(missing)} in the environment of {settings.__name__.removesuffix('Settings')}"
+        )
+    return settings(**{name: environment[variable] for name, variable in names.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    bus_name: str
+    stripe_secret_arn: str
+    lake_bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablesSettings:
+    """What billing, usage and operations need."""
+
+    records_table: str
+    events_table: str
+    lake_bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesSettings:
+    bus_name: str
+    lake_stripe_events_queue_url: str
+    lake_usage_queue_url: str
+    lake_bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeSettings:
+    lake_bucket: str
+    lake_uri: str

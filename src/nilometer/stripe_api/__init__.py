@@ -1,0 +1,1 @@
+"""Stripe over HTTP: the only room that imports its SDK."""
