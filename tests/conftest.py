@@ -1,0 +1,61 @@
+"""One engine for a test session; each test gets tables, a bus or a bucket of its own in it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from nilometer.aws.dynamodb import Store
+from nilometer.local.engine import REGION, Engine, engine
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A running engine, and the environment of this process pointing at it."""
+    data = tmp_path_factory.mktemp("engine")
+    with engine(port=0, data=data, log=data / "engine.log") as running:
+        before = dict(os.environ)
+        os.environ.update(running.environment)
+        yield running
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def dynamodb(aws: Engine) -> Any:
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=aws.endpoint_url,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+@pytest.fixture
+def store(dynamodb: Any) -> Store:
+    """Fresh, empty `records` and `events` tables."""
+    return new_store(dynamodb)
+
+
+def new_store(dynamodb: Any) -> Store:
+    suffix = uuid.uuid4().hex[:12]
+    for name in ("records", "events"):
+        dynamodb.create_table(
+            TableName=f"{name}-{suffix}",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+    return Store(dynamodb, records=f"records-{suffix}", events=f"events-{suffix}")
+
+
+@pytest.fixture
+def project() -> Path:
+    return Path(__file__).parent.parent
