@@ -1,0 +1,33 @@
+"""The EventBridge envelope around everything that the billing, usage and operations queues deliver.
+
+Source: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from nilometer.errors import Rejected
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """`id` and `time` are the bus's own: a resend has others. `detail` stays JSON bytes until its owner decodes it."""
+
+    id: str
+    detail_type: str
+    source: str
+    time: str
+    detail: msgspec.Raw
+
+
+_DECODER = msgspec.json.Decoder(Envelope)
+
+
+def decode(body: str | bytes) -> Envelope:
+    """The envelope of one SQS body; `Rejected("invalid_schema")` when it is not one."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Rejected(
+            "invalid_schema", f"not an EventBridge envelope: {error}; publish through the bus, not to the queue"
+        ) from error

@@ -1,0 +1,64 @@
+"""Keeping what was refused: nothing that arrived is thrown away.
+
+What if the process dies between keeping and answering? The message comes again and the same item is put again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.reject import INLINE_BYTES, Reject, item
+from nilometer.domain.writes import Item, Key, Put, Table
+from nilometer.errors import Cancelled
+
+TOGETHER = 50  # rejects in one transaction
+TOGETHER_BYTES = 3_000_000  # a transaction holds 4 MB
+ATTEMPTS = 5
+
+
+def keep(store: Store, objects: Objects, rejects: Iterable[Reject], *, now: datetime) -> None:
+    """Stores every reject; a payload over 100 KB goes to `rejects/<flow>/<sha256>` in the bucket first.
+
+    Not atomic as a whole, and harmless when repeated. `Unavailable`: deliver the messages again.
+    """
+    items = (_item(reject, objects, now) for reject in rejects)
+    for chunk in _chunks({Key(one["pk"], one["sk"]): one for one in items}.values()):
+        _commit(store, [Put(table=Table.EVENTS, item=one) for one in chunk])
+
+
+def _item(reject: Reject, objects: Objects, now: datetime) -> Item:
+    if reject.size <= INLINE_BYTES:
+        return item(reject, now=now)
+    content = reject.payload.encode()
+    return item(reject, now=now, claim=objects.put(f"rejects/{reject.flow}", content))
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    size = 0
+    for one in items:
+        length = 2_000 + 4 * len(one.get("payload", ""))
+        if chunk and (len(chunk) == TOGETHER or size + length > TOGETHER_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(one)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _commit(store: Store, puts: Sequence[Put]) -> None:
+    """Unconditional, so only a twin that keeps the same reject at this moment can cancel it."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return store.commit(puts)
+        except Cancelled:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))
+    return None
