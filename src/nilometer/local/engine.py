@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,14 @@ class Engine:
 
 
 @contextlib.contextmanager
-def engine(*, port: int, data: Path, log: Path) -> Iterator[Engine]:
-    """Starts the engine with its state below `data` and stops it at the end."""
+def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = ()) -> Iterator[Engine]:
+    """Starts the engine with its state below `data` and stops it at the end.
+
+    The file descriptors in `keep_open` (a lock on `data`) stay open until the engine has gone, even when
+    this process is killed.
+    """
     port = port or free_port()
-    process = _start(port, data, log)
+    process = _start(port, data, log, keep_open)
     running = Engine(f"http://127.0.0.1:{port}", process)
     try:
         _await_ready(running, log)
@@ -64,7 +68,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(port: int, data: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -90,6 +94,7 @@ def _start(port: int, data: Path, log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             env=environment,
+            pass_fds=keep_open,
             start_new_session=True,
         )
 
