@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
-from typing import Any
 
-import boto3
 import pytest
 
 from nilometer.aws.dynamodb import Store
@@ -16,21 +13,9 @@ from nilometer.domain.writes import Table
 from nilometer.errors import Rejected
 from nilometer.flows.envelope import decode
 from nilometer.flows.rejects import keep
-from nilometer.local.engine import REGION, Engine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PARTITION = "REJECT#usage#2026-11-23"
-
-
-@pytest.fixture
-def objects(aws: Engine) -> Objects:
-    """An empty bucket."""
-    client: Any = boto3.client(
-        "s3", endpoint_url=aws.endpoint_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
-    )
-    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=bucket)
-    return Objects(client, bucket=bucket)
 
 
 def reject(payload: str) -> Reject:
