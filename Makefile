@@ -1,0 +1,95 @@
+# Everything that a newcomer types. Needs make and Python 3.11 or newer with venv and pip; all else goes into .venv.
+
+.ONESHELL:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+ARCHITECTURE ?= arm64
+# Bytecode for Lambda is compiled by the runtime's version, where this machine has it.
+RUNTIME_PYTHON ?= $(firstword $(shell python3.13 -c 'import sys; print(sys.executable)' 2> /dev/null) $(wildcard $(addsuffix /versions/3.13*/bin/python3.13,$(PYENV_ROOT) $(HOME)/.pyenv)))
+export ARCHITECTURE RUNTIME_PYTHON
+export BUILD_CACHE := $(CURDIR)/.aws-sam/dependencies
+export SAM_CLI_TELEMETRY := 0
+
+# The locks are complete, so pip need not resolve: --no-deps.
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: $(VENV)/.local  ## a small company's month through the whole system, on this machine
+	@$(VENV)/bin/nilometer demo
+
+.PHONY: local
+local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
+	@$(VENV)/bin/nilometer local
+
+.PHONY: test
+test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/dynoxide/.installed  ## lint, types, architecture, template, build and all tests
+	@$(VENV)/bin/python -m pytest
+
+.PHONY: build
+build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64
+	@PYTHON=$(CURDIR)/$(VENV)/bin/python $(VENV)/sam/bin/sam build --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
+
+.PHONY: validate
+validate: $(VENV)/sam/.installed  ## template.yaml as SAM and cfn-lint see it
+	@$(VENV)/sam/bin/sam validate --lint
+
+.PHONY: clean
+clean:  ## remove what was installed and built
+	@rm -rf $(VENV) .aws-sam
+
+# The newest versions that pyproject.toml allows: one set, of which every other lock is a part.
+COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate
+UPGRADE ?=
+.PHONY: lock
+lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; UPGRADE=--upgrade for newer versions
+	@$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/sam.in --output-file requirements/sam.txt
+	part() {
+	  $(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file "$$@"
+	}
+	part requirements/local.txt --universal --python-version 3.11 --extra local --extra build
+	# No function runs on another machine than Lambda's, so these carry no markers.
+	part src/requirements/aws.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws
+	part src/requirements/lake.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra lake
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nilometer needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.local: requirements/local.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing nilometer and what it runs on into $(VENV) (once, about a minute) ..."
+	$(INSTALL) --require-hashes --requirement requirements/local.txt
+	$(INSTALL) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the tools of development into $(VENV) (once, about a minute) ..."
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(INSTALL) --no-build-isolation --editable .
+	$(VENV)/bin/python -m pip check
+	touch $@ $(VENV)/.local
+
+# SAM's pins and the local engine's exclude each other, so SAM has a venv of its own.
+$(VENV)/sam/.installed: requirements/sam.txt | $(VENV)/bin/python
+	@echo "Installing the SAM CLI into $(VENV)/sam (once, about a minute) ..."
+	$(VENV)/bin/python -m venv $(VENV)/sam
+	$(VENV)/sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/sam.txt
+	touch $@
+
+# Without npm, or on another kind of machine, its tests are skipped; in CI they fail.
+$(VENV)/dynoxide/.installed: tests/contract/dynoxide/package-lock.json | $(VENV)/bin/python
+	@mkdir -p $(VENV)/dynoxide
+	cp tests/contract/dynoxide/package.json $< $(VENV)/dynoxide/
+	if command -v npm > /dev/null; then
+	  npm ci --silent --no-audit --no-fund --prefix $(VENV)/dynoxide
+	  touch $@
+	else
+	  echo "npm is missing: the contract tests will judge one engine only" >&2
+	fi
