@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws.items import marshal, to_attribute, unmarshal
-from nilometer.domain.writes import Absent, Check, Delete, Expected, Key, Present, Put, Table, Update, Version, Write
+from nilometer.domain.writes import Absent, Check, Delete, Expected, Key, Less, Present, Put, Table, Update, Version, Write
 from nilometer.errors import Cancelled, NilometerError, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -217,6 +217,12 @@ def _condition(expected: Expected | None) -> dict[str, Any]:
                 "ConditionExpression": "#version = :version",
                 "ExpressionAttributeNames": {"#version": "version"},
                 "ExpressionAttributeValues": {":version": {"N": str(number)}},
+            }
+        case Less(attribute, value):
+            return {
+                "ConditionExpression": "attribute_not_exists(#less) OR #less < :less",
+                "ExpressionAttributeNames": {"#less": attribute},
+                "ExpressionAttributeValues": {":less": to_attribute(value)},
             }
 
 

@@ -46,7 +46,15 @@ class Version:
     number: int
 
 
-Expected = Absent | Present | Version
+@dataclass(frozen=True, slots=True)
+class Less:
+    """The stored item has no such attribute, or one that is less than `value` (numbers or text)."""
+
+    attribute: str
+    value: int | Decimal | str
+
+
+Expected = Absent | Present | Version | Less
 
 
 def version_of(item: Item | None) -> Absent | Version:
