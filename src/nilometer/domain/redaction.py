@@ -1,0 +1,203 @@
+"""What must not reach the lake or the bus: personal data, credentials, free text.
+
+Two nets, because Stripe adds fields and event types every month:
+
+1. *By name.* Below a key that may hold personal data or a secret nothing survives, at any depth, in any object.
+   A few names are public in a few objects: a product's `name`, an invoice's `number`.
+2. *By shape*, for every other text of a Stripe payload: ids, enums, codes, dates and decimals stay; anything with
+   a space, `@`, `/` or other punctuation, an IP address or a long number goes.
+
+Numbers, booleans and nulls outside net 1 stay, as does `metadata.workspace_id`; other metadata values go, their
+names stay. A null stays null everywhere: that nothing was given is no secret.
+
+In our own records (images of changes) the second net is wider, because they hold texts that we wrote ourselves;
+a Stripe object inside one is treated as a Stripe payload. Hashes of tokens in keys become other hashes, so that
+a record keeps its identity and nobody can look up a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_PRIVATE_PARTS = re.compile(
+    r"e_?mail|phone|address|shipping|billing_details|customer_details|owner|tax_id|first_name|last_name|maiden"
+    r"|(?:^|_)name$|(?:^|_)names$|nickname|dob|birth|gender|passport|ssn|id_number|national"
+    r"|iban|bic|swift|routing|sort_code|account_number|account_holder|last4|last_4|last_four|dynamic_last|fingerprint"
+    r"|exp_month|exp_year|cvc|pan$|(?:^|_)ip$|(?:^|_)ip_|user_agent|geo|latitude|longitude"
+    r"|secret|token|passw|api_key|private_key|credential|signature|authorization_code|(?:^|_)hash$"
+    r"|(?:^|_)urls?$|_pdf$|(?:^|_)uri$|description|descriptor|memo$|footer|(?:^|_)notes?$|comment|message"
+    r"|custom_fields|custom_text|collected_information|verified_|document|evidence|individual|company|business"
+    r"|person$|postal|zip_?code|(?:^|_)city$|(?:^|_)line[12]$|(?:^|_)number$|(?:^|_)value$|(?:^|_)text$|(?:^|_)title$"
+)
+# They contain one of the parts above and hold none of it.
+_PUBLIC_NAMES = frozenset({"event_name", "quota_name", "attempt_number", "sequence_number"})
+_AMOUNT = re.compile(r"^amount_|_amount$|_cost$")
+_PUBLIC_IN = frozenset(
+    {
+        ("product", "name"),
+        ("coupon", "name"),
+        ("plan", "nickname"),
+        ("price", "nickname"),
+        ("entitlements.feature", "name"),
+        ("billing.meter", "display_name"),
+        ("billing.credit_grant", "name"),
+        ("invoice", "number"),
+        ("credit_note", "number"),
+        ("quote", "number"),
+    }
+)
+_METADATA = frozenset({"metadata", "subscription_metadata", "invoice_metadata"})
+_METADATA_KEPT = frozenset({"workspace_id"})
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+\-]{0,254}\Z")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?\Z")
+_DIGITS = re.compile(r"[\d.:+\-]+\Z")
+_IP = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7})\Z")
+_PERSONAL = re.compile(r"@|://|\b\d{1,3}(\.\d{1,3}){3}\b")
+_LONG_NUMBER = 7  # digits: as short as telephone numbers are
+
+_HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#(.+)\Z", re.DOTALL)
+_KEY_ATTRIBUTES = frozenset({"pk", "sk", "gsi1pk", "gsi1sk"})
+_IMAGE_PUBLIC_NAMES = frozenset({"meter", "flag", "policy"})  # kinds whose `name` and `description` are our catalog
+
+
+def stripe_payload(payload: Any) -> Any:
+    """A Stripe event or object of any type and version without anything personal. Idempotent."""
+    return _stripe(payload, "")
+
+
+def image(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of ours as JSON values, redacted. Deterministic, so that equal items have equal images."""
+    public = item.get("kind") in _IMAGE_PUBLIC_NAMES
+    return {name: _attribute(name, value, public=public) for name, value in sorted(item.items())}
+
+
+def key_text(key: str) -> str:
+    """A key in which the hash of a token is replaced by a hash of that hash."""
+    match = _HASHED_KEYS.match(key)
+    return f"{match[1]}#~{_digest(match[2].encode())[:32]}" if match else key
+
+
+def text(value: str) -> str:
+    """A text of ours, unless an e-mail address, a URL or an IP address stands in it."""
+    return REDACTED if _PERSONAL.search(value) else value
+
+
+def is_private(name: str) -> bool:
+    """Whether nothing below this name may survive, in whatever object it stands."""
+    return _is_private(name.lower())
+
+
+@lru_cache(maxsize=4096)
+def _is_private(name: str) -> bool:
+    if name in _PUBLIC_NAMES or _AMOUNT.search(name):
+        return False
+    return _PRIVATE_PARTS.search(name) is not None
+
+
+def _stripe(value: Any, name: str) -> Any:
+    match value:
+        case dict():
+            return {key: _stripe_field(value, key, inner) for key, inner in value.items()}
+        case list():
+            return [_stripe(element, name) for element in value]
+        case str():
+            return value if _is_plain(value, name) else REDACTED
+        case _:
+            return value
+
+
+def _stripe_field(parent: dict[str, Any], name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(parent.get("object"), str) and (parent["object"], name) in _PUBLIC_IN and isinstance(value, str):
+        return value
+    if name in _METADATA:
+        return _metadata(value)
+    return REDACTED if is_private(name) else _stripe(value, name)
+
+
+def _metadata(value: Any) -> Any:
+    """Names are the integrator's vocabulary; values may be anybody's data."""
+    if not isinstance(value, dict):
+        return REDACTED
+    return {name: _metadata_value(name, inner) for name, inner in value.items()}
+
+
+def _metadata_value(name: str, value: Any) -> Any:
+    kept = value is None or (name in _METADATA_KEPT and isinstance(value, str) and _is_plain(value, name))
+    return value if kept else REDACTED
+
+
+def _is_plain(text: str, name: str) -> bool:
+    if not text or text == REDACTED or _INSTANT.match(text):
+        return True
+    if not _PLAIN.match(text) or _IP.match(text):
+        return False
+    return not _DIGITS.match(text) or name.endswith("_decimal") or sum(map(str.isdigit, text)) < _LONG_NUMBER
+
+
+def _attribute(name: str, value: Any, *, public: bool) -> Any:
+    if value is None:
+        return None
+    if name in _KEY_ATTRIBUTES and isinstance(value, str):
+        return key_text(value)
+    if name in _METADATA:
+        return _metadata(value)
+    if is_private(name) and not (public and name in {"name", "description"}):
+        return REDACTED
+    return _image_value(value, name, public=public)
+
+
+def _image_value(value: Any, name: str, *, public: bool) -> Any:
+    match value:
+        case dict() if isinstance(value.get("object"), str):
+            return _stripe(_json_ready(value), name)
+        case dict():
+            return {key: _attribute(key, value[key], public=public) for key in sorted(value)}
+        case list():
+            return [_image_value(element, name, public=public) for element in value]
+        case set() | frozenset():
+            return sorted(str(_image_value(element, name, public=public)) for element in value)
+        case str():
+            return text(value)
+        case bytes():
+            return _binary(value)
+        case _:
+            return value
+
+
+def _json_ready(value: Any) -> Any:
+    """Bytes and sets, which a Stripe object has not, in JSON's terms."""
+    match value:
+        case dict():
+            return {key: _json_ready(inner) for key, inner in value.items()}
+        case list():
+            return [_json_ready(inner) for inner in value]
+        case set() | frozenset():
+            return sorted(map(str, value))
+        case bytes():
+            return _binary(value)
+        case _:
+            return value
+
+
+def _binary(content: bytes) -> Any:
+    """Compressed JSON is a Stripe object; of anything else only length and hash remain."""
+    try:
+        return _stripe(json.loads(zlib.decompress(content), parse_float=Decimal), "")
+    except (zlib.error, ValueError, RecursionError):
+        return {"bytes": len(content), "sha256": _digest(content)}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

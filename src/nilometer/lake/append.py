@@ -1,0 +1,191 @@
+"""Exactly-once append: an anti-join on a snapshot, then a compare-and-set commit through the same object.
+
+    open snapshot s ─▶ read the keys that s holds in the rows' days and seconds ─▶ drop them
+         ▲                                                                            │
+         │ anything raised: unknown                               nothing left: done, no commit
+         └── full-jitter back-off ◀── append with Transaction("dedupe:<day>") of each day ──▶ done
+
+Every commit that adds rows of a day carries that day's `dedupe:<day>` id, and Delta refuses a commit when another
+one since its snapshot carried the same id. So between reading a day's keys and adding to it, nobody else added to
+it. A commit whose answer was lost is found by the next anti-join. No clock, lease or ledger is used.
+
+A transaction id is no idempotency key: the same id and version commit again from a fresh snapshot. It guards only
+when reading and writing go through one `DeltaTable` object.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from arro3.core import Array, DataType, Table
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    QueryBuilder,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+
+from nilometer.domain import tables
+from nilometer.domain.tables import PARTITION, Type
+from nilometer.errors import Unavailable
+from nilometer.lake.rows import Row, date_text, day_of, key_of, to_arrow
+from nilometer.lake.tables import conform, open_or_create
+
+DAYS = 31  # of one commit: each is an app id and a range in the query
+_COMMIT_RETRIES = 100  # against commits that touched other days
+_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 5.0
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What became of a batch: every row is in the table now, `new` of them by this call."""
+
+    new: frozenset[Any]  # keys
+    attempts: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lake:
+    """The Delta tables below one URI. Holds no state: a table is opened anew for each attempt."""
+
+    uri: str
+    storage_options: dict[str, str]
+
+    def append(
+        self,
+        table: tables.DeltaTable,
+        rows: Sequence[Row],
+        *,
+        recorded_at: datetime,
+        deadline: float,
+        monotonic: Clock = time.monotonic,
+    ) -> Appended:
+        """Each row's key is in the table exactly once when this returns; of equal keys the first wins.
+
+        Any number of writers, processes and repetitions; atomic per group of 31 days. `deadline` is on the
+        `monotonic` clock. `Unavailable` after it: some rows may have landed, and the same call finds them.
+        `Rejected("invalid_row")` when a value cannot be stored; nothing of its group is written.
+        """
+        parts = [
+            self._append_days(table, group, recorded_at=recorded_at, deadline=deadline, monotonic=monotonic)
+            for group in _by_days(_first_of_each_key(table, rows))
+        ]
+        return Appended(
+            new=frozenset().union(*(part.new for part in parts)),
+            attempts=sum(part.attempts for part in parts),
+            version=max((part.version for part in parts), default=-1),
+        )
+
+    def _append_days(
+        self, table: tables.DeltaTable, rows: list[Row], *, recorded_at: datetime, deadline: float, monotonic: Clock
+    ) -> Appended:
+        ready = to_arrow(table, rows, recorded_at=recorded_at)  # once, and before anything is written
+        failure: Exception | None = None
+        for attempt, pause in enumerate(_pauses(), start=1):
+            try:
+                new, version = self._attempt(table, rows, ready)
+                return Appended(new=new, attempts=attempt, version=version)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the commit may have landed: the next anti-join knows
+                failure = error
+            if monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+        raise Unavailable(f"{table.name}: not appended in time: {failure}") from failure
+
+    def _attempt(self, table: tables.DeltaTable, rows: list[Row], ready: Table) -> tuple[frozenset[Any], int]:
+        snapshot = open_or_create(self.uri, table, self.storage_options)
+        stored = _stored_keys(snapshot, table, rows)
+        key = key_of(table)
+        new = [position for position, row in enumerate(rows) if key(row) not in stored]
+        if new:
+            _commit(snapshot, table, [rows[position] for position in new], _take(ready, new))
+        return frozenset(key(rows[position]) for position in new), snapshot.version()
+
+
+def _first_of_each_key(table: tables.DeltaTable, rows: Sequence[Row]) -> list[Row]:
+    key = key_of(table)
+    first: dict[Any, Row] = {}
+    for row in rows:
+        first.setdefault(key(row), row)
+    return list(first.values())
+
+
+def _by_days(rows: list[Row]) -> Iterator[list[Row]]:
+    """Groups of at most 31 days, oldest first."""
+    days = [list(group) for _, group in groupby(sorted(rows, key=day_of), key=day_of)]
+    for start in range(0, len(days), DAYS):
+        yield [row for day in days[start : start + DAYS] for row in day]
+
+
+def _stored_keys(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row]) -> set[Any]:
+    """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
+    wanted = set(map(key_of(table), rows))
+    sql = f"SELECT {', '.join(table.key)} FROM target WHERE {_seconds_of_each_day(rows)}"  # noqa: S608  # our own names and numbers
+    found: set[Any] = set()
+    for batch in QueryBuilder().register("target", snapshot).execute(sql):
+        columns = [batch.column(name).to_pylist() for name in table.key]
+        found.update(wanted.intersection(columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
+    return found
+
+
+def _seconds_of_each_day(rows: list[Row]) -> str:
+    """A range per day: one late row must not make the query read whole days around it."""
+    ranges = []
+    for day, group in groupby(sorted(rows, key=day_of), key=day_of):
+        seconds = [row.created for row in group]
+        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {min(seconds)} AND {max(seconds)})")
+    return " OR ".join(ranges)
+
+
+def _take(ready: Table, positions: list[int]) -> Table:
+    if len(positions) == ready.num_rows:
+        return ready
+    indices = Array(positions, type=DataType.uint64())
+    columns = [column.combine_chunks().take(indices) for column in ready.columns]
+    return Table.from_arrays(columns, schema=ready.schema)
+
+
+def _commit(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row], ready: Table) -> None:
+    number = snapshot.version() + 1
+    days = sorted({date_text(day_of(row)) for row in rows})
+    write_deltalake(
+        snapshot,
+        conform(ready, snapshot),
+        mode="append",
+        writer_properties=_writer_properties(table),
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(f"dedupe:{day}", number) for day in days],
+            max_commit_retries=_COMMIT_RETRIES,
+        ),
+        # The hook would list the whole log on every commit; maintenance cleans it.
+        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+    )
+
+
+def _writer_properties(table: tables.DeltaTable) -> WriterProperties:
+    """ZSTD(1): as small as 3 and as fast as snappy. No dictionary where almost every value differs."""
+    plain = ColumnProperties(dictionary_enabled=False)
+    unique = {c.name: plain for c in table.columns if c.type is Type.JSON or c.name in table.key}
+    return WriterProperties(compression="ZSTD", compression_level=1, column_properties=unique)
+
+
+def _pauses() -> Iterator[float]:
+    """Full jitter without end; the deadline ends it."""
+    ceiling = _PAUSE_SECONDS
+    while True:
+        yield random.uniform(0, ceiling)
+        ceiling = min(2 * ceiling, _LONGEST_PAUSE_SECONDS)

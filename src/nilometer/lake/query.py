@@ -1,0 +1,116 @@
+"""Reading: SQL over the tables by name, and what lies in S3. For analysts and the CLI; never imported by a Lambda.
+
+DuckDB gets Arrow datasets made from the Delta log, because its own Delta extension comes from the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.dataset as ds  # type: ignore[import-untyped]
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from nilometer.domain import tables
+from nilometer.errors import Rejected
+from nilometer.lake.schema import arrow_schema
+from nilometer.lake.tables import table_uri
+
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Column names, and rows that are read as they are asked for."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One table as it is now. `version` is None when nothing has been written yet."""
+
+    name: str
+    location: str
+    version: int | None
+    rows: int
+    files: int
+    bytes: int
+
+
+def query(sql: str, *, lake_uri: str, storage_options: dict[str, str]) -> Result:
+    """Runs `sql` with every declared table in view; one that is not written yet is empty.
+
+    `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
+    """
+    connection = connect(lake_uri=lake_uri, storage_options=storage_options)
+    with _refusing_wrong_sql():
+        relation = connection.sql(sql)
+        if relation is None:
+            raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+    return Result(tuple(reader.schema.names), _rows(connection, reader))
+
+
+def connect(*, lake_uri: str, storage_options: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view per table of the lake."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for table in tables.TABLES.values():
+        connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+    return connection
+
+
+def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
+    """The newest version, with at least the declared columns when nothing has been written."""
+    opened = _open(table, lake_uri, storage_options)
+    return opened.to_pyarrow_dataset() if opened else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
+
+
+def describe(*, lake_uri: str, storage_options: dict[str, str]) -> list[Description]:
+    """Every declared table, from its log alone; no data file is opened."""
+    return [_describe(table, lake_uri, storage_options) for table in tables.TABLES.values()]
+
+
+def _describe(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str, str]) -> Description:
+    opened = _open(table, lake_uri, storage_options)
+    location = table_uri(lake_uri, table.name)
+    if opened is None:
+        return Description(name=table.name, location=location, version=None, rows=0, files=0, bytes=0)
+    files = pa.table(opened.get_add_actions(flatten=True))
+    return Description(
+        name=table.name,
+        location=location,
+        version=opened.version(),
+        rows=sum(files.column("num_records").to_pylist()),
+        files=files.num_rows,
+        bytes=sum(files.column("size_bytes").to_pylist()),
+    )
+
+
+def _open(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str, str]) -> DeltaTable | None:
+    try:
+        return DeltaTable(table_uri(lake_uri, table.name), storage_options=storage_options)
+    except TableNotFoundError:
+        return None
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+    """Keeps the connection alive for as long as there is something to read."""
+    with connection, _refusing_wrong_sql():
+        for batch in reader:
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+@contextlib.contextmanager
+def _refusing_wrong_sql() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise Rejected("invalid_sql", str(error)) from error

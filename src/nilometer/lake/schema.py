@@ -1,0 +1,45 @@
+"""The declaration of a table in Arrow's and Delta's terms."""
+
+from __future__ import annotations
+
+from arro3.core import DataType, Field, Schema
+
+from nilometer.domain.tables import DECIMAL_PRECISION, DECIMAL_SCALE, Column, DeltaTable, Type
+
+_ARROW = {
+    Type.STRING: DataType.string(),
+    Type.JSON: DataType.string(),
+    Type.INT64: DataType.int64(),
+    Type.TIMESTAMP: DataType.timestamp("us", tz="UTC"),
+    Type.DATE: DataType.date32(),
+    Type.DECIMAL: DataType.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
+    Type.BOOL: DataType.bool(),
+}
+
+
+def data_type(column: Column) -> DataType:
+    return _ARROW[column.type]
+
+
+def arrow_schema(table: DeltaTable) -> Schema:
+    return Schema([field(column) for column in table.columns])
+
+
+def field(column: Column) -> Field:
+    return Field(column.name, data_type(column), nullable=column.nullable)
+
+
+def properties(table: DeltaTable) -> dict[str, str]:
+    """Table properties, each for a measured reason.
+
+    * `appendOnly`: update, delete and overwrite are refused; append and compact pass.
+    * `checkpointInterval` 10: later commits are read twice on opening; the default is 100.
+    * Statistics on ids and times alone: those of a payload only lengthen the log.
+    """
+    return {
+        "delta.appendOnly": "true",
+        "delta.checkpointInterval": "10",
+        "delta.dataSkippingStatsColumns": ",".join(column.name for column in table.columns if column.statistics),
+        "delta.logRetentionDuration": "interval 30 days",
+        "delta.deletedFileRetentionDuration": "interval 7 days",
+    }

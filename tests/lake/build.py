@@ -1,0 +1,74 @@
+"""Rows as the changes flow packs them, for tests and fuzz alike."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+START = 1_795_392_000  # 2026-11-23T00:00:00Z
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def instant(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def usage(event_id: str, *, created: int = START, **changes: Any) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "source": "/services/inference",
+        "type": "usage.recorded.v1",
+        "workspace_id": "ws_1",
+        "meter": "api_calls",
+        "quantity": "1.5",
+        "unit": "call",
+        "dimensions": {"model": "m"},
+        "time": instant(created),
+        "created": created,
+        "period_start": "2026-11-01T00:00:00Z",
+        "received_at": instant(created + 1),
+    } | changes
+
+
+def stripe_event(event_id: str, *, created: int = START, **changes: Any) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "type": "invoice.paid",
+        "account": "self",
+        "livemode": False,
+        "api_version": "2026-10-28.endive",
+        "created": created,
+        "created_at": instant(created),
+        "object_type": "invoice",
+        "object_id": "in_1",
+        "source": "webhook",
+        "received_at": instant(created + 1),
+        "payload": {"id": event_id, "amount": 5},
+    } | changes
+
+
+def change(change_id: str, *, created: int = START, **changes: Any) -> dict[str, Any]:
+    return {
+        "change_id": change_id,
+        "table_name": "records",
+        "kind": "billing",
+        "pk": "WORKSPACE#ws_1",
+        "sk": "BILLING",
+        "workspace_id": "ws_1",
+        "action": "INSERT",
+        "changed_fields": ["plan"],
+        "old_image": None,
+        "new_image": {"plan": "team"},
+        "sequence_number": "1".zfill(40),
+        "occurred_at": instant(created),
+        "created": created,
+    } | changes
+
+
+def packed(table: str, *rows: dict[str, Any]) -> str:
+    return json.dumps({"table": table, "rows": rows})
+
+
+def event(row: dict[str, Any]) -> str:
+    return json.dumps({"specversion": "1.0", "id": row["change_id"], "type": "record.changed.v1", "data": row})
