@@ -21,6 +21,9 @@ from nilometer.errors import Misconfigured, Unavailable
 
 REGION = "us-east-1"
 START_SECONDS = 30
+# -P: nothing in the current folder may stand in for a module.
+_PYTHON = (sys.executable, "-P", "-m")
+_COMMAND = (*_PYTHON, "nilometer.local.guard", *_PYTHON, "nilometer.local.plane")
 _SERVICES = (
     "apigatewayv2,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,s3,scheduler,secretsmanager,sqs,sts"
 )
@@ -89,7 +92,7 @@ def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subpro
     }
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "nilometer.local.guard", str(Path(sys.executable).with_name("ministack"))],
+            _COMMAND,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -1,0 +1,34 @@
+"""How far each event source mapping has come in each shard: one small JSON file, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+
+class Checkpoints:
+    """Sequence number of the last record that is done, by mapping and shard. Thread-safe.
+
+    A mapping is known by function and table, not by its UUID, so a new deployment goes on where the
+    old one was. `save` returns when the file is on disk; a kill leaves the old or the new file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._done: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+
+    def get(self, mapping: str, shard: str) -> str | None:
+        return self._done.get(f"{mapping}#{shard}")
+
+    def save(self, mapping: str, shard: str, sequence_number: str) -> None:
+        with self._lock:
+            self._done[f"{mapping}#{shard}"] = sequence_number
+            new = self._path.with_suffix(".new")
+            with new.open("w") as file:
+                json.dump(self._done, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
