@@ -12,6 +12,19 @@
 | Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
 | Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
 | Register without customer  | OBJECT#account#mode#id               | PRODUCT#id, PRICE#id …          |
+| Notification (TTL)         | USER#user                            | NOTIFICATION#ulid              |
+| Unread in a workspace (TTL)| USER#user                            | UNREAD#ws#expiry day           |
+| Notification preference    | USER#user                            | PREFERENCE#ws#topic            |
+| Policy version             | POLICY#policy                        | VERSION#n                      |
+| Policy acceptance          | USER#user                            | ACCEPTANCE#policy#n            |
+| Feature flag               | FLAG#flag                            | FLAG                           |
+| Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
+| Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
+
+| gsi1                       | gsi1pk                               | gsi1sk                         |
+|----------------------------|--------------------------------------|--------------------------------|
+| Policy acceptance          | POLICY#policy#n                      | time#user                      |
+| Flag override              | FLAG#flag                            | WORKSPACE#ws                   |
 
 | events                     | pk                                   | sk                             |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -77,6 +90,50 @@ def register(account: str, livemode: bool, object_type: str, object_id: str, cus
 
 def mode(livemode: bool) -> str:
     return "live" if livemode else "test"
+
+
+def user(user_id: str) -> str:
+    """The partition of everything that belongs to one person."""
+    return f"USER#{part(user_id)}"
+
+
+def notification(user_id: str, notification_id: str) -> Key:
+    return Key(user(user_id), f"NOTIFICATION#{part(notification_id)}")
+
+
+def unread(user_id: str, workspace_id: str | None, day: str) -> Key:
+    """`day` is the UTC date on which what is counted expires. Without a workspace the part is empty."""
+    return Key(user(user_id), f"UNREAD#{part(workspace_id or '')}#{day}")
+
+
+def preference(user_id: str, workspace_id: str | None, topic: str) -> Key:
+    return Key(user(user_id), f"PREFERENCE#{part(workspace_id or '')}#{part(topic)}")
+
+
+def policy(name: str) -> str:
+    """The partition of all versions of one policy."""
+    return f"POLICY#{part(name)}"
+
+
+def policy_version(name: str, number: int) -> Key:
+    """Padded, so that the newest is the last."""
+    return Key(policy(name), f"VERSION#{number:06}")
+
+
+def acceptance(user_id: str, policy: str, number: int) -> Key:
+    return Key(user(user_id), f"ACCEPTANCE#{part(policy)}#{number:06}")
+
+
+def flag(name: str) -> Key:
+    return Key(f"FLAG#{part(name)}", "FLAG")
+
+
+def override(workspace_id: str, flag: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"FLAG#{part(flag)}")
+
+
+def onboarding(workspace_id: str, user_id: str, tutorial: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ONBOARDING#{part(user_id)}#{part(tutorial)}")
 
 
 def stripe_event(account: str, event_id: str) -> Key:
