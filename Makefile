@@ -7,6 +7,7 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 ARCHITECTURE ?= arm64
+BUILD ?= .aws-sam/build
 # Bytecode for Lambda is compiled by the runtime's version, where this machine has it.
 RUNTIME_PYTHON ?= $(firstword $(shell python3.13 -c 'import sys; print(sys.executable)' 2> /dev/null) $(wildcard $(addsuffix /versions/3.13*/bin/python3.13,$(PYENV_ROOT) $(HOME)/.pyenv)))
 export ARCHITECTURE RUNTIME_PYTHON
@@ -34,7 +35,8 @@ test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/dynoxide/.installed  ## lint, 
 
 .PHONY: build
 build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64
-	@PYTHON=$(CURDIR)/$(VENV)/bin/python $(VENV)/sam/bin/sam build --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
+	@PYTHON=$(abspath $(VENV))/bin/python $(VENV)/sam/bin/sam build --parallel --build-dir $(BUILD) \
+	  --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: validate
 validate: $(VENV)/sam/.installed  ## template.yaml as SAM and cfn-lint see it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from aws_lambda_powertools import Logger
 from nilometer.domain.outcome import Message, Outcome, Result
 
 logger = Logger()
+_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "nilometer")
 
 
 def messages(event: dict[str, Any]) -> list[Message]:
@@ -38,7 +40,7 @@ def count(flow: str, outcomes: Iterable[str]) -> None:
     counts = Counter(outcomes)
     if counts:
         metrics = [{"Name": name, "Unit": "Count"} for name in counts]
-        directive = {"Namespace": "nilometer", "Dimensions": [["flow"]], "Metrics": metrics}
+        directive = {"Namespace": _NAMESPACE, "Dimensions": [["flow"]], "Metrics": metrics}
         logger.info(f"{flow}.outcomes", extra={"_aws": _embedded(directive), "flow": flow, **counts})
 
 

@@ -1,0 +1,53 @@
+"""template.yaml and the sample events, parsed once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from template.cloudformation import Template
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    return Template(cfn_yaml.load(str(Path(__file__).parents[2] / "template.yaml")))
+
+
+@pytest.fixture(scope="session")
+def samples() -> dict[str, Any]:
+    """Every event below events/, by its path from there."""
+    folder = Path(__file__).parents[2] / "events"
+    return {str(path.relative_to(folder)): json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))}
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def sam() -> Path:
+    """The SAM CLI, which `make test` installs into a venv of its own."""
+    path = Path(sys.prefix, "sam/bin/sam")
+    if not path.exists():
+        pytest.skip("the SAM CLI is not installed; `make test` does it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def runtime_python() -> Path:
+    """A Python of the version that the functions run on."""
+    named = (os.environ.get("RUNTIME_PYTHON"), shutil.which("python3.13"))
+    for candidate in (*filter(None, named), *Path.home().glob(".pyenv/versions/3.13*/bin/python3.13")):
+        asked = subprocess.run([str(candidate), "--version"], capture_output=True, text=True, check=False)
+        if asked.stdout.startswith("Python 3.13."):
+            return Path(candidate)
+    pytest.skip("there is no Python 3.13 here, which the functions run on")

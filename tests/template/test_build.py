@@ -1,0 +1,164 @@
+"""`sam build` without Docker for both processors: what a function carries, how large it is, and that it imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from template.cloudformation import Template
+
+MEGABYTE = 1_000_000
+LIMIT = 250 * MEGABYTE  # Lambda, unzipped
+GOALS = {"LakeFunction": 160 * MEGABYTE, "MaintenanceFunction": 160 * MEGABYTE}
+GOAL = 25 * MEGABYTE
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+# Only `local`, the command line and analysts have these.
+NEVER = {"pyarrow", "duckdb", "click", "rich", "ministack", "samtranslator", "moto"}
+
+Artifacts = Mapping[str, Path]
+Build = Callable[[str], Artifacts]
+
+# One worker builds; the others would only wait for it.
+pytestmark = pytest.mark.xdist_group("build")
+
+
+@pytest.fixture(scope="session")
+def build(project: Path, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """What `make build` makes for a processor, by function; each is built once."""
+
+    @cache
+    def built(architecture: str) -> Artifacts:
+        into = tmp_path_factory.mktemp(architecture)
+        make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
+        done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {path.name: path for path in into.iterdir() if path.is_dir()}
+
+    return built
+
+
+@pytest.fixture(params=MACHINES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def artifacts(build: Build, architecture: str) -> Artifacts:
+    return build(architecture)
+
+
+@pytest.fixture
+def runnable(build: Build) -> Artifacts:
+    """For the processor of this machine."""
+    return build("arm64" if os.uname().machine == "aarch64" else "x86_64")
+
+
+def size(artifact: Path) -> int:
+    return sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
+
+
+def test_every_function_fits(artifacts: Artifacts, template: Template) -> None:
+    """Below Lambda's limit, and below our own goals; `make sizes` prints them."""
+    sizes = {name: size(path) for name, path in artifacts.items()}
+
+    assert set(sizes) == set(template.functions)
+    assert all(total < LIMIT for total in sizes.values())
+    assert {name: total for name, total in sizes.items() if total > GOALS.get(name, GOAL)} == {}
+
+
+def test_a_function_carries_its_own_rooms_only(artifacts: Artifacts) -> None:
+    """No command line, no local engine, and deltalake where the lake is written alone."""
+    for name, artifact in artifacts.items():
+        assert not (artifact / "nilometer/cli").exists()
+        assert not (artifact / "nilometer/local").exists()
+        assert not NEVER & {path.name for path in artifact.iterdir()}
+        assert (artifact / "deltalake").exists() is (name in GOALS)
+
+
+def test_compiled_code_is_for_the_right_processor(artifacts: Artifacts, architecture: str) -> None:
+    """This machine's own wheels must not slip in."""
+    machines = {"aarch64": 0xB7, "x86_64": 0x3E}  # e_machine of the ELF header
+    libraries = [path for artifact in artifacts.values() for path in artifact.rglob("*.so*")]
+
+    assert libraries
+    assert {elf_machine(path) for path in libraries} == {machines[MACHINES[architecture]]}
+
+
+def elf_machine(path: Path) -> int:
+    with path.open("rb") as file:
+        header = file.read(20)
+    assert header.startswith(b"\x7fELF")
+    return int.from_bytes(header[18:20], "little")
+
+
+def test_bytecode_never_asks_for_the_date_of_its_source(artifacts: Artifacts, runtime_python: Path) -> None:
+    """SAM's zips are dated 1980; PEP 552's unchecked hash has the flags 0b01."""
+    for artifact in artifacts.values():
+        bytecode = [*artifact.rglob("nilometer/**/*.cpython-313.pyc"), *artifact.rglob("botocore/*/*.cpython-313.pyc")]
+        assert bytecode
+        assert {path.read_bytes()[4:8] for path in bytecode} == {b"\x01\x00\x00\x00"}
+
+
+def test_the_services_of_every_client_are_carried(artifacts: Artifacts, project: Path) -> None:
+    """`src/Makefile` leaves out the models that no room asks for."""
+    asked = subprocess.run(
+        ["grep", "-rhoE", r'client\("[a-z0-9]+"\)', "aws", "flows", "lambdas", "lake"],
+        cwd=project / "src/nilometer",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    services = {text.split('"')[1] for text in asked}
+
+    for artifact in artifacts.values():
+        assert services <= {path.name for path in (artifact / "botocore/data").iterdir()}
+
+
+def test_every_handler_starts_as_in_lambda(runnable: Artifacts, template: Template, runtime_python: Path) -> None:
+    """A clean interpreter of the runtime's version, the artifact, the template's environment, and nothing else."""
+    for name, function in template.functions.items():
+        done = start(runtime_python, runnable[name], function)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+
+
+# Builds the clients too, because a service's model is read only then.
+PROGRAM = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[1])
+module = importlib.import_module(sys.argv[2])
+assert callable(module.handler)
+module._dependencies()
+foreign = sorted(m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", "") or ""))
+assert not foreign, foreign
+"""
+
+
+def start(python: Path, artifact: Path, function: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    variables = {**function["Environment"]["Variables"]}
+    environment = {name: "s3://bucket/lake" if name == "LAKE_URI" else "https://queue.test/1" for name in variables}
+    return subprocess.run(
+        [str(python), "-I", "-S", "-c", PROGRAM, str(artifact), function["Handler"].rpartition(".")[0]],
+        cwd=artifact,
+        env={**environment, **lambda_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def lambda_environment() -> dict[str, str]:
+    """What the service itself sets."""
+    return {
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_LAMBDA_FUNCTION_NAME": "test",
+        "LAMBDA_TASK_ROOT": "/var/task",
+    }

@@ -1,0 +1,100 @@
+"""What is kept, protected and shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from template.cloudformation import Template, referred
+
+
+def test_tables_can_be_restored_and_watched(template: Template) -> None:
+    """Point-in-time recovery, a stream, TTL on one attribute, encryption."""
+    tables = template.of("AWS::DynamoDB::Table")
+
+    assert set(tables) == {"RecordsTable", "EventsTable"}
+    for table in tables.values():
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert tables["RecordsTable"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert tables["EventsTable"]["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+
+
+def test_production_tables_cannot_be_deleted_by_mistake(template: Template) -> None:
+    """Neither with the stack nor by hand."""
+    for name, table in template.of("AWS::DynamoDB::Table").items():
+        assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsProduction", True, False]}
+        assert template.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_lake_outlives_the_stack(template: Template) -> None:
+    """The bucket holds what can be had nowhere else."""
+    for name in template.of("AWS::S3::Bucket"):
+        assert template.resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert template.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_below_the_lake_expires(template: Template) -> None:
+    """A lifecycle rule over lake/ would remove files that the tables still name."""
+    for bucket in template.of("AWS::S3::Bucket").values():
+        for rule in bucket["LifecycleConfiguration"]["Rules"]:
+            if "ExpirationInDays" in rule:
+                assert rule["Prefix"]
+                assert not rule["Prefix"].startswith("lake")
+
+
+def test_claims_outlive_facts_and_archive(template: Template) -> None:
+    """A reference must not outlast what it refers to: facts 40 days, the archive as long as it says."""
+    [archive] = template.of("AWS::Events::Archive").values()
+    [bucket] = template.of("AWS::S3::Bucket").values()
+    [claims] = [r for r in bucket["LifecycleConfiguration"]["Rules"] if r.get("Prefix") == "claims/"]
+
+    assert archive["RetentionDays"] >= 40
+    assert claims["ExpirationInDays"] >= archive["RetentionDays"]
+
+
+def test_the_archive_keeps_the_whole_bus(template: Template) -> None:
+    """Without a pattern, everything; on one machine there is none, because the engine has none."""
+    [(name, archive)] = template.of("AWS::Events::Archive").items()
+
+    assert "EventPattern" not in archive
+    assert referred(archive["SourceArn"]) in template.of("AWS::Events::EventBus")
+    assert template.resources[name]["Condition"] == "OnAws"
+
+
+def test_the_door_is_throttled(template: Template) -> None:
+    """Anybody may knock; only a signature opens."""
+    for stage in template.of("AWS::ApiGatewayV2::Stage").values():
+        assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"]
+        assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"]
+
+
+def test_outputs_name_what_a_client_needs(template: Template) -> None:
+    """The command line finds everything by these, on AWS and on one machine."""
+    assert {
+        "WebhookUrl",
+        "BusName",
+        "RecordsTable",
+        "EventsTable",
+        "LakeBucket",
+        "LakeUri",
+        "StripeSecretArn",
+    } <= set(template.body["Outputs"])
+    assert all(output["Description"] for output in template.body["Outputs"].values())
+
+
+def test_the_stages_of_samconfig_are_the_templates(template: Template, project: Path) -> None:
+    """Each deploys a stack of its own, and production asks first."""
+    import tomllib
+
+    config = tomllib.loads((project / "samconfig.toml").read_text())
+    stages = [stage for stage in template.body["Parameters"]["Stage"]["AllowedValues"] if stage != "local"]
+
+    for stage in stages:
+        deploy = config[stage]["deploy"]["parameters"]
+        assert deploy["stack_name"] == f"nilometer-{stage}"
+        assert re.search(rf"\bStage={stage}\b", deploy["parameter_overrides"])
+        assert deploy["confirm_changeset"] is (stage == "prod")
