@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from nilometer.domain.keys import part
 from nilometer.errors import Rejected
 
 SPECVERSION = "1.0"
-NAME_LENGTH = 256  # of an id, a source, a subject: they are parts of keys, which hold 2 KB and 1 KB
+NAME_LENGTH = 256  # of an id, a source, a subject: they are parts of keys, and a sort key holds 1 KB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,5 +32,10 @@ def check_context(*, specversion: str, event_id: str, source: str, subject: str 
         raise Rejected("invalid_schema", f"specversion is {specversion!r}; write '1.0'")
     if not event_id or not source:
         raise Rejected("invalid_schema", "id and source must not be empty: together they identify the fact")
-    if len(event_id) > NAME_LENGTH or len(source) > NAME_LENGTH or (subject and len(subject) > NAME_LENGTH):
-        raise Rejected("too_large", f"id, source and subject have at most {NAME_LENGTH} characters each")
+    if _long(event_id) or _long(source) or (subject and _long(subject)):
+        raise Rejected("too_large", f"id, source and subject have at most {NAME_LENGTH} bytes each")
+
+
+def _long(name: str) -> bool:
+    """As a part of a key: a character may have four bytes, and the separator is escaped."""
+    return len(part(name).encode()) > NAME_LENGTH

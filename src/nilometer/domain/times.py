@@ -16,11 +16,11 @@ def parse_rfc3339(text: str) -> datetime:
     """An aware UTC datetime. `Rejected("invalid_schema")` for a naive or malformed one."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise Rejected("invalid_schema", f"time {text!r} is not RFC 3339 with an offset; write 2026-11-23T04:14:05Z")
-    return instant.astimezone(UTC)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 east of Greenwich is before the first datetime
+        pass
+    raise Rejected("invalid_schema", f"time {text[:40]!r} is not RFC 3339 with an offset; write 2026-11-23T04:14:05Z")
 
 
 def epoch(instant: datetime) -> int:

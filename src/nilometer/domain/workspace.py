@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nilometer.domain.cloudevents import NAME_LENGTH
+from nilometer.domain.keys import part
 from nilometer.domain.writes import Item
 from nilometer.errors import Rejected
 
@@ -29,8 +30,8 @@ class Workspace:
 
 def new_workspace(workspace_id: str, *, name: str, status: str = WorkspaceStatus.ACTIVE, shards: int = 1) -> Workspace:
     """`Rejected("invalid_schema")` says which part cannot be."""
-    if not 0 < len(workspace_id) <= NAME_LENGTH:
-        raise Rejected("invalid_schema", f"a workspace id has 1 to {NAME_LENGTH} characters")
+    if not 0 < len(part(workspace_id).encode()) <= NAME_LENGTH:
+        raise Rejected("invalid_schema", f"a workspace id has 1 to {NAME_LENGTH} bytes")
     if not 0 < len(name) <= NAME_LENGTH:
         raise Rejected("invalid_schema", f"a workspace's name has 1 to {NAME_LENGTH} characters")
     if status not in set(WorkspaceStatus):
