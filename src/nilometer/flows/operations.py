@@ -1,18 +1,19 @@
-"""Operations: what internal services publish about workspaces and meters, as fact and effect in one transaction.
+"""Operations: what internal services publish about workspaces, fact and effect in one transaction.
+
+An event type is one row (`flows.operation_types`): its data, the records that it reads, what it decides.
 
 What if the process dies before the answer? The event comes again and its fact is found. What if a
 slow twin applies another event to the same record first? The record's version has moved: read again.
+What if a rule forbids it? Another event may be on its way that permits it, so it comes again for a while.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -20,19 +21,23 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain import keys
 from nilometer.domain.cloudevents import CloudEvent, check_context
-from nilometer.domain.operations import Change, check_same, decide, meter_change, stamp, workspace_change
+from nilometer.domain.operations import Change, check_same, decide, meter_change, workspace_change
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.reject import Reject
 from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.writes import Absent, Item, Put, Table, Write
-from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.errors import Refused, Rejected, Unavailable
+from nilometer.flows import workspace_operations
 from nilometer.flows.envelope import decode
+from nilometer.flows.operation_types import Operation, OperationType, OperationTypes
+from nilometer.flows.races import retrying
 from nilometer.flows.rejects import keep
 
 KEPT = timedelta(days=40)
-ATTEMPTS = 8
+PATIENCE = timedelta(minutes=10)
+"""How long after its arrival on the bus an event that a rule forbids is tried again: the bus keeps no order."""
 
-_T = TypeVar("_T")
+TYPES: OperationTypes = {**workspace_operations.TYPES}
 
 
 class _Wire(msgspec.Struct, kw_only=True):
@@ -47,39 +52,11 @@ class _Wire(msgspec.Struct, kw_only=True):
     subject: str | None = None
 
 
-class _WorkspaceCreated(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    name: str
-    shards: int = 1
-
-
-class _WorkspaceUpdated(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    status: str | msgspec.UnsetType = msgspec.UNSET
-    shards: int | msgspec.UnsetType = msgspec.UNSET
-
-
-class _MeterCreated(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    meter: str
-    unit: str
-    aggregation: str
-    dimensions: list[str] = []
-    stripe_event_name: str | None = None
-    fail_open: bool = True
-
-
-class _MeterUpdated(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    meter: str
-    active: bool | msgspec.UnsetType = msgspec.UNSET
-    dimensions: list[str] | msgspec.UnsetType = msgspec.UNSET
-    stripe_event_name: str | msgspec.UnsetType | None = msgspec.UNSET
-    fail_open: bool | msgspec.UnsetType = msgspec.UNSET
-
-
 @dataclass(frozen=True, slots=True)
-class _Operation:
-    event: CloudEvent
-    change: Change
-    data: Mapping[str, Any]
+class _Arrived:
+    operation: Operation
+    type: OperationType
+    at: datetime
 
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
@@ -121,7 +98,7 @@ def _create(store: Store, change: Change, now: datetime) -> Item:
         store.commit([put])
         return put.item
 
-    return _retrying(attempt)
+    return retrying(attempt)
 
 
 def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> Result:
@@ -132,15 +109,21 @@ def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> 
         fields["reason"] = error.reason
         outcome = _reject(message, error, store, objects, now, fields)
     except Exception as error:  # noqa: BLE001  # the neighbours must pass; the queue delivers this one again
-        fields["error"] = str(error) if isinstance(error, Unavailable) else type(error).__name__
+        fields["error"] = str(error) if isinstance(error, Unavailable | Refused) else type(error).__name__
         outcome = Outcome.FAILED
     return Result(message_id=message.id, outcome=outcome, fields=fields)
 
 
 def _apply(body: str, store: Store, now: datetime, fields: dict[str, str | int]) -> Outcome:
-    operation = _decode(body)
-    fields |= {"event_id": operation.event.id, "source": operation.event.source, "type": operation.event.type}
-    return _retrying(lambda: _commit(operation, store, now))
+    arrived = _decode(body)
+    event = arrived.operation.event
+    fields |= {"event_id": event.id, "source": event.source, "type": event.type}
+    try:
+        return retrying(lambda: _commit(arrived, store, now))
+    except Refused as error:
+        if now < arrived.at + PATIENCE:
+            raise
+        raise Rejected("refused", str(error)) from error
 
 
 def _reject(
@@ -162,25 +145,25 @@ def _reject(
     return Outcome.REJECTED
 
 
-def _commit(operation: _Operation, store: Store, now: datetime) -> Outcome:
+def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:
     """Fact and effect, both or neither. `Cancelled` when somebody was faster."""
-    fact = _fact(operation, now)
+    operation = arrived.operation
+    fact = _fact(arrived, now)
     seen = store.get(Table.EVENTS, fact.key, consistent=True)
     if seen:
         if seen["payload_hash"] != fact.item["payload_hash"]:
             raise Rejected("id_reuse", "this source and id came before with another payload; give each fact its own id")
         return Outcome.DUPLICATE
-    stored = store.get(Table.RECORDS, operation.change.key, consistent=True)
-    effect = decide(stored, operation.change, now=now)
-    writes: list[Write] = [fact, *([effect] if effect else [])]
+    stored = store.batch_get(Table.RECORDS, arrived.type.reads(operation), consistent=True)
+    writes: list[Write] = [fact, *arrived.type.decide(operation, stored, now)]
     store.commit(writes)
     return Outcome.ACCEPTED
 
 
-def _fact(operation: _Operation, now: datetime) -> Put:
-    event = operation.event
+def _fact(arrived: _Arrived, now: datetime) -> Put:
+    event, data = arrived.operation.event, arrived.operation.data
     key = keys.operation(event.source, event.id)
-    content = [event.type, event.subject, rfc3339(event.time), operation.data]
+    content = [event.type, event.subject, rfc3339(event.time), data]
     item = {
         "pk": key.pk,
         "sk": key.sk,
@@ -189,9 +172,9 @@ def _fact(operation: _Operation, now: datetime) -> Put:
         "event_id": event.id,
         "source": event.source,
         "type": event.type,
-        "workspace_id": event.subject if operation.change.kind == "workspace" else None,
+        "workspace_id": event.subject if arrived.type.has_workspace else None,
         "time": rfc3339(event.time),
-        "data": dict(operation.data),
+        "data": dict(data),
         "payload_hash": hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest(),
         "received_at": rfc3339(now),
         "expires_at": epoch(max(event.time, now) + KEPT),
@@ -199,18 +182,20 @@ def _fact(operation: _Operation, now: datetime) -> Put:
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
-def _decode(body: str) -> _Operation:
-    wire = _typed(decode(body).detail, _Wire)
+def _decode(body: str) -> _Arrived:
+    envelope = decode(body)
+    wire = _typed(envelope.detail, _Wire)
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
-    if wire.type not in _TYPES:
-        raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(_TYPES)}")
+    if wire.type not in TYPES:
+        raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")
+    row = TYPES[wire.type]
+    if row.has_workspace and not wire.subject:
+        raise Rejected("invalid_schema", "subject is missing; write the workspace's id")
     event = CloudEvent(
         id=wire.id, source=wire.source, type=wire.type, subject=wire.subject, time=parse_rfc3339(wire.time)
     )
-    data_type, change = _TYPES[wire.type]
-    data = _typed(wire.data, data_type)
-    given = msgspec.to_builtins(data)
-    return _Operation(event, change(event, given), given)
+    data = msgspec.to_builtins(_typed(wire.data, row.data))
+    return _Arrived(Operation(event, data), row, parse_rfc3339(envelope.time))
 
 
 def _typed(raw: msgspec.Raw, data_type: type[Any]) -> Any:
@@ -218,47 +203,3 @@ def _typed(raw: msgspec.Raw, data_type: type[Any]) -> Any:
         return msgspec.json.decode(raw, type=data_type, strict=True)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Rejected("invalid_schema", f"{error}; see events/schemas") from error
-
-
-def _of_workspace(event: CloudEvent, given: Mapping[str, Any]) -> Change:
-    if not event.subject:
-        raise Rejected("invalid_schema", "subject is missing; write the workspace's id")
-    return workspace_change(
-        event.subject,
-        creates=event.type == "workspace.created.v1",
-        given=given,
-        stamp=stamp(event),
-        cause=event.id,
-        actor=event.source,
-    )
-
-
-def _of_meter(event: CloudEvent, given: Mapping[str, Any]) -> Change:
-    return meter_change(
-        given["meter"],
-        creates=event.type == "meter.created.v1",
-        given={name: value for name, value in given.items() if name != "meter"},
-        stamp=stamp(event),
-        cause=event.id,
-        actor=event.source,
-    )
-
-
-def _retrying(attempt: Callable[[], _T]) -> _T:
-    """Again when somebody was faster, with full jitter."""
-    for count in range(ATTEMPTS):
-        try:
-            return attempt()
-        except Cancelled:
-            if count == ATTEMPTS - 1:
-                raise
-            time.sleep(random.uniform(0, 0.02 * 2**count))
-    raise AssertionError("unreachable")
-
-
-_TYPES: Mapping[str, tuple[type[msgspec.Struct], Callable[[CloudEvent, Mapping[str, Any]], Change]]] = {
-    "workspace.created.v1": (_WorkspaceCreated, _of_workspace),
-    "workspace.updated.v1": (_WorkspaceUpdated, _of_workspace),
-    "meter.created.v1": (_MeterCreated, _of_meter),
-    "meter.updated.v1": (_MeterUpdated, _of_meter),
-}

@@ -1,0 +1,55 @@
+"""What an event type is to the operations flow: its data, the records that it reads, and what it decides.
+
+Each subject (workspaces and meters, people, ...) has a module with its rows, `TYPES`; `flows.operations` joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from nilometer.domain.cloudevents import CloudEvent
+from nilometer.domain.writes import Item, Key, Write
+
+Stored = Mapping[Key, Item]
+"""The records that exist among those that were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One event, decoded. `data` are its checked JSON values: what the fact keeps."""
+
+    event: CloudEvent
+    data: Mapping[str, Any]
+
+    @property
+    def workspace_id(self) -> str:
+        """The subject: no other part of an event can name the workspace that it changes."""
+        assert self.event.subject  # noqa: S101  # types with a workspace are refused without one when decoded
+        return self.event.subject
+
+
+class Data(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every type's data: what is not declared is an error, what was not said is not stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationType:
+    """One row. `reads` names the keys in `records`, `decide` answers with the effect; both are pure.
+
+    The effect and the fact are one transaction, so `decide` guards every write by what it read (`Version`,
+    `Absent`). An empty effect is a fact that says nothing new. `Unavailable`: what it builds on is not known yet;
+    `Refused`: a rule forbids it; `Rejected`: wrong for good.
+    """
+
+    data: type[Data]
+    reads: Callable[[Operation], Iterable[Key]]
+    decide: Callable[[Operation, Stored, datetime], Sequence[Write]]
+    has_workspace: bool = True
+
+
+OperationTypes = Mapping[str, OperationType]
