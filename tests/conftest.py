@@ -46,14 +46,27 @@ def store(dynamodb: Any) -> Store:
 
 def new_store(dynamodb: Any) -> Store:
     suffix = uuid.uuid4().hex[:12]
-    for name in ("records", "events"):
+    for name, index in (("records", ["gsi1"]), ("events", [])):
+        attributes = ["pk", "sk", *(f"{one}{key}" for one in index for key in ("pk", "sk"))]
         dynamodb.create_table(
             TableName=f"{name}-{suffix}",
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in attributes],
+            KeySchema=_key_schema(""),
+            **{"GlobalSecondaryIndexes": [_index(one) for one in index]} if index else {},
         )
     return Store(dynamodb, records=f"records-{suffix}", events=f"events-{suffix}")
+
+
+def _index(name: str) -> dict[str, Any]:
+    return {"IndexName": name, "KeySchema": _key_schema(name), "Projection": {"ProjectionType": "ALL"}}
+
+
+def _key_schema(prefix: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": f"{prefix}pk", "KeyType": "HASH"},
+        {"AttributeName": f"{prefix}sk", "KeyType": "RANGE"},
+    ]
 
 
 @pytest.fixture

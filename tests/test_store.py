@@ -64,3 +64,18 @@ def test_a_batch_get_returns_what_exists_once(store: Store) -> None:
     found = store.batch_get(RECORDS, [Key(f"{i}", "X") for i in [*range(200), *range(10)]])
 
     assert sorted(int(key.pk) for key in found) == list(range(150))
+
+
+def test_an_index_answers_in_its_own_order(store: Store) -> None:
+    """Only items that carry its keys are in it, and only those of the prefix asked for."""
+    store.commit(
+        [
+            Put(table=RECORDS, item=item("a", gsi1pk="USER#u", gsi1sk="SESSION#2")),
+            Put(table=RECORDS, item=item("b", gsi1pk="USER#u", gsi1sk="SESSION#1")),
+            Put(table=RECORDS, item=item("c", gsi1pk="USER#u", gsi1sk="WORKSPACE#1")),
+            Put(table=RECORDS, item=item("d")),
+        ]
+    )
+
+    assert [found["pk"] for found in store.query_index("USER#u", prefix="SESSION#")] == ["b", "a"]
+    assert [found["pk"] for found in store.query_index("USER#u", newest_first=True)] == ["c", "a", "b"]

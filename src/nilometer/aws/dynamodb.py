@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws.items import marshal, to_attribute, unmarshal
-from nilometer.domain.writes import Absent, Check, Delete, Expected, Key, Less, Present, Put, Table, Update, Version, Write
+from nilometer.domain.writes import (
+    Absent,
+    Check,
+    Delete,
+    Expected,
+    Key,
+    Less,
+    Present,
+    Put,
+    Table,
+    Update,
+    Version,
+    Write,
+)
 from nilometer.errors import Cancelled, NilometerError, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
 
 BATCH_GET_LIMIT = 100  # keys in one BatchGetItem
 TRANSACTION_LIMIT = 100  # actions in one TransactWriteItems
+INDEX = "gsi1"  # the one overloaded index of `records`
 
 _T = TypeVar("_T")
 _PERMANENT = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
@@ -73,6 +87,24 @@ class Store:
             KeyConditionExpression=condition,
             ExpressionAttributeValues=values,
             ConsistentRead=consistent,
+            ScanIndexForward=not newest_first,
+        )
+
+    def query_index(self, gsi1pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[dict[str, Any]]:
+        """Items of `records` under one key of `gsi1` whose sort key there starts with `prefix`, in its order.
+
+        Eventually consistent, as every global index is: what was written a moment ago may be missing or old. A
+        decision reads the item itself again.
+        """
+        condition, values = "gsi1pk = :pk", {":pk": {"S": gsi1pk}}
+        if prefix:
+            condition, values = "gsi1pk = :pk AND begins_with(gsi1sk, :sk)", {**values, ":sk": {"S": prefix}}
+        yield from self._pages(
+            self._client.query,
+            TableName=self._names[Table.RECORDS],
+            IndexName=INDEX,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
             ScanIndexForward=not newest_first,
         )
 
