@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+DAY = 86_400
 START = 1_795_392_000  # 2026-11-23T00:00:00Z
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -166,7 +166,7 @@ def _commit(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row], rea
         snapshot,
         conform(ready, snapshot),
         mode="append",
-        writer_properties=_writer_properties(table),
+        writer_properties=writer_properties(table),
         commit_properties=CommitProperties(
             app_transactions=[Transaction(f"dedupe:{day}", number) for day in days],
             max_commit_retries=_COMMIT_RETRIES,
@@ -176,7 +176,7 @@ def _commit(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row], rea
     )
 
 
-def _writer_properties(table: tables.DeltaTable) -> WriterProperties:
+def writer_properties(table: tables.DeltaTable) -> WriterProperties:
     """ZSTD(1): as small as 3 and as fast as snappy. No dictionary where almost every value differs."""
     plain = ColumnProperties(dictionary_enabled=False)
     unique = {c.name: plain for c in table.columns if c.type is Type.JSON or c.name in table.key}

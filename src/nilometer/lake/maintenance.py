@@ -1,0 +1,136 @@
+"""Upkeep of one table: fewer and larger files, checkpoints, expired logs and files. No row is ever changed.
+
+Of two compactors that rewrite the same files the log takes the first and refuses the second, because both remove
+them; two that rewrite different days both pass, rightly. That holds for the pinned version and not for every later
+one (`tests/lake/test_canaries.py`). A transaction id could not fence them: `compact` does not write it. So one
+function with a reserved concurrency of 1 spares work, and correctness rests on the log. Writers are never blocked:
+an append and a compaction do not conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import groupby
+from typing import Any
+
+from arro3.core import Table
+from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from nilometer.domain import tables
+from nilometer.lake.append import writer_properties
+from nilometer.lake.tables import table_uri
+
+OPEN_DAYS = 2  # today and yesterday still grow
+OPEN_DAY_FILES = 64  # an open day is compacted only when reading it has become slow
+TARGET_BYTES = 128 * 1024 * 1024
+# Longer than any reader or writer holds a snapshot: files it still needs are not deleted under it.
+RETENTION_HOURS = 7 * 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The live files of one partition."""
+
+    day: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """What was done to one table, or would be. `stopped` says why something is left for the next run."""
+
+    table: str
+    days: tuple[str, ...] = ()
+    files_removed: int = 0
+    files_added: int = 0
+    vacuumed: int = 0
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """One run over any number of tables."""
+
+    today: date
+    out_of_time: Callable[[], bool]
+    dry_run: bool = False
+
+    def run(self, table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> Maintained:
+        """Compacts day by day, one commit each, then cleans. A table that is not written yet has nothing to do."""
+        uri = table_uri(lake_uri, table.name)
+        try:
+            snapshot = DeltaTable(uri, storage_options=storage_options)
+        except TableNotFoundError:
+            return Maintained(table=table.name)
+        report = self._compact(snapshot, table)
+        if report.stopped:
+            return report
+        return replace(report, vacuumed=len(clean(snapshot, dry_run=self.dry_run)))
+
+    def _compact(self, snapshot: DeltaTable, table: tables.DeltaTable) -> Maintained:
+        report = Maintained(table=table.name)
+        for day in worth_compacting(days(snapshot), today=self.today):
+            if self.out_of_time():
+                return replace(report, stopped="out of time")
+            try:
+                removed, added = (day.files, 1) if self.dry_run else compact(snapshot, table, day.day)
+            except DeltaError as error:
+                return replace(report, stopped=str(error))
+            report = replace(
+                report,
+                days=(*report.days, day.day),
+                files_removed=report.files_removed + removed,
+                files_added=report.files_added + added,
+            )
+        return report
+
+
+def days(snapshot: DeltaTable) -> list[Day]:
+    """Every partition, oldest first, from the log alone."""
+    files = Table.from_arrow(snapshot.get_add_actions(flatten=True))
+    names = files.column(f"partition.{tables.PARTITION}").to_pylist()
+    sizes = files.column("size_bytes").to_pylist()
+    ordered = sorted((str(name), int(size)) for name, size in zip(names, sizes, strict=True))
+    return [_day(day, [size for _, size in group]) for day, group in groupby(ordered, key=lambda pair: pair[0])]
+
+
+def worth_compacting(partitions: list[Day], *, today: date) -> list[Day]:
+    """Closed days of more than one file that fits into another, and open days of very many."""
+    first_open = (today - timedelta(days=OPEN_DAYS - 1)).isoformat()
+    return [day for day in partitions if day.files > (_fewest(day) if day.day < first_open else OPEN_DAY_FILES)]
+
+
+def compact(snapshot: DeltaTable, table: tables.DeltaTable, day: str) -> tuple[int, int]:
+    """Rewrites the small files of one day; how many it removed and added.
+
+    `CommitFailedError` when another compactor rewrote the day since the snapshot. What if the process dies in
+    the middle? New files that no commit names, for `vacuum` to find.
+    """
+    metrics: dict[str, Any] = snapshot.optimize.compact(
+        partition_filters=[(tables.PARTITION, "=", day)],
+        target_size=TARGET_BYTES,
+        writer_properties=writer_properties(table),
+        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+    )
+    return metrics["numFilesRemoved"], metrics["numFilesAdded"]
+
+
+def clean(snapshot: DeltaTable, *, dry_run: bool = False) -> list[str]:
+    """A checkpoint, then expired logs and then files that no version within the retention names; those files."""
+    if not dry_run:
+        snapshot.create_checkpoint()
+        snapshot.cleanup_metadata()
+    return snapshot.vacuum(retention_hours=RETENTION_HOURS, dry_run=dry_run)
+
+
+def _day(day: str, sizes: list[int]) -> Day:
+    return Day(day=day, files=len(sizes), bytes=sum(sizes))
+
+
+def _fewest(day: Day) -> int:
+    """Files that remain after a compaction, so that a compacted day is not looked at again."""
+    return 1 if day.bytes <= TARGET_BYTES else day.bytes // TARGET_BYTES + 2
