@@ -1,1 +1,73 @@
-"""What an operator or analyst types."""
+"""What an operator or analyst types.
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 a check found a difference, 130 interrupted.
+Data goes to stdout, commentary and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from nilometer.cli.billing import billing
+from nilometer.cli.demo import demo
+from nilometer.cli.lake import query, tables
+from nilometer.cli.local import local
+from nilometer.cli.meter import meter
+from nilometer.cli.replay import replay
+from nilometer.cli.status import status, wait
+from nilometer.cli.trigger import trigger
+from nilometer.cli.usage import usage
+from nilometer.cli.workspace import workspace
+from nilometer.errors import NilometerError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nilometer", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Stripe webhooks and usage events into billing state, counters and an audit lake, exactly once.
+
+    \b
+    nilometer demo                 see all of it in half a minute
+    nilometer local                run the stack on this machine; the commands below talk to it
+    nilometer --help, COMMAND -h   options and an example of every command
+    """
+
+
+for command in (local, demo, status, wait, trigger, replay, usage, billing, workspace, meter, query, tables):
+    cli.add_command(command)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code. Expected errors are one sentence on stderr; a traceback is a defect of ours."""
+    try:
+        code = cli.main(list(arguments), prog_name="nilometer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python must not complain about it while it exits.
+        sys.stdout = None
+        return 0
+    except NilometerError as error:
+        return _failed(str(error))
+    except Exception as error:
+        if not type(error).__module__.startswith("botocore."):
+            raise
+        return _failed(f"AWS: {error}")
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str) -> int:
+    click.echo(f"Error: {message}", err=True)
+    return 1

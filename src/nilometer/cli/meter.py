@@ -1,0 +1,54 @@
+"""`nilometer meter`: what is counted."""
+
+from __future__ import annotations
+
+import click
+
+from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.output import json_option, note, print_json
+
+ACTOR = "nilometer cli"
+
+
+@click.group()
+def meter() -> None:
+    """Define what is counted, and how many events become one number."""
+
+
+@meter.command()
+@click.argument("slug")
+@click.option("--unit", required=True, help="Of the quantities: call, token, gb_hour.")
+@click.option(
+    "--aggregation",
+    type=click.Choice(["sum", "count", "max", "latest", "unique"]),
+    required=True,
+    help="How events become a number; max and latest are fed by snapshots.",
+)
+@click.option("--dimension", "dimensions", multiple=True, metavar="NAME", help="That events may carry; repeatable.")
+@stack_options
+@json_option
+def create(
+    connection: Connection, slug: str, unit: str, aggregation: str, dimensions: tuple[str, ...], as_json: bool
+) -> None:
+    """Create the meter SLUG. Doing it again changes nothing; one that differs is refused.
+
+    \b
+    Example:
+      nilometer meter create llm_tokens --unit token --aggregation sum --dimension model
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain import keys
+    from nilometer.domain.writes import Table
+    from nilometer.flows import operations
+
+    store = connection.store()
+    existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
+    now = datetime.now(UTC)
+    made = operations.create_meter(
+        store, slug, unit=unit, aggregation=aggregation, dimensions=dimensions, now=now, actor=ACTOR
+    )
+    note(f"meter {slug} {'exists already' if existing else 'created'}")
+    if as_json:
+        shown = {name: made[name] for name in ("meter", "unit", "aggregation", "dimensions", "active")}
+        print_json({**shown, "created": not existing})

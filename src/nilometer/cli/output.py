@@ -1,0 +1,79 @@
+"""How commands speak: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
+
+
+def print_json(value: object) -> None:
+    """One line."""
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def print_json_lines(values: Iterable[object]) -> None:
+    for value in values:
+        print_json(value)
+
+
+def note(message: str) -> None:
+    """Commentary."""
+    click.echo(message, err=True)
+
+
+def out() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
+    """Columns whose name begins with `>` are aligned right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*(cell(value) for value in row))
+    return made
+
+
+def cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return "[dim]–[/dim]"
+    if isinstance(value, Mapping | list):
+        return escape(json.dumps(value, default=_plain))
+    return escape(str(value))
+
+
+def _plain(value: Any) -> object:
+    """JSON for what DynamoDB and Delta hold: decimals and times as text, bytes as a length only."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

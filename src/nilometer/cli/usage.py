@@ -1,0 +1,177 @@
+"""`nilometer usage`: publish usage, and see what was counted."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.output import json_option, note, out, print_json, table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nilometer.domain.meter import Meter
+    from nilometer.flows.overview import MeterUsage
+
+SOURCE = "/nilometer/cli"
+_STYLES = {"ok": "green", "warning": "yellow", "exceeded": "red"}
+
+
+@click.group()
+def usage() -> None:
+    """Publish usage events, and see what was counted."""
+
+
+@usage.command()
+@click.option("--workspace", required=True, metavar="W")
+@click.option("--meter", "slug", required=True, metavar="M")
+@click.option("--quantity", required=True, help="A decimal number, exact.")
+@click.option("--id", "event_id", help="The fact's own id: the same id counts once. A new one unless given.")
+@click.option("--time", "at", help="When it happened, RFC 3339; now unless given.")
+@click.option("--dimension", "dimensions", multiple=True, metavar="K=V", help="Declared by the meter; repeatable.")
+@click.option("--unit", help="Of the quantity; the meter's unless given. With it, the meter is not looked up.")
+@stack_options
+@json_option
+def send(
+    connection: Connection,
+    *,
+    workspace: str,
+    slug: str,
+    quantity: str,
+    event_id: str | None,
+    at: str | None,
+    dimensions: tuple[str, ...],
+    unit: str | None,
+    as_json: bool,
+) -> None:
+    """Publish one usage event on the bus. A meter of levels (max, latest) gets a snapshot.
+
+    \b
+    Example:
+      nilometer usage send --workspace acme --meter api_calls --quantity 12 --id req_42
+    """
+    import json
+    from datetime import UTC, datetime
+
+    from nilometer.aws.eventbridge import Entry
+    from nilometer.domain.times import rfc3339
+    from nilometer.domain.ulid import ulid
+    from nilometer.domain.usage import RECORDED, SNAPSHOT, parse_quantity
+
+    parse_quantity(quantity)
+    meter = None if unit else _meter(connection, slug)
+    event = {
+        "specversion": "1.0",
+        "id": event_id or ulid(datetime.now(UTC), secrets.token_hex()),
+        "source": SOURCE,
+        "type": SNAPSHOT if meter and _is_gauge(meter) else RECORDED,
+        "subject": workspace,
+        "time": rfc3339(_time(at)),
+        "data": {
+            "meter": slug,
+            "quantity": quantity,
+            "unit": meter.unit if meter else unit,
+            "dimensions": dict(_pair(dimension) for dimension in dimensions),
+        },
+    }
+    connection.bus().publish([Entry(source="nilometer.cli", detail_type=str(event["type"]), detail=json.dumps(event))])
+    if as_json:
+        print_json(event)
+    else:
+        note(f"{event['type']} {event['id']} published")
+
+
+@usage.command()
+@click.argument("workspace", metavar="W")
+@stack_options
+@json_option
+def show(connection: Connection, workspace: str, as_json: bool) -> None:
+    """What workspace W has used in its current billing period, against its limits.
+
+    \b
+    Example:
+      nilometer usage show acme --json | jq '.meters[] | {meter, used, limit}'
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.overview import usage_of
+
+    found = usage_of(connection.store(), workspace, now=datetime.now(UTC))
+    if as_json:
+        meters = [as_plain(meter) for meter in found.meters]
+        print_json({"workspace": workspace, "known": found.known, "waiting": found.waiting, "meters": meters})
+        return
+    if found.meters:
+        out().print(usage_table((workspace, meter) for meter in found.meters))
+    if found.waiting:
+        note(f"{found.waiting} events wait until the workspace is known; nilometer workspace create {workspace}")
+    elif not found.meters:
+        note(f"nothing was counted for {workspace} in the current period")
+
+
+def as_plain(meter: MeterUsage) -> dict[str, Any]:
+    """`used` and `limit` are decimal strings: no reader rounds them."""
+    return {
+        "meter": meter.meter,
+        "used": format(meter.used, "f"),
+        "unit": meter.unit,
+        "count": meter.count,
+        "limit": None if meter.limit is None else format(meter.limit, "f"),
+        "state": meter.state,
+        "period_start": meter.period_start,
+        "period_end": meter.period_end,
+    }
+
+
+def usage_table(rows: Any) -> Any:
+    """(workspace, MeterUsage) with a bar each."""
+    made = table(["workspace", "meter", ">used", ">limit", "", "until"], [])
+    for workspace, meter in rows:
+        limit = "" if meter.limit is None else format(meter.limit, ",f")
+        made.add_row(workspace, meter.meter, format(meter.used, ",f"), limit, bar(meter), meter.period_end[:10])
+    return made
+
+
+def bar(meter: MeterUsage, width: int = 20) -> str:
+    if not meter.limit:
+        return "[dim]no limit[/dim]" if meter.limit is None else "[red]none included[/red]"
+    part = meter.used / meter.limit
+    full = min(width, round(part * width))
+    style = _STYLES[meter.state]
+    return f"[{style}]{'━' * full}[/{style}][dim]{'━' * (width - full)}[/dim] {round(part * 100)} %"
+
+
+def _meter(connection: Connection, slug: str) -> Meter:
+    from nilometer.domain import keys
+    from nilometer.domain.meter import meter_of
+    from nilometer.domain.writes import Table
+    from nilometer.errors import Rejected
+
+    item = connection.store().get(Table.RECORDS, keys.meter(slug))
+    if item is None:
+        raise Rejected("unknown_meter", f"there is no meter {slug!r}; create it with `nilometer meter create {slug}`")
+    return meter_of(item)
+
+
+def _is_gauge(meter: Meter) -> bool:
+    from nilometer.domain.meter import GAUGES
+
+    return meter.aggregation in GAUGES
+
+
+def _time(text: str | None) -> datetime:
+    from datetime import UTC, datetime
+
+    from nilometer.domain.times import parse_rfc3339
+
+    return parse_rfc3339(text) if text else datetime.now(UTC)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{text!r} is not K=V", param_hint="--dimension")
+    return name, value
