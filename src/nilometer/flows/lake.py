@@ -28,9 +28,9 @@ class Body(msgspec.Struct):
     """`{"table", "rows"}` packed by the changes flow, or the CloudEvent of one change."""
 
     table: str | None = None
-    rows: msgspec.Raw = msgspec.Raw(b"")
+    rows: msgspec.Raw = msgspec.Raw(b"null")
     type: str | None = None
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
