@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.flows.conftest import NOW, envelope
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -17,7 +18,6 @@ from nilometer.domain import keys
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.writes import Put, Table
 from nilometer.flows import operations, usage
-from tests.flows.conftest import NOW, envelope
 
 SAMPLES = sorted((Path(__file__).parents[2] / "events" / "usage").glob("*.json"))
 WORKSPACE = "ws_acme"
