@@ -8,6 +8,13 @@
 | Workspace                  | WORKSPACE#ws                         | WORKSPACE                      |
 | Billing record             | WORKSPACE#ws                         | BILLING                        |
 | Usage counter              | WORKSPACE#ws                         | USAGE#meter#period_start#shard |
+| Slug of a workspace        | SLUG#slug                            | SLUG                           |
+| Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
+| Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
+| Lock-out after failures    | WORKSPACE#ws                         | LOCKOUT#user                   |
+| Security entry             | WORKSPACE#ws                         | SECURITY#ulid                  |
+| One-time token             | TOKEN#sha256(token)                  | TOKEN                          |
+| Session                    | SESSION#sha256(token)                | SESSION                        |
 | Meter                      | METER#slug                           | METER                          |
 | Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
 | Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
@@ -21,11 +28,6 @@
 | Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
 | Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
 
-| gsi1                       | gsi1pk                               | gsi1sk                         |
-|----------------------------|--------------------------------------|--------------------------------|
-| Policy acceptance          | POLICY#policy#n                      | time#user                      |
-| Flag override              | FLAG#flag                            | WORKSPACE#ws                   |
-
 | events                     | pk                                   | sk                             |
 |----------------------------|--------------------------------------|--------------------------------|
 | Stripe event               | STRIPE#account#evt                   | FACT                           |
@@ -33,6 +35,15 @@
 | Operations event           | OPERATION#source#id                  | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
+
+| index of records           | gsi1pk                               | gsi1sk                         |
+|----------------------------|--------------------------------------|--------------------------------|
+| Membership, active         | USER#user                            | WORKSPACE#ws                   |
+| Session                    | USER#user                            | SESSION#created#id             |
+| Invitation, pending        | INVITATION#sha256(token)             | INVITATION                     |
+| Security entry             | ACTOR#actor                          | ulid                           |
+| Policy acceptance          | POLICY#policy#n                      | time#user                      |
+| Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
 """
@@ -58,6 +69,50 @@ def workspace(workspace_id: str) -> Key:
 
 def billing(workspace_id: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", "BILLING")
+
+
+def slug(slug: str) -> Key:
+    return Key(f"SLUG#{part(slug)}", "SLUG")
+
+
+def member(workspace_id: str, user_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"MEMBER#{part(user_id)}")
+
+
+def invitation(workspace_id: str, invitation_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"INVITATION#{part(invitation_id)}")
+
+
+def lockout(workspace_id: str, user_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"LOCKOUT#{part(user_id)}")
+
+
+def security(workspace_id: str, ulid: str) -> Key:
+    """In the order of time."""
+    return Key(workspace(workspace_id).pk, f"SECURITY#{ulid}")
+
+
+def token(sha256: str) -> Key:
+    return Key(f"TOKEN#{sha256}", "TOKEN")
+
+
+def session(sha256: str) -> Key:
+    return Key(f"SESSION#{sha256}", "SESSION")
+
+
+def user(user_id: str) -> str:
+    """The partition of what belongs to one person; in the index: the workspaces and sessions of one user."""
+    return f"USER#{part(user_id)}"
+
+
+def invitation_token(sha256: str) -> str:
+    """In the index: the invitation that a token is for."""
+    return f"INVITATION#{sha256}"
+
+
+def actor(actor: str) -> str:
+    """In the index: what one actor did, by time."""
+    return f"ACTOR#{part(actor)}"
 
 
 def counter(workspace_id: str, meter: str, start: str, shard: int) -> Key:
@@ -90,11 +145,6 @@ def register(account: str, livemode: bool, object_type: str, object_id: str, cus
 
 def mode(livemode: bool) -> str:
     return "live" if livemode else "test"
-
-
-def user(user_id: str) -> str:
-    """The partition of everything that belongs to one person."""
-    return f"USER#{part(user_id)}"
 
 
 def notification(user_id: str, notification_id: str) -> Key:

@@ -136,7 +136,7 @@ def _meter(fields: dict[str, Any]) -> Item:
 
 _ATTRIBUTES: Mapping[str, Callable[[dict[str, Any]], Item]] = {"workspace": _workspace, "meter": _meter}
 _NAMES = {
-    "workspace": ("workspace_id", "name", "status", "shards"),
+    "workspace": ("workspace_id", "name", "status", "slug", "shards"),
     "meter": ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open"),
 }
 _FIXED = {"workspace": (), "meter": ("unit", "aggregation")}

@@ -6,19 +6,23 @@ from datetime import datetime
 
 import msgspec
 
+from nilometer.domain import keys
 from nilometer.domain.operations import Change, decide, meter_change, stamp, workspace_change
+from nilometer.domain.workspace import workspace_writes
 from nilometer.domain.writes import Key, Write
 from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
 
 
 class WorkspaceCreated(Data):
     name: str
+    slug: str | None = None
     shards: int = 1
 
 
 class WorkspaceUpdated(Data):
     name: str | msgspec.UnsetType = msgspec.UNSET
     status: str | msgspec.UnsetType = msgspec.UNSET
+    slug: str | msgspec.UnsetType = msgspec.UNSET
     shards: int | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -64,11 +68,16 @@ def _meter(operation: Operation) -> Change:
 
 
 def _reads_workspace(operation: Operation) -> list[Key]:
-    return [_workspace(operation).key]
+    slug = operation.data.get("slug")
+    return [_workspace(operation).key, *([keys.slug(slug)] if slug else [])]
 
 
 def _decides_workspace(operation: Operation, stored: Stored, now: datetime) -> list[Write]:
-    return _merged(_workspace(operation), stored, now)
+    change = _workspace(operation)
+    before = stored.get(change.key)
+    put = decide(before, change, now=now)
+    slug = operation.data.get("slug")
+    return workspace_writes(before, put, stored.get(keys.slug(slug)) if slug else None, now=now) if put else []
 
 
 def _reads_meter(operation: Operation) -> list[Key]:
@@ -76,10 +85,7 @@ def _reads_meter(operation: Operation) -> list[Key]:
 
 
 def _decides_meter(operation: Operation, stored: Stored, now: datetime) -> list[Write]:
-    return _merged(_meter(operation), stored, now)
-
-
-def _merged(change: Change, stored: Stored, now: datetime) -> list[Write]:
+    change = _meter(operation)
     put = decide(stored.get(change.key), change, now=now)
     return [put] if put else []
 

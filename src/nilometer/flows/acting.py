@@ -1,0 +1,78 @@
+"""A deed of a caller as one transaction: read, decide, commit; again when somebody was faster.
+
+What if the caller loses his role at this moment? His membership is read with the rest and guarded in the
+transaction: what he may no longer do is not written. What if the answer is lost? Decisions find their own effect
+stored and answer as if it were new.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain import keys
+from nilometer.domain.act import Act, Caller
+from nilometer.domain.membership import membership_of
+from nilometer.domain.ulid import CHANCE
+from nilometer.domain.workspace import check_open
+from nilometer.domain.writes import Check, Item, Key, Put, Table, Version, Write
+from nilometer.errors import Refused
+from nilometer.flows.races import retrying
+
+Stored = Mapping[Key, Item]
+
+_T = TypeVar("_T")
+
+
+def perform(
+    store: Store, act: Act, reads: Iterable[Key], decide: Callable[[Act, Stored], tuple[Sequence[Write], _T]]
+) -> _T:
+    """What `decide` answers with, once its writes are stored.
+
+    `stored` holds what exists of `reads`, the workspace and the caller's membership; the act that `decide` gets has
+    the caller's role as stored. `Refused`: the workspace is unknown or deleted, the caller no member, or a rule
+    forbids it.
+    """
+    wanted = [*reads, keys.workspace(act.workspace_id), *_own(act.caller)]
+
+    def attempt() -> _T:
+        stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
+        check_open(stored.get(keys.workspace(act.workspace_id)), act.workspace_id)
+        writes, answer = decide(act.by(as_stored(act.caller, stored)), stored)
+        if writes:
+            store.commit([*writes, *_guards(act.caller, stored, writes)])
+        return answer
+
+    return retrying(attempt)
+
+
+def new_act(caller: Caller, now: datetime) -> Act:
+    return Act(caller=caller, now=now, chance=secrets.token_bytes(CHANCE))
+
+
+def as_stored(caller: Caller, stored: Stored) -> Caller:
+    """With the role of this moment. `Refused` when he is no longer a member."""
+    if caller.role is None:
+        return caller
+    membership = membership_of(stored.get(keys.member(caller.workspace_id, caller.user_id)))
+    if membership is None:
+        raise Refused(f"{caller.user_id} is no member of {caller.workspace_id}")
+    return replace(caller, role=membership.role)
+
+
+def _own(caller: Caller) -> list[Key]:
+    return [] if caller.role is None else [keys.member(caller.workspace_id, caller.user_id)]
+
+
+def _guards(caller: Caller, stored: Stored, writes: Sequence[Write]) -> list[Write]:
+    """The caller's membership must still be as it was read; a write of it carries that itself."""
+    written = {write.key for write in writes if isinstance(write, Put) or write.table is Table.RECORDS}
+    return [
+        Check(table=Table.RECORDS, key=key, expected=Version(int(stored[key]["version"])))
+        for key in _own(caller)
+        if key not in written
+    ]
