@@ -9,8 +9,14 @@ import boto3
 from botocore.config import Config
 
 # Ten connections are boto3's default; standard retries add jitter, and five attempts fit in a function's timeout.
+# Our requests are typed: botocore's own check of every parameter is half of its CPU in a large transaction
+# (`benchmarks/usage.py`), and the service checks them again.
 _CONFIG = Config(
-    retries={"mode": "standard", "max_attempts": 5}, connect_timeout=3, read_timeout=20, tcp_keepalive=True
+    retries={"mode": "standard", "max_attempts": 5},
+    connect_timeout=3,
+    read_timeout=20,
+    tcp_keepalive=True,
+    parameter_validation=False,
 )
 
 
