@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from nilometer.errors import Rejected
 
 TOLERANCE_SECONDS = 300
+_TIMESTAMP = re.compile("[0-9]{1,12}")
 
 
 def verify(body: bytes, header: str, *, secrets: Iterable[str], now: datetime) -> None:
@@ -37,7 +39,7 @@ def sign(body: bytes, *, secret: str, timestamp: int) -> str:
 def _signed(body: bytes, timestamp: int, secret: str, signatures: list[str]) -> bool:
     expected = _signature(body, timestamp, secret).encode()
     # compare_digest needs bytes: a header may carry characters outside ASCII
-    return any(hmac.compare_digest(expected, signature.encode()) for signature in signatures)
+    return any(hmac.compare_digest(expected, signature.encode(errors="replace")) for signature in signatures)
 
 
 def _signature(body: bytes, timestamp: int, secret: str) -> str:
@@ -45,9 +47,11 @@ def _signature(body: bytes, timestamp: int, secret: str) -> str:
 
 
 def _parse(header: str) -> tuple[int, list[str]]:
-    """The timestamp and all `v1` signatures; none when the header is not Stripe's."""
-    pairs = [part.split("=", 1) for part in header.split(",") if "=" in part]
-    timestamps = [value for name, value in pairs if name == "t" and value.isascii() and value.isdigit()]
-    if not timestamps:
+    """The first timestamp and all `v1` signatures; none when the header is not Stripe's."""
+    parts = [part.split("=") for part in header.split(",")]
+    known = [part for part in parts if part[0] in {"t", "v1"}]
+    timestamps = [part[1] for part in known if part[0] == "t" and len(part) > 1]
+    # a bound, because int() refuses thousands of digits with an error of its own
+    if any(len(part) == 1 for part in known) or not timestamps or not _TIMESTAMP.fullmatch(timestamps[0]):
         return 0, []
-    return int(timestamps[0]), [value for name, value in pairs if name == "v1"]
+    return int(timestamps[0]), [part[1] for part in known if part[0] == "v1"]
