@@ -1,0 +1,323 @@
+"""What a group of new Stripe events changes: facts, registers, the customer's link, billing records. Pure.
+
+A group is what must be decided together: the events of one customer, or of one object without a customer.
+One group's writes are one transaction, and each condition says what was read:
+
+* a fact is absent, so an event has its effect once;
+* registers, links and records are as read, so nobody's evidence is lost;
+* a customer that nobody has linked is still unlinked (`Check`), so its billing lands in the right record;
+* a product or price that a record begins to use is as read (`Check`), and `use` items name its users: its
+  later change reaches every record that was folded with it.
+
+A record is written only when a view or the link changes: of a register whose view stays, nothing else depends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nilometer.domain import keys
+from nilometer.domain.billing import (
+    Inputs,
+    catalog_name,
+    catalog_names,
+    customer_name,
+    inputs_of,
+    with_catalog,
+    with_views,
+    without_customer,
+)
+from nilometer.domain.billing_item import (
+    catalog_entry,
+    catalog_key,
+    claims_of,
+    home,
+    link_item,
+    record_item,
+    use_item,
+)
+from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of
+from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.register import Element, Register, merge, register
+from nilometer.domain.stripe.register_item import register_item, register_key, register_of
+from nilometer.domain.stripe.view import View, view, view_key
+from nilometer.domain.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_of
+from nilometer.errors import Unavailable
+
+Known = Mapping[Key, Item | None]  # what was read; None: nothing is stored
+
+
+class Torn(Unavailable):
+    """Items that were read one by one contradict each other: read them again, consistently."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One element for one object's register; `fact` is the event's item, without its workspace.
+
+    None: an answer of Stripe's API, which is no event.
+    """
+
+    element: Element | None
+    object_type: str
+    object_id: str | None
+    fact: Item | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    scope: Scope
+    customer_id: str | None
+    evidence: tuple[Evidence, ...]
+    updated_at: str
+
+    @property
+    def cause(self) -> str:
+        """The last event of the group."""
+        return max(one.element.id if one.element else "" for one in self.evidence)
+
+    @property
+    def elements(self) -> Mapping[Key, list[Evidence]]:
+        """By the key of the register that they belong to."""
+        found: dict[Key, list[Evidence]] = {}
+        for one in self.evidence:
+            if one.element and one.object_id:
+                key = register_key(self.scope, one.object_type, one.object_id, self.customer_id)
+                found.setdefault(key, []).append(one)
+        return found
+
+    @property
+    def link_key(self) -> Key:
+        return keys.link(self.scope.account, self.scope.livemode, str(self.customer_id))
+
+
+def wanted(group: Group, known: Known) -> set[Key]:
+    """The items that `decide` must know, as far as `known` lets us tell; ask again once they are there."""
+    registers = set(group.elements)
+    if group.customer_id is None:
+        return registers
+    first = registers | {group.link_key} | set(map(catalog_key, _used_by(group)))
+    if not first <= known.keys():
+        guesses = {one.workspace_id for evidence in group.evidence if (one := _claim(evidence))}
+        return first | {keys.billing(workspace_id) for workspace_id in guesses}
+    change = _Change(group, known)
+    homes = {change.old_home, change.new_home}
+    if not homes <= known.keys():
+        return first | homes
+    return first | homes | set(map(catalog_key, change.newly_used))
+
+
+def decide(group: Group, known: Known) -> list[Write]:
+    """The group's transaction. `Torn` when the items contradict each other."""
+    change = _Change(group, known)
+    return [*change.facts(), *change.registers(), *(change.billing() if group.customer_id else ())]
+
+
+def _used_by(group: Group) -> set[str]:
+    """Catalog names in the group's own subscriptions: read at once, most are new to a record only once."""
+    return {
+        catalog_name(group.scope, key, item[key])
+        for one in group.evidence
+        if one.element and one.object_type == "subscription"
+        for item in (one.element.state or {}).get("items", ())
+        for key in ("product", "price")
+        if key in item
+    }
+
+
+def _claim(evidence: Evidence) -> Claim | None:
+    return claim(evidence.element.state or {}) if evidence.element else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """One register before and after."""
+
+    key: Key
+    object_type: str
+    object_id: str
+    stored: Item | None
+    before: Register
+    after: Register
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+    @property
+    def version(self) -> int:
+        return int(self.stored["version"]) + 1 if self.stored else 1
+
+
+class _Change:
+    """One group against what is known. Computed in parts, so that `wanted` can ask before all is known."""
+
+    def __init__(self, group: Group, known: Known) -> None:
+        self.group = group
+        self.known = known
+        self.merged = [_merge(key, found, known[key]) for key, found in group.elements.items()]
+        self.link = known.get(group.link_key) if group.customer_id else None
+        self.claims = self._claims()
+
+    # ------------------------------------------------------------------ the parts of the transaction
+
+    def facts(self) -> Iterator[Write]:
+        workspace_id = best(self.claims)
+        for one in self.group.evidence:
+            if one.fact is not None:
+                yield Put(table=Table.EVENTS, item={**one.fact, "workspace_id": workspace_id}, expected=Absent())
+
+    def registers(self) -> Iterator[Write]:
+        for one in self.merged:
+            if one.changed:
+                item = register_item(
+                    one.key,
+                    one.after,
+                    scope=self.group.scope,
+                    version=one.version,
+                    cause=self.group.cause,
+                    updated_at=self.group.updated_at,
+                )
+                yield Put(table=Table.RECORDS, item=item, expected=version_of(one.stored))
+
+    def billing(self) -> Iterator[Write]:
+        if not self.views and not self.moves:
+            return
+        self._check_read()
+        yield from self._link_writes()
+        yield from self._record(self.new_home, self.new_inputs, best(self.claims))
+        if self.moves and self.old_home != self.new_home:
+            yield from self._leave()
+
+    # ------------------------------------------------------------------ link
+
+    def _claims(self) -> dict[str, Claim]:
+        """All that is claimed: what other objects said, and what those of this group say now."""
+        claims = claims_of(self.link)
+        for one in self.merged:
+            found = claim_of(one.after)
+            if found:
+                claims[one.object_id] = found
+            elif one.object_type in CLAIMING:
+                claims.pop(one.object_id, None)
+        return claims
+
+    @property
+    def moves(self) -> bool:
+        return self.claims != claims_of(self.link)
+
+    def _link_writes(self) -> Iterator[Write]:
+        group = self.group
+        if self.moves:
+            item = link_item(
+                group.link_key,
+                self.claims,
+                scope=group.scope,
+                customer_id=str(group.customer_id),
+                version=int(self.link["version"]) + 1 if self.link else 1,
+                cause=group.cause,
+                updated_at=group.updated_at,
+            )
+            yield Put(table=Table.RECORDS, item=item, expected=version_of(self.link))
+        elif not self.claims:
+            yield Check(table=Table.RECORDS, key=group.link_key, expected=version_of(self.link))
+
+    # ------------------------------------------------------------------ records
+
+    @property
+    def name(self) -> str:
+        return customer_name(self.group.scope, str(self.group.customer_id))
+
+    @property
+    def old_home(self) -> Key:
+        workspace_id = self.link["workspace_id"] if self.link else None
+        return home(self.group.scope, str(self.group.customer_id), workspace_id)
+
+    @property
+    def new_home(self) -> Key:
+        return home(self.group.scope, str(self.group.customer_id), best(self.claims))
+
+    @cached_property
+    def views(self) -> dict[str, View | None]:
+        """The views that changed, each with the version of its register."""
+        changed: dict[str, View | None] = {}
+        for one in self.merged:
+            before, after = view(one.before), view(one.after)
+            if before != after:
+                name = view_key(one.object_type, one.object_id)
+                changed[name] = None if after is None else {**after, "version": one.version}
+        return changed
+
+    @cached_property
+    def _inputs(self) -> Inputs:
+        """The new home's, with this customer's views."""
+        inputs = inputs_of(self.known[self.new_home])
+        if self.old_home != self.new_home:
+            left = inputs_of(self.known[self.old_home]).customers.get(self.name, {})
+            inputs = with_views(inputs, self.name, left)
+        return with_views(inputs, self.name, self.views)
+
+    @property
+    def newly_used(self) -> set[str]:
+        """Products and prices that the new home's record did not know of."""
+        return catalog_names(self._inputs) - self._inputs.catalog.keys()
+
+    @property
+    def new_inputs(self) -> Inputs:
+        return with_catalog(self._inputs, {name: self._entry(name) for name in self.newly_used})
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return catalog_entry(self.known[catalog_key(name)])
+
+    def _record(self, key: Key, inputs: Inputs, workspace_id: str | None) -> Iterator[Write]:
+        stored = self.known[key]
+        item = record_item(
+            key,
+            inputs,
+            workspace_id=workspace_id,
+            version=int(stored["version"]) + 1 if stored else 1,
+            cause=self.group.cause,
+            updated_at=self.group.updated_at,
+        )
+        yield Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+        yield from self._uses(key, self.newly_used)
+
+    def _uses(self, key: Key, names: Iterable[str]) -> Iterator[Write]:
+        for name in sorted(names):
+            catalog = catalog_key(name)
+            yield Put(table=Table.RECORDS, item=use_item(catalog, key))
+            yield Check(table=Table.RECORDS, key=catalog, expected=version_of(self.known[catalog]))
+
+    def _leave(self) -> Iterator[Write]:
+        """The old home without this customer; a record of the customer alone has no reason to stay."""
+        stored = self.known[self.old_home]
+        if stored is None:
+            return
+        if stored["workspace_id"] is None:
+            yield Delete(table=Table.RECORDS, key=self.old_home, expected=version_of(stored))
+            return
+        inputs = without_customer(inputs_of(stored), self.name)
+        item = record_item(
+            self.old_home,
+            inputs,
+            workspace_id=stored["workspace_id"],
+            version=int(stored["version"]) + 1,
+            cause=self.group.cause,
+            updated_at=self.group.updated_at,
+        )
+        yield Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+
+    def _check_read(self) -> None:
+        """A linked customer has its part in the record that its link names: else one of both was read too early."""
+        if self.link and self.link["workspace_id"] and self.name not in inputs_of(self.known[self.old_home]).customers:
+            raise Torn(f"the record of {self.link['workspace_id']} was read before its link")
+
+
+def _merge(key: Key, found: Sequence[Evidence], stored: Item | None) -> _Merged:
+    before = register_of(stored)
+    after = merge(before, register(one.element for one in found if one.element))
+    first = found[0]
+    return _Merged(key, first.object_type, str(first.object_id), stored, before, after)

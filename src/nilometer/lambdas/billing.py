@@ -1,0 +1,28 @@
+"""SQS batch of the billing queue → the billing flow → the partial batch response."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from nilometer.aws.clients import client
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.flows import billing
+from nilometer.lambdas.edge import batch_response, messages
+from nilometer.settings import TablesSettings, load
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    return batch_response("billing", billing.handle(messages(event), now=datetime.now(UTC), **_dependencies()))
+
+
+@cache
+def _dependencies() -> dict[str, Any]:
+    settings = load(TablesSettings, os.environ)
+    return {
+        "store": Store(client("dynamodb"), records=settings.records_table, events=settings.events_table),
+        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
+    }
