@@ -77,7 +77,7 @@ def _verify(body: bytes, signature: str, *, now: datetime, secrets: Secrets) -> 
 
 def _decode(body: bytes) -> StripeEvent:
     try:
-        event = msgspec.json.decode(body, type=StripeEvent)
+        event = msgspec.json.decode(body.decode(), type=StripeEvent)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("invalid_json", f"the body is not a Stripe event: {error}") from error
     if event.object not in {"event", "v2.core.event"} or not event.id or not event.type:
