@@ -52,7 +52,7 @@ def _show(report: Report, keep: Path | None) -> None:
     _heading("Billing", "what Stripe's events made of each workspace, whatever their order")
     console.print(billing_table(report.billing))
     _heading("Usage", "counted exactly once, against the limits of the plan")
-    console.print(usage_table((one.workspace, meter) for one in report.used for meter in one.meters))
+    console.print(usage_table((one.workspace, meter) for one in report.used for meter in one.meters if meter.count))
     _heading("Lake", "every fact and every change, in Delta tables")
     for described in report.tables:
         sample = report.samples[described.name]

@@ -128,7 +128,7 @@ def _readable(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Decimal) and value.is_finite():
-        return f"{value.normalize():,f}"
+        return f"{value:,f}".rstrip("0").rstrip(".") if value.as_tuple().exponent else f"{value:,f}"
     return value
 
 

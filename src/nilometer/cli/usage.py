@@ -65,7 +65,7 @@ def send(
     meter = None if unit else _meter(connection, slug)
     event = {
         "specversion": "1.0",
-        "id": event_id or ulid(datetime.now(UTC), secrets.token_hex()),
+        "id": event_id or ulid(datetime.now(UTC), secrets.token_bytes(10)),
         "source": SOURCE,
         "type": SNAPSHOT if meter and _is_gauge(meter) else RECORDED,
         "subject": workspace,
@@ -141,7 +141,7 @@ def bar(meter: MeterUsage, width: int = 20) -> str:
     part = meter.used / meter.limit
     full = min(width, round(part * width))
     style = _STYLES[meter.state]
-    return f"[{style}]{'━' * full}[/{style}][dim]{'━' * (width - full)}[/dim] {round(part * 100)} %"
+    return f"[{style}]{'━' * full}[/{style}][dim]{'─' * (width - full)}[/dim] {round(part * 100)} %"
 
 
 def _meter(connection: Connection, slug: str) -> Meter:

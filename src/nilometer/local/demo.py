@@ -33,13 +33,23 @@ FORGED = "whsec_of_somebody_else"
 IDLE_SECONDS = 120
 SAMPLE_ROWS = 3
 SAMPLES = {
-    "stripe_events": "select created_at, type, object_id, workspace_id from stripe_events order by created, event_id",
-    "usage": "select time, workspace_id, meter, quantity, unit from usage order by created, event_id",
-    "audit": "select occurred_at, kind, action, workspace_id, changed_fields from audit order by sequence_number",
+    "stripe_events": """
+        select created_at, type, object_id, workspace_id, source from stripe_events
+        where workspace_id is not null order by created desc, event_id""",
+    "usage": """
+        select time, workspace_id, meter, quantity, unit, event_id from usage
+        order by created desc, event_id""",
+    "audit": """
+        select occurred_at, kind, workspace_id, action, old_image ->> '$.status' as before,
+               new_image ->> '$.status' as after, cause
+        from audit where kind = 'billing' and before is distinct from after order by sequence_number desc""",
 }
 QUESTION = """\
-select workspace_id, count(*) as payments, sum((payload::json ->> '$.data.object.amount_paid')::int) / 100 as paid
-from stripe_events where type = 'invoice.paid' group by workspace_id order by paid desc"""
+select date_trunc('week', created_at)::date as week,
+       count(*) filter (type = 'invoice.paid') as paid,
+       count(*) filter (type = 'invoice.payment_failed') as failed,
+       sum((payload::json ->> '$.data.object.amount_paid')::int / 100) filter (type = 'invoice.paid') as revenue
+from stripe_events group by week order by week"""
 
 
 class Progress(Protocol):
@@ -126,12 +136,17 @@ class _Play:
         self._forged = 0
 
     def all(self) -> None:
+        """Usage follows when billing is known: it counts in the period of its subscription at once."""
         self._post()
-        self._settle("billing: every order, every copy, one state")
+        self._progress.stage("billing: any order, any copies, one state")
+        self._drained("BillingQueue")
         self._publish()
-        self._settle("counting, and writing the lake")
+        self._progress.stage("counting")
+        self._drained("UsageQueue")
+        self._progress.stage(f"telling who {company.UNKNOWN_YET} is: what waited for it counts now")
         operations.create_workspace(self._store, company.UNKNOWN_YET, name="Siwa", now=datetime.now(UTC), actor=ACTOR)
-        self._settle("counting what waited for its workspace")
+        self._progress.stage("writing the lake")
+        await_idle(self._stack.status, timeout=IDLE_SECONDS)
 
     def _post(self) -> None:
         self._progress.stage("posting signed webhooks: shuffled, three of ten twice, one forged", len(self._events))
@@ -156,9 +171,9 @@ class _Play:
             self._bus.publish(entries[start : start + 10])
             self._progress.advance()
 
-    def _settle(self, text: str) -> None:
-        self._progress.stage(text)
-        await_idle(self._stack.status, timeout=IDLE_SECONDS)
+    def _drained(self, queue: str) -> None:
+        """Waits for one queue alone; the lake may still be writing."""
+        await_idle(lambda: _only(queue, self._stack.status()), timeout=IDLE_SECONDS)
 
     def report(self, *, began: float, started: float) -> Report:
         used = [
@@ -214,6 +229,13 @@ class _Play:
         yield _same("the unknown meter was refused and kept", rejected, ["unknown_meter"])
         dead = {name: count for name, count in self._stack.status()["dead_letters"].items() if count}
         yield _same("nothing is in a dead-letter queue", dead, {})
+
+
+def _only(queue: str, status: Mapping[str, Any]) -> dict[str, Any]:
+    """The status as if there were nothing else."""
+    queues = {name: counts for name, counts in status["queues"].items() if f"-{queue}-" in name}
+    idle = not any(count for counts in queues.values() for count in counts.values())
+    return {"queues": queues, "streams": {}, "idle": idle}
 
 
 def _shuffled_with_copies(world: World) -> list[bytes]:
