@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import textwrap
 import time
 import uuid
@@ -57,6 +59,26 @@ class Stack:
         self.runners.append(runner)
         runner.start()
         return runner
+
+    def killable(self) -> subprocess.Popen[bytes]:
+        """A runner in a process of its own, until it is killed."""
+        variables = {"PYTHONPATH": str(self.code), "SAID": str(self.code / "said")}
+        arguments = {
+            "endpoint_url": self.engine.endpoint_url,
+            "environment": self.engine.environment,
+            "stack_name": self.name,
+            "port": 0,
+            "extra_environment": variables,
+        }
+        script = f"""
+            import time
+            from pathlib import Path
+            from nilometer.local.runner import Runner
+            runner = Runner(data=Path({str(self.data)!r}), **{arguments!r})
+            runner.start()
+            time.sleep(600)
+        """
+        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
 
     def output(self, name: str) -> str:
         described = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]

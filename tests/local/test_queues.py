@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,13 @@ import pytest
 from nilometer.local.chaos import Chaos
 
 PARTIAL = {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}
+PRELUDE = """
+import json, os
+
+def say(value):
+    with open(os.environ["SAID"], "a") as file:
+        file.write(json.dumps(value) + "\\n")
+"""
 COLLECT = """
     def handler(event, context):
         say([record["body"] for record in event["Records"]])
@@ -187,6 +195,22 @@ def test_a_stop_gives_back_what_it_holds(deploy: Callable[..., Any]) -> None:
 
     status = stack.await_idle(stack.runner(data=stack.data / "next"), 15)
     assert sum(status.dead_letters.values()) == 0
+
+
+def test_a_killed_runner_loses_nothing_and_holds_nothing_up(deploy: Callable[..., Any]) -> None:
+    """What it had in hand is handed over again at once, not after the visibility timeout of two minutes."""
+    stack = deploy("def handler(event, context): say(1); time.sleep(60)", timeout=60, queue={"BatchSize": 1})
+    stack.send("a", "b", "c")
+    process = stack.killable()
+    stack.until(lambda: len(stack.said()) == 2)
+
+    process.kill()
+    process.wait()
+    (stack.code / "said").unlink()
+    (stack.code / "subject.py").write_text(PRELUDE + textwrap.dedent(COLLECT))
+    stack.await_idle(stack.runner(), 20)
+
+    assert sorted(bodies(stack)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

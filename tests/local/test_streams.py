@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -246,10 +241,10 @@ def test_a_killed_runner_loses_nothing(deploy: Callable[..., Any]) -> None:
     stack = deploy(handler, stream={**BATCHES, "BatchSize": 2, "MaximumBatchingWindowInSeconds": 0})
     keys = [f"{n:03}" for n in range(60)]
     stack.put(*[item(key) for key in keys])
-    process = runner_process(stack)
+    process = stack.killable()
     stack.until(lambda: len(stack.said()) >= 5)
 
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     before = len(stack.said())
     stack.await_idle(stack.runner())
@@ -258,22 +253,6 @@ def test_a_killed_runner_loses_nothing(deploy: Callable[..., Any]) -> None:
     assert before < 30
     assert sorted(set(seen)) == keys
     assert len(seen) <= len(keys) + 4
-
-
-def runner_process(stack: Any) -> subprocess.Popen[bytes]:
-    script = f"""
-        import time
-        from pathlib import Path
-        from nilometer.local.runner import Runner
-        runner = Runner(
-            endpoint_url={stack.engine.endpoint_url!r}, environment={stack.engine.environment!r},
-            stack_name={stack.name!r}, port=0, data=Path({str(stack.data)!r}),
-            extra_environment={{"PYTHONPATH": {str(stack.code)!r}, "SAID": {str(stack.code / "said")!r}}},
-        )
-        runner.start()
-        time.sleep(600)
-    """
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
 
 
 def test_chaos_repeats_and_loses_nothing(deploy: Callable[..., Any]) -> None:

@@ -24,6 +24,7 @@ from nilometer.local.batches import PAYLOAD_BYTES, event, failed_identifiers, re
 from nilometer.local.chaos import Dice
 from nilometer.local.deployed import QueueMapping
 from nilometer.local.filters import message_passes
+from nilometer.local.in_hand import InHand
 from nilometer.local.pool import Pool
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
@@ -47,6 +48,10 @@ class Delivery:
         return str(self.record["messageId"])
 
     @property
+    def handle(self) -> str:
+        return str(self.record["receiptHandle"])
+
+    @property
     def receives(self) -> int:
         return int(self.record["attributes"]["ApproximateReceiveCount"])
 
@@ -63,6 +68,7 @@ class QueuePoller:
         region: str,
         activity: Activity,
         dice: Dice,
+        in_hand: InHand,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._mapping = mapping
@@ -71,6 +77,7 @@ class QueuePoller:
         self._region = region
         self._activity = activity
         self._dice = dice
+        self._in_hand = in_hand
         self._retry_seconds = retry_seconds
         self._stopping = threading.Event()
         self._free = threading.Semaphore(concurrency(mapping))
@@ -101,11 +108,19 @@ class QueuePoller:
             self._see_again(_originals(self._waiting + self._later), lambda _: 0)
 
     def _run(self) -> None:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            self._recover()
         while not self._stopping.is_set():
             try:
                 self._turn()
             except (ClientError, BotoCoreError):
                 self._stopping.wait(_UNREACHABLE_SECONDS)
+
+    def _recover(self) -> None:
+        """What a killed runner had in hand is visible at once, not after the visibility timeout."""
+        left = self._in_hand.left()
+        self._set_visibility(dict.fromkeys(left, 0))
+        self._in_hand.give_back(left)
 
     def _turn(self) -> None:
         """One receive, and one batch if it is due: full, or its window over.
@@ -138,6 +153,7 @@ class QueuePoller:
         messages = response.get("Messages", [])
         if messages:
             self._activity.note()
+            self._in_hand.take([message["ReceiptHandle"] for message in messages])
         records = [record_of(message, self._mapping.queue.arn, self._region) for message in messages]
         return self._kept(self._filtered([Delivery(record, record_bytes(record)) for record in records]))
 
@@ -207,13 +223,19 @@ class QueuePoller:
         return int(min(seconds, self._mapping.queue.visibility_timeout))
 
     def _delete(self, deliveries: Sequence[Delivery]) -> None:
-        for entries in _entries(deliveries):
+        handles = [delivery.handle for delivery in deliveries]
+        for entries in _entries(handles):
             self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
             self._activity.note()
+        self._in_hand.give_back(handles)
 
     def _see_again(self, deliveries: Sequence[Delivery], after: Callable[[Delivery], int]) -> None:
-        seconds = {delivery.record["receiptHandle"]: after(delivery) for delivery in deliveries}
-        for entries in _entries(deliveries):
+        seconds = {delivery.handle: after(delivery) for delivery in deliveries}
+        self._set_visibility(seconds)
+        self._in_hand.give_back(seconds)
+
+    def _set_visibility(self, seconds: Mapping[str, int]) -> None:
+        for entries in _entries(list(seconds)):
             timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
             self._sqs.change_message_visibility_batch(QueueUrl=self._mapping.queue.url, Entries=timed)
             self._activity.note()
@@ -253,8 +275,8 @@ def _originals(deliveries: Sequence[Delivery]) -> list[Delivery]:
     return [delivery for delivery in deliveries if not delivery.copy]
 
 
-def _entries(deliveries: Sequence[Delivery]) -> Iterator[list[dict[str, Any]]]:
+def _entries(handles: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     """Entries of batch requests, ten at most."""
-    for start in range(0, len(deliveries), _REQUEST_RECORDS):
-        chunk = deliveries[start : start + _REQUEST_RECORDS]
-        yield [{"Id": str(i), "ReceiptHandle": d.record["receiptHandle"]} for i, d in enumerate(chunk)]
+    for start in range(0, len(handles), _REQUEST_RECORDS):
+        chunk = handles[start : start + _REQUEST_RECORDS]
+        yield [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(chunk)]

@@ -20,6 +20,7 @@ from nilometer.local.activity import Activity
 from nilometer.local.chaos import Chaos, Dice
 from nilometer.local.checkpoints import Checkpoints
 from nilometer.local.deployed import Deployment, Function, read
+from nilometer.local.in_hand import InHand
 from nilometer.local.ingress import Control, Ingress, Response
 from nilometer.local.pool import Pool
 from nilometer.local.queues import QueuePoller, concurrency
@@ -47,9 +48,10 @@ class Runner:
     """Everything between `start` and `stop`; a stopped runner does not start again.
 
     `environment` holds the AWS variables of the functions (`Engine.environment`), `extra_environment`
-    more that win over what is deployed. Below `data` go the logs of the functions (`logs/NAME.log`) and
-    the checkpoints of the streams (`checkpoints.json`): with the same `data` and the engine's state, the
-    next runner goes on where this one was, however this one ended. Port 0 picks a free one.
+    more that win over what is deployed. Below `data` go the logs of the functions (`logs/NAME.log`), the
+    checkpoints of the streams (`checkpoints.json`) and what was taken out of queues (`in_hand/`): with the
+    same `data` and the engine's state, the next runner goes on where this one was, however it ended. Port
+    0 picks a free one.
     """
 
     def __init__(
@@ -72,7 +74,10 @@ class Runner:
         self._chaos = chaos
         self._retry = {} if retry_seconds is None else {"retry_seconds": retry_seconds}
         self._activity = Activity()
-        (data / "logs").mkdir(parents=True, exist_ok=True)
+        self._session = boto3.session.Session()
+        self._clients: dict[str, Any] = {}
+        for folder in ("logs", "in_hand"):
+            (data / folder).mkdir(parents=True, exist_ok=True)
         self.deployment: Deployment = read(self._client, stack_name=stack_name)
         self._pools = {name: self._pool(function) for name, function in self.deployment.functions.items()}
         self._queues = self._queue_pollers()
@@ -135,14 +140,16 @@ class Runner:
 
     def _client(self, service: str) -> Any:
         """Of the engine alone: nothing of the user's AWS configuration counts."""
-        return boto3.session.Session().client(  # type: ignore[call-overload]  # a name, not a literal
-            service,
-            endpoint_url=self._endpoint_url,
-            region_name=self._region,
-            aws_access_key_id=self._environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self._environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=20),
-        )
+        if service not in self._clients:
+            self._clients[service] = self._session.client(  # type: ignore[call-overload]  # a name, not a literal
+                service,
+                endpoint_url=self._endpoint_url,
+                region_name=self._region,
+                aws_access_key_id=self._environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self._environment["AWS_SECRET_ACCESS_KEY"],
+                config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=50),
+            )
+        return self._clients[service]
 
     def _pool(self, function: Function) -> Pool:
         environment = environment_of(function, aws=self._environment, extra=self._extra_environment)
@@ -173,6 +180,7 @@ class Runner:
                 region=self._region,
                 activity=self._activity,
                 dice=Dice(self._chaos, mapping.queue.name),
+                in_hand=InHand(self._data / "in_hand" / mapping.queue.name),
                 **self._retry,
             )
             for mapping in self.deployment.queue_mappings
