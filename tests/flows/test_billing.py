@@ -2,96 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.conftest import new_store
+from tests.flows.billing_play import OBJECTS, bodies, deliver, play, records, scrambled, wrong
+from tests.flows.conftest import NOW, envelope
+from tests.flows.faulty import FaultyStore, dies_at, unlucky
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.outcome import Message, Outcome
-from nilometer.domain.stripe.projection import project
+from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.writes import Table
 from nilometer.flows import billing
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
 
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
+START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-class NoObjects:
-    """Nothing here is large enough to rest in S3."""
-
-    def get(self, key: str) -> bytes:
-        raise AssertionError(key)
-
-    def put(self, prefix: str, content: bytes) -> str:
-        return f"{prefix}/kept"
-
-
-OBJECTS: Any = NoObjects()
+def company(seed: int = 0, **options: Any) -> tuple[World, str, str]:
+    """A world with a product and a price: (world, product, price)."""
+    world = World(START, seed=seed, **options)
+    product = world.product("Papyrus", {"limit_api_calls": "1000/seat", "plan": "papyrus"})
+    price = world.price(product, 4900)
+    world.advance(timedelta(seconds=5))
+    return world, product, price
 
 
-def envelope(event: dict[str, Any], source: str = "nilometer.webhook") -> str:
-    return json.dumps(
-        {
-            "version": "0",
-            "id": "bus",
-            "detail-type": event["type"],
-            "source": source,
-            "account": "1",
-            "time": "2026-11-23T00:00:00Z",
-            "region": "us-east-1",
-            "resources": [],
-            "detail": event,
-        }
-    )
+def outcomes(results: list[Result]) -> set[Outcome]:
+    return {result.outcome for result in results}
 
 
-def feed(store: Store, events: Iterable[dict[str, Any]], *, batch: int = 100) -> list[Outcome]:
-    bodies = [Message(str(i), envelope(event)) for i, event in enumerate(events)]
-    outcomes = []
-    for start in range(0, len(bodies), batch):
-        results = billing.handle(bodies[start : start + batch], store=store, objects=OBJECTS, now=NOW)
-        outcomes += [result.outcome for result in results]
-    return outcomes
-
-
-def shuffled(world: World, seed: int, duplicates: float = 0.3) -> list[dict[str, Any]]:
-    chance = random.Random(seed)
-    events = world.events + chance.choices(world.events, k=int(len(world.events) * duplicates))
-    chance.shuffle(events)
-    return events
-
-
-def state(store: Store) -> list[dict[str, Any]]:
-    """All that must not depend on the order: everything but versions, times and causes."""
-    return [_timeless(item) for item in sorted(billing.list_billing(store), key=lambda r: str(r["workspace"]))]
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in {"version", "updated_at", "cause"}}
-    return [_timeless(v) for v in value] if isinstance(value, list) else value
-
-
-def wrong(store: Store, world: World) -> list[str]:
-    """Objects whose register does not say what Stripe says."""
-    known = {
-        (o["object"], o.get("id")): {k: v for k, v in o.items() if v is not None} for o in billing.list_objects(store)
-    }
-    bad = []
-    for truth in world.objects.values():
-        if "id" not in truth or truth["object"] == "feature":
-            continue
-        told = known.get((truth["object"], truth["id"]), {})
-        if truth.get("deleted"):
-            bad += [] if told.get("deleted") else [truth["id"]]
-        elif {k: told.get(k) for k in project(truth)} != project(truth):
-            bad.append(truth["id"])
-    return bad
+# ---------------------------------------------------------------------- order, duplicates, crashes
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -99,28 +44,256 @@ def test_any_order_and_duplication_ends_true(store: Store, seed: int) -> None:
     """A month in random order with a third delivered twice: every object as Stripe has it."""
     world = random_month(seed, customers=8)
 
-    feed(store, shuffled(world, seed))
+    play(store, scrambled(world, seed))
 
     assert wrong(store, world) == []
-    assert len({r["workspace"] for r in billing.list_billing(store)} - {None}) == 8
+    assert set(records(store)) == {f"ws_{n}" for n in range(8)}
 
 
-def test_the_order_does_not_matter(store: Store, dynamodb: Any) -> None:
+def test_the_order_and_the_batches_do_not_matter(store: Store, dynamodb: Any) -> None:
     """Two permutations with other duplicates and batches: equal records."""
-    from tests.conftest import new_store
-
     world, other = random_month(5, customers=6), new_store(dynamodb)
 
-    feed(store, world.events)
-    feed(other, shuffled(world, 9), batch=7)
+    play(store, world.events)
+    play(other, scrambled(world, 9), batch=7)
 
-    assert state(store) == state(other)
+    assert records(store) == records(other)
 
 
 def test_each_event_is_one_fact(store: Store) -> None:
-    """Duplicates are told apart from new events, within a batch and between batches."""
+    """Duplicates are told from new events, within a batch and between batches."""
     world = random_month(1, customers=3)
-    outcomes = feed(store, [*world.events, *world.events])
+    found = [result.outcome for result in play(store, [*world.events, *world.events])]
 
-    assert outcomes.count(Outcome.ACCEPTED) == len(world.events) == len(list(store.scan(Table.EVENTS)))
-    assert outcomes.count(Outcome.DUPLICATE) == len(world.events)
+    assert found.count(Outcome.ACCEPTED) == len(world.events) == len(list(store.scan(Table.EVENTS)))
+    assert found.count(Outcome.DUPLICATE) == len(world.events)
+
+
+def test_16_no_mark_without_effect(store: Store, dynamodb: Any) -> None:
+    """Dying before or after any call of a batch, then delivering it again, ends in the same state."""
+    world, _, price = company()
+    world.change_quantity(world.subscribe(world.customer("ws"), [(price, 1)]), 4)
+    play(store, world.events)
+    messages, truth = bodies(world.events), records(store)
+
+    for call in range(1, 12):
+        for landed in (False, True):
+            other = new_store(dynamodb)
+            again = deliver(FaultyStore(other, dies_at(call, landed=landed)), messages)
+            deliver(other, again)
+
+            assert records(other) == truth
+
+
+def test_17_nothing_counts_per_delivery(store: Store) -> None:
+    """The same event again changes no version of any record."""
+    world, _, price = company()
+    world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, world.events)
+    before = sorted(map(str, store.scan(Table.RECORDS)))
+
+    play(store, world.events)
+
+    assert sorted(map(str, store.scan(Table.RECORDS))) == before
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_consumers_that_die_and_lose_answers(store: Store, seed: int) -> None:
+    """Batches of one month, twice, by two threads over a store that fails: the true state."""
+    world = random_month(seed, customers=5, steps=4)
+
+    def consume(number: int) -> None:
+        messages = bodies(scrambled(world, seed * 10 + number))
+        faulty: Any = FaultyStore(store, unlucky(number, deaths=0.02, losses=0.02), stale=True)
+        for start in range(0, len(messages), 40):
+            pending = messages[start : start + 40]
+            for _ in range(40):
+                pending = deliver(faulty, pending)
+                if not pending:
+                    break
+            deliver(store, pending)
+
+    threads = [threading.Thread(target=consume, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong(store, world) == []
+    assert len(list(store.scan(Table.EVENTS))) == len(world.events)
+
+
+# ---------------------------------------------------------------------- links
+
+
+def test_a_link_may_come_after_everything(store: Store) -> None:
+    """A customer without a workspace waits visibly; its Checkout session moves all of it to the workspace."""
+    world, _, price = company()
+    world.checkout("ws", [(price, 2)])
+    *before, session = world.events
+    play(store, before)
+    waiting = records(store)
+
+    play(store, [session])
+
+    assert waiting[None]["status"] == "active"
+    assert (set(records(store)), records(store)["ws"]["limits"]) == ({"ws"}, {"api_calls": 2000})
+
+
+def test_links_that_contradict_end_the_same(dynamodb: Any) -> None:
+    """The customer's metadata beats the session's reference and a subscription's, in any order."""
+    world, _, price = company()
+    customer = world.customer()
+    world.update(world.subscribe(customer, [(price, 1)]), metadata={"workspace_id": "ws_sub"})
+    world.advance(timedelta(seconds=9))
+    world.update(customer, metadata={"workspace_id": "ws_customer"})
+    found = []
+    for seed in range(6):
+        store = new_store(dynamodb)
+        play(store, scrambled(world, seed), batch=4)
+        found.append({ws: r["subscription"] for ws, r in records(store).items() if r["customers"]})
+
+    assert set(found[0]) == {"ws_customer"}
+    assert all(one == found[0] for one in found)
+
+
+def test_several_customers_of_a_workspace(store: Store) -> None:
+    """One record folds both; an ended subscription of one does not end the other's access."""
+    world, _, price = company()
+    first = world.subscribe(world.customer("ws"), [(price, 1)])
+    second = world.subscribe(world.customer("ws"), [(price, 5)])
+    world.cancel(first)
+
+    play(store, scrambled(world, 1), batch=9)
+
+    record = records(store)["ws"]
+    assert (len(record["customers"]), record["subscription"], record["seats"]) == (2, second, 5)
+
+
+def test_live_and_test_never_mix(store: Store) -> None:
+    """The same workspace in both modes: the live one counts, whichever came last."""
+    live, _, live_price = company(1, livemode=True)
+    live.subscribe(live.customer("ws"), [(live_price, 7)])
+    test, _, test_price = company(2)
+    test.subscribe(test.customer("ws"), [(test_price, 1)])
+
+    play(store, [*live.events, *test.events])
+
+    assert records(store)["ws"]["seats"] == 7
+
+
+# ---------------------------------------------------------------------- catalog
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_later_catalog_change_reaches_the_record(store: Store, seed: int) -> None:
+    """Product metadata changed after the subscription: the limits follow, in any order."""
+    world, product, price = company(seed)
+    world.subscribe(world.customer("ws"), [(price, 2)])
+    world.advance(timedelta(days=1))
+    world.update(product, metadata={"limit_api_calls": "50"})
+    world.update(price, metadata={"limit_exports": "unlimited"})
+
+    play(store, scrambled(world, seed), batch=5)
+
+    assert records(store)["ws"]["limits"] == {"api_calls": 50, "exports": None}
+
+
+def test_dying_between_a_product_and_its_users(store: Store, dynamodb: Any) -> None:
+    """The event comes again as a duplicate, and its users are folded all the same."""
+    world, product, price = company()
+    world.subscribe(world.customer("ws"), [(price, 2)])
+    before = len(world.events)
+    world.advance(timedelta(days=1))
+    world.update(product, metadata={"limit_api_calls": "50"})
+    change = bodies(world.events[before:])
+    for call in range(1, 9):
+        for landed in (False, True):
+            other = new_store(dynamodb)
+            play(other, world.events[:before])
+            deliver(other, deliver(FaultyStore(other, dies_at(call, landed=landed)), change))
+
+            assert records(other)["ws"]["limits"] == {"api_calls": 50}
+
+
+# ---------------------------------------------------------------------- what else arrives
+
+
+def test_what_is_no_event_is_kept_with_its_reason(store: Store, objects: Any) -> None:
+    """A wrong shape is rejected alone; its neighbours pass."""
+    world, _, _ = company()
+    good = world.events[0]
+    wrong_mode = {**world.events[1], "id": "evt_mode", "livemode": True}
+    messages = [
+        Message("a", "not json"),
+        Message("b", envelope(good, source="nilometer.webhook")),
+        Message("c", envelope({**good, "id": "evt_x", "data": {"object": "?"}}, source="nilometer.webhook")),
+        Message("d", envelope(wrong_mode, source="nilometer.webhook")),
+    ]
+
+    results = billing.handle(messages, store=store, objects=objects, now=NOW)
+
+    assert [result.outcome for result in results] == [
+        Outcome.REJECTED,
+        Outcome.ACCEPTED,
+        Outcome.REJECTED,
+        Outcome.REJECTED,
+    ]
+    kept = {item["reason"] for item in store.scan(Table.EVENTS, kind="reject")}
+    assert kept == {"invalid_schema", "wrong_mode"}
+
+
+def test_an_unknown_type_is_a_fact(store: Store) -> None:
+    """A type that Stripe invents tomorrow is kept and counted, never an error."""
+    world, _, _ = company()
+    future = {
+        **world.events[0],
+        "id": "evt_future",
+        "type": "papyrus.unrolled",
+        "data": {"object": {"object": "scroll"}},
+    }
+
+    assert outcomes(play(store, [future])) == {Outcome.ACCEPTED}
+
+
+def test_the_partner_source_arrives_at_the_same_place(store: Store) -> None:
+    """Stripe's own EventBridge source and the webhook deliver one event: one fact."""
+    world, _, _ = company()
+    source = "aws.partner/stripe.com/ed_test_1"
+    bodies_ = [envelope(world.events[0], source=source), envelope(world.events[0], source="nilometer.webhook")]
+
+    results = billing.handle(
+        [Message(str(n), body) for n, body in enumerate(bodies_)], store=store, objects=OBJECTS, now=NOW
+    )
+
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED, Outcome.DUPLICATE]
+    assert [fact["source"] for fact in store.scan(Table.EVENTS)] == ["partner"]
+
+
+def test_a_claim_is_fetched(store: Store, objects: Any) -> None:
+    """An event too large for the bus rests in S3; its effect is the same."""
+    world, _, _ = company()
+    body = envelope(world.events[0])
+    claim = objects.put("claims", body.partition('"detail": ')[2][:-1].encode())
+    reference = {name: world.events[0][name] for name in ("id", "type", "object", "created")} | {"claim": claim}
+
+    results = billing.handle(
+        [Message("1", envelope(reference, source="nilometer.webhook"))], store=store, objects=objects, now=NOW
+    )
+
+    assert outcomes(results) == {Outcome.ACCEPTED}
+    assert [o["object"] for o in billing.list_objects(store)] == ["product"]
+
+
+def test_many_events_of_one_customer_in_one_batch(store: Store) -> None:
+    """More than one transaction holds: still each once, and true."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+    chance = random.Random(3)
+    for _ in range(150):
+        world.advance(timedelta(seconds=chance.randint(0, 2)))
+        world.change_quantity(subscription, chance.randint(1, 50))
+
+    play(store, scrambled(world, 2), batch=400)
+
+    assert wrong(store, world) == []
