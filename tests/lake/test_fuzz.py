@@ -1,0 +1,60 @@
+"""0 lost, 0 twice, whatever happens to the writers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from nilometer.local.engine import REGION, Engine
+
+
+def storm(project: Path, *arguments: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.lake.fuzz", *map(str, arguments)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.fixture
+def bucket(aws: Engine) -> str:
+    client = boto3.client(
+        "s3", endpoint_url=aws.endpoint_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    name = f"lake-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.mark.parametrize("writers", [2, 4])
+def test_nothing_is_lost_or_twice_on_disk(project: Path, tmp_path: Path, writers: int) -> None:
+    """Kills, lost answers, batches regrouped and repeated hours apart in event time, a compactor all along."""
+    seen = storm(project, "--uri", tmp_path / "lake", "--events", 2000, "--writers", writers, "--seed", writers)
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (2000, 0, 0)
+    assert seen["killed"] > 0
+
+
+def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str) -> None:
+    """Commits whose answer or request is lost, that come twice, or so late that their writer is dead."""
+    seen = storm(
+        project, "--uri", f"s3://{bucket}/lake", "--endpoint", aws.endpoint_url,
+        "--events", 800, "--batch", 40, "--days", 2, "--lose", 0.2, "--seed", 7,
+    )  # fmt: skip
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (800, 0, 0)
+    assert sum(seen["faults"].values()) > 0
+
+
+def test_the_storm_is_one(project: Path, tmp_path: Path) -> None:
+    """A plain append in the same weather stores rows twice: the test can fail."""
+    seen = storm(project, "--uri", tmp_path / "lake", "--events", 500, "--plain")
+
+    assert seen["twice"] > 0
