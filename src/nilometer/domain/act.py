@@ -22,12 +22,13 @@ from nilometer.errors import Refused, Rejected
 class Caller:
     """A member of a workspace; or, without a role, one of our own services or an operator, who may do all.
 
-    `flows.access` makes callers from sessions and memberships. `user_id` names the service when there is no role.
+    `flows.access` makes callers from sessions and memberships; `service` is the other way to one, and must not be
+    reached with what a request names. `user_id` is the service's name when there is no role.
     """
 
     workspace_id: str
     user_id: str
-    role: Role | None = None
+    role: Role | None
 
     def may(self, permission: Permission) -> bool:
         return self.role is None or permission in MATRIX[self.role]
@@ -39,6 +40,11 @@ class Caller:
 
     def is_self(self, user_id: str) -> bool:
         return self.role is not None and self.user_id == user_id
+
+
+def service(workspace_id: str, name: str) -> Caller:
+    """One of our own services, or an operator, in a workspace."""
+    return Caller(workspace_id=workspace_id, user_id=name, role=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,7 @@ def event_act(event: CloudEvent, *, actor: str | None, now: datetime) -> Act:
     if not event.subject:
         raise Rejected("invalid_schema", "subject is missing; write the workspace's id")
     return Act(
-        caller=Caller(workspace_id=event.subject, user_id=checked_id(actor) if actor else event.source),
+        caller=service(event.subject, checked_id(actor) if actor else event.source),
         now=now,
         at=event.time,
         chance=hashlib.sha256(f"{event.source}\n{event.id}".encode()).digest()[:CHANCE],

@@ -82,6 +82,13 @@ def join(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: 
     return [put, count, entry(act, Action.MEMBER_ADDED, subject=user_id, role=role)]
 
 
+def found(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
+    """The first Admin of a workspace that is created in the same transaction, with `admins` = 1."""
+    act.caller.require(Permission.WORKSPACE_CREATE)
+    put = _active(act, stored, user_id=checked_id(user_id), role=Role.ADMIN, joined_at=rfc3339(act.happened))
+    return [put, entry(act, Action.MEMBER_ADDED, subject=user_id, role=Role.ADMIN)]
+
+
 def change_role(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: Role) -> list[Write]:
     """`Refused` for the last Admin, for a stranger, and for roles that the caller does not rule."""
     if is_late(stored, act):

@@ -48,7 +48,7 @@ def time_of(ulid: str) -> datetime:
 
 
 def _milliseconds(instant: datetime) -> int:
-    return (instant - from_epoch(0)) // timedelta(milliseconds=1)
+    return max(0, (instant - from_epoch(0)) // timedelta(milliseconds=1))
 
 
 _LATEST = ulid(datetime.max.replace(tzinfo=UTC), b"\xff" * CHANCE)

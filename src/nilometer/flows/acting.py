@@ -17,6 +17,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.act import Act, Caller
 from nilometer.domain.membership import membership_of
+from nilometer.domain.roles import Permission
 from nilometer.domain.ulid import CHANCE
 from nilometer.domain.workspace import check_open
 from nilometer.domain.writes import Check, Item, Key, Put, Table, Version, Write
@@ -37,14 +38,14 @@ def perform(
     the caller's role as stored. `Refused`: the workspace is unknown or deleted, the caller no member, or a rule
     forbids it.
     """
-    wanted = [*reads, keys.workspace(act.workspace_id), *_own(act.caller)]
+    wanted = [*reads, keys.workspace(act.workspace_id), *own(act.caller)]
 
     def attempt() -> _T:
         stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
         check_open(stored.get(keys.workspace(act.workspace_id)), act.workspace_id)
         writes, answer = decide(act.by(as_stored(act.caller, stored)), stored)
         if writes:
-            store.commit([*writes, *_guards(act.caller, stored, writes)])
+            store.commit([*writes, *guards(act.caller, stored, writes)])
         return answer
 
     return retrying(attempt)
@@ -64,15 +65,29 @@ def as_stored(caller: Caller, stored: Stored) -> Caller:
     return replace(caller, role=membership.role)
 
 
-def _own(caller: Caller) -> list[Key]:
+def own(caller: Caller) -> list[Key]:
     return [] if caller.role is None else [keys.member(caller.workspace_id, caller.user_id)]
 
 
-def _guards(caller: Caller, stored: Stored, writes: Sequence[Write]) -> list[Write]:
+def guards(caller: Caller, stored: Stored, writes: Sequence[Write]) -> list[Write]:
     """The caller's membership must still be as it was read; a write of it carries that itself."""
     written = {write.key for write in writes if isinstance(write, Put) or write.table is Table.RECORDS}
     return [
         Check(table=Table.RECORDS, key=key, expected=Version(int(stored[key]["version"])))
-        for key in _own(caller)
+        for key in own(caller)
         if key not in written
     ]
+
+
+def reading(store: Store, caller: Caller, permission: Permission) -> None:
+    """`Refused` unless the caller has `permission` at this moment in a workspace that is open."""
+    wanted = [keys.workspace(caller.workspace_id), *own(caller)]
+    stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
+    check_open(stored.get(wanted[0]), caller.workspace_id)
+    as_stored(caller, stored).require(permission)
+
+
+def after(writes: Sequence[Write], key: Key, stored: Stored) -> Item | None:
+    """The item under `key` once `writes` are stored."""
+    puts = [write.item for write in writes if isinstance(write, Put) and write.key == key]
+    return puts[0] if puts else stored.get(key)

@@ -1,0 +1,67 @@
+"""Repeated failures at the door lock a member out for a while.
+
+    failure, failure, ... five within 15 minutes ──▶ locked for 15 minutes ──▶ open, counted anew
+    a login between them ──▶ counted anew
+
+The record's change is the signal: it is on the bus as every change is, with an entry `locked_out` in the log.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from nilometer.domain import keys
+from nilometer.domain.act import Act, checked_id
+from nilometer.domain.records import alive, record
+from nilometer.domain.security import Action, entry
+from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
+from nilometer.domain.writes import Item, Put, Write
+
+FAILURES = 5
+WINDOW = timedelta(minutes=15)
+LOCKED = timedelta(minutes=15)
+KEPT = timedelta(days=1)
+
+
+def locked_until(stored: Item | None, now: datetime) -> datetime | None:
+    """`None` when he may try."""
+    until = (stored or {}).get("locked_until")
+    instant = parse_rfc3339(until) if until else None
+    return instant if instant and instant > now else None
+
+
+def failed(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
+    """One more failure of `user_id`; with the fifth he is locked out. In any order of the same failures."""
+    known = alive(stored, act.now) or {}
+    at = act.happened
+    if rfc3339(at) <= known.get("counted_after", "") or locked_until(known, at):
+        return []
+    times = sorted([*known.get("failures", ()), rfc3339(at)])
+    recent = [time for time in times if time > rfc3339(parse_rfc3339(times[-1]) - WINDOW)]
+    if len(recent) < FAILURES:
+        return [_put(act, stored, user_id, failures=recent, counted_after=known.get("counted_after", ""))]
+    until = parse_rfc3339(recent[-1]) + LOCKED
+    locked = _put(act, stored, user_id, failures=[], counted_after=recent[-1], locked_until=rfc3339(until))
+    return [locked, entry(act, Action.LOCKED_OUT, subject=user_id)]
+
+
+def succeeded(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
+    """A login: what failed before is forgotten."""
+    known = alive(stored, act.now)
+    if known is None or rfc3339(act.happened) <= known.get("counted_after", "") or not known["failures"]:
+        return []
+    later = [time for time in known["failures"] if time > rfc3339(act.happened)]
+    return [_put(act, stored, user_id, failures=later, counted_after=rfc3339(act.happened))]
+
+
+def _put(act: Act, stored: Item | None, user_id: str, **attributes: Any) -> Put:
+    return record(
+        act,
+        keys.lockout(act.workspace_id, user_id),
+        "lockout",
+        stored,
+        **{"locked_until": None, **attributes},
+        user_id=checked_id(user_id),
+        expires_at=epoch(max(act.happened, act.now) + KEPT),
+    )
