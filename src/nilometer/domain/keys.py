@@ -32,6 +32,8 @@
 |----------------------------|--------------------------------------|--------------------------------|
 | Stripe event               | STRIPE#account#evt                   | FACT                           |
 | Usage event                | USAGE#source#id                      | FACT                           |
+| … whose void came first    | USAGE#source#id                      | LATE (FACT is the tombstone)   |
+| Value of a unique meter    | UNIQUE#ws#meter#period_start         | sha256 of the value            |
 | Operations event           | OPERATION#source#id                  | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
@@ -174,6 +176,11 @@ def acceptance(user_id: str, policy: str, number: int) -> Key:
     return Key(user(user_id), f"ACCEPTANCE#{part(policy)}#{number:06}")
 
 
+def accepted(policy_name: str, number: int) -> str:
+    """In the index: who accepted one version, by time."""
+    return f"{policy(policy_name)}#{number:06}"
+
+
 def flag(name: str) -> Key:
     return Key(f"FLAG#{part(name)}", "FLAG")
 
@@ -192,6 +199,15 @@ def stripe_event(account: str, event_id: str) -> Key:
 
 def usage_event(source: str, event_id: str) -> Key:
     return Key(f"USAGE#{part(source)}#{part(event_id)}", FACT)
+
+
+def late(fact: Key) -> Key:
+    """Beside a tombstone, so that the fact is still an insert of its own in the stream."""
+    return Key(fact.pk, "LATE")
+
+
+def unique_value(workspace_id: str, meter: str, start: str, value_sha256: str) -> Key:
+    return Key(f"UNIQUE#{part(workspace_id)}#{part(meter)}#{start}", value_sha256)
 
 
 def operation(source: str, event_id: str) -> Key:
