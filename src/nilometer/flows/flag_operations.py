@@ -1,0 +1,67 @@
+"""The event types about feature flags: for everybody, and for the workspace that is the subject."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from nilometer.domain import flag, keys
+from nilometer.domain.flag import FlagChange, Override
+from nilometer.domain.origin import of_event
+from nilometer.domain.workspace import check_open
+from nilometer.domain.writes import Key, Write
+from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+
+
+class FlagSet(Data):
+    flag: str
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    rollout: int | msgspec.UnsetType = msgspec.UNSET
+    archived: bool | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
+    actor: str | None = None
+
+
+class FlagOverridden(Data):
+    """`enabled` null takes the override back."""
+
+    flag: str
+    enabled: bool | None
+    actor: str | None = None
+
+
+def _change(operation: Operation) -> FlagChange:
+    said = {name: value for name, value in operation.data.items() if name not in {"flag", "actor"}}
+    return flag.new_change(operation.data["flag"], **said)
+
+
+def _reads_flag(operation: Operation) -> list[Key]:
+    return [_change(operation).key]
+
+
+def _decides_flag(operation: Operation, stored: Stored, now: datetime) -> list[Write]:
+    said = _change(operation)
+    origin = of_event(operation.event, actor=operation.data.get("actor"))
+    put = flag.change(stored.get(said.key), said, origin=origin, now=now)
+    return [put] if put else []
+
+
+def _override(operation: Operation) -> Override:
+    return flag.new_override(operation.data["flag"], operation.workspace_id, operation.data["enabled"])
+
+
+def _reads_override(operation: Operation) -> list[Key]:
+    return [*flag.override_reads(_override(operation)), keys.workspace(operation.workspace_id)]
+
+
+def _decides_override(operation: Operation, stored: Stored, now: datetime) -> list[Write]:
+    check_open(stored.get(keys.workspace(operation.workspace_id)), operation.workspace_id)
+    origin = of_event(operation.event, actor=operation.data.get("actor"))
+    return flag.override(stored, _override(operation), origin=origin, now=now)
+
+
+TYPES: OperationTypes = {
+    "flag.set.v1": OperationType(data=FlagSet, reads=_reads_flag, decide=_decides_flag, has_workspace=False),
+    "flag.overridden.v1": OperationType(data=FlagOverridden, reads=_reads_override, decide=_decides_override),
+}

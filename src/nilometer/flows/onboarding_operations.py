@@ -1,0 +1,49 @@
+"""The event type about tutorials in the workspace that is the subject."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nilometer.domain import keys, onboarding
+from nilometer.domain.onboarding import Advance
+from nilometer.domain.origin import of_event
+from nilometer.domain.workspace import check_open
+from nilometer.domain.writes import Key, Write
+from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+
+
+class OnboardingAdvanced(Data):
+    """One step done, or one mark: restarted, dismissed, completed."""
+
+    user_id: str
+    tutorial: str
+    step: str | None = None
+    mark: str | None = None
+
+
+def _advance(operation: Operation) -> Advance:
+    data = operation.data
+    return onboarding.new_advance(
+        operation.workspace_id,
+        data["user_id"],
+        tutorial=data["tutorial"],
+        at=operation.event.time,
+        step=data.get("step"),
+        mark=data.get("mark"),
+    )
+
+
+def _reads(operation: Operation) -> list[Key]:
+    return [_advance(operation).key, keys.workspace(operation.workspace_id)]
+
+
+def _decides(operation: Operation, stored: Stored, now: datetime) -> list[Write]:
+    check_open(stored.get(keys.workspace(operation.workspace_id)), operation.workspace_id)
+    said = _advance(operation)
+    origin = of_event(operation.event, actor=said.user_id)
+    return onboarding.advance(stored.get(said.key), said, origin=origin, now=now)
+
+
+TYPES: OperationTypes = {
+    "onboarding.advanced.v1": OperationType(data=OnboardingAdvanced, reads=_reads, decide=_decides),
+}
