@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nilometer.domain.cloudevents import CloudEvent
-from nilometer.domain.counter import ACTIONS, Group, Tally, chunks, counter_writes, exact_sum, used
-from nilometer.domain.meter import Aggregation
+from nilometer.domain.counter import ACTIONS, NOTHING_SEEN, Group, Seen, Tally, chunks, counter_writes, exact_sum, used
+from nilometer.domain.meter import Aggregation, Meter
 from nilometer.domain.period import Period
 from nilometer.domain.usage import KEPT, UsageEvent, check_window, fact, parse_quantity, usage_event, waiting
-from nilometer.domain.writes import Less
+from nilometer.domain.writes import Less, Update
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -81,21 +81,32 @@ def test_what_waits_does_not_outlive_the_fact_of_its_copy(received: datetime, co
     """A copy is counted after its workspace became known, so after the wait began; the waiting item ends before."""
     if counted < received:
         return
-    waits_until = waiting(event(time=received), "{}", received_at=received).item["expires_at"]
+    waits_until = waiting("ws", "/s", "e1", payload="{}", payload_hash="", received_at=received).item["expires_at"]
     kept_until = fact(event(time=received), PERIOD, received_at=counted, now=counted).item["expires_at"]
 
     assert waits_until <= kept_until
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 22), QUANTITIES), min_size=1, max_size=300
+    st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 22), QUANTITIES), min_size=1, max_size=300
 ).map(
     lambda rows: [
-        event(str(n), meter=meter, time=NOW - timedelta(days=days), quantity=format(quantity, "f"))
+        event(
+            str(n),
+            meter=meter,
+            time=NOW - timedelta(days=days),
+            quantity=format(quantity, "f"),
+            dimensions={"user": str(quantity)},
+        )
         for n, (meter, days, quantity) in enumerate(rows)
     ]
 )
-ALL = {"a": Aggregation.SUM, "b": Aggregation.MAX, "c": Aggregation.LATEST}
+ALL = {
+    "a": Meter(slug="a", unit="call", aggregation=Aggregation.SUM),
+    "b": Meter(slug="b", unit="call", aggregation=Aggregation.MAX),
+    "c": Meter(slug="c", unit="call", aggregation=Aggregation.LATEST),
+    "d": Meter(slug="d", unit="call", aggregation=Aggregation.UNIQUE, dimensions=("user",)),
+}
 
 
 @given(EVENTS)
@@ -103,19 +114,20 @@ def test_chunks_fit_a_transaction_and_hold_every_event_once(events: list[UsageEv
     """Facts and counters together; the counters of all chunks add up to the sum of the events."""
     group = Group("ws", PERIOD, ALL)
     parts = chunks(group, events)
-    writes = [counter_writes(group, group.tallies(p), {}, shard=0, cause="e", now=NOW) for p in parts]
+    writes = [counter_writes(group, group.tallies(p), NOTHING_SEEN, shard=0, cause="e", now=NOW) for p in parts]
 
     assert all(len(part) + len(counters) <= ACTIONS for part, counters in zip(parts, writes, strict=True))
     assert all(len({write.key for write in counters}) == len(counters) for counters in writes)
     assert sorted(one.id for part in parts for one in part) == sorted(one.id for one in events)
     for scope in ("period", "day"):
-        added = [w.add["total"] for counters in writes for w in counters if w.set["scope"] == scope]
+        updates = [write for counters in writes for write in counters if isinstance(write, Update)]
+        added = [write.add["total"] for write in updates if write.set["scope"] == scope]
         assert exact_sum(map(Decimal, added)) == exact_sum(one.quantity for one in events)
 
 
 def test_a_usual_batch_makes_full_transactions() -> None:
     """One meter and one day: 98 events a transaction, 2.04 write units each."""
-    parts = chunks(Group("ws", PERIOD, {"calls": Aggregation.SUM}), [event(str(n)) for n in range(980)])
+    parts = chunks(Group("ws", PERIOD, {"calls": ALL["a"]}), [event(str(n)) for n in range(980)])
 
     assert [len(part) for part in parts] == [98] * 10
 
@@ -142,7 +154,8 @@ def test_gauges_do_not_depend_on_grouping(events: list[UsageEvent], parts: int) 
     stored: dict[Any, dict[str, Any]] = {}
     for start in range(parts):
         for name, tally in group.tallies(events[start::parts]).items():
-            [write] = counter_writes(group, {name: tally}, stored, shard=0, cause="e", now=NOW)
+            write = counter_writes(group, {name: tally}, Seen(stored, set()), shard=0, cause="e", now=NOW)[0]
+            assert isinstance(write, Update)
             item = stored.setdefault(name, {})
             if isinstance(write.expected, Less):
                 assert item.get(write.expected.attribute) is None or (
@@ -151,9 +164,9 @@ def test_gauges_do_not_depend_on_grouping(events: list[UsageEvent], parts: int) 
             item.update(write.set)
 
     for name, tally in group.tallies(events).items():
-        if ALL[name.meter] is Aggregation.MAX:
+        if ALL[name.meter].aggregation is Aggregation.MAX:
             assert used(Aggregation.MAX, [stored[name]]) == tally.max
-        if ALL[name.meter] is Aggregation.LATEST:
+        if ALL[name.meter].aggregation is Aggregation.LATEST:
             assert used(Aggregation.LATEST, [stored[name]]) == tally.latest
 
 

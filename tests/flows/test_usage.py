@@ -47,6 +47,11 @@ def cloud(
     }
 
 
+def void(of: str, id_: str = "v1", **given: Any) -> dict[str, Any]:
+    event = cloud(id_, type_="usage.voided.v1", **given)
+    return event | {"data": {"id": of, "reason": "test run"}}
+
+
 def batch(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {
         "specversion": "1.0",
@@ -80,6 +85,9 @@ def ready(store: Store) -> Store:
         store, "api_calls", unit="call", aggregation="sum", now=early, actor=None, dimensions=["model"]
     )
     operations.create_meter(store, "seats", unit="seat", aggregation="max", now=early, actor=None)
+    operations.create_meter(
+        store, "users", unit="user", aggregation="unique", now=early, actor=None, dimensions=["user"]
+    )
     operations.create_meter(store, "disk", unit="gb", aggregation="latest", now=early, actor=None)
     return store
 
@@ -295,6 +303,89 @@ def test_gauges_keep_the_largest_and_the_latest_level(ready: Store, objects: Obj
     assert counters["seats"]["max"] == 7
     assert counters["disk"]["latest"] == 3
     assert counters["disk"]["count"] == 2
+
+
+def test_a_void_takes_an_event_back_in_either_order(ready: Store, objects: Objects) -> None:
+    """Counters and the sum of the facts agree, copies change nothing, and the usage may be recorded anew."""
+    events = [cloud("a", quantity="1"), cloud("b", quantity="2"), cloud("c", quantity="4")]
+
+    assert outcomes(handle(ready, objects, void("c", "v3"), *events, void("a"))) == ["accepted"] * 5
+    assert outcomes(handle(ready, objects, void("z", "v4"))) == ["accepted"]
+    assert outcomes(handle(ready, objects, void("z", "v4"), cloud("z", quantity="8"))) == ["duplicate", "accepted"]
+    assert totals(ready) == totals(ready, "day") == {"api_calls": 6 - 4}
+    again = handle(ready, objects, void("a"), void("c", "v3"), cloud("z", quantity="8"), *events, void("b", "v5"))
+    assert outcomes(again) == ["duplicate"] * 6 + ["accepted"]
+    assert totals(ready) == {"api_calls": 0}
+    assert sum(item["quantity"] for item in ready.scan(Table.EVENTS, kind="usage_event")) == 0
+    handle(ready, objects, cloud("a2", quantity="3"))
+    assert totals(ready) == {"api_calls": 3}
+
+
+def test_two_voids_of_one_event_take_it_back_once(ready: Store, objects: Objects) -> None:
+    """Also when both came before it."""
+    handle(ready, objects, cloud("a"), void("a", "v1"), void("a", "v2"))
+    handle(ready, objects, void("b", "v3"), void("b", "v4"))
+    handle(ready, objects, cloud("b"))
+
+    assert totals(ready) == {"api_calls": 0}
+    assert sum(item["quantity"] for item in ready.scan(Table.EVENTS, kind="usage_event")) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        void("a", workspace="ws_other"),
+        void("v1", "v1"),
+        void("v0", "v9"),
+        void("a") | {"data": {"id": "a", "time": "2026-01-01T00:00:00Z"}},
+        void("a") | {"data": {"id": "x" * 300}},
+        void("a") | {"data": {"event": "a"}},
+    ],
+)
+def test_a_void_that_cannot_be_is_rejected(bad: dict[str, Any], ready: Store, objects: Objects) -> None:
+    """Another workspace's usage, a void, itself, or what is too old to be found: nothing is taken back."""
+    operations.create_workspace(ready, "ws_other", name="Other", now=NOW, actor=None)
+    handle(ready, objects, cloud("a"), cloud("b"), void("b", "v0"))
+
+    assert outcomes(handle(ready, objects, bad)) == ["rejected"]
+    assert totals(ready) == {"api_calls": 10}
+
+
+def test_a_void_of_a_level_marks_the_counter(ready: Store, objects: Objects) -> None:
+    """A maximum cannot be taken back by itself: it says that it has to be counted again."""
+    seats = cloud("s", meter="seats", unit="seat", quantity="9", type_="usage.snapshot.v1")
+    handle(ready, objects, seats, void("s"))
+
+    [counter] = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#seats#2026")
+    assert (counter["count"], counter["stale"]) == (0, True)
+
+
+def test_unique_values_are_counted_once(ready: Store, objects: Objects) -> None:
+    """Within a batch, across batches, and again on another day."""
+
+    def seen(id_: str, user: str, days: int = 0) -> dict[str, Any]:
+        time = NOW - timedelta(days=days)
+        return cloud(id_, meter="users", unit="user", quantity="1", dimensions={"user": user}, time=time)
+
+    handle(ready, objects, seen("1", "ann"), seen("2", "bob"), seen("3", "ann"))
+    handle(ready, objects, seen("4", "ann"), seen("5", "ann", days=1), seen("6", "cid", days=1))
+
+    counters = {
+        item["sk"].split("#")[2] if item["scope"] == "period" else item["period_start"][:10]: item["unique"]
+        for item in ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#users")
+    }
+    assert counters == {"2026-11-01T00:00:00.000Z": 3, "2026-11-23": 2, "2026-11-22": 2}
+
+
+def test_many_unique_values_fit_their_transactions(ready: Store, objects: Objects) -> None:
+    """Each brings two items of its own: chunks shrink, and the number is exact."""
+    events = [
+        cloud(str(n), meter="users", unit="user", quantity="1", dimensions={"user": f"u{n % 70}"}) for n in range(150)
+    ]
+    handle(ready, objects, *events)
+
+    [counter] = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#users#2026")
+    assert (counter["unique"], counter["count"]) == (70, 150)
 
 
 def test_a_chunk_cancelled_by_one_duplicate_keeps_its_neighbours(ready: Store, objects: Objects) -> None:

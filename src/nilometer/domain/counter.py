@@ -1,28 +1,31 @@
 """Counters: how a chunk of events changes them, and how their shards become one number.
 
-A counter per meter and billing period, and one per meter and UTC day. `total` and `count` are added to; a
-gauge also keeps its `max`, or its `latest` level with the stamp `latest_at`. Numbers have DynamoDB's 38 digits.
+A counter per meter and billing period, and one per meter and UTC day. `total` and `count` are added to; a gauge also
+keeps its `max`, or its `latest` level with the stamp `latest_at`; a unique meter adds to `unique` for every value
+that it sees for the first time. Numbers have DynamoDB's 38 digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 from nilometer.domain import keys
-from nilometer.domain.meter import Aggregation
+from nilometer.domain.meter import GAUGES, Aggregation, Meter
 from nilometer.domain.period import Period
-from nilometer.domain.times import parse_rfc3339, rfc3339
-from nilometer.domain.usage import UsageEvent
-from nilometer.domain.writes import Item, Key, Less, Table, Update
+from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
+from nilometer.domain.usage import KEPT, UsageEvent
+from nilometer.domain.writes import Absent, Item, Key, Less, Put, Table, Update, Write
 
 EXACT = Context(prec=60)
 """Wider than DynamoDB's 38 digits: no sum of counters is ever rounded."""
 
 ACTIONS = 100  # in one TransactWriteItems
+UNIQUE_CAP = 10_000  # values of one counter's shard; more are not told apart
 
 
 class Name(NamedTuple):
@@ -38,30 +41,33 @@ class Name(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What some events add up to."""
+    """What some events add up to. `values` are those of a unique meter, hashed."""
 
     total: Decimal = Decimal(0)
     count: int = 0
     max: Decimal | None = None
     latest_at: str = ""
     latest: Decimal = Decimal(0)
+    values: set[str] = field(default_factory=set)
 
-    def add(self, event: UsageEvent) -> None:
+    def add(self, event: UsageEvent, value: str | None = None) -> None:
         self.total = EXACT.add(self.total, event.quantity)
         self.count += 1
         self.max = event.quantity if self.max is None else max(self.max, event.quantity)
         stamp = f"{event.at} {event.source} {event.id}"
         if stamp > self.latest_at:
             self.latest_at, self.latest = stamp, event.quantity
+        if value is not None:
+            self.values.add(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Events of one workspace and billing period, with what their counters need to know."""
+    """Events of one workspace and billing period, with the meters that they name."""
 
     workspace_id: str
     period: Period
-    aggregations: Mapping[str, Aggregation]
+    meters: Mapping[str, Meter]
     start: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,12 +77,51 @@ class Group:
         """The two counters that an event counts in."""
         return Name(event.meter, self.start), Name(event.meter, f"DAY#{event.day}")
 
+    def value(self, event: UsageEvent) -> str | None:
+        """What a unique meter tells apart: the hash of its first dimension."""
+        meter = self.meters[event.meter]
+        if meter.aggregation is not Aggregation.UNIQUE:
+            return None
+        return hashlib.sha256(event.dimensions[meter.dimensions[0]].encode()).hexdigest()
+
+    def items(self, event: UsageEvent) -> set[tuple[Name, str | None]]:
+        """What a transaction needs for an event besides its fact: two counters, and two values of a unique meter."""
+        names, value = self.names(event), self.value(event)
+        counters: set[tuple[Name, str | None]] = {(name, None) for name in names}
+        return counters if value is None else counters | {(name, value) for name in names}
+
     def tallies(self, events: Iterable[UsageEvent]) -> dict[Name, Tally]:
         tallies: dict[Name, Tally] = {}
         for event in events:
+            value = self.value(event)
             for name in self.names(event):
-                tallies.setdefault(name, Tally()).add(event)
+                tally = tallies.get(name)
+                if tally is None:
+                    tally = tallies[name] = Tally()
+                tally.add(event, value)
         return tallies
+
+    def reads_before(self, name: Name) -> bool:
+        """Whether its counter is read before it is written."""
+        aggregation = self.meters[name.meter].aggregation
+        return aggregation in GAUGES or aggregation is Aggregation.UNIQUE
+
+    def counter(self, name: Name, shard: int) -> Key:
+        return keys.counter(self.workspace_id, name.meter, name.start, shard)
+
+    def value_key(self, name: Name, value: str) -> Key:
+        return keys.unique_value(self.workspace_id, name.meter, name.start, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read before a write: counters by name, and the values that are stored already."""
+
+    counters: Mapping[Name, Item]
+    values: Set[Key]
+
+
+NOTHING_SEEN = Seen({}, frozenset())
 
 
 def chunks(group: Group, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]:
@@ -86,57 +131,98 @@ def chunks(group: Group, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]
     """
     done: list[list[UsageEvent]] = []
     chunk: list[UsageEvent] = []
-    names: set[Name] = set()
+    items: set[tuple[Name, str | None]] = set()
     for event in sorted(events, key=lambda one: (one.meter, one.day)):
-        wanted = names.union(group.names(event))
-        if len(chunk) + 1 + len(wanted) > ACTIONS:
+        needed = group.items(event)
+        if len(chunk) + 1 + len(items | needed) > ACTIONS:
             done.append(chunk)
-            chunk, wanted = [], set(group.names(event))
+            chunk, items = [], set()
         chunk.append(event)
-        names = wanted
+        items |= needed
     return [*done, chunk] if chunk else done
 
 
 def counter_writes(
-    group: Group, tallies: Mapping[Name, Tally], stored: Mapping[Name, Item], *, shard: int, cause: str, now: datetime
-) -> list[Update]:
-    """One update a counter. `stored` are gauges as last read: a level that is not above them is not written."""
-    return [
-        _write(group, name, tally, stored.get(name, {}), shard=shard, cause=cause, now=now)
-        for name, tally in tallies.items()
-    ]
+    group: Group, tallies: Mapping[Name, Tally], seen: Seen, *, shard: int, cause: str, now: datetime
+) -> list[Write]:
+    """One update a counter and one put a new value. A level that is not above the one seen is not written."""
+    writes: list[Write] = []
+    for name, tally in tallies.items():
+        counter = seen.counters.get(name, {})
+        new = _new_values(group, name, tally, counter, seen)
+        level, guard = _level(group.meters[name.meter].aggregation, tally, counter)
+        unique = {"unique": len(new)} if tally.values else {}
+        capped = {"capped": True} if tally.values and _is_full(counter) else {}
+        attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
+        writes.append(
+            Update(
+                table=Table.RECORDS,
+                key=group.counter(name, shard),
+                add={"total": tally.total, "count": tally.count, "version": 1, **unique},
+                set={**attributes, **level, **capped},
+                expected=guard,
+            )
+        )
+        writes += [_value(group, name, value, now) for value in new]
+    return writes
 
 
-def key_of(group: Group, name: Name, shard: int) -> Key:
-    return keys.counter(group.workspace_id, name.meter, name.start, shard)
-
-
-def is_gauge(group: Group, name: Name) -> bool:
-    return group.aggregations[name.meter] in {Aggregation.MAX, Aggregation.LATEST}
-
-
-def _write(group: Group, name: Name, tally: Tally, stored: Item, *, shard: int, cause: str, now: datetime) -> Update:
-    level, guard = _level(group.aggregations[name.meter], tally, stored)
+def _attributes(group: Group, name: Name, *, shard: int, cause: str, now: datetime) -> dict[str, Any]:
     start, end = _bounds(group, name)
+    return {
+        "kind": "counter",
+        "workspace_id": group.workspace_id,
+        "meter": name.meter,
+        "scope": name.scope,
+        "period_start": start,
+        "period_end": end,
+        "shard": shard,
+        "updated_at": rfc3339(now),
+        "cause": cause,
+        "actor": None,
+    }
+
+
+def void_writes(group: Group, event: UsageEvent, *, shard: int, cause: str, now: datetime) -> list[Write]:
+    """Takes one counted event back. A level or a number of values cannot be taken back by itself: it is marked
+    `stale` until it is counted again from the lake."""
+    stale = {"stale": True} if group.reads_before(group.names(event)[0]) else {}
+    return [_void_write(group, name, event, stale, shard=shard, cause=cause, now=now) for name in group.names(event)]
+
+
+def _void_write(
+    group: Group, name: Name, event: UsageEvent, stale: Item, *, shard: int, cause: str, now: datetime
+) -> Update:
+    attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
+    # The boundary may have moved since: what the counter says of its period stays.
+    end = {"period_end": attributes.pop("period_end")}
     return Update(
         table=Table.RECORDS,
-        key=key_of(group, name, shard),
-        add={"total": tally.total, "count": tally.count, "version": 1},
-        set={
-            "kind": "counter",
-            "workspace_id": group.workspace_id,
-            "meter": name.meter,
-            "scope": name.scope,
-            "period_start": start,
-            "period_end": end,
-            "shard": shard,
-            "updated_at": rfc3339(now),
-            "cause": cause,
-            "actor": None,
-            **level,
-        },
-        expected=guard,
+        key=group.counter(name, shard),
+        add={"total": -event.quantity, "count": -1, "version": 1},
+        set={**attributes, **stale},
+        set_once=end,
     )
+
+
+def _new_values(group: Group, name: Name, tally: Tally, counter: Item, seen: Seen) -> list[str]:
+    """Values that are not stored yet, in a fixed order; none once the counter is full."""
+    if not tally.values or _is_full(counter):
+        return []
+    return sorted(value for value in tally.values if group.value_key(name, value) not in seen.values)
+
+
+def _is_full(counter: Item) -> bool:
+    return bool(counter.get("unique", 0) >= UNIQUE_CAP)
+
+
+def _value(group: Group, name: Name, value: str, now: datetime) -> Put:
+    """Kept as long as a late event may ask for it. In `events`: it is no state that the lake should have."""
+    key = group.value_key(name, value)
+    day = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z") if name.scope == "day" else None
+    end = (day or group.period.end) + KEPT
+    item = {"pk": key.pk, "sk": key.sk, "kind": "unique_value", "version": 1, "expires_at": epoch(max(end, now + KEPT))}
+    return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
 def _level(aggregation: Aggregation, tally: Tally, stored: Item) -> tuple[dict[str, Any], Less | None]:
@@ -148,10 +234,9 @@ def _level(aggregation: Aggregation, tally: Tally, stored: Item) -> tuple[dict[s
     return {}, None
 
 
-def _bounds(group: Group, name: Name) -> tuple[str, str | None]:
-    """A provisional period has no end yet."""
+def _bounds(group: Group, name: Name) -> tuple[str, str]:
     if name.scope == "period":
-        return group.start, rfc3339(group.period.end) if group.period.end else None
+        return group.start, rfc3339(group.period.end)
     start = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z")
     return rfc3339(start), rfc3339(start + timedelta(days=1))
 

@@ -45,6 +45,7 @@
 | Invitation, pending        | INVITATION#sha256(token)             | INVITATION                     |
 | Security entry             | ACTOR#actor                          | ulid                           |
 | Policy acceptance          | POLICY#policy#n                      | time#user                      |
+| Feature flag               | FLAGS                                | flag                           |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
@@ -58,6 +59,7 @@ from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Key
 
 FACT = "FACT"
+FLAGS = "FLAGS"  # in the index: all feature flags, which are few
 
 
 def part(value: str) -> str:

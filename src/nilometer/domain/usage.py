@@ -158,17 +158,19 @@ def fact(event: UsageEvent, period: Period, *, received_at: datetime, now: datet
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
-def waiting(event: UsageEvent, payload: str, *, received_at: datetime) -> Put:
-    """The event of a workspace that is not known yet, with its first arrival."""
-    key = keys.waiting(event.workspace_id, event.source, event.id)
+def waiting(
+    workspace_id: str, source: str, event_id: str, *, payload: str, payload_hash: str, received_at: datetime
+) -> Put:
+    """An event of a workspace that is not known yet, with its first arrival."""
+    key = keys.waiting(workspace_id, source, event_id)
     item = {
         "pk": key.pk,
         "sk": key.sk,
         "kind": "waiting_usage",
         "version": 1,
         "payload": payload,
-        "payload_hash": event.payload_hash,
-        "workspace_id": event.workspace_id,
+        "payload_hash": payload_hash,
+        "workspace_id": workspace_id,
         "received_at": rfc3339(received_at),
         "expires_at": epoch(received_at + KEPT),
     }

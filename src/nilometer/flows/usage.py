@@ -21,10 +21,11 @@ from nilometer.domain.cloudevents import CloudEvent
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.reject import Reject
 from nilometer.domain.times import parse_rfc3339
-from nilometer.domain.usage import check_meter, check_wait, check_window
+from nilometer.domain.usage import UsageEvent, check_meter, check_wait
 from nilometer.domain.writes import Item, Key, Table
-from nilometer.errors import NilometerError, Rejected, Unavailable
-from nilometer.flows.counting import RESERVE_SECONDS, Candidate, Counting
+from nilometer.errors import NilometerError, Rejected
+from nilometer.flows.candidate import Batch, Candidate, note
+from nilometer.flows.counting import count
 from nilometer.flows.envelope import decode
 from nilometer.flows.known import Known
 from nilometer.flows.rejects import keep
@@ -70,12 +71,12 @@ def handle(
 
     A batch event's result is that of its worst event; the fields count the others. Never raises for bad input.
     """
-    counting = Counting(store=store, known=known or Known(store), now=now, remaining=remaining)
+    batch = Batch(store=store, known=known or Known(store), now=now, remaining=remaining)
     parcels = [_open(message, now) for message in messages]
-    _count([one for parcel in parcels for one in parcel.candidates], counting)
+    _count([one for parcel in parcels for one in parcel.candidates], batch)
     for parcel in parcels:
         if parcel.became_known is not None:
-            _redrive(parcel, counting, objects)
+            _redrive(parcel, batch, objects)
     _keep_rejects(parcels, store=store, objects=objects, now=now)
     return [_result(parcel) for parcel in parcels]
 
@@ -107,47 +108,43 @@ def _open_change(parcel: _Parcel, detail: bytes) -> None:
 
 
 def _open_events(parcel: _Parcel, detail: bytes, now: datetime) -> None:
-    for parsed in parse(detail):
-        try:
-            if parsed.event is None:
-                raise parsed.error or Rejected("invalid_schema", "no event")
-            check_window(parsed.event.time, arrival=now)
-        except Rejected as error:
-            parcel.rejects.append(_reject(error, parsed.payload.decode(), parsed.context))
-        else:
+    for parsed in parse(detail, arrival=now):
+        if parsed.error:
+            parcel.rejects.append(_reject(parsed.error, parsed.payload.decode(), parsed.context))
+        if parsed.event:
             parcel.candidates.append(Candidate(parsed.event, parsed.payload, received_at=now))
 
 
-def _count(candidates: list[Candidate], counting: Counting) -> None:
+def _count(candidates: list[Candidate], batch: Batch) -> None:
     """Settles what can be; an engine that is away leaves the rest FAILED."""
     try:
-        counting.count(_of_meters(candidates, counting.known))
+        count(batch, _of_meters(candidates, batch.known))
     except Exception as error:  # noqa: BLE001  # what is settled stays settled; the rest comes again
-        for one in candidates:
-            one.failure = one.failure or (str(error) if isinstance(error, Unavailable) else type(error).__name__)
+        note((one for one in candidates if one.outcome is Outcome.FAILED), error)
 
 
 def _of_meters(candidates: Iterable[Candidate], known: Known) -> list[Candidate]:
     """The candidates that their meters accept; the others are rejected."""
     listed = list(candidates)
-    meters = known.meters(one.event.meter for one in listed)
+    meters = known.meters(one.event.meter for one in listed if isinstance(one.event, UsageEvent))
     for one in listed:
         try:
-            check_meter(one.event, meters.get(one.event.meter))
+            if isinstance(one.event, UsageEvent):
+                check_meter(one.event, meters.get(one.event.meter))
         except Rejected as error:
             one.reject(error)
     return [one for one in listed if one.error is None]
 
 
-def _redrive(parcel: _Parcel, counting: Counting, objects: Objects) -> None:
+def _redrive(parcel: _Parcel, batch: Batch, objects: Objects) -> None:
     """Counts what waited, then removes it: repeated after a crash, it finds facts and only removes."""
     assert parcel.became_known is not None  # noqa: S101  # the caller asked
     try:
-        counting.known.tenants([parcel.became_known], fresh=True)
+        batch.known.tenants([parcel.became_known], fresh=True)
         parcel.outcome = Outcome.IGNORED
-        while page := _waiting(counting.store, parcel.became_known):
+        while page := _waiting(batch.store, parcel.became_known):
             parcel.outcome = Outcome.ACCEPTED
-            if counting.remaining() < RESERVE_SECONDS or not _redrive_page(page, counting, objects):
+            if batch.expired or not _redrive_page(page, batch, objects):
                 parcel.outcome, parcel.failure = Outcome.FAILED, "events still wait; they are counted next time"
                 return
     except NilometerError as error:
@@ -164,31 +161,31 @@ def _waiting(store: Store, workspace_id: str) -> list[Item]:
     return found
 
 
-def _redrive_page(items: Sequence[Item], counting: Counting, objects: Objects) -> bool:
+def _redrive_page(items: Sequence[Item], batch: Batch, objects: Objects) -> bool:
     """True when the whole page is settled and gone."""
     rejects: list[Reject] = []
     candidates: list[Candidate] = []
     for item in items:
         try:
-            candidates.append(_waited(item, counting.now))
+            candidates.append(_waited(item, batch.now))
         except Rejected as error:
             rejects.append(_reject(error, item["payload"]))
-    _count(candidates, counting)
+    _count(candidates, batch)
     rejects += _rejects_of(candidates)
-    keep(counting.store, objects, rejects, now=counting.now)
+    keep(batch.store, objects, rejects, now=batch.now)
     unsettled = {one.waited for one in candidates if one.outcome in {Outcome.FAILED, Outcome.WAITING}}
     gone = [key for item in items if (key := Key(item["pk"], item["sk"])) not in unsettled]
-    counting.store.delete_all(Table.EVENTS, gone)
+    batch.store.delete_all(Table.EVENTS, gone)
     return not unsettled
 
 
 def _waited(item: Item, now: datetime) -> Candidate:
     """An event that waited, judged by its first arrival."""
     received_at = parse_rfc3339(item["received_at"])
-    [parsed] = parse(item["payload"].encode())
+    check_wait(received_at, now=now)
+    [parsed] = parse(item["payload"].encode(), arrival=received_at)
     if parsed.event is None:
         raise parsed.error or Rejected("invalid_schema", "no event")
-    check_wait(received_at, now=now)
     return Candidate(parsed.event, parsed.payload, received_at=received_at, waited=Key(item["pk"], item["sk"]))
 
 

@@ -1,17 +1,19 @@
-"""From JSON to usage events: `usage.batch.v1` expanded, everything checked that needs no table."""
+"""From JSON to usage events and voids: `usage.batch.v1` expanded, everything checked that needs no table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
 from nilometer.domain.cloudevents import CloudEvent, check_context
 from nilometer.domain.times import parse_rfc3339
-from nilometer.domain.usage import BATCH, RECORDED, SNAPSHOT, UsageEvent, usage_event
+from nilometer.domain.usage import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
+from nilometer.domain.void import VoidEvent, void_event
 from nilometer.errors import Rejected
 
-TYPES = (RECORDED, SNAPSHOT)
+TYPES = (RECORDED, SNAPSHOT, VOIDED)
 EVENTS = 100  # in one usage.batch.v1
 EVENT_BYTES = 16_384  # of one event: 90 that wait fit one transaction
 SEE = "see events/schemas and docs/usage.md"
@@ -52,12 +54,19 @@ class _Amount(msgspec.Struct, forbid_unknown_fields=True):
     dimensions: dict[str, str] = {}
 
 
+class _Void(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    source: str | None = None
+    time: str | None = None
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """One event of a message with its own JSON, or why it is none."""
 
     payload: bytes
-    event: UsageEvent | None = None
+    event: UsageEvent | VoidEvent | None = None
     error: Rejected | None = None
     context: CloudEvent | None = None
 
@@ -66,15 +75,19 @@ _WIRE = msgspec.json.Decoder(_Wire)
 _ELEMENT = msgspec.json.Decoder(_Element)
 _BATCH = msgspec.json.Decoder(_Batch)
 _AMOUNT = msgspec.json.Decoder(_Amount)
+_VOID = msgspec.json.Decoder(_Void)
 
 
-def parse(payload: bytes) -> list[Parsed]:
-    """The events in one CloudEvent, in order; a bad element of a batch does not touch the others."""
+def parse(payload: bytes, *, arrival: datetime) -> list[Parsed]:
+    """The events in one CloudEvent, in order; a bad element of a batch does not touch the others.
+
+    `arrival` decides what is too old or too far in the future.
+    """
     try:
         wire = _WIRE.decode(payload)
         if wire.type != BATCH:
-            return [_event(wire, payload)]
-        return [_element(wire, bytes(element)) for element in _elements(wire)]
+            return [_event(wire, payload, arrival)]
+        return [_element(wire, bytes(element), arrival) for element in _elements(wire)]
     except (msgspec.MsgspecError, ValueError) as error:
         return [Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))]
     except Rejected as error:
@@ -88,7 +101,7 @@ def _elements(wire: _Wire) -> list[msgspec.Raw]:
     return events
 
 
-def _element(batch: _Wire, payload: bytes) -> Parsed:
+def _element(batch: _Wire, payload: bytes, arrival: datetime) -> Parsed:
     try:
         element = _ELEMENT.decode(payload)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -102,30 +115,35 @@ def _element(batch: _Wire, payload: bytes) -> Parsed:
         data=element.data,
         subject=element.subject or batch.subject,
     )
-    return _event(wire, msgspec.json.encode(wire))
+    return _event(wire, msgspec.json.encode(wire), arrival)
 
 
-def _event(wire: _Wire, payload: bytes) -> Parsed:
+def _event(wire: _Wire, payload: bytes, arrival: datetime) -> Parsed:
     context: CloudEvent | None = None
     try:
-        check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
         _check_wire(wire, payload)
         time = parse_rfc3339(wire.time)
         context = CloudEvent(id=wire.id, source=wire.source, type=wire.type, time=time, subject=wire.subject)
-        data = _amount(wire.data)
-        event = usage_event(
-            context, meter=data.meter, quantity=data.quantity, unit=data.unit, dimensions=data.dimensions
-        )
+        check_window(time, arrival=arrival)
+        event = _void(context, wire.data, arrival) if wire.type == VOIDED else _usage(context, wire.data)
     except Rejected as error:
         return Parsed(payload, error=error, context=context)
     return Parsed(payload, event=event, context=context)
 
 
 def _check_wire(wire: _Wire, payload: bytes) -> None:
+    check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
     if wire.type not in TYPES:
         raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")
     if len(payload) > EVENT_BYTES:
         raise Rejected("too_large", f"the event has {len(payload)} bytes; at most {EVENT_BYTES} are taken")
+
+
+def _usage(context: CloudEvent, data: msgspec.Raw) -> UsageEvent:
+    amount = _amount(data)
+    return usage_event(
+        context, meter=amount.meter, quantity=amount.quantity, unit=amount.unit, dimensions=amount.dimensions
+    )
 
 
 def _amount(data: msgspec.Raw) -> _Amount:
@@ -135,3 +153,14 @@ def _amount(data: msgspec.Raw) -> _Amount:
         if "`$.quantity`" in str(error):
             raise Rejected("quantity_invalid", f"{error}; write a decimal string such as '0.25'") from error
         raise Rejected("invalid_schema", f"data: {error}; {SEE}") from error
+
+
+def _void(context: CloudEvent, data: msgspec.Raw, arrival: datetime) -> VoidEvent:
+    try:
+        void = _VOID.decode(data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Rejected("invalid_schema", f"data: {error}; {SEE}") from error
+    source = void.source or context.source
+    check_context(specversion="1.0", event_id=void.id, source=source, subject=None)
+    time = parse_rfc3339(void.time) if void.time else None
+    return void_event(context, voids_source=source, voids_id=void.id, voids_time=time, arrival=arrival)
