@@ -9,6 +9,16 @@ from template.cloudformation import Template, listed, referred, under
 
 # Delta's own file removals: nobody else may delete what the lake has taken.
 DELETERS = {"MaintenanceRole"}
+# Where each flow keeps objects; a prefix that is missing here or in the role shows only on AWS, as a 403.
+KEPT = {
+    "Webhook": {"claims"},
+    "Billing": {"claims", "rejects/billing"},
+    "Usage": {"rejects/usage"},
+    "Operations": {"rejects/operations"},
+    "Changes": {"payloads", "rejects/changes", "aws/lambda"},
+    "Lake": {"lake", "rejects/lake"},
+    "Maintenance": {"lake"},
+}
 # (role, action): why this action has no narrower resource
 WILDCARDS: dict[tuple[str, str], str] = {}
 
@@ -67,6 +77,32 @@ def test_only_maintenance_deletes_objects(template: Template) -> None:
     }
 
     assert deleting <= DELETERS
+
+
+def test_a_role_writes_where_its_flow_keeps_objects(template: Template) -> None:
+    """Below these prefixes of the bucket and nowhere else."""
+    written: dict[str, set[str]] = {}
+    for role, statement in template.statements:
+        if "s3:PutObject" in listed(statement["Action"]):
+            texts = [resource["Fn::Sub"] for resource in listed(statement["Resource"])]
+            prefixes = {text.removeprefix("${LakeBucket.Arn}/").removesuffix("/*") for text in texts}
+            written.setdefault(role.removesuffix("Role"), set()).update(prefixes)
+
+    assert written == KEPT
+
+
+def test_who_reads_claims_may_learn_that_one_is_missing(template: Template) -> None:
+    """Without s3:ListBucket S3 answers 403 instead of 404, and a broken claim would be asked for for ever."""
+    readers, listers = set(), set()
+    for role, statement in template.statements:
+        actions, resources = listed(statement["Action"]), str(statement["Resource"])
+        if "s3:GetObject" in actions and "/claims/" in resources:
+            readers.add(role)
+        if "s3:ListBucket" in actions:
+            listers.add(role)
+
+    assert readers
+    assert readers <= listers
 
 
 def test_publishers_speak_only_under_their_own_name(template: Template) -> None:
