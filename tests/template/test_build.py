@@ -133,7 +133,9 @@ import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
 module = importlib.import_module(sys.argv[2])
 assert callable(module.handler)
-module._dependencies()
+for value in list(vars(module).values()):
+    if hasattr(value, "cache_clear") and value.__module__ == module.__name__:
+        value()
 foreign = sorted(m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", "") or ""))
 assert not foreign, foreign
 """
