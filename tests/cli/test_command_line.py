@@ -1,0 +1,155 @@
+"""What holds for every command: help, exit codes, errors, and which stack it finds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+
+from nilometer.cli import cli
+
+HEAVY = {"boto3", "botocore", "duckdb", "pyarrow", "deltalake", "rich", "stripe", "msgspec"}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+ALL = sorted(commands(cli))
+ON_A_STACK = [
+    ["status"],
+    ["wait"],
+    ["trigger", "invoice.paid"],
+    ["replay", "-"],
+    ["usage", "send", "--workspace", "w", "--meter", "m", "--quantity", "1"],
+    ["usage", "show", "w"],
+    ["billing", "list"],
+    ["billing", "objects"],
+    ["workspace", "create", "w"],
+    ["meter", "create", "m", "--unit", "u", "--aggregation", "sum"],
+    ["query", "select 1"],
+    ["tables"],
+]
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_has_an_example(nilometer: Any, path: tuple[str, ...]) -> None:
+    """Of the command itself."""
+    answer = nilometer(*path, "--help")
+
+    assert answer.code == 0
+    assert f"nilometer {' '.join(path)}" in answer.out.partition("Example")[2]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """So that it takes a tenth of a second."""
+    code = (
+        "import sys; from nilometer.cli import run; run(['--help']); print(*{n.partition('.')[0] for n in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", ON_A_STACK, ids=" ".join)
+def test_without_a_stack_a_command_says_how_to_start_one(alone: Any, arguments: list[str]) -> None:
+    """One sentence, exit code 1."""
+    answer = alone(*arguments, text="")
+
+    assert answer.code == 1
+    assert answer.err.splitlines() == [
+        "Error: no local stack is running; start one with `nilometer local`, or name a stack on AWS with --stack"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["usage", "show"],
+        ["usage", "show", "w", "--wrong"],
+        ["meter", "create", "m", "--unit", "u", "--aggregation", "average"],
+        ["status", "--port", "x"],
+        ["status", "--stack", "prod", "--port", "1"],
+        ["local", "--chaos", "earthquake=1"],
+        ["local", "--chaos", "kill=2"],
+        ["local", "--stripe-secret", "sk_live_1"],
+        ["query", "select 1", "--json", "--csv"],
+        ["nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(nilometer: Any, stack: Any, arguments: list[str]) -> None:
+    """Click's own code, with its hint."""
+    answer = nilometer(*arguments)
+
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+
+
+def test_a_stack_is_found_by_port_and_endpoint(nilometer: Any, stack: Any) -> None:
+    """Among several; a wrong one is a sentence."""
+    port = stack.about["webhook_url"].split(":")[2].split("/")[0]
+
+    assert nilometer("status", "--port", port).code == 0
+    assert nilometer("status", "--endpoint-url", stack.about["aws_endpoint_url"]).code == 0
+    assert nilometer("status", "--port", "1").code == 1
+
+
+def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
+    """Six queues, their dead letters and two streams; one JSON object alone on stdout."""
+    nilometer("wait")
+    found = nilometer("status", "--json").json
+
+    assert found["idle"] is True
+    assert all(set(queue) == {"visible", "in_flight", "delayed"} for queue in found["queues"].values())
+    assert {name.split("-")[1] for name in found["queues"]} == {
+        "BillingQueue",
+        "UsageQueue",
+        "OperationsQueue",
+        "LakeStripeEventsQueue",
+        "LakeUsageQueue",
+        "LakeAuditQueue",
+    }
+    assert sorted(found["streams"].values()) == [0, 0]
+    assert not any(found["dead_letters"].values())
+    assert "BillingQueue" in nilometer("status").out
+
+
+def test_wait_tells_what_is_busy_when_time_is_over(nilometer: Any, stack: Any) -> None:
+    """Exit code 1, not a hang."""
+    nilometer("trigger", "customer.created", "--workspace", "ws_busy")
+    answer = nilometer("wait", "--timeout", "0")
+
+    assert answer.code == 1
+    assert answer.err.startswith("Error: not idle after 0 s: ")
+    assert nilometer("wait", "--json").json["idle"] is True
+
+
+def test_any_client_can_use_what_local_announced(nilometer: Any, stack: Any) -> None:
+    """boto3 with the endpoint publishes on the bus and reads the tables."""
+    import boto3
+
+    about = stack.about
+    session = boto3.session.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name=about["region"])
+    events = session.client("events", endpoint_url=about["aws_endpoint_url"])
+    entry = {
+        "EventBusName": about["bus"],
+        "Source": "accounts",
+        "DetailType": "workspace.created.v1",
+        "Detail": '{"specversion": "1.0", "id": "1", "source": "/accounts", "type": "workspace.created.v1",'
+        ' "subject": "ws_boto3", "time": "2026-11-23T00:00:00Z", "data": {"name": "By boto3"}}',
+    }
+    assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert nilometer("wait").code == 0
+
+    table = session.resource("dynamodb", endpoint_url=about["aws_endpoint_url"]).Table(about["records_table"])
+    item = table.get_item(Key={"pk": "WORKSPACE#ws_boto3", "sk": "WORKSPACE"})["Item"]
+    assert item["name"] == "By boto3"

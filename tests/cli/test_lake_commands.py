@@ -1,0 +1,91 @@
+"""The lake answers by name."""
+
+# ruff: noqa: S608  # ids and addresses are the test's own
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def used(nilometer: Any, stack: Any) -> str:
+    """A workspace with two usage events in the lake."""
+    name = f"ws_{uuid.uuid4().hex[:8]}"
+    nilometer("workspace", "create", name)
+    for quantity in ("1.5", "40"):
+        nilometer("usage", "send", "--workspace", name, "--meter", "api_calls", "--quantity", quantity)
+    assert nilometer("wait").code == 0
+    return name
+
+
+def test_a_query_gives_one_object_a_row(nilometer: Any, used: str) -> None:
+    """Counts are numbers, exact decimals are strings."""
+    sql = f"select count(*) as events, sum(quantity) as used from usage where workspace_id = '{used}'"
+
+    assert nilometer("query", sql, "--json").json == {"events": 2, "used": "41.500000000"}
+
+
+def test_a_sum_of_integers_is_an_integer(nilometer: Any, used: str) -> None:
+    """DuckDB hands it over as a decimal."""
+    sql = f"select sum(1) as n from usage where workspace_id = '{used}'"
+
+    assert nilometer("query", sql, "--json").json == {"n": 2}
+
+
+def test_a_query_as_csv(nilometer: Any, used: str) -> None:
+    """With a header."""
+    sql = f"select workspace_id, meter from usage where workspace_id = '{used}'"
+
+    assert list(csv.reader(io.StringIO(nilometer("query", sql, "--csv").out))) == [
+        ["workspace_id", "meter"],
+        [used, "api_calls"],
+        [used, "api_calls"],
+    ]
+
+
+def test_a_query_from_stdin_for_people(nilometer: Any, used: str) -> None:
+    """Wide results come as a block a row, nothing is squeezed."""
+    answer = nilometer("query", "-", text=f"select * from usage where workspace_id = '{used}' limit 1")
+
+    assert used in answer.out
+    assert "workspace_id" in answer.out
+
+
+def test_wrong_sql_is_a_sentence(nilometer: Any, stack: Any) -> None:
+    """The engine's own words, no traceback."""
+    answer = nilometer("query", "select nothing from nowhere")
+
+    assert answer.code == 1
+    assert "nowhere" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_tables_are_described(nilometer: Any, stack: Any, used: str) -> None:
+    """Names, sizes and where they lie, as announced."""
+    described = {table["name"]: table for table in nilometer("tables", "--json").lines}
+
+    assert {name: table["location"] for name, table in described.items()} == stack.about["tables"]
+    assert described["usage"]["rows"] >= 2
+    assert set(described["usage"]) == {"name", "location", "version", "rows", "files", "bytes"}
+    assert "stripe_events" in nilometer("tables").out
+
+
+def test_the_announced_lake_is_open_to_any_client(stack: Any, used: str) -> None:
+    """delta-rs with the announced endpoint reads what DuckDB reads."""
+    from deltalake import DeltaTable
+
+    options = {
+        "AWS_ENDPOINT_URL": stack.about["aws_endpoint_url"],
+        "AWS_REGION": stack.about["region"],
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_ALLOW_HTTP": "true",
+    }
+    opened = DeltaTable(stack.about["tables"]["usage"], storage_options=options)
+
+    assert used in opened.to_pyarrow_table(["workspace_id"])["workspace_id"].to_pylist()
