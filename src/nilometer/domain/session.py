@@ -2,7 +2,7 @@
 
 It is valid only as long as the membership is: who is removed is out at once. All sessions of a member end by one
 write to the membership (`membership.end_sessions`), so that none is missed which an index does not show yet.
-A revoked session stays as a mark until its end, out of the index.
+A revoked session stays as a mark until its end.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def revoke(act: Act, *, stored: Item | None, action: Action = Action.SESSION_REV
         act.caller.require(Permission.SESSION_MANAGE)
     if alive(stored, act.now) is None or stored["revoked_at"] is not None:
         return []
-    kept = {name: stored[name] for name in ("session_id", "user_id", "created_at", "expires_at")}
+    names = ("session_id", "user_id", "created_at", "expires_at", "gsi1pk", "gsi1sk")
+    kept = {name: stored[name] for name in names}
     put = record(act, _key(stored), "session", stored, **kept, revoked_at=rfc3339(act.happened))
     return [put, entry(act, action, subject=stored["user_id"], object_id=stored["session_id"])]
 

@@ -27,7 +27,15 @@ from nilometer.domain.reject import Reject
 from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.writes import Absent, Item, Put, Table, Write
 from nilometer.errors import Refused, Rejected, Unavailable
-from nilometer.flows import workspace_operations
+from nilometer.flows import (
+    access_operations,
+    flag_operations,
+    notification_operations,
+    onboarding_operations,
+    people_operations,
+    policy_operations,
+    workspace_operations,
+)
 from nilometer.flows.envelope import decode
 from nilometer.flows.operation_types import Operation, OperationType, OperationTypes
 from nilometer.flows.races import retrying
@@ -37,7 +45,15 @@ KEPT = timedelta(days=40)
 PATIENCE = timedelta(minutes=10)
 """How long after its arrival on the bus an event that a rule forbids is tried again: the bus keeps no order."""
 
-TYPES: OperationTypes = {**workspace_operations.TYPES}
+TYPES: OperationTypes = {
+    **workspace_operations.TYPES,
+    **people_operations.TYPES,
+    **access_operations.TYPES,
+    **notification_operations.TYPES,
+    **policy_operations.TYPES,
+    **flag_operations.TYPES,
+    **onboarding_operations.TYPES,
+}
 
 
 class _Wire(msgspec.Struct, kw_only=True):

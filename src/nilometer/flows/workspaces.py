@@ -84,11 +84,15 @@ def restore_workspace(store: Store, caller: Caller, *, now: datetime) -> Item:
 def purge_workspace(store: Store, caller: Caller, *, now: datetime) -> int:
     """Removes people and their settings from a workspace whose grace is over; how many records. May be repeated."""
     caller.require(Permission.WORKSPACE_CREATE)
-    item = _known(store.get(Table.RECORDS, keys.workspace(caller.workspace_id), consistent=True), caller)
-    if not is_gone(item, now):
+    record = _known(store.get(Table.RECORDS, keys.workspace(caller.workspace_id), consistent=True), caller)
+    if not is_gone(record, now):
         raise Refused(f"workspace {caller.workspace_id} is not deleted, or can still be restored")
-    found = [item for prefix in PEOPLE for item in store.query(Table.RECORDS, item["pk"], prefix=prefix)]
-    store.delete_all(Table.RECORDS, [Key(one["pk"], one["sk"]) for one in found])
+    found = [
+        Key(item["pk"], item["sk"])
+        for prefix in PEOPLE
+        for item in store.query(Table.RECORDS, record["pk"], prefix=prefix, consistent=True)
+    ]
+    store.delete_all(Table.RECORDS, found)
     return len(found)
 
 
