@@ -41,9 +41,11 @@ from nilometer.domain.billing_item import (
 )
 from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.refetch import request
 from nilometer.domain.stripe.register import Element, Register, merge, register
 from nilometer.domain.stripe.register_item import register_item, register_key, register_of
-from nilometer.domain.stripe.view import View, view, view_key
+from nilometer.domain.stripe.resolve import Resolution, resolve
+from nilometer.domain.stripe.view import View, view_key, view_of
 from nilometer.domain.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_of
 from nilometer.errors import Unavailable
 
@@ -64,7 +66,9 @@ class Evidence:
     element: Element | None
     object_type: str
     object_id: str | None
-    fact: Item | None
+    fact: Item | None = None
+    fetch: bool = False  # a thin notification: the object must be asked for
+    second: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,9 @@ class Group:
     @property
     def cause(self) -> str:
         """The last event of the group."""
-        return max(one.element.id if one.element else "" for one in self.evidence)
+        return max(
+            str(one.fact["event_id"]) if one.fact else one.element.id if one.element else "" for one in self.evidence
+        )
 
     @property
     def elements(self) -> Mapping[Key, list[Evidence]]:
@@ -94,26 +100,54 @@ class Group:
         return keys.link(self.scope.account, self.scope.livemode, str(self.customer_id))
 
 
-def wanted(group: Group, known: Known) -> set[Key]:
-    """The items that `decide` must know, as far as `known` lets us tell; ask again once they are there."""
+class Plan:
+    """One group against what is known: which items it still needs, and, when none, its transaction.
+
+    Valid as long as no item of `keys` is written by somebody else: the conditions of the writes say so.
+    """
+
+    def __init__(self, group: Group, known: Known) -> None:
+        self.group = group
+        self.keys = _first(group)
+        self._change: _Change | None = None
+        if self.keys <= known.keys() and group.customer_id is None:
+            self._change = _Change(group, known)
+        elif self.keys <= known.keys():
+            self._look(group, known)
+        else:
+            self.keys |= _guesses(group)
+        self.missing = self.keys - known.keys()
+        self._items = {key: known[key] for key in self.keys - self.missing}
+
+    def stale(self, known: Known) -> bool:
+        """Whether an item that it was made of has been written since."""
+        return any(key not in known or known[key] is not item for key, item in self._items.items())
+
+    def _look(self, group: Group, known: Known) -> None:
+        """What a link names is known only when the link is; what a record uses only when the record is."""
+        change = _Change(group, known)
+        self.keys |= {change.old_home, change.new_home}
+        if self.keys <= known.keys():
+            self.keys |= set(map(catalog_key, change.newly_used))
+            self._change = change
+
+    def writes(self) -> list[Write]:
+        """`Torn` when the items contradict each other; call only when nothing is missing."""
+        if self._change is None:
+            raise Torn("not all items are read")
+        return self._change.writes()
+
+
+def _first(group: Group) -> set[Key]:
     registers = set(group.elements)
     if group.customer_id is None:
         return registers
-    first = registers | {group.link_key} | set(map(catalog_key, _used_by(group)))
-    if not first <= known.keys():
-        guesses = {one.workspace_id for evidence in group.evidence if (one := _claim(evidence))}
-        return first | {keys.billing(workspace_id) for workspace_id in guesses}
-    change = _Change(group, known)
-    homes = {change.old_home, change.new_home}
-    if not homes <= known.keys():
-        return first | homes
-    return first | homes | set(map(catalog_key, change.newly_used))
+    return registers | {group.link_key} | set(map(catalog_key, _used_by(group)))
 
 
-def decide(group: Group, known: Known) -> list[Write]:
-    """The group's transaction. `Torn` when the items contradict each other."""
-    change = _Change(group, known)
-    return [*change.facts(), *change.registers(), *(change.billing() if group.customer_id else ())]
+def _guesses(group: Group) -> set[Key]:
+    """The records of the workspaces that the events themselves claim: most often the right ones."""
+    return {keys.billing(one.workspace_id) for evidence in group.evidence if (one := _claim(evidence))}
 
 
 def _used_by(group: Group) -> set[str]:
@@ -142,6 +176,8 @@ class _Merged:
     stored: Item | None
     before: Register
     after: Register
+    resolution_before: Resolution | None
+    resolution: Resolution | None
 
     @property
     def changed(self) -> bool:
@@ -153,7 +189,7 @@ class _Merged:
 
 
 class _Change:
-    """One group against what is known. Computed in parts, so that `wanted` can ask before all is known."""
+    """What the group changes. Computed in parts, so that `Plan` can ask before all is known."""
 
     def __init__(self, group: Group, known: Known) -> None:
         self.group = group
@@ -164,18 +200,36 @@ class _Change:
 
     # ------------------------------------------------------------------ the parts of the transaction
 
+    def writes(self) -> list[Write]:
+        return [*self.facts(), *self.fetches(), *self.registers(), *(self.billing() if self.group.customer_id else ())]
+
     def facts(self) -> Iterator[Write]:
         workspace_id = best(self.claims)
         for one in self.group.evidence:
             if one.fact is not None:
                 yield Put(table=Table.EVENTS, item={**one.fact, "workspace_id": workspace_id}, expected=Absent())
 
+    def fetches(self) -> Iterator[Write]:
+        asked = {
+            (one.object_type, str(one.object_id)): one for one in self.group.evidence if one.fetch and one.object_id
+        }
+        for (object_type, object_id), one in asked.items():
+            yield request(
+                self.group.scope,
+                object_type,
+                object_id,
+                second=one.second,
+                cause=self.group.cause,
+                updated_at=self.group.updated_at,
+            )
+
     def registers(self) -> Iterator[Write]:
         for one in self.merged:
-            if one.changed:
+            if one.changed and one.resolution:
                 item = register_item(
                     one.key,
                     one.after,
+                    one.resolution,
                     scope=self.group.scope,
                     version=one.version,
                     cause=self.group.cause,
@@ -198,7 +252,7 @@ class _Change:
         """All that is claimed: what other objects said, and what those of this group say now."""
         claims = claims_of(self.link)
         for one in self.merged:
-            found = claim_of(one.after)
+            found = claim_of(one.after, one.resolution)
             if found:
                 claims[one.object_id] = found
             elif one.object_type in CLAIMING:
@@ -245,7 +299,7 @@ class _Change:
         """The views that changed, each with the version of its register."""
         changed: dict[str, View | None] = {}
         for one in self.merged:
-            before, after = view(one.before), view(one.after)
+            before, after = view_of(one.before, one.resolution_before), view_of(one.after, one.resolution)
             if before != after:
                 name = view_key(one.object_type, one.object_id)
                 changed[name] = None if after is None else {**after, "version": one.version}
@@ -320,4 +374,4 @@ def _merge(key: Key, found: Sequence[Evidence], stored: Item | None) -> _Merged:
     before = register_of(stored)
     after = merge(before, register(one.element for one in found if one.element))
     first = found[0]
-    return _Merged(key, first.object_type, str(first.object_id), stored, before, after)
+    return _Merged(key, first.object_type, str(first.object_id), stored, before, after, resolve(before), resolve(after))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nilometer.domain.stripe.projection import Projection
 from nilometer.domain.stripe.register import Register
-from nilometer.domain.stripe.resolve import resolve
+from nilometer.domain.stripe.resolve import Resolution
 
 CLAIMING = frozenset({"customer", "checkout.session", "subscription"})
 
@@ -25,9 +25,8 @@ class Claim(NamedTuple):
     workspace_id: str
 
 
-def claim_of(register: Register) -> Claim | None:
+def claim_of(register: Register, resolution: Resolution | None) -> Claim | None:
     """What an object says now; of a deleted one that left no metadata, what it said last."""
-    resolution = resolve(register)
     if resolution is None:
         return None
     told = claim(resolution.state)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,11 +23,12 @@ from nilometer.aws.items import unmarshal
 from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
 from nilometer.domain import redaction, rows
-from nilometer.domain.change import FACTS, Action, Change, action_of, audit_row, change_id
+from nilometer.domain.change import Action, Change, action_of, audit_row, change_id, table_of
 from nilometer.domain.outcome import Outcome, Result
+from nilometer.domain.stripe.payload import unpack
 from nilometer.domain.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.times import from_epoch, rfc3339
-from nilometer.domain.writes import Key
+from nilometer.domain.writes import Key, Table
 from nilometer.errors import NilometerError, Rejected, Unavailable
 
 SOURCE = "nilometer.changes"
@@ -105,7 +105,7 @@ def _convert(record: StreamRecord, objects: Objects) -> _Converted:
 
 
 def _output(change: Change, objects: Objects) -> _Row | Entry | None:
-    if change.kind not in FACTS:
+    if change.table is Table.RECORDS:
         return _record_changed(change, objects)
     if change.action is not Action.INSERT:
         return None  # a fact's expiry changes nothing: the lake has it
@@ -126,6 +126,7 @@ def _change(record: StreamRecord) -> Change:
     keys = _item(stream["Keys"])
     return Change(
         change_id=change_id(record["eventSourceARN"], stream["SequenceNumber"]),
+        table=table_of(stream["StreamViewType"]),
         action=action_of(record["eventName"], record.get("userIdentity")),
         key=Key(keys["pk"], keys["sk"]),
         old=images.get("OldImage"),
@@ -165,7 +166,7 @@ def _stripe_event(fact: Mapping[str, Any], objects: Objects) -> bytes:
 def _raw_payload(fact: Mapping[str, Any], objects: Objects) -> bytes:
     """JSON; compressed in the fact, and compressed or not in a claim."""
     content: bytes = objects.get(fact["claim"]) if "claim" in fact else fact["payload"]
-    return content if content[:1] == b"{" else zlib.decompress(content)
+    return content if content[:1] == b"{" else unpack(content)
 
 
 def _record_changed(change: Change, objects: Objects) -> Entry:

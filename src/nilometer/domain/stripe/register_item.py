@@ -71,11 +71,17 @@ def register_of(item: Item | None) -> Register:
     return unpack(item["evidence"]) if item else Register()
 
 
-def register_item(key: Key, register: Register, *, scope: Scope, version: int, cause: str, updated_at: str) -> Item:
-    """`object_type` and `object_id` are those of the evidence; `register` is not empty."""
-    resolution = resolve(register)
-    if resolution is None:
-        raise ValueError(f"the register {key.sk} is empty")
+def register_item(
+    key: Key,
+    register: Register,
+    resolution: Resolution,
+    *,
+    scope: Scope,
+    version: int,
+    cause: str,
+    updated_at: str,
+) -> Item:
+    """`resolution` is what `register` comes to: it stands, readable, beside the evidence."""
     return {
         "pk": key.pk,
         "sk": key.sk,

@@ -8,7 +8,7 @@ from typing import Any
 from nilometer.domain.stripe.event import SUMMARY
 from nilometer.domain.stripe.projection import Projection
 from nilometer.domain.stripe.register import Register
-from nilometer.domain.stripe.resolve import resolve
+from nilometer.domain.stripe.resolve import Resolution, resolve
 
 View = Mapping[str, Any]
 PERIODS = 14  # newest billing periods of a subscription
@@ -16,7 +16,11 @@ PERIODS = 14  # newest billing periods of a subscription
 
 def view(register: Register) -> dict[str, Any] | None:
     """None when the object adds nothing to its workspace's billing: a paid invoice, a finished schedule."""
-    resolution = resolve(register)
+    return view_of(register, resolve(register))
+
+
+def view_of(register: Register, resolution: Resolution | None) -> dict[str, Any] | None:
+    """The same, of a register that was resolved before."""
     if resolution is None:
         return None
     state = resolution.state

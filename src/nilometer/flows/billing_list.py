@@ -1,0 +1,54 @@
+"""Billing as operators read it: records, subscriptions and Stripe objects. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.stripe.register_item import object_of
+from nilometer.domain.writes import Item, Table
+
+_HIDDEN = {"pk", "sk", "kind", "customers", "catalog", "workspace_id", "actor"}
+
+
+def list_billing(store: Store) -> Iterator[dict[str, Any]]:
+    """Every billing record, one dict each; customers without a workspace have `workspace` None. Scans."""
+    return map(billing_of, store.scan(Table.RECORDS, kind="billing"))
+
+
+def list_objects(store: Store) -> Iterator[dict[str, Any]]:
+    """Every Stripe object known, as its register resolves it. Scans."""
+    return map(object_of, store.scan(Table.RECORDS, kind="register"))
+
+
+def billing_of(record: Item) -> dict[str, Any]:
+    """A record as people and scripts read it: its own fields, the ids of its customers, its subscriptions."""
+    views = {name.rpartition("/")[2]: view for name, view in record["customers"].items()}
+    return {
+        "workspace": record["workspace_id"],
+        **{name: value for name, value in record.items() if name not in _HIDDEN},
+        "customers": sorted(views),
+        "subscriptions": [
+            _subscription(id_, customer, view)
+            for customer, owned in sorted(views.items())
+            for id_, view in sorted(owned.items())
+            if view["object"] == "subscription"
+        ],
+    }
+
+
+def _subscription(id_: str, customer: str, view: Item) -> dict[str, Any]:
+    items = view.get("items", [])
+    bounds = [item for item in items if "current_period_end" in item]
+    current: Item = min(bounds, key=lambda item: int(item["current_period_end"]), default={})
+    told = {name: view.get(name) for name in ("status", "cancel_at", "canceled_at", "latest_invoice", "trial_end")}
+    return {
+        "id": id_,
+        "customer": customer,
+        **told,
+        "cancel_at_period_end": bool(view.get("cancel_at_period_end")),
+        "current_period_start": current.get("current_period_start"),
+        "current_period_end": current.get("current_period_end"),
+        "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in items],
+    }

@@ -1,0 +1,26 @@
+"""Payloads survive, and the dictionary that they need never changes."""
+
+from __future__ import annotations
+
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nilometer.domain.stripe.payload import DICTIONARY, pack, unpack
+
+
+@given(st.binary(max_size=3000))
+def test_what_is_packed_comes_back(text: bytes) -> None:
+    """Any bytes."""
+    assert unpack(pack(text)) == text
+
+
+def test_a_payload_without_dictionary_is_read() -> None:
+    """Plain zlib is the same format."""
+    assert unpack(zlib.compress(b"{}")) == b"{}"
+
+
+def test_the_dictionary_is_frozen() -> None:
+    """Stored facts cannot be read with another one."""
+    assert (len(DICTIONARY), zlib.adler32(DICTIONARY)) == (8871, 350889927)
