@@ -9,7 +9,7 @@ import pytest
 
 from nilometer.domain.change import Action, Change, action_of, audit_row, change_id, changed_fields
 from nilometer.domain.tables import AUDIT
-from nilometer.domain.writes import Key
+from nilometer.domain.writes import Key, Table
 
 ARN = "arn:aws:dynamodb:us-east-1:1:table/records/stream/2026-11-23T00:00:00.000"
 
@@ -17,6 +17,7 @@ ARN = "arn:aws:dynamodb:us-east-1:1:table/records/stream/2026-11-23T00:00:00.000
 def change(old: dict[str, Any] | None, new: dict[str, Any] | None, **changes: Any) -> Change:
     values: dict[str, Any] = {
         "change_id": "c1",
+        "table": Table.RECORDS,
         "action": Action.MODIFY,
         "key": Key("WORKSPACE#ws_1", "BILLING"),
         "old": old,

@@ -28,6 +28,7 @@ from nilometer.local.engine import REGION, Engine
 
 ARN = "arn:aws:dynamodb:us-east-1:1:table/records/stream/2026-11-23T00:00:00.000"
 CREATED = 1795407245
+FACTS = {"stripe_event", "usage_event", "operation", "reject", "waiting_usage"}
 
 
 @dataclass
@@ -87,7 +88,7 @@ def record(new: dict[str, Any] | None, old: dict[str, Any] | None = None, **chan
         "ApproximateCreationDateTime": CREATED,
         "Keys": marshal({"pk": item["pk"], "sk": item["sk"]}),
         "SequenceNumber": changed.pop("sequence", "17"),
-        "StreamViewType": "NEW_AND_OLD_IMAGES",
+        "StreamViewType": "NEW_IMAGE" if item.get("kind") in FACTS else "NEW_AND_OLD_IMAGES",
     }
     stream |= {"NewImage": lambda_json(new)} if new else {}
     stream |= {"OldImage": lambda_json(old)} if old else {}

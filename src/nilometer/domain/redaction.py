@@ -65,8 +65,10 @@ _IP = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,
 _PERSONAL = re.compile(r"@|://|\b\d{1,3}(\.\d{1,3}){3}\b")
 _LONG_NUMBER = 7  # digits: as short as telephone numbers are
 
-_HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#(.+)\Z", re.DOTALL)
-_KEY_ATTRIBUTES = frozenset({"pk", "sk", "gsi1pk", "gsi1sk"})
+# Not followed by `~`, which marks what has been replaced. Sort keys hold no hash: INVITATION#id stays.
+_HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#([^~].*)\Z", re.DOTALL)
+_PARTITION_KEYS = frozenset({"pk", "gsi1pk"})
+_SORT_KEYS = frozenset({"sk", "gsi1sk"})
 _IMAGE_PUBLIC_NAMES = frozenset({"meter", "flag", "policy"})  # kinds whose `name` and `description` are our catalog
 
 
@@ -82,7 +84,7 @@ def image(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_text(key: str) -> str:
-    """A key in which the hash of a token is replaced by a hash of that hash."""
+    """A partition key in which the hash of a token is replaced by a hash of that hash."""
     match = _HASHED_KEYS.match(key)
     return f"{match[1]}#~{_digest(match[2].encode())[:32]}" if match else key
 
@@ -149,7 +151,9 @@ def _is_plain(text: str, name: str) -> bool:
 def _attribute(name: str, value: Any, *, public: bool) -> Any:
     if value is None:
         return None
-    if name in _KEY_ATTRIBUTES and isinstance(value, str):
+    if name in _SORT_KEYS:
+        return value
+    if name in _PARTITION_KEYS and isinstance(value, str):
         return key_text(value)
     if name in _METADATA:
         return _metadata(value)

@@ -1,0 +1,143 @@
+"""What the lake says about the state, ordered by key and streamed: for `verify` and `history`.
+
+DuckDB sorts and groups with a bounded memory and spills to disk, so a table may be larger than the machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+from nilometer.lake.query import BATCH_ROWS, connect
+
+MEMORY = "1GB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Questions to one lake. Each answer is an iterator of rows, in the order of its first columns."""
+
+    lake_uri: str
+    storage_options: dict[str, str]
+
+    def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
+        """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
+        where = "occurred_at <= $as_of" if as_of else "true"
+        yield from self._rows(
+            f"""
+            with last as (
+              select pk, sk, max_by({{'action': action, 'image': new_image, 'ref': images_ref, 'at': occurred_at}},
+                                    sequence_number) as change
+              from audit where {where} group by pk, sk)
+            select pk, sk, change.image, change.ref, change.at from last
+            where change.action in ('INSERT', 'MODIFY') order by pk, sk
+            """,  # noqa: S608  # a constant condition
+            as_of=as_of,
+        )
+
+    def usage_by_period(self) -> Iterator[tuple[Any, ...]]:
+        """(workspace_id, meter, start, total, count, recorded_at); `start` as counters' keys have it."""
+        yield from self._rows(_USAGE.format(start="strftime(used.period_start, '%Y-%m-%dT%H:%M:%S.%gZ')"))
+
+    def usage_by_day(self) -> Iterator[tuple[Any, ...]]:
+        """The same by UTC day; a void counts on the day of what it takes back."""
+        yield from self._rows(_USAGE.format(start="'DAY#' || strftime(coalesce(voided.time, used.time), '%Y-%m-%d')"))
+
+    def stripe_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
+        """(account, event_id, type, received_at) of what arrived since."""
+        yield from self._rows(
+            """select account, event_id, type, received_at from stripe_events
+               where received_at >= $since order by account, event_id""",
+            since=since,
+        )
+
+    def usage_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
+        """(source, event_id, quantity, received_at) of what arrived since."""
+        yield from self._rows(
+            """select source, event_id, quantity, received_at from usage
+               where received_at >= $since order by source, event_id""",
+            since=since,
+        )
+
+    def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
+        """(occurred_at, action, actor, cause, changed_fields, old_image, new_image, images_ref, pk, sk), in order.
+
+        `key` is a workspace, the last part of a key (`sub_1`, a slug), or `pk/sk` in full.
+        """
+        yield from self._rows(
+            """select occurred_at, action, actor, cause, changed_fields, old_image, new_image, images_ref, pk, sk
+               from audit
+               where kind = $kind and occurred_at <= coalesce($as_of, 'infinity'::timestamptz)
+                 and ($key in (workspace_id, pk || '/' || sk)
+                      or ends_with(pk, '#' || $key) or ends_with(sk, '#' || $key))
+               order by pk, sk, sequence_number""",
+            kind=kind,
+            key=key,
+            as_of=as_of,
+        )
+
+    def _rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        with tempfile.TemporaryDirectory() as spill:
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            with connection:
+                _bound(connection, Path(spill))
+                used = {name: value for name, value in values.items() if f"${name}" in sql}
+                yield from _tuples(connection.sql(sql, params=used))
+
+
+_USAGE = """
+    select used.workspace_id, used.meter, {start} as start, sum(used.quantity) as total,
+           sum(case when used.voids_id is null then 1 else -1 end)::bigint as events, max(used.recorded_at)
+    from usage as used
+    left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
+    group by all having total <> 0 or events <> 0 order by 1, 2, 3
+"""
+
+
+@contextmanager
+def spool(columns: dict[str, str], rows: Iterable[tuple[Any, ...]]) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """`rows` in the order of all their columns, by way of a temporary file: a scan has no order of its own.
+
+    `columns` are names and DuckDB types.
+    """
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(str(Path(folder) / "spool.duckdb")) as connection:
+        _bound(connection, Path(folder))
+        declared = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        connection.execute(f"create table spool ({declared})")
+        for batch in _batches(rows):
+            arrow = pa.table(
+                {name: list(column) for name, column in zip(columns, zip(*batch, strict=True), strict=True)}
+            )
+            connection.register("batch", arrow)
+            connection.execute("insert into spool select * from batch")
+            connection.unregister("batch")
+        yield _tuples(connection.sql("from spool order by all"))
+
+
+def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    batch: list[tuple[Any, ...]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _bound(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    connection.execute(f"set memory_limit = '{MEMORY}'")
+    connection.execute(f"set temp_directory = '{folder / 'spill'}'")
+
+
+def _tuples(relation: Any) -> Iterator[tuple[Any, ...]]:
+    for batch in relation.to_arrow_reader(BATCH_ROWS):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
