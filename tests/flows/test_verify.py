@@ -16,9 +16,11 @@ from tests.lake.build import NOW, stripe_event, usage
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.change import Action, Change, audit_row
+from nilometer.domain.history import state
 from nilometer.domain.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
 from nilometer.domain.verification import Kind
 from nilometer.domain.writes import Item, Key, Put, Table
+from nilometer.flows.history import show
 from nilometer.flows.verify import Report, Verification
 from nilometer.lake.append import Lake
 from nilometer.lake.ledger import Ledger
@@ -212,3 +214,19 @@ def test_usage_facts_are_rows_of_the_same_quantity(world: World) -> None:
 
 def test_nothing_equals_nothing(world: World) -> None:
     assert [report.ok for report in world.verification.run()] == [True] * 4
+
+
+def test_history_is_the_audit_of_one_record(world: World) -> None:
+    """In order, with what each step changed; as of a time, only what had happened by then."""
+    free, team = record("WORKSPACE#ws_1", plan="free", workspace_id="ws_1"), record("WORKSPACE#ws_1", plan="team")
+    world.change(free, at=1_795_420_000)
+    world.change(team | {"workspace_id": "ws_1"}, free, at=1_795_430_000)
+    world.change(record("WORKSPACE#ws_10", plan="other"), at=1_795_420_000)
+    ask = {"ledger": world.verification.ledger, "objects": world.verification.objects}
+
+    steps = list(show("billing", "ws_1", **ask))
+    before = state(show("billing", "WORKSPACE#ws_1/BILLING", as_of=datetime.fromtimestamp(1_795_425_000, UTC), **ask))
+
+    assert [step.fields.get("plan") for step in steps] == [(None, "free"), ("free", "team")]
+    assert before[Key("WORKSPACE#ws_1", "BILLING")]["plan"] == "free"
+    assert list(show("meter", "ws_1", **ask)) == []

@@ -1,0 +1,47 @@
+"""History: what a record was, when, by whom and why, from the audit alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from nilometer.aws.s3 import Objects
+from nilometer.domain.change import Action
+from nilometer.domain.history import Image, Step
+from nilometer.domain.writes import Key
+from nilometer.lake.ledger import Ledger
+
+
+def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: datetime | None = None) -> Iterator[Step]:
+    """Every change of the records of `kind` that `key` names, up to `as_of`; `domain.history.state` folds them.
+
+    `key` is a workspace's id, the last part of a key (`sub_1`, a meter's slug), or `pk/sk` in full. Ordered by
+    record and then by sequence number.
+    """
+    for occurred_at, action, actor, cause, _, old, new, reference, pk, sk in ledger.changes(kind, key, as_of=as_of):
+        before, after = _from_s3(objects.get(reference)) if reference else (_image(old), _image(new))
+        yield Step(
+            key=Key(pk, sk),
+            occurred_at=occurred_at,
+            action=Action(action),
+            actor=actor,
+            cause=cause,
+            old=before,
+            new=after,
+        )
+
+
+def _from_s3(content: bytes) -> tuple[Image | None, Image | None]:
+    images = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    old, new = (_image(bytes(images[name]).decode()) for name in ("old_image", "new_image"))
+    return old, new
+
+
+def _image(text: str | None) -> Image | None:
+    image: dict[str, Any] | None = json.loads(text or "null", parse_float=Decimal)
+    return image
