@@ -34,10 +34,6 @@ class Inputs:
     catalog: Mapping[str, View] = field(default_factory=dict)
 
 
-def inputs_of(record: Mapping[str, Any] | None) -> Inputs:
-    return Inputs(customers=(record or {}).get("customers", {}), catalog=(record or {}).get("catalog", {}))
-
-
 def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
     return f"{scope}/{object_type}/{object_id}"
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing_item import inputs_of
 from nilometer.domain.stripe.register_item import object_of
 from nilometer.domain.writes import Item, Table
 
-_HIDDEN = {"pk", "sk", "kind", "customers", "catalog", "workspace_id", "actor"}
+_HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
 
 
 def list_billing(store: Store) -> Iterator[dict[str, Any]]:
@@ -24,7 +25,7 @@ def list_objects(store: Store) -> Iterator[dict[str, Any]]:
 
 def billing_of(record: Item) -> dict[str, Any]:
     """A record as people and scripts read it: its own fields, the ids of its customers, its subscriptions."""
-    views = {name.rpartition("/")[2]: view for name, view in record["customers"].items()}
+    views = {name.rpartition("/")[2]: view for name, view in inputs_of(record).customers.items()}
     return {
         "workspace": record["workspace_id"],
         **{name: value for name, value in record.items() if name not in _HIDDEN},

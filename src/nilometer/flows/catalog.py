@@ -12,8 +12,8 @@ import time
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing import inputs_of, with_catalog
-from nilometer.domain.billing_item import catalog_entry, catalog_key, record_item
+from nilometer.domain.billing import with_catalog
+from nilometer.domain.billing_item import catalog_entry, catalog_key, inputs_of, record_item
 from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Key, Put, Table, version_of
 from nilometer.errors import Cancelled, Unavailable
@@ -46,7 +46,7 @@ def _decide(store: Store, name: str, key: Key, now: datetime) -> Put | None:
     """None when the record is gone or knows this version or a later one."""
     found = store.batch_get(Table.RECORDS, [key, catalog_key(name)], consistent=True)
     record, entry = found.get(key), catalog_entry(found.get(catalog_key(name)))
-    if record is None or int(record["catalog"].get(name, {"version": 0})["version"]) >= entry["version"]:
+    if record is None or int(inputs_of(record).catalog.get(name, {"version": 0})["version"]) >= entry["version"]:
         return None
     item = record_item(
         key,

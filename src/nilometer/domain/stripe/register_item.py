@@ -101,7 +101,7 @@ def object_of(item: Item) -> dict[str, Any]:
     """The Stripe object as known: for `billing objects`."""
     resolution = resolve(register_of(item))
     state: Mapping[str, Any] = resolution.state if resolution else {}
-    known = {"customer": None, "status": None, **state}
+    known = {"id": state.get("customer"), "customer": None, "status": None, **state}  # a summary has no id
     return {
         **known,
         "deleted": bool(state.get("deleted")),
