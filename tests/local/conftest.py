@@ -11,8 +11,8 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,58 +23,70 @@ from nilometer.local.engine import Engine
 from nilometer.local.runner import Runner
 from nilometer.local.status import Status
 
+CREDENTIALS = {
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+}
 ROLE = "arn:aws:iam::000000000000:role/any"
+
+
+@cache
+def client(endpoint_url: str, service: str) -> Any:
+    return boto3.session.Session().client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
 
 
 @dataclass
 class Stack:
     """A deployed stack whose handlers live in `code`; `say` lines that they wrote are read with `said`."""
 
-    engine: Engine
+    endpoint_url: str
     name: str
     code: Path
     data: Path
     runners: list[Runner] = field(default_factory=list)
 
     def client(self, service: str) -> Any:
-        return boto3.session.Session().client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=self.engine.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return client(self.endpoint_url, service)
 
-    def runner(self, **options: Any) -> Runner:
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of a runner on this stack."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "environment": {"AWS_ENDPOINT_URL": self.endpoint_url, **CREDENTIALS},
+            "stack_name": self.name,
+            "port": 0,
+            "extra_environment": {"PYTHONPATH": str(self.code), "SAID": str(self.code / "said")},
+        }
+
+    def runner(self, *, environment: Mapping[str, str] | None = None, **options: Any) -> Runner:
         """A started runner with quick retries."""
-        extra = {"PYTHONPATH": str(self.code), "SAID": str(self.code / "said")}
-        options = {"retry_seconds": 0.0, "port": 0, "data": self.data, **options}
-        runner = Runner(
-            endpoint_url=self.engine.endpoint_url,
-            environment=self.engine.environment,
-            stack_name=self.name,
-            extra_environment=extra,
-            **options,
-        )
+        arguments = self.arguments | {"retry_seconds": 0.0, "data": self.data} | options
+        arguments["extra_environment"] |= environment or {}
+        runner = Runner(**arguments)
         self.runners.append(runner)
         runner.start()
         return runner
 
+    def handle(self, handler: str) -> None:
+        """The function's code from the next worker on; it may `say` things, which `said` reads."""
+        (self.code / "subject.py").write_text(PRELUDE + textwrap.dedent(handler))
+
     def killable(self) -> subprocess.Popen[bytes]:
         """A runner in a process of its own, until it is killed."""
-        variables = {"PYTHONPATH": str(self.code), "SAID": str(self.code / "said")}
-        arguments = {
-            "endpoint_url": self.engine.endpoint_url,
-            "environment": self.engine.environment,
-            "stack_name": self.name,
-            "port": 0,
-            "extra_environment": variables,
-        }
         script = f"""
             import time
             from pathlib import Path
             from nilometer.local.runner import Runner
-            runner = Runner(data=Path({str(self.data)!r}), **{arguments!r})
+            runner = Runner(data=Path({str(self.data)!r}), **{self.arguments!r})
             runner.start()
             time.sleep(600)
         """
@@ -97,9 +109,10 @@ class Stack:
         return until(condition, seconds)
 
     def send(self, *bodies: str, queue: str = "QueueUrl") -> None:
+        url = self.output(queue)
         for start in range(0, len(bodies), 10):
             entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[start : start + 10])]
-            self.client("sqs").send_message_batch(QueueUrl=self.output(queue), Entries=entries)
+            self.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
 
     def put(self, *items: Mapping[str, Any]) -> None:
         client, table = self.client("dynamodb"), self.output("TableName")
@@ -129,30 +142,33 @@ def say(value):
 
 
 @pytest.fixture
-def deploy(aws: Engine, tmp_path: Path) -> Iterator[Deploy]:
-    """Deploys a handler and its sources: `queue` and `stream` are properties of their event source mappings."""
+def deploy_at(tmp_path: Path) -> Iterator[Deploy]:
+    """Deploys a handler and its sources into an engine; `queue` and `stream` are properties of their mappings."""
     stacks: list[Stack] = []
 
-    def deployed(handler: str, *, timeout: int = 10, **sources: Any) -> Stack:
-        name = f"test-{uuid.uuid4().hex[:10]}"
-        (tmp_path / "code").mkdir(exist_ok=True)
-        (tmp_path / "code" / "subject.py").write_text(PRELUDE + textwrap.dedent(handler))
-        stack = Stack(aws, name, tmp_path / "code", tmp_path / "data")
-        upload(stack)
-        template = json.dumps(template_of(name, timeout=timeout, **sources))
-        stack.client("cloudformation").create_stack(StackName=name, TemplateBody=template)
-        stack.client("cloudformation").get_waiter("stack_create_complete").wait(
-            StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
-        )
+    def deployed(endpoint_url: str, handler: str, *, timeout: int = 10, **sources: Any) -> Stack:
+        stack = Stack(endpoint_url, f"test-{uuid.uuid4().hex[:10]}", tmp_path / "code", tmp_path / "data")
         stacks.append(stack)
+        stack.code.mkdir(exist_ok=True)
+        stack.handle(handler)
+        upload(stack)
+        cloudformation = stack.client("cloudformation")
+        template = json.dumps(template_of(stack.name, timeout=timeout, **sources))
+        cloudformation.create_stack(StackName=stack.name, TemplateBody=template)
+        created = cloudformation.get_waiter("stack_create_complete")
+        created.wait(StackName=stack.name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100})
         return stack
 
     yield deployed
     for stack in stacks:
         for runner in stack.runners:
             runner.stop()
-        with suppress(Exception):
-            stack.client("cloudformation").delete_stack(StackName=stack.name)
+
+
+@pytest.fixture
+def deploy(aws: Engine, deploy_at: Deploy) -> Deploy:
+    """As `deploy_at`, into the engine of the session."""
+    return partial(deploy_at, aws.endpoint_url)
 
 
 def upload(stack: Stack) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +11,6 @@ import pytest
 from nilometer.local.chaos import Chaos
 
 PARTIAL = {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}
-PRELUDE = """
-import json, os
-
-def say(value):
-    with open(os.environ["SAID"], "a") as file:
-        file.write(json.dumps(value) + "\\n")
-"""
 COLLECT = """
     def handler(event, context):
         say([record["body"] for record in event["Records"]])
@@ -191,7 +183,7 @@ def test_a_stop_gives_back_what_it_holds(deploy: Callable[..., Any]) -> None:
     stack.until(lambda: len(stack.said()) == 2)
 
     runner.stop()
-    (stack.code / "subject.py").write_text("def handler(event, context): pass\n")
+    stack.handle("def handler(event, context): pass")
 
     status = stack.await_idle(stack.runner(data=stack.data / "next"), 15)
     assert sum(status.dead_letters.values()) == 0
@@ -207,7 +199,7 @@ def test_a_killed_runner_loses_nothing_and_holds_nothing_up(deploy: Callable[...
     process.kill()
     process.wait()
     (stack.code / "said").unlink()
-    (stack.code / "subject.py").write_text(PRELUDE + textwrap.dedent(COLLECT))
+    stack.handle(COLLECT)
     stack.await_idle(stack.runner(), 20)
 
     assert sorted(bodies(stack)) == ["a", "b", "c"]

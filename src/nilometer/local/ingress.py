@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from nilometer.errors import Misconfigured
+from nilometer.errors import Misconfigured, Unavailable
 from nilometer.local.deployed import Route
 from nilometer.local.runtime import Answer
 
@@ -92,7 +92,10 @@ class Ingress:
     def respond(self, request: Request) -> Response:
         path = urlsplit(request.target).path
         if control := self.controls.get(f"{request.method} {path}"):
-            return control(request)
+            try:
+                return control(request)
+            except Unavailable as error:
+                return Response.of(503, str(error))
         for route in self._routes:
             parameters = match(route.key, request.method, path)
             if parameters is not None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.errors import Unavailable
 from nilometer.local.activity import Activity
 from nilometer.local.deployed import Deployment, Queue
 from nilometer.local.pool import Pool
@@ -85,7 +88,16 @@ class Observer:
         self._activity = activity
 
     def status(self) -> Status:
-        """Idle means: seen so twice, with no activity from before the first look to after the second."""
+        """Idle means: seen so twice, with no activity from before the first look to after the second.
+
+        `Unavailable` when the engine does not answer.
+        """
+        try:
+            return self._status()
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"the local engine does not answer: {error}") from error
+
+    def _status(self) -> Status:
         before = self._activity.count
         status = self._look()
         if not _quiet(status) or self._held():

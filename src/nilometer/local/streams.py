@@ -141,6 +141,8 @@ class ShardPoller:
             self._buffer += found
             self._seen = response["Records"][-1]["dynamodb"]["SequenceNumber"]
         self._iterator = response.get("NextShardIterator", self._iterator)
+        if response["Records"]:
+            self._activity.note()
         if response["Records"] and not self._buffer:
             self._checkpoints.save(self._name, self._shard, self._seen or "")
         return bool(response["Records"])
