@@ -118,6 +118,8 @@ def change(stored: Item | None, said: FlagChange, *, origin: Origin, now: dateti
         **kept,
         **later,
         "field_times": field_times(stored, later, origin),
+        "gsi1pk": keys.FLAGS,
+        "gsi1sk": said.flag,
     }
     return put(said.key, "flag", attributes, stored=stored, origin=origin, now=now)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nilometer.domain.act import Act
+from nilometer.domain.act import Act, checked_id
 from nilometer.domain.cloudevents import NAME_LENGTH, CloudEvent
 from nilometer.domain.keys import part
 from nilometer.domain.times import rfc3339
@@ -36,7 +36,7 @@ class Origin:
 def of_event(event: CloudEvent, *, actor: str | None = None) -> Origin:
     """Time, then identity: two events of one millisecond have an order too."""
     stamp = f"{rfc3339(event.time)} {event.source} {event.id}"
-    return Origin(at=event.time, stamp=stamp, cause=event.id, actor=actor or event.source)
+    return Origin(at=event.time, stamp=stamp, cause=event.id, actor=checked_id(actor) if actor else event.source)
 
 
 def of_act(act: Act) -> Origin:

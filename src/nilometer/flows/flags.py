@@ -19,7 +19,7 @@ from nilometer.domain.origin import of_act, of_actor
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Item, Key, Table, Write
 from nilometer.errors import Unavailable
-from nilometer.flows.acting import Stored, new_act, perform
+from nilometer.flows.acting import Stored, new_act, perform, reading
 from nilometer.flows.races import retrying
 
 SECONDS = 10.0
@@ -43,7 +43,6 @@ def override(store: Store, caller: Caller, name: str, enabled: bool | None, *, n
 
     `Unavailable` when there is no such flag, `Refused` without the permission.
     """
-    caller.require(Permission.FLAG_MANAGE)
     said = flag.new_override(name, caller.workspace_id, enabled)
 
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
@@ -54,8 +53,8 @@ def override(store: Store, caller: Caller, name: str, enabled: bool | None, *, n
 
 
 def all_flags(store: Store) -> list[Item]:
-    """For operators: reads the whole table. By name."""
-    return sorted(store.scan(Table.RECORDS, kind="flag"), key=lambda item: str(item["flag"]))
+    """By name. Eventually consistent."""
+    return list(store.query_index(keys.FLAGS))
 
 
 def overrides(store: Store, name: str) -> Iterator[Item]:
@@ -63,12 +62,26 @@ def overrides(store: Store, name: str) -> Iterator[Item]:
     return store.query_index(keys.flag(name).pk, prefix="WORKSPACE#")
 
 
-def explain(store: Store, name: str, workspace_id: str) -> Evaluation:
-    """The answer of this moment and why, past every memory."""
+def explain(store: Store, caller: Caller, name: str) -> Evaluation:
+    """The answer of this moment in the caller's workspace and why, past every memory."""
     flag.check_flag(name)
-    wanted = [keys.flag(name), keys.override(workspace_id, name)]
-    stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
-    return flag.evaluate(name, workspace_id, *(stored.get(key) for key in wanted))
+    [answer] = _explained(store, caller, [name])
+    return answer
+
+
+def explain_all(store: Store, caller: Caller) -> list[Evaluation]:
+    """Every flag that is not archived, by name, as it is in the caller's workspace."""
+    return _explained(store, caller, [item["flag"] for item in all_flags(store) if not item["archived"]])
+
+
+def _explained(store: Store, caller: Caller, names: Sequence[str]) -> list[Evaluation]:
+    reading(store, caller, Permission.FLAG_VIEW)
+    wanted = [(keys.flag(name), keys.override(caller.workspace_id, name)) for name in names]
+    stored = store.batch_get(Table.RECORDS, [key for pair in wanted for key in pair], consistent=True)
+    return [
+        flag.evaluate(name, caller.workspace_id, stored.get(record), stored.get(own))
+        for name, (record, own) in zip(names, wanted, strict=True)
+    ]
 
 
 @dataclass(slots=True)

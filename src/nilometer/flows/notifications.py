@@ -19,8 +19,9 @@ from nilometer.domain.origin import of_act, of_actor
 from nilometer.domain.preference import Resolved
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Item, Key, Table, Write
-from nilometer.errors import Refused, Rejected
-from nilometer.flows.acting import Stored, new_act, perform
+from nilometer.errors import Refused
+from nilometer.flows.acting import Stored, new_act, perform, reading
+from nilometer.flows.persons import whose
 from nilometer.flows.races import retrying
 
 TOGETHER = 40  # notifications in one transaction: each may have a counter of its own
@@ -43,14 +44,14 @@ def shown(
     store: Store, caller: Caller, *, now: datetime, user_id: str | None = None, unread: bool = False, limit: int = PAGE
 ) -> list[Item]:
     """The newest `limit`, newest first: those of the caller's workspace and those of none."""
-    own = _whose(caller, user_id)
+    own = _reading(store, caller, user_id)
     items = _shown(store, own, caller.workspace_id, now)
     return list(islice((item for item in items if item["unread"] or not unread), limit))
 
 
 def unread(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> Unread:
     """Exact at this moment: read consistently from counters that change with the notifications."""
-    own = keys.user(_whose(caller, user_id))
+    own = keys.user(_reading(store, caller, user_id))
     counters: list[Item] = []
     for workspace_id in (None, caller.workspace_id):
         prefix = keys.unread("", workspace_id, "").sk
@@ -65,7 +66,7 @@ def mark_read(
 
     Atomic for 40 at a time.
     """
-    own = _whose(caller, user_id)
+    own = whose(caller, user_id)
     wanted = list(dict.fromkeys(notification_ids))
     chunks = (wanted[start : start + TOGETHER] for start in range(0, len(wanted), TOGETHER))
     return sum(_mark_chunk(store, caller, [keys.notification(own, one) for one in chunk], now) for chunk in chunks)
@@ -91,11 +92,12 @@ def prefer(
 
     `None` takes a statement back. Channels that are not named stay.
     """
-    own = _whose(caller, user_id)
+    own = whose(caller, user_id)
     workspace_id = None if everywhere else caller.workspace_id
     said = preference.new_preference(own, topic=topic, channels=channels, workspace_id=workspace_id)
 
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
+        act.caller.require(Permission.NOTIFICATION_VIEW)
         return preference.decide(stored.get(said.key), said, origin=of_act(act), now=now), None
 
     perform(store, new_act(caller, now), [said.key], decide)
@@ -103,7 +105,7 @@ def prefer(
 
 def preferences(store: Store, caller: Caller, *, user_id: str | None = None) -> list[Item]:
     """What was stated: everywhere, and in the caller's workspace."""
-    own = keys.user(_whose(caller, user_id))
+    own = keys.user(_reading(store, caller, user_id))
     found: list[Item] = []
     for workspace_id in (None, caller.workspace_id):
         found += store.query(Table.RECORDS, own, prefix=keys.preference("", workspace_id, "").sk)
@@ -113,13 +115,14 @@ def preferences(store: Store, caller: Caller, *, user_id: str | None = None) -> 
 def explain(store: Store, caller: Caller, topic: str, *, user_id: str | None = None) -> tuple[Resolved, ...]:
     """Whether each channel would tell of `topic`, and which statement makes it so."""
     preference.check_topic(topic)
-    wanted = preference.candidates(_whose(caller, user_id), topic, caller.workspace_id)
+    wanted = preference.candidates(_reading(store, caller, user_id), topic, caller.workspace_id)
     stored = store.batch_get(Table.RECORDS, wanted)
     return preference.resolve(topic, [stored.get(key) for key in wanted])
 
 
 def _mark_chunk(store: Store, caller: Caller, wanted: Sequence[Key], now: datetime) -> int:
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], int]:
+        act.caller.require(Permission.NOTIFICATION_VIEW)
         found = [_own(stored.get(key), caller, now) for key in wanted]
         writes = notification.read(found, origin=of_act(act), now=now)
         return writes, sum(item["unread"] for item in found)
@@ -139,13 +142,8 @@ def _shown(store: Store, user_id: str, workspace_id: str, now: datetime) -> Iter
     return (item for item in items if notification.is_shown(item, workspace_id=workspace_id, now=now))
 
 
-def _whose(caller: Caller, user_id: str | None) -> str:
-    """The caller himself; a service or operator says whose."""
-    caller.require(Permission.NOTIFICATION_VIEW)
-    if caller.role is None:
-        if user_id is None:
-            raise Rejected("invalid_schema", "a service says whose notifications: give user_id")
-        return user_id
-    if user_id not in {None, caller.user_id}:
-        raise Refused("notifications are for their person only")
-    return caller.user_id
+def _reading(store: Store, caller: Caller, user_id: str | None) -> str:
+    """Whose notifications, once the caller may see some."""
+    own = whose(caller, user_id)
+    reading(store, caller, Permission.NOTIFICATION_VIEW)
+    return own

@@ -14,17 +14,17 @@ from nilometer.domain.records import alive
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Table, Write
 from nilometer.errors import Refused
-from nilometer.flows.acting import Stored, new_act, perform
+from nilometer.flows.acting import Stored, new_act, perform, reading
 
 
 def advance(
     store: Store, caller: Caller, *, tutorial: str, now: datetime, step: str | None = None, mark: str | None = None
 ) -> None:
     """The caller did a step, or restarted, dismissed or completed a tutorial. Doing it again changes its time only."""
-    caller.require(Permission.ONBOARDING_UPDATE)
     said = onboarding.new_advance(caller.workspace_id, _person(caller), tutorial=tutorial, at=now, step=step, mark=mark)
 
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
+        act.caller.require(Permission.ONBOARDING_UPDATE)
         return onboarding.advance(stored.get(said.key), said, origin=of_act(act), now=now), None
 
     perform(store, new_act(caller, now), [said.key], decide)
@@ -33,6 +33,7 @@ def advance(
 def progress(store: Store, caller: Caller, *, now: datetime) -> list[Progress]:
     """Every tutorial that the caller began here and that has not expired."""
     key = keys.onboarding(caller.workspace_id, _person(caller), "")
+    reading(store, caller, Permission.ONBOARDING_UPDATE)
     items = store.query(Table.RECORDS, key.pk, prefix=key.sk)
     return [onboarding.progress(item) for item in items if alive(item, now)]
 

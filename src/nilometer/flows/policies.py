@@ -13,7 +13,8 @@ from nilometer.domain.policy import Policy, PolicyVersion
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Item, Table, Write
 from nilometer.errors import Refused
-from nilometer.flows.acting import Stored, new_act, perform
+from nilometer.flows.acting import Stored, new_act, perform, reading
+from nilometer.flows.persons import whose
 from nilometer.flows.races import retrying
 
 
@@ -44,7 +45,6 @@ def accept(
 
     Of `address` only a hash under `address_key` is stored. `Unavailable` when there is no such version.
     """
-    caller.require(Permission.POLICY_ACCEPT)
     if caller.role is None:
         raise Refused("a policy is accepted by a person, not by a service")
     said = policy.new_acceptance(
@@ -58,6 +58,7 @@ def accept(
     )
 
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], bool]:
+        act.caller.require(Permission.POLICY_ACCEPT)
         writes = policy.accept(stored, said, origin=of_act(act), now=now)
         return writes, bool(writes)
 
@@ -73,17 +74,31 @@ def in_force(store: Store, which: Policy, *, now: datetime) -> Item | None:
     return policy.in_force(versions(store, which), now)
 
 
-def acceptances(store: Store, user_id: str) -> list[Item]:
-    """All that one person ever accepted."""
+def acceptances(store: Store, caller: Caller, *, user_id: str | None = None) -> list[Item]:
+    """All that the caller ever accepted, in any workspace or none."""
+    own = whose(caller, user_id)
+    reading(store, caller, Permission.POLICY_ACCEPT)
+    return acceptances_of(store, own)
+
+
+def outstanding(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> tuple[Item, ...]:
+    """The versions in force that the caller has yet to accept."""
+    own = whose(caller, user_id)
+    reading(store, caller, Permission.POLICY_ACCEPT)
+    return outstanding_of(store, own, now=now)
+
+
+def acceptances_of(store: Store, user_id: str) -> list[Item]:
+    """For services, which also have people who are in no workspace yet."""
     return list(store.query(Table.RECORDS, keys.user(user_id), prefix="ACCEPTANCE#", consistent=True))
+
+
+def outstanding_of(store: Store, user_id: str, *, now: datetime) -> tuple[Item, ...]:
+    """For services: three small queries for what is published, and one of the person's own."""
+    published = {which: versions(store, which) for which in Policy}
+    return policy.outstanding(published, acceptances_of(store, user_id), now)
 
 
 def accepted_by(store: Store, which: Policy, number: int) -> Iterator[Item]:
     """For operators: who accepted one version, in the order of time. Eventually consistent."""
     return store.query_index(keys.accepted(which, number))
-
-
-def outstanding(store: Store, user_id: str, *, now: datetime) -> tuple[Item, ...]:
-    """The versions in force that the person has yet to accept: three small queries and one of his own."""
-    published = {which: versions(store, which) for which in Policy}
-    return policy.outstanding(published, acceptances(store, user_id), now)
