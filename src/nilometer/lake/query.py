@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -44,13 +45,22 @@ class Description:
     bytes: int
 
 
-def query(sql: str, *, lake_uri: str, storage_options: dict[str, str]) -> Result:
+def query(
+    sql: str,
+    *,
+    lake_uri: str,
+    storage_options: dict[str, str],
+    as_of: datetime | None = None,
+    since: datetime | None = None,
+) -> Result:
     """Runs `sql` with every declared table in view; one that is not written yet is empty.
 
+    SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
     connection = connect(lake_uri=lake_uri, storage_options=storage_options)
     with _refusing_wrong_sql():
+        _set_times(connection, as_of, since)
         relation = connection.sql(sql)
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
@@ -76,6 +86,13 @@ def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[st
 def describe(*, lake_uri: str, storage_options: dict[str, str]) -> list[Description]:
     """Every declared table, from its log alone; no data file is opened."""
     return [_describe(table, lake_uri, storage_options) for table in tables.TABLES.values()]
+
+
+def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
+    connection.execute("SET VARIABLE as_of = coalesce(?::timestamptz, now())", [as_of])
+    connection.execute(
+        "SET VARIABLE since = coalesce(?::timestamptz, getvariable('as_of') - interval 31 days)", [since]
+    )
 
 
 def _describe(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str, str]) -> Description:
