@@ -74,6 +74,7 @@ class Runner:
         self._chaos = chaos
         self._retry = {} if retry_seconds is None else {"retry_seconds": retry_seconds}
         self._activity = Activity()
+        self._started = False
         self._session = boto3.session.Session()
         self._clients: dict[str, Any] = {}
         for folder in ("logs", "in_hand"):
@@ -110,6 +111,7 @@ class Runner:
 
     def start(self) -> None:
         """Returns when HTTP listens; the workers are coming up."""
+        self._started = True
         self._ingress.start()
         for source in self._sources:
             source.start()
@@ -121,8 +123,11 @@ class Runner:
     def stop(self) -> None:
         """Takes a few seconds: what runs may finish within them; what does not is delivered again.
 
-        No process and no thread is left.
+        No process and no thread is left. Also of use before `start`: it lets go of the port.
         """
+        if not self._started:
+            self._ingress.stop()
+            return
         for source in self._sources:
             source.stop()
         deadline = time.monotonic() + GRACE_SECONDS
