@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nilometer.local.stripe import shapes
@@ -159,3 +162,16 @@ _SCENES: dict[str, _Scene] = {
     "checkout.session.completed": _Company.check_out,
     "entitlements.active_entitlement_summary.updated": lambda w: w.entitle(w.customer_id, ["sso", "export"]),
 }
+
+HANDLED = tuple(sorted({*_SCENES, "charge.refunded", "charge.dispute.created", "subscription_schedule.created"}))
+
+
+def write(folder: Path) -> None:
+    """`events/stripe`: one sample a type that changes billing."""
+    for event_type in HANDLED:
+        text = json.dumps(sample(event_type, "ws_acme"), indent=2, sort_keys=True)
+        (folder / f"{event_type}.json").write_text(f"{text}\n")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
