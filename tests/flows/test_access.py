@@ -14,7 +14,7 @@ from nilometer.domain.act import service
 from nilometer.domain.lockout import FAILURES, LOCKED
 from nilometer.domain.roles import Role
 from nilometer.domain.secret import hash_of
-from nilometer.domain.security import Action
+from nilometer.domain.security import Reported
 from nilometer.domain.token import LIFETIME, Purpose
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused
@@ -160,7 +160,7 @@ def test_repeated_failures_lock_a_member_out(store: Store) -> None:
     workspace(store)
     for n in range(FAILURES):
         at = NOW + timedelta(seconds=n)
-        until = security.report(store, DOOR, Action.LOGIN_FAILED, user_id="ada", now=at)
+        until = security.report(store, DOOR, Reported.LOGIN_FAILED, user_id="ada", now=at)
     last = NOW + timedelta(seconds=FAILURES - 1)
 
     assert until == last + LOCKED == security.locked_until(store, DOOR, "ada", now=last)
@@ -176,7 +176,7 @@ def test_eight_failures_at_once_lock_out_once(store: Store) -> None:
     workspace(store)
     times = [NOW + timedelta(milliseconds=n) for n in range(RACERS)]
 
-    race((lambda at=at: security.report(store, DOOR, Action.LOGIN_FAILED, user_id="ada", now=at)) for at in times)
+    race((lambda at=at: security.report(store, DOOR, Reported.LOGIN_FAILED, user_id="ada", now=at)) for at in times)
 
     assert security.locked_until(store, DOOR, "ada", now=NOW) is not None
     assert actions(store).count("locked_out") == 1
@@ -187,7 +187,9 @@ def test_the_log_is_read_by_time_and_by_actor(store: Store) -> None:
     """The newest first; by Admins, and by everybody of himself."""
     ada = workspace(store, bob=Role.VIEWER)
     for n, user in enumerate(("bob", "eve", "bob")):
-        security.report(store, DOOR, Action.KEY_USED, user_id=user, object_id=f"key{n}", now=LATER + timedelta(hours=n))
+        security.report(
+            store, DOOR, Reported.KEY_USED, user_id=user, object_id=f"key{n}", now=LATER + timedelta(hours=n)
+        )
 
     found = security.entries(store, ada, since=LATER, now=LATER)
     assert [one.object_id for one in found] == ["key2", "key1", "key0"]

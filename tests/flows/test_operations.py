@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.flows.conftest import NOW, envelope
+from tests.flows.sample_world import prepare
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
@@ -44,10 +44,7 @@ METER = {"meter": "llm_tokens", "unit": "token", "aggregation": "sum", "dimensio
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_is_accepted_once(path: Path, store: Store, objects: Any) -> None:
     """The samples in `events/` are what a service may send; a copy changes nothing."""
-    operations.create_workspace(store, "ws_acme", name="Acme", now=datetime(2026, 1, 1, tzinfo=UTC), actor=None)
-    operations.create_meter(
-        store, "requests", unit="request", aggregation="sum", now=datetime(2026, 1, 1, tzinfo=UTC), actor=None
-    )
+    prepare(store, objects)
 
     assert handle(store, objects, path.read_text(), path.read_text()) == [Outcome.ACCEPTED, Outcome.DUPLICATE]
 

@@ -20,7 +20,7 @@ from nilometer.domain.roles import Permission, Role, may_rule
 from nilometer.domain.security import Action, entry
 from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.writes import Check, Item, Put, Table, Update, Version, Write, version_of
-from nilometer.errors import Refused, Rejected
+from nilometer.errors import Refused
 
 MARKED = timedelta(days=40)
 
@@ -51,14 +51,6 @@ def membership_of(item: Item | None) -> Membership | None:
         joined_at=item["joined_at"],
         sessions_after=item.get("sessions_after", ""),
     )
-
-
-def role_named(name: str) -> Role:
-    """`Rejected("invalid_schema")` for a name that is no role."""
-    try:
-        return Role(name)
-    except ValueError:
-        raise Rejected("invalid_schema", f"role {name[:40]!r} is none of {', '.join(Role)}") from None
 
 
 def add(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: Role) -> list[Write]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nilometer.domain import lockout
 from nilometer.domain.act import Act
 from nilometer.domain.roles import Permission
-from nilometer.domain.security import Action, entry
+from nilometer.domain.security import Action, Reported, entry
 from nilometer.domain.writes import Item, Write
 
 
@@ -13,17 +13,17 @@ def report(
     act: Act,
     *,
     failures: Item | None,
-    action: Action,
+    action: Reported,
     user_id: str,
     object_id: str | None = None,
     reason: str | None = None,
 ) -> list[Write]:
     """The entry, and what it means for the user's lock-out; `failures` is that record."""
     act.caller.require(Permission.SECURITY_RECORD)
-    written = entry(act, action, subject=user_id, object_id=object_id, reason=reason, actor=user_id)
+    written = entry(act, Action(action), subject=user_id, object_id=object_id, reason=reason, actor=user_id)
     match action:
-        case Action.LOGIN_FAILED:
+        case Reported.LOGIN_FAILED:
             return [written, *lockout.failed(act, stored=failures, user_id=user_id)]
-        case Action.LOGIN:
+        case Reported.LOGIN:
             return [written, *lockout.succeeded(act, stored=failures, user_id=user_id)]
     return [written]

@@ -17,7 +17,7 @@ from nilometer.domain.secret import checked_hash
 from nilometer.domain.security import Action, entry
 from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.writes import Item, Write
-from nilometer.errors import Refused, Rejected
+from nilometer.errors import Refused
 
 INVALID = "this token is not valid; ask for another"
 
@@ -37,14 +37,6 @@ class Token:
     workspace_id: str
     user_id: str
     purpose: Purpose
-
-
-def purpose_named(name: str) -> Purpose:
-    """`Rejected("invalid_schema")` for a name that is no purpose."""
-    try:
-        return Purpose(name)
-    except ValueError:
-        raise Rejected("invalid_schema", f"purpose {name[:40]!r} is none of {', '.join(Purpose)}") from None
 
 
 def token_of(item: Item) -> Token:

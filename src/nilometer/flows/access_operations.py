@@ -7,55 +7,66 @@ from collections.abc import Sequence
 from nilometer.domain import keys, membership, session, token
 from nilometer.domain.act import Act
 from nilometer.domain.report import report
-from nilometer.domain.secret import checked_hash
-from nilometer.domain.security import action_named
-from nilometer.domain.token import purpose_named
+from nilometer.domain.security import Reported
+from nilometer.domain.token import Purpose
 from nilometer.domain.writes import Item, Key, Write
-from nilometer.flows.operation_types import Data, Operation, OperationTypes, Stored
+from nilometer.flows.operation_types import Code, Data, Instant, Operation, OperationTypes, Sha256, Stored, Id
 from nilometer.flows.people_operations import in_workspace, until
 
 
 class SessionCreated(Data):
-    session_hash: str
-    user_id: str
-    valid_until: str | None = None
+    """A verified login: the service holds the token, we its hash."""
+
+    session_hash: Sha256
+    user_id: Id
+    valid_until: Instant | None = None
 
 
 class SessionRevoked(Data):
-    session_hash: str
-    actor: str | None = None
+    """One session is over."""
+
+    session_hash: Sha256
+    actor: Id | None = None
 
 
 class SessionAllRevoked(Data):
-    user_id: str
-    actor: str | None = None
+    """All sessions of a member in the workspace are over."""
+
+    user_id: Id
+    actor: Id | None = None
 
 
 class TokenIssued(Data):
-    token_hash: str
-    purpose: str
-    user_id: str
-    valid_until: str | None = None
+    """A one-time token is on its way to its user."""
+
+    token_hash: Sha256
+    purpose: Purpose
+    user_id: Id
+    valid_until: Instant | None = None
 
 
 class TokenUsed(Data):
-    token_hash: str
-    purpose: str
+    """A one-time token was presented."""
+
+    token_hash: Sha256
+    purpose: Purpose
 
 
 class SecurityEventRecorded(Data):
-    action: str
-    user_id: str
-    object_id: str | None = None
-    reason: str | None = None
+    """Something was done, or tried in vain, at a door of the workspace."""
+
+    action: Reported
+    user_id: Id
+    object_id: Id | None = None
+    reason: Code | None = None
 
 
 def _session(operation: Operation) -> Key:
-    return keys.session(checked_hash(operation.data["session_hash"]))
+    return keys.session(operation.data["session_hash"])
 
 
 def _token(operation: Operation) -> Key:
-    return keys.token(checked_hash(operation.data["token_hash"]))
+    return keys.token(operation.data["token_hash"])
 
 
 def _member(operation: Operation) -> Key:
@@ -94,14 +105,14 @@ def _issued(act: Act, operation: Operation, stored: Stored, _workspace: Item) ->
         act,
         stored=stored.get(_token(operation)),
         user_id=data["user_id"],
-        purpose=purpose_named(data["purpose"]),
+        purpose=Purpose(data["purpose"]),
         token_hash=data["token_hash"],
         valid_until=until(operation),
     )
 
 
 def _used(act: Act, operation: Operation, stored: Stored, _workspace: Item) -> Sequence[Write]:
-    purpose, token_hash = purpose_named(operation.data["purpose"]), operation.data["token_hash"]
+    purpose, token_hash = Purpose(operation.data["purpose"]), operation.data["token_hash"]
     return token.use(act, stored=stored.get(_token(operation)), token_hash=token_hash, purpose=purpose)
 
 
@@ -110,7 +121,7 @@ def _recorded(act: Act, operation: Operation, stored: Stored, _workspace: Item) 
     return report(
         act,
         failures=stored.get(_lockout(operation)),
-        action=action_named(data["action"]),
+        action=Reported(data["action"]),
         user_id=data["user_id"],
         object_id=data.get("object_id"),
         reason=data.get("reason"),

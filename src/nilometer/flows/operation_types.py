@@ -8,12 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from nilometer.domain.cloudevents import CloudEvent
 from nilometer.domain.writes import Item, Key, Write
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in lower-case hex")]
+Id = Annotated[
+    str, msgspec.Meta(pattern="^[^@]+$", max_length=256, description="An id, never an address: ids reach the lake")
+]
+Code = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_.]{1,64}$", description="A word of the service: wrong_password")]
+Instant = Annotated[str, msgspec.Meta(description="RFC 3339 with an offset", extra_json_schema={"format": "date-time"})]
 
 Stored = Mapping[Key, Item]
 """The records that exist among those that were asked for."""

@@ -10,61 +10,86 @@ from datetime import datetime
 
 from nilometer.domain import invitation, keys, membership
 from nilometer.domain.act import Act, event_act
-from nilometer.domain.membership import role_named
+from nilometer.domain.roles import Role
 from nilometer.domain.times import parse_rfc3339
 from nilometer.domain.workspace import check_open
 from nilometer.domain.writes import Item, Key, Write
 from nilometer.errors import Unavailable
-from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+from nilometer.flows.operation_types import (
+    Data,
+    Instant,
+    Operation,
+    OperationType,
+    OperationTypes,
+    Sha256,
+    Stored,
+    Id,
+)
 
 Decision = Callable[[Act, Operation, Stored, Item], Sequence[Write]]
 
 
 class MemberAdded(Data):
-    user_id: str
-    role: str
-    actor: str | None = None
+    """A user is a member from now on."""
+
+    user_id: Id
+    role: Role
+    actor: Id | None = None
 
 
 class MemberRoleChanged(Data):
-    user_id: str
-    role: str
-    actor: str | None = None
+    """A member has another role."""
+
+    user_id: Id
+    role: Role
+    actor: Id | None = None
 
 
 class MemberRemoved(Data):
-    user_id: str
-    actor: str | None = None
+    """A user is no member any more."""
+
+    user_id: Id
+    actor: Id | None = None
 
 
 class InvitationCreated(Data):
-    invitation_id: str
+    """Somebody was invited, by a token that the service made."""
+
+    invitation_id: Id
     email: str
-    role: str
-    token_hash: str
-    valid_until: str | None = None
-    actor: str | None = None
+    role: Role
+    token_hash: Sha256
+    valid_until: Instant | None = None
+    actor: Id | None = None
 
 
 class InvitationResent(Data):
-    invitation_id: str
-    token_hash: str
-    valid_until: str | None = None
-    actor: str | None = None
+    """The invitation has a new token and a new term."""
+
+    invitation_id: Id
+    token_hash: Sha256
+    valid_until: Instant | None = None
+    actor: Id | None = None
 
 
 class InvitationAccepted(Data):
-    invitation_id: str
-    user_id: str
+    """The invited user is a member from now on."""
+
+    invitation_id: Id
+    user_id: Id
 
 
 class InvitationDeclined(Data):
-    invitation_id: str
+    """The invited person does not want to."""
+
+    invitation_id: Id
 
 
 class InvitationRevoked(Data):
-    invitation_id: str
-    actor: str | None = None
+    """The invitation was taken back."""
+
+    invitation_id: Id
+    actor: Id | None = None
 
 
 def in_workspace(data: type[Data], reads: Callable[[Operation], Iterable[Key]], decide: Decision) -> OperationType:
@@ -98,12 +123,12 @@ def _invitation(operation: Operation) -> Key:
 
 
 def _added(act: Act, operation: Operation, stored: Stored, workspace: Item) -> Sequence[Write]:
-    user_id, role = operation.data["user_id"], role_named(operation.data["role"])
+    user_id, role = operation.data["user_id"], Role(operation.data["role"])
     return membership.add(act, workspace=workspace, stored=stored.get(_member(operation)), user_id=user_id, role=role)
 
 
 def _role_changed(act: Act, operation: Operation, stored: Stored, workspace: Item) -> Sequence[Write]:
-    user_id, role = operation.data["user_id"], role_named(operation.data["role"])
+    user_id, role = operation.data["user_id"], Role(operation.data["role"])
     member = stored.get(_member(operation))
     return membership.change_role(act, workspace=workspace, stored=member, user_id=user_id, role=role)
 
@@ -122,7 +147,7 @@ def _created(act: Act, operation: Operation, stored: Stored, _workspace: Item) -
         others=(),
         invitation_id=data["invitation_id"],
         email=data["email"],
-        role=role_named(data["role"]),
+        role=Role(data["role"]),
         token_hash=data["token_hash"],
         valid_until=until(operation),
     )

@@ -12,7 +12,7 @@ from nilometer.domain.act import Act, Caller
 from nilometer.domain.records import alive
 from nilometer.domain.report import report as reported
 from nilometer.domain.roles import Permission
-from nilometer.domain.security import Action, SecurityEntry, entry_of
+from nilometer.domain.security import Reported, SecurityEntry, entry_of
 from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Item, Table, Write
 from nilometer.flows.acting import Stored, after, new_act, perform, reading
@@ -23,7 +23,7 @@ LIMIT = 100
 def report(
     store: Store,
     caller: Caller,
-    action: Action,
+    action: Reported,
     *,
     user_id: str,
     now: datetime,

@@ -14,12 +14,16 @@ from nilometer.flows.operation_types import Data, Operation, OperationType, Oper
 
 
 class WorkspaceCreated(Data):
+    """A workspace exists from now on."""
+
     name: str
     slug: str | None = None
     shards: int = 1
 
 
 class WorkspaceUpdated(Data):
+    """What is said is so now; what is left out stays."""
+
     name: str | msgspec.UnsetType = msgspec.UNSET
     status: str | msgspec.UnsetType = msgspec.UNSET
     slug: str | msgspec.UnsetType = msgspec.UNSET
@@ -27,6 +31,8 @@ class WorkspaceUpdated(Data):
 
 
 class MeterCreated(Data):
+    """A meter exists from now on."""
+
     meter: str
     unit: str
     aggregation: str
@@ -36,6 +42,8 @@ class MeterCreated(Data):
 
 
 class MeterUpdated(Data):
+    """What is said is so now; what is left out stays."""
+
     meter: str
     active: bool | msgspec.UnsetType = msgspec.UNSET
     dimensions: list[str] | msgspec.UnsetType = msgspec.UNSET

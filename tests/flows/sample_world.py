@@ -1,0 +1,50 @@
+"""The world in which every sample of `events/operations` makes sense: what each of them builds on exists."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.flows.conftest import NOW, envelope
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.act import service
+from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.roles import Role
+from nilometer.flows import operations, people, workspaces
+
+BEFORE = datetime(2026, 11, 23, 4, tzinfo=UTC)
+
+
+def prepare(store: Store, objects: Any) -> None:
+    """Workspace `ws_acme` with its people, a pending invitation, an open session and a token; meter `requests`."""
+    door = service("ws_acme", "services")
+    workspaces.open_workspace(store, door, name="Acme", slug="acme", admin="user_ada", now=BEFORE)
+    people.add_member(store, door, "user_max", role=Role.MANAGER, now=BEFORE)
+    operations.create_meter(store, "requests", unit="request", aggregation="sum", now=BEFORE, actor=None)
+    invited = {"invitation_id": "inv_pending", "email": "grace@example.com", "role": "Analyst"}
+    publish(store, objects, "invitation.created.v1", {**invited, "token_hash": sha256("open invitation")})
+    publish(store, objects, "session.created.v1", {"session_hash": sha256("open session"), "user_id": "user_max"})
+    token = {"token_hash": sha256("open token"), "purpose": "password_reset", "user_id": "user_max"}
+    publish(store, objects, "token.issued.v1", token)
+
+
+def publish(store: Store, objects: Any, type_: str, data: dict[str, Any], *, subject: str | None = "ws_acme") -> None:
+    """An event from before the samples, which must be accepted."""
+    detail = {
+        "specversion": "1.0",
+        "id": f"before {type_} {data}"[:100],
+        "source": "/services/accounts",
+        "type": type_,
+        "time": "2026-11-23T04:00:00Z",
+        "data": data,
+        **({"subject": subject} if subject else {}),
+    }
+    message = Message("before", envelope(detail))
+    [result] = operations.handle([message], store=store, objects=objects, now=NOW)
+    assert result.outcome is Outcome.ACCEPTED, result.fields
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
