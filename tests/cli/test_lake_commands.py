@@ -88,4 +88,4 @@ def test_the_announced_lake_is_open_to_any_client(stack: Any, used: str) -> None
     }
     opened = DeltaTable(stack.about["tables"]["usage"], storage_options=options)
 
-    assert used in opened.to_pyarrow_table(["workspace_id"])["workspace_id"].to_pylist()
+    assert used in opened.to_pyarrow_table(columns=["workspace_id"])["workspace_id"].to_pylist()

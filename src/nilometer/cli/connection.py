@@ -77,7 +77,8 @@ def on_this_machine(port: int | None, endpoint_url: str | None) -> Connection:
 
     description = discovery.find(port=port, endpoint_url=endpoint_url)
     os.environ.update(description.environment)
-    os.environ.pop("AWS_PROFILE", None)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
     return Connection(description)
 
 

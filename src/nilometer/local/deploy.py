@@ -26,7 +26,8 @@ STRIPE_SECRET = "whsec_local_stack_only_0123456789"  # noqa: S105  # verifies no
 METERS = (("api_calls", "call", "sum"), ("storage_gb_hours", "gb_hour", "sum"), ("seats", "seat", "max"))
 ACTOR = "nilometer local"
 DEPLOY_SECONDS = 120
-_CODE = ("nilometer-code", "placeholder.zip")
+_BUCKET, _PACKAGE, _TEMPLATE = "nilometer-code", "placeholder.zip", "template.yaml"
+_REASON = 500  # characters: CloudFormation may answer with the template
 
 Client = Callable[[str], Any]
 """A boto3 client by its service's name."""
@@ -38,8 +39,8 @@ def deploy(client: Client, *, stripe_secrets: Sequence[str], stack_name: str = S
     Doing it again changes nothing but the secrets, so a restart keeps every name and every item.
     `Misconfigured` names the resource that failed and its reason.
     """
-    _upload_placeholder(client("s3"))
-    outputs = _deploy_template(client("cloudformation"), stack_name)
+    url = _upload(client("s3"))
+    outputs = _deploy_template(client("cloudformation"), stack_name, url)
     client("secretsmanager").put_secret_value(
         SecretId=outputs["StripeSecretArn"], SecretString=" ".join(stripe_secrets)
     )
@@ -58,20 +59,25 @@ def template() -> str:
     return packaged.read_text()
 
 
-def _upload_placeholder(s3: Any) -> None:
-    """CloudFormation asks for a package that exists; the engine never opens it."""
+def _upload(s3: Any) -> str:
+    """The template's URL: a request's own body holds 51,200 bytes, an object 1 MB.
+
+    CloudFormation asks for a package that exists; the engine never opens it.
+    """
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("placeholder.py", "")
-    bucket, key = _CODE
-    s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key=key, Body=package.getvalue())
+    body = re.sub(r"(?m)^(\s+CodeUri:).*$", rf"\1 s3://{_BUCKET}/{_PACKAGE}", template())
+    s3.create_bucket(Bucket=_BUCKET)
+    s3.put_object(Bucket=_BUCKET, Key=_PACKAGE, Body=package.getvalue())
+    s3.put_object(Bucket=_BUCKET, Key=_TEMPLATE, Body=body.encode())
+    return f"{s3.meta.endpoint_url}/{_BUCKET}/{_TEMPLATE}"
 
 
-def _deploy_template(cloudformation: Any, name: str) -> dict[str, str]:
+def _deploy_template(cloudformation: Any, name: str, url: str) -> dict[str, str]:
     request = {
         "StackName": name,
-        "TemplateBody": re.sub(r"(?m)^(\s+CodeUri:).*$", rf"\1 s3://{_CODE[0]}/{_CODE[1]}", template()),
+        "TemplateURL": url,
         "Parameters": [{"ParameterKey": "Stage", "ParameterValue": "local"}],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
@@ -79,7 +85,8 @@ def _deploy_template(cloudformation: Any, name: str) -> dict[str, str]:
         _create_or_update(cloudformation, request)
         stack = _await_settled(cloudformation, name)
     except ClientError as error:
-        raise Misconfigured(f"template.yaml cannot be deployed: {error.response['Error']['Message']}") from error
+        reason = error.response["Error"]["Message"][:_REASON]
+        raise Misconfigured(f"template.yaml cannot be deployed: {reason}") from error
     if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         raise Misconfigured(_failure(cloudformation, stack))
     return outputs(stack)

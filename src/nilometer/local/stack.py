@@ -71,6 +71,7 @@ def stack(options: Options) -> Iterator[Stack]:
     `Misconfigured` when a port is taken, another stack uses the data folder, or the template cannot be deployed.
     """
     with contextlib.ExitStack() as parts:
+        parts.enter_context(_without_profile())
         data = parts.enter_context(_data_folder(options.data))
         lock = parts.enter_context(_exclusive(data))
         warnings = _state_was_lost(data)
@@ -83,6 +84,16 @@ def stack(options: Options) -> Iterator[Stack]:
         description = _describe(outputs, running_engine, runner, options)
         parts.enter_context(discovery.announced(description))
         yield Stack(description=description, engine=running_engine, runner=runner, warnings=warnings)
+
+
+@contextlib.contextmanager
+def _without_profile() -> Iterator[None]:
+    """The engine takes any credentials; boto3 refuses to make a client when a profile of the user cannot be read."""
+    taken = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 @contextlib.contextmanager
