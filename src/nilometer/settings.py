@@ -39,6 +39,12 @@ class TablesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSettings:
+    records_table: str
+    events_table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesSettings:
     bus_name: str
     lake_stripe_events_queue_url: str

@@ -8,6 +8,9 @@
 | Workspace                  | WORKSPACE#ws                         | WORKSPACE                      |
 | Billing record             | WORKSPACE#ws                         | BILLING                        |
 | Usage counter              | WORKSPACE#ws                         | USAGE#meter#period_start#shard |
+| Alert of a limit, once     | WORKSPACE#ws                         | ALERT#meter#period#threshold#v |
+| Allowance to reserve from  | WORKSPACE#ws                         | ALLOWANCE#meter#period_start   |
+| Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
@@ -47,6 +50,7 @@
 | Policy acceptance          | POLICY#policy#n                      | time#user                      |
 | Feature flag               | FLAGS                                | flag                           |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
+| Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
 """
@@ -122,6 +126,24 @@ def actor(actor: str) -> str:
 def counter(workspace_id: str, meter: str, start: str, shard: int) -> Key:
     """`start` is the period's start (RFC 3339), or `DAY#YYYY-MM-DD`'s own text for a UTC day."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"USAGE#{part(meter)}#{start}#{shard}")
+
+
+def counters(workspace_id: str, meter: str, start: str) -> Key:
+    """The partition and the prefix of all shards of one counter."""
+    whole = counter(workspace_id, meter, start, 0)
+    return Key(whole.pk, whole.sk.removesuffix("0"))
+
+
+def alert(workspace_id: str, meter: str, start: str, threshold: str, limit_version: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ALERT#{part(meter)}#{start}#{threshold}#{part(limit_version)}")
+
+
+def allowance(workspace_id: str, meter: str, start: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ALLOWANCE#{part(meter)}#{start}")
+
+
+def reservation(workspace_id: str, reservation_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"RESERVATION#{part(reservation_id)}")
 
 
 def meter(slug: str) -> Key:

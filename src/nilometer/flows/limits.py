@@ -1,0 +1,187 @@
+"""Limits: what is left of one, and an alert for every threshold that was crossed.
+
+    counter or billing record changes ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
+
+Level-triggered: each change asks what is true now, not what the change says, so a lost, repeated or late one does
+not matter as long as one comes after. What if two readers see the same crossing? One put wins, once a limit version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.items import unmarshal
+from nilometer.domain import keys
+from nilometer.domain.counter import used
+from nilometer.domain.limit import HARD, Limit, State, alert, crossed_at, limit_of, state_of
+from nilometer.domain.meter import Meter
+from nilometer.domain.outcome import Outcome, Result
+from nilometer.domain.period import Period, period_at
+from nilometer.domain.times import parse_rfc3339, rfc3339
+from nilometer.domain.writes import Table
+from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.known import Known
+
+Subject = tuple[str, str | None, str | None]
+"""Workspace, and for a counter its meter and the start of its period; for a billing record all its limits now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What is left of a limit. `used` is what was counted by `as_of`; usage that is on its way is not in it."""
+
+    allowed: bool
+    state: State
+    used: Decimal
+    included: Decimal | None
+    remaining: Decimal | None
+    period_start: str
+    resets_at: str
+    as_of: str
+    source: str | None
+
+
+def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now: datetime) -> Checked:
+    """Whether `quantity` more may be used: one query, besides what the process knows already.
+
+    When the tables do not answer, the meter's `fail_open` decides. `Rejected("unknown_meter")` for no meter.
+    """
+    found = known.meters([meter]).get(meter)
+    if found is None:
+        raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
+    try:
+        return _check(known, workspace_id, found, quantity, now)
+    except Unavailable:
+        period = period_at(None, now)
+        return _checked(found.fail_open, State.UNKNOWN, None, Decimal(0), Decimal(0), period, now)
+
+
+def watch(records: Sequence[Mapping[str, Any]], *, known: Known, now: datetime) -> list[Result]:
+    """One result a stream record of `records`, in order; changes of one counter are looked at once a batch."""
+    subjects = [_subject(record) for record in records]
+    results: dict[Subject, tuple[Outcome, dict[str, str | int]]] = {}
+    for subject in dict.fromkeys(one for one in subjects if one):
+        results[subject] = _try_alert(subject, known, now)
+    return [_result(record, results.get(one) if one else None) for record, one in zip(records, subjects, strict=True)]
+
+
+def _check(known: Known, workspace_id: str, meter: Meter, quantity: Decimal, now: datetime) -> Checked:
+    tenant = known.tenants([workspace_id]).get(workspace_id)
+    billing = tenant.billing if tenant else None
+    period = period_at(billing, now)
+    limit = limit_of((billing or {}).get("limit_rules"), meter.slug)
+    amount = used_in(known.store, workspace_id, meter, rfc3339(period.start))
+    since = _exceeded_at(known.store, workspace_id, meter.slug, period, limit, amount)
+    state = state_of(limit, amount, exceeded_at=since, now=now)
+    return _checked(_allowed(limit, state, amount + quantity), state, limit, amount, quantity, period, now)
+
+
+def _allowed(limit: Limit | None, state: State, wanted: Decimal) -> bool:
+    if limit is None or limit.hard is None or state is State.GRACE:
+        return True
+    return wanted <= limit.hard or (bool(limit.grace) and state is not State.BLOCKED)
+
+
+def _checked(
+    allowed: bool, state: State, limit: Limit | None, used: Decimal, _quantity: Decimal, period: Period, now: datetime
+) -> Checked:
+    bound = None if limit is None else (limit.hard if limit.hard is not None else limit.included)
+    return Checked(
+        allowed=allowed,
+        state=state,
+        used=used,
+        included=limit.included if limit else None,
+        remaining=None if bound is None else max(Decimal(0), bound - used),
+        period_start=rfc3339(period.start),
+        resets_at=rfc3339(period.end),
+        as_of=rfc3339(now),
+        source=limit.source if limit else None,
+    )
+
+
+def used_in(store: Store, workspace_id: str, meter: Meter, start: str, *, consistent: bool = False) -> Decimal:
+    """All shards of the counter of the period that starts at `start`."""
+    key = keys.counters(workspace_id, meter.slug, start)
+    return used(meter.aggregation, store.query(Table.RECORDS, key.pk, prefix=key.sk, consistent=consistent))
+
+
+def _exceeded_at(
+    store: Store, workspace_id: str, meter: str, period: Period, limit: Limit | None, used: Decimal
+) -> datetime | None:
+    """Read only where it matters: the hard limit is exceeded and there is a grace."""
+    if limit is None or limit.hard is None or not limit.grace or used < limit.hard:
+        return None
+    return crossed_at(
+        store.get(Table.RECORDS, keys.alert(workspace_id, meter, rfc3339(period.start), HARD, limit.version))
+    )
+
+
+def _subject(record: Mapping[str, Any]) -> Subject | None:
+    image = record["dynamodb"].get("NewImage")
+    kind = image["kind"]["S"] if image and "kind" in image else None
+    if kind == "counter" and image["scope"]["S"] == "period":
+        item = unmarshal({name: image[name] for name in ("workspace_id", "meter", "period_start")})
+        return item["workspace_id"], item["meter"], item["period_start"]
+    return (image["workspace_id"]["S"], None, None) if kind == "billing" else None
+
+
+def _try_alert(subject: Subject, known: Known, now: datetime) -> tuple[Outcome, dict[str, str | int]]:
+    fields: dict[str, str | int] = {"workspace_id": subject[0]}
+    try:
+        alerts = _alert(subject, known, now)
+    except Unavailable as error:
+        return Outcome.FAILED, {**fields, "error": str(error)}
+    return (Outcome.ACCEPTED, {**fields, "alerts": alerts}) if alerts else (Outcome.IGNORED, fields)
+
+
+def _alert(subject: Subject, known: Known, now: datetime) -> int:
+    """The number of alerts that are new. Reads the billing record afresh: a plan change applies at once."""
+    workspace_id, meter, start = subject
+    tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
+    billing = tenant.billing if tenant else None
+    rules = dict((billing or {}).get("limit_rules") or {})
+    period = period_at(billing, parse_rfc3339(start) if start else now)
+    meters = known.meters(rules if meter is None else rules.keys() & {meter})
+    return sum(
+        _alert_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now)
+        for one in meters.values()
+        if (limit := limit_of(rules, one.slug))
+    )
+
+
+def _alert_meter(
+    store: Store, workspace_id: str, meter: Meter, limit: Limit, start: str, period: Period, now: datetime
+) -> int:
+    amount = used_in(store, workspace_id, meter, start, consistent=True)
+    wanted = limit.crossed(amount)
+    known = _alerted(store, workspace_id, meter.slug, start) if wanted else set()
+    puts = [
+        alert(workspace_id, meter.slug, threshold, limit, used=amount, period=(start, rfc3339(period.end)), now=now)
+        for threshold in wanted
+    ]
+    return sum(_put_once(store, put) for put in puts if put.key not in known)
+
+
+def _alerted(store: Store, workspace_id: str, meter: str, start: str) -> set[tuple[str, str]]:
+    key = keys.alert(workspace_id, meter, start, "", "")
+    return {(item["pk"], item["sk"]) for item in store.query(Table.RECORDS, key.pk, prefix=key.sk.removesuffix("#"))}
+
+
+def _put_once(store: Store, put: Any) -> int:
+    try:
+        store.commit([put])
+    except Cancelled as error:
+        if error.condition_failed:
+            return 0
+        raise
+    return 1
+
+
+def _result(record: Mapping[str, Any], found: tuple[Outcome, dict[str, str | int]] | None) -> Result:
+    outcome, fields = found or (Outcome.IGNORED, {})
+    return Result(message_id=record["dynamodb"]["SequenceNumber"], outcome=outcome, fields=fields)

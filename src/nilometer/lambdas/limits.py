@@ -1,0 +1,27 @@
+"""Stream batch of `records`, counters and billing records alone → the limits flow → where to go on from."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from nilometer.aws.clients import client
+from nilometer.aws.dynamodb import Store
+from nilometer.flows import limits
+from nilometer.flows.known import Known
+from nilometer.lambdas.edge import batch_response
+from nilometer.settings import LimitsSettings, load
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Names the first failed record alone: a stream goes on from the lowest sequence number of the answer."""
+    results = limits.watch(event["Records"], known=_known(), now=datetime.now(UTC))
+    return {"batchItemFailures": batch_response("limits", results)["batchItemFailures"][:1]}
+
+
+@cache
+def _known() -> Known:
+    settings = load(LimitsSettings, os.environ)
+    return Known(Store(client("dynamodb"), records=settings.records_table, events=settings.events_table))
