@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nilometer.errors import Misconfigured
-from nilometer.local.filters import matches, message_passes, passes
+from nilometer.local.filters import check, matches, message_passes, passes
 
 CASES: list[tuple[Any, Any, bool]] = [
     # exact, null, empty, types
@@ -113,6 +113,13 @@ def test_a_body_and_its_filter_have_the_same_format(body: str, pattern: Any, exp
 
 
 def test_an_operator_that_is_not_known_is_refused() -> None:
-    """It must neither pass nor drop records in silence."""
-    with pytest.raises(Misconfigured, match="cidr"):
-        matches({"a": "10.0.0.1"}, {"a": [{"cidr": "10.0.0.0/24"}]})
+    """It must neither pass nor drop records in silence, wherever it stands."""
+    for pattern in ({"a": [{"cidr": "10.0.0.0/24"}]}, {"$or": [{"a": {"b": ["x", {"cidr": "10.0.0.0/24"}]}}]}):
+        with pytest.raises(Misconfigured, match="cidr"):
+            check(pattern)
+
+
+@pytest.mark.parametrize("pattern", [pattern for _, pattern, _ in CASES])
+def test_a_known_pattern_passes_the_check(pattern: Any) -> None:
+    """Everything that is matched above."""
+    check(pattern)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nilometer.errors import Misconfigured
+from nilometer.local.filters import check
 
 
 class Clients(Protocol):
@@ -115,7 +116,7 @@ class Deployment:
 
 
 def read(client: Clients, *, stack_name: str) -> Deployment:
-    """Raises `Misconfigured` when a mapping, route or schedule names a function that the stack lacks."""
+    """Raises `Misconfigured` when a source names a function that the stack lacks, or a filter cannot be kept."""
     stack = _resources(client("cloudformation"), stack_name)
     functions = _functions(client("lambda"), stack["AWS::Lambda::Function"])
     queues = tuple(_queues(client("sqs"), stack["AWS::SQS::Queue"]))
@@ -239,7 +240,10 @@ def _partial(mapping: Mapping[str, Any]) -> bool:
 
 def _patterns(mapping: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     filters = (mapping.get("FilterCriteria") or {}).get("Filters", ())
-    return tuple(json.loads(f["Pattern"]) for f in filters)
+    patterns = tuple(json.loads(f["Pattern"]) for f in filters)
+    for pattern in patterns:
+        check(pattern)
+    return patterns
 
 
 def _name(function_arn: str) -> str:

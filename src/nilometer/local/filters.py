@@ -29,6 +29,25 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def check(pattern: Pattern) -> None:
+    """Raises `Misconfigured` for an operator that is not known here: it must not pass or drop in silence."""
+    for name, rule in pattern.items():
+        if isinstance(rule, Mapping):
+            check(rule)
+        elif name == "$or":
+            for alternative in rule:
+                check(alternative)
+        else:
+            _check_rules(rule)
+
+
+def _check_rules(rules: Sequence[Any]) -> None:
+    for rule in rules:
+        for name in rule if isinstance(rule, Mapping) else ():
+            if name not in {*_OPERATORS, "exists"}:
+                raise Misconfigured(f"filter operator {name!r} is not known here; see the EventBridge User Guide")
+
+
 def passes(record: Mapping[str, Any], patterns: Sequence[Pattern]) -> bool:
     """True when one of the patterns matches, or when there is none."""
     return not patterns or any(matches(record, pattern) for pattern in patterns)
@@ -62,7 +81,7 @@ def _json_object(body: str) -> dict[str, Any] | None:
 
 
 def matches(event: object, pattern: Pattern) -> bool:
-    """Raises `Misconfigured` for an operator that is not known: it must not pass or drop in silence."""
+    """For a pattern that `check` has let through."""
     return all(_field_matches(event, name, rule) for name, rule in pattern.items())
 
 
@@ -96,8 +115,6 @@ def _rule_matches(values: list[Any], rule: Any) -> bool:
     if name == "exists":
         # It looks at leaves alone: an object does not "exist".
         return bool(leaves) is operand
-    if name not in _OPERATORS:
-        raise Misconfigured(f"filter operator {name!r} is not known here; see the EventBridge User Guide")
     return any(_OPERATORS[name](value, operand) for value in leaves)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from nilometer.local.deployed import QueueMapping
 from nilometer.local.filters import message_passes
 from nilometer.local.in_hand import InHand
 from nilometer.local.pool import Pool
+
+_log = logging.getLogger(__name__)
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
 POLL_SECONDS = 1  # of a long poll, which a stop has to wait for
@@ -113,7 +116,9 @@ class QueuePoller:
         while not self._stopping.is_set():
             try:
                 self._turn()
-            except (ClientError, BotoCoreError):
+            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
+                if not isinstance(error, ClientError | BotoCoreError):
+                    _log.exception("%s: trying again", self._thread.name)
                 self._stopping.wait(_UNREACHABLE_SECONDS)
 
     def _recover(self) -> None:

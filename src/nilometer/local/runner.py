@@ -98,6 +98,7 @@ class Runner:
             shards=self._shards,
             activity=self._activity,
         )
+        self._http_dice = Dice(chaos if chaos and chaos.http else None, "http")
         self._ingress = Ingress(port=port, routes=self.deployment.routes, invoke=self._invoke_http)
         self.register(STATUS_PATH, lambda _: Response.json(200, self.status().json()))
 
@@ -210,5 +211,4 @@ class Runner:
         ]
 
     def _invoke_http(self, function: str, event: bytes) -> Answer:
-        dice = Dice(self._chaos if self._chaos and self._chaos.http else None, f"http/{function}")
-        return self._pools[function].invoke(event, sabotage=dice.sabotage(), patience=HTTP_SECONDS)
+        return self._pools[function].invoke(event, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)

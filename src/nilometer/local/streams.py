@@ -13,6 +13,7 @@ Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from nilometer.local.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, invocation
 from nilometer.local.filters import passes
 from nilometer.local.pool import Pool
 from nilometer.local.runtime import Answer
+
+_log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second
 RETRY_SECONDS = 0.5
@@ -110,7 +113,9 @@ class ShardPoller:
         while not self._stopping.is_set():
             try:
                 self._turn()
-            except (ClientError, BotoCoreError):
+            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
+                if not isinstance(error, ClientError | BotoCoreError):
+                    _log.exception("%s: trying again", self._thread.name)
                 self._iterator = ""
                 self._stopping.wait(_UNREACHABLE_SECONDS)
 
