@@ -31,7 +31,7 @@ local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/dynoxide/.installed  ## lint, types, architecture, template, build and all tests
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: build
 build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64

@@ -65,6 +65,18 @@ class Template:
                 for statement in policy["PolicyDocument"]["Statement"]:
                     yield name, statement
 
+    @property
+    def queue_permissions(self) -> Iterator[Mapping[str, Any]]:
+        """Every statement of every queue policy, those under a condition too."""
+        for policy in self.of("AWS::SQS::QueuePolicy").values():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield statement["Fn::If"][1] if "Fn::If" in statement else statement
+
+
+def senders(statement: Mapping[str, Any]) -> list[str]:
+    """Logical ids of the rules that a queue policy's statement lets in."""
+    return [referred(arn) for arn in listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])]
+
 
 def referred(value: Any) -> str:
     """The logical id behind `!Ref X` and `!GetAtt X.Arn`."""

@@ -28,7 +28,7 @@ def settings_read(module: str) -> set[str]:
     assert spec, module
     assert spec.origin
     calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
-    loaded = [c.args[0].id for c in calls if isinstance(c.func, ast.Name) and c.func.id == "load" and c.args]  # type: ignore[attr-defined]
+    loaded = [c.args[0].id for c in calls if isinstance(c.func, ast.Name) and c.func.id == "load" and c.args]  # type: ignore[attr-defined]  # a class by its name
     return {field.name.upper() for name in loaded for field in fields(getattr(settings, name))}
 
 

@@ -84,7 +84,7 @@ def test_batches_larger_than_ten_have_a_window(template: Template) -> None:
 
 def test_a_failed_stream_batch_cannot_block_its_shard(template: Template) -> None:
     """Bounded tries, split batches, and S3: the only destination that keeps the records themselves."""
-    assert len(template.stream_mappings) == 2
+    assert len(template.stream_mappings) >= 2
     for mapping in template.stream_mappings.values():
         assert mapping["BisectBatchOnFunctionError"] is True
         assert 0 < mapping["MaximumRetryAttempts"] <= 20

@@ -14,9 +14,9 @@ from nilometer.local.engine import Engine
 from template.cloudformation import Template
 
 # The folder below events/ whose samples a rule is for, where it is not the rule's own word.
-FOLDERS = {"LakeAudit": "changes"}
-# A change that another flow waits for too.
-ALSO = {"changes": {"Usage"}}
+FOLDERS = {"Billing": "stripe", "StripePartner": "partner", "LakeAudit": "changes", "Notices": "changes"}
+# A change that another flow waits for too; and the partner's rule is on a bus of its own, so the two never meet.
+ALSO = {"changes": {"Usage"}, "partner": {"Billing"}}
 
 
 @pytest.fixture(scope="session")
