@@ -16,6 +16,8 @@ def test_every_field_of_the_record_is_described() -> None:
     """And no field is described that the record has not."""
     record = record_item(Key("p", "s"), Inputs(), workspace_id="ws", version=1, cause="evt", updated_at="now")
     section = DOCS.read_text().split("## The billing record")[1].split("\n## ")[0]
-    named = {field for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for field in re.findall(r"`(\w+)`", row)}
+    named = {
+        field for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for field in re.findall(r"`(\w+)`", row)
+    }
 
     assert named - {"unreadable_limits"} == record.keys() - {"pk", "sk", "kind"}

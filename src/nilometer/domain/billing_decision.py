@@ -41,6 +41,7 @@ from nilometer.domain.billing_item import (
 )
 from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.refetch import request
 from nilometer.domain.stripe.register import Element, Register, merge, register
 from nilometer.domain.stripe.register_item import register_item, register_key, register_of
@@ -211,7 +212,9 @@ class _Change:
 
     def fetches(self) -> Iterator[Write]:
         asked = {
-            (one.object_type, str(one.object_id)): one for one in self.group.evidence if one.fetch and one.object_id
+            (one.object_type, str(one.object_id)): one
+            for one in self.group.evidence
+            if one.fetch and one.object_id and fetchable(one.object_type)
         }
         for (object_type, object_id), one in asked.items():
             yield request(

@@ -12,6 +12,7 @@ from typing import Any
 
 from nilometer.domain import keys
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.register import Element, Register, Seen
 from nilometer.domain.stripe.resolve import Resolution, resolve
 from nilometer.domain.times import from_epoch, rfc3339
@@ -148,6 +149,6 @@ def _summary(resolution: Resolution) -> dict[str, Any]:
 
 def _due(resolution: Resolution) -> dict[str, str]:
     """Coalesced by nature: one object, one place in the index, gone when the doubt is."""
-    if not resolution.ambiguous:
+    if not resolution.ambiguous or not fetchable(str(resolution.state.get("object"))):
         return {}
     return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339(from_epoch(resolution.second + REFETCH_DELAY))}

@@ -1,0 +1,33 @@
+"""The objects that Stripe's API gives by their id: type → collection. Source: https://docs.stripe.com/api."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nilometer.domain.stripe.event import SUMMARY
+
+COLLECTIONS: Mapping[str, str] = {
+    "charge": "charges",
+    "checkout.session": "checkout/sessions",
+    "coupon": "coupons",
+    "credit_note": "credit_notes",
+    "customer": "customers",
+    "dispute": "disputes",
+    "invoice": "invoices",
+    "invoice_payment": "invoice_payments",
+    "invoiceitem": "invoiceitems",
+    "payment_intent": "payment_intents",
+    "payment_method": "payment_methods",
+    "plan": "plans",
+    "price": "prices",
+    "product": "products",
+    "refund": "refunds",
+    "setup_intent": "setup_intents",
+    "subscription": "subscriptions",
+    "subscription_schedule": "subscription_schedules",
+}
+
+
+def fetchable(object_type: str) -> bool:
+    """A customer's entitlements have no id and are listed instead."""
+    return object_type in COLLECTIONS or object_type == SUMMARY

@@ -1,0 +1,187 @@
+"""Reconcile and backfill: everything that Stripe has, compared with what the registers say, repaired by merging.
+
+A listed object is one more element of its register, dated before the request. Where the register knows better (a
+newer second) nothing changes; where it says something else, that is drift: reported, and merged away. So the
+same flow fills an empty system, checks a full one every night, and repairs after lost events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.outcome import Message, Outcome, Result
+from nilometer.domain.stripe.event import Scope, as_id
+from nilometer.domain.stripe.register import Register, merge, of_answer, register
+from nilometer.domain.stripe.register_item import register_key, register_of
+from nilometer.domain.stripe.resolve import resolve
+from nilometer.domain.times import from_epoch, rfc3339
+from nilometer.domain.writes import Item, Key, Table
+from nilometer.flows.refetch import Answer, merge_answer
+
+LISTED = ("product", "price", "customer", "payment_method", "subscription", "invoice")  # catalog first
+MISSED = frozenset({"product", "price", "customer", "subscription", "invoice"})  # listed completely, so absence tells
+
+Handle = Callable[[Sequence[Message]], list[Result]]
+
+
+class Page(Protocol):
+    @property
+    def objects(self) -> list[dict[str, Any]]: ...
+    @property
+    def second(self) -> int: ...
+
+
+class Api(Protocol):
+    """`stripe_api.StripeApi`, of one account and mode."""
+
+    def fetch(self, object_type: str, object_id: str) -> Answer: ...
+    def pages(self, object_type: str) -> Iterable[Page]: ...
+    def events(self, *, since: int, after: str | None = None) -> Iterable[Page]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a page, as an answer."""
+
+    object: dict[str, Any] | None
+    second: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """One object about which we and Stripe differ: the names of the fields that do."""
+
+    object_type: str
+    object_id: str
+    fields: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    compared: int = 0
+    drift: list[Drift] = field(default_factory=list)
+
+
+def reconcile(
+    store: Store,
+    api: Api,
+    *,
+    scope: Scope,
+    now: datetime,
+    dry_run: bool = False,
+    object_types: Sequence[str] = LISTED,
+    progress: Callable[[str, int], None] = lambda _type, _count: None,
+) -> Report:
+    """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
+
+    `progress(object_type, compared)` is called after each page.
+    """
+    report = Report()
+    seen: set[str] = set()
+    for object_type in object_types:
+        for page in api.pages(object_type):
+            answers = [Listed(found, page.second) for found in page.objects]
+            seen |= {str(found["id"]) for found in page.objects}
+            _compare(store, answers, scope, now, report, dry_run)
+            progress(object_type, report.compared)
+    for item in _missed(store, scope, seen, object_types):
+        _compare_one(store, api, scope, item, now, report, dry_run)
+    return report
+
+
+def backfill_events(api: Api, handle: Handle, *, since: int, after: str | None = None) -> Iterator[tuple[str, int]]:
+    """Feeds Stripe's own events of the last thirty days through `handle`, which drops what is known.
+
+    Yields (event id, accepted) after each page: the id resumes the run as `after`. Raises when a page failed, so
+    that nothing is skipped.
+    """
+    for page in api.events(since=since, after=after):
+        results = handle([Message(str(event["id"]), _envelope(event)) for event in page.objects])
+        failed = [result.message_id for result in results if result.outcome is Outcome.FAILED]
+        if failed:
+            raise RuntimeError(f"{len(failed)} events were not taken, first {failed[0]}; resume after {after}")
+        if page.objects:
+            after = str(page.objects[-1]["id"])
+            yield after, sum(result.outcome is Outcome.ACCEPTED for result in results)
+
+
+def _compare(
+    store: Store, answers: Sequence[Listed], scope: Scope, now: datetime, report: Report, dry_run: bool
+) -> None:
+    """One BatchGet a page; only what differs is written."""
+    keyed = {_key(scope, answer): answer for answer in answers}
+    stored = store.batch_get(Table.RECORDS, keyed)
+    for key, answer in keyed.items():
+        found = answer.object or {}
+        _differ(store, answer, str(found["object"]), str(found["id"]), stored.get(key), scope, now, report, dry_run)
+
+
+def _compare_one(
+    store: Store, api: Api, scope: Scope, item: Item, now: datetime, report: Report, dry_run: bool
+) -> None:
+    answer = api.fetch(item["object_type"], item["object_id"])
+    _differ(store, answer, item["object_type"], item["object_id"], item, scope, now, report, dry_run)
+
+
+def _differ(  # noqa: PLR0917  # one comparison in full; the two callers above are its only ones
+    store: Store,
+    answer: Answer,
+    object_type: str,
+    object_id: str,
+    stored: Item | None,
+    scope: Scope,
+    now: datetime,
+    report: Report,
+    dry_run: bool,
+) -> None:
+    report.compared += 1
+    element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
+    fields = changed(register_of(stored), merge(register_of(stored), register([element])))
+    if not fields:
+        return
+    report.drift.append(Drift(object_type=object_type, object_id=object_id, fields=fields))
+    if not dry_run:
+        merge_answer(store, answer, scope=scope, object_type=object_type, object_id=object_id, now=now, known=stored)
+
+
+def changed(before: Register, after: Register) -> tuple[str, ...]:
+    """Names of the fields in which two registers' states differ; a doubt that is settled counts too."""
+    left, right = resolve(before), resolve(after)
+    ours, theirs = (left.state if left else {}), (right.state if right else {})
+    names = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    if left and left.ambiguous and right and not right.ambiguous:
+        names.add("ambiguous")
+    return tuple(sorted(names))
+
+
+def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[str]) -> Iterator[Item]:
+    """Objects that live here and that Stripe did not list: deleted, most likely. Scans."""
+    for item in store.scan(Table.RECORDS, kind="register"):
+        listed = item["object_type"] in MISSED and item["object_type"] in object_types
+        mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
+        if listed and mine and not item.get("deleted") and item.get("object_id") not in seen:
+            yield item
+
+
+def _key(scope: Scope, answer: Listed) -> Key:
+    found = answer.object or {}
+    customer_id = found["id"] if found["object"] == "customer" else as_id(found.get("customer"))
+    return register_key(scope, str(found["object"]), str(found["id"]), customer_id)
+
+
+def _envelope(event: dict[str, Any]) -> str:
+    """As the bus would bring it, so that it takes the same way."""
+    envelope = {
+        "id": event["id"],
+        "detail-type": event["type"],
+        "source": "nilometer.backfill",
+        "time": rfc3339(from_epoch(event["created"])),
+        "detail": event,
+    }
+    return msgspec.json.encode(envelope).decode()

@@ -1,0 +1,151 @@
+"""Stripe's HTTP API over a `World`, on loopback: what the official SDK needs to fetch, list and be refused.
+
+Objects, lists with cursors, events of the last thirty days, 404, deleted customers, rate limits, and a `Date`
+that is the world's own clock. Reading only: what happens is said to the world.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from nilometer.local.stripe.shapes import Object
+from nilometer.local.stripe.world import World
+
+COLLECTIONS = {
+    "charges": "charge",
+    "checkout/sessions": "checkout.session",
+    "customers": "customer",
+    "invoice_payments": "invoice_payment",
+    "invoices": "invoice",
+    "payment_methods": "payment_method",
+    "prices": "price",
+    "products": "product",
+    "subscriptions": "subscription",
+}
+EMBEDDED = 10  # elements of a list inside an object; the rest is listed by itself
+_FILTERS = ("customer", "subscription", "status", "product", "type", "active")
+
+
+class FakeStripe:
+    """`refuse(n)` answers the next n requests with 429; `requests` counts all."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.requests = 0
+        self.refused = 0
+        self._to_refuse = 0
+        self._lock = threading.Lock()
+
+    def refuse(self, requests: int) -> None:
+        with self._lock:
+            self._to_refuse = requests
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
+        with self._lock:
+            self.requests += 1
+            if self._to_refuse:
+                self._to_refuse -= 1
+                self.refused += 1
+                return 429, _error("rate_limit", "Too many requests")
+            return self._route(path.removeprefix("/v1/").strip("/"), query)
+
+    def _route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
+        if path == "events":
+            return self._page(list(reversed(self.world.events)), path, query)
+        if path == "subscription_items":
+            return self._page(self.world.objects[query["subscription"]]["items"]["data"], path, query)
+        if path == "entitlements/active_entitlements":
+            return self._page(self._entitlements(query["customer"]), path, query)
+        if path in COLLECTIONS:
+            return self._page(self._listed(COLLECTIONS[path], query), path, query)
+        collection, _, object_id = path.rpartition("/")
+        return self._object(COLLECTIONS.get(collection, collection), object_id)
+
+    def _object(self, kind: str, object_id: str) -> tuple[int, Object]:
+        """A deleted customer is 200 and says so; anything else that is gone is 404."""
+        known = self.world.objects.get(object_id)
+        if known is None or known["object"] != kind or (known.get("deleted") and kind != "customer"):
+            return 404, _error("resource_missing", f"No such {kind}: '{object_id}'")
+        return 200, _shortened(known)
+
+    def _listed(self, kind: str, query: dict[str, str]) -> list[Object]:
+        """Newest first, without deleted ones; ended subscriptions only when asked for."""
+        found = [o for o in self.world.objects.values() if o["object"] == kind and not o.get("deleted")]
+        if kind == "subscription" and query.get("status") in (None, "all"):
+            ended = {"canceled", "incomplete_expired"}
+            found = [o for o in found if query.get("status") == "all" or o["status"] not in ended]
+            query = {name: value for name, value in query.items() if name != "status"}
+        wanted = [(name, value) for name, value in query.items() if name in _FILTERS]
+        kept = [o for o in found if all(str(o.get(name)) == value for name, value in wanted)]
+        return [_shortened(o) for o in sorted(kept, key=lambda o: (o["created"], o["id"]), reverse=True)]
+
+    def _entitlements(self, customer: str) -> list[Object]:
+        summary = self.world.objects.get(f"entitlements:{customer}")
+        return list(summary["entitlements"]["data"]) if summary else []
+
+    def _page(self, elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:
+        """Cursors are ids, as Stripe's are: `starting_after`, `ending_before`."""
+        since, until = int(query.get("created[gte]", 0)), int(query.get("created[lte]", 1 << 40))
+        elements = [e for e in elements if since <= e.get("created", since) <= until]
+        ids = [element["id"] for element in elements]
+        start = ids.index(query["starting_after"]) + 1 if query.get("starting_after") in ids else 0
+        limit = min(int(query.get("limit", 10)), 100)
+        page = elements[start : start + limit]
+        more = start + limit < len(elements)
+        return 200, {"object": "list", "url": f"/v1/{path}", "has_more": more, "data": page}
+
+
+@contextlib.contextmanager
+def serve(world: World, port: int = 0) -> Iterator[tuple[str, FakeStripe]]:
+    """Its base URL and controls, for as long as the block runs."""
+    fake = FakeStripe(world)
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(fake))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", fake
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:  # the name that http.server calls
+            url = urlsplit(self.path)
+            status, body = fake.answer(url.path, dict(parse_qsl(url.query)))
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002
+            return format_datetime(fake.world.now, usegmt=True)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """A test's output is its own."""
+
+    return Handler
+
+
+def _shortened(known: Object) -> Object:
+    items = known.get("items")
+    if not isinstance(items, dict) or len(items["data"]) <= EMBEDDED:
+        return known
+    return {**known, "items": {**items, "data": items["data"][:EMBEDDED], "has_more": True}}
+
+
+def _error(code: str, message: str) -> Object:
+    return {"error": {"type": "invalid_request_error", "code": code, "message": message}}

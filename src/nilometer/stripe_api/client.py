@@ -1,0 +1,147 @@
+"""Stripe's API through the official SDK: objects and lists as plain JSON, dated by Stripe's own clock.
+
+Slower than Stripe's limits on purpose, and slower still when refused. Source: https://docs.stripe.com/rate-limits.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import stripe
+
+from nilometer.domain.stripe.event import SUMMARY
+from nilometer.domain.stripe.fetchable import COLLECTIONS
+from nilometer.errors import Misconfigured, Rejected, Unavailable
+
+REQUESTS_PER_SECOND = 15  # of 25 for an endpoint; the rest is left to the product
+ATTEMPTS = 6
+PAGE = 100
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`object` is None for 404. `second` is not later than the moment at which Stripe looked."""
+
+    object: Object | None
+    second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    objects: list[Object]
+    second: int
+
+
+class StripeApi:
+    """Safe to share between threads; `account` names a Connect account."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str | None = None,
+        account: str | None = None,
+        requests_per_second: float = REQUESTS_PER_SECOND,
+    ) -> None:
+        addresses: Any = {"api": base_url} if base_url else {}
+        self._client = stripe.StripeClient(
+            api_key, base_addresses=addresses, stripe_account=account, max_network_retries=0
+        )
+        self._pause = 1 / requests_per_second
+        self._next = 0.0
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    def fetch(self, object_type: str, object_id: str) -> Answer:
+        """The object as it is now, whole: lists inside it are followed. `Rejected("not_fetchable")` for other types.
+
+        `Misconfigured` when Stripe refuses the key; `Unavailable` when it does not answer or keeps refusing.
+        """
+        if object_type == SUMMARY:
+            return self._summary(object_id)
+        if object_type not in COLLECTIONS:
+            raise Rejected("not_fetchable", f"objects of type {object_type} cannot be fetched by id")
+        found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{object_id}")
+        return Answer(self._whole(found) if found else None, second)
+
+    def pages(self, object_type: str, **params: Any) -> Iterator[Page]:
+        """All objects of a type, newest first, a hundred a page."""
+        if object_type == "subscription":
+            params = {"status": "all", **params}
+        for page in self._pages(f"/v1/{COLLECTIONS[object_type]}", params):
+            yield Page([self._whole(found) for found in page.objects], page.second)
+
+    def events(self, *, since: int, after: str | None = None) -> Iterator[Page]:
+        """Stripe keeps events for thirty days; newest first, from `after` (an event id) on."""
+        cursor = {"starting_after": after} if after else {}
+        return self._pages("/v1/events", {"created": {"gte": since}, **cursor})
+
+    def _summary(self, customer_id: str) -> Answer:
+        """A customer's entitlements in the shape of the event, without its limit of ten."""
+        pages = list(self._pages("/v1/entitlements/active_entitlements", {"customer": customer_id}))
+        listed = [found for page in pages for found in page.objects]
+        summary = {"object": SUMMARY, "customer": customer_id, "entitlements": {"data": listed, "has_more": False}}
+        return Answer(summary, min(page.second for page in pages))
+
+    def _whole(self, found: Object) -> Object:
+        items = found.get("items")
+        if not isinstance(items, dict) or not items.get("has_more"):
+            return found
+        pages = self._pages("/v1/subscription_items", {"subscription": found["id"]})
+        return {**found, "items": {**items, "data": [one for page in pages for one in page.objects], "has_more": False}}
+
+    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Page]:
+        cursor: dict[str, Any] = {}
+        while True:
+            found, second = self._get(path, **{"limit": PAGE, **params, **cursor})
+            objects = list((found or {}).get("data", ()))
+            yield Page(objects, second)
+            if not objects or not (found or {}).get("has_more"):
+                return
+            cursor = {"starting_after": objects[-1]["id"]}
+
+    def _get(self, path: str, **params: Any) -> tuple[Object | None, int]:
+        for attempt in range(ATTEMPTS):
+            self._wait()
+            started = time.monotonic()
+            try:
+                response = self._client.raw_request("get", path, **params)
+                return dict(response.data), _second(response.headers, time.monotonic() - started)
+            except stripe.RateLimitError:
+                time.sleep(random.uniform(0, 0.5 * 2**attempt))
+            except stripe.InvalidRequestError as error:
+                if error.http_status == 404:
+                    return None, _second(error.headers or {}, time.monotonic() - started)
+                raise Rejected("stripe_refused", f"Stripe refused GET {path}: {error.code}") from error
+            except (stripe.AuthenticationError, stripe.PermissionError) as error:
+                raise Misconfigured(f"Stripe refused the API key for GET {path}; give it read access") from error
+            except stripe.StripeError as error:
+                raise Unavailable(f"Stripe did not answer GET {path}: {type(error).__name__}") from error
+        raise Unavailable(f"Stripe kept refusing GET {path} by its rate limit; try again later")
+
+    def _wait(self) -> None:
+        """Evenly spaced over all threads."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._pause
+            self.requests += 1
+        time.sleep(turn - now)
+
+
+def _second(headers: Mapping[str, str], elapsed: float) -> int:
+    """Stripe's clock before it looked: its answer's `Date`, less the whole round trip."""
+    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
+    if date is None:
+        raise Unavailable("Stripe's answer has no Date; it cannot be ordered among the events")
+    answered: datetime = parsedate_to_datetime(date)
+    return int(answered.timestamp() - elapsed)
