@@ -44,14 +44,14 @@ class CommandLine:
 
     runtime: Path
 
-    def __call__(self, *arguments: str, text: str | None = None) -> Answer:
+    def __call__(self, *arguments: str, text: str | None = None, env: Mapping[str, str] = {}) -> Answer:
         done = subprocess.run(
             [sys.executable, "-m", "nilometer", *arguments],
             input=text,
             capture_output=True,
             text=True,
-            env=self.environment,
-            timeout=180,
+            env={**self.environment, **env},
+            timeout=300,
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)

@@ -153,3 +153,41 @@ def test_any_client_can_use_what_local_announced(nilometer: Any, stack: Any) -> 
     table = session.resource("dynamodb", endpoint_url=about["aws_endpoint_url"]).Table(about["records_table"])
     item = table.get_item(Key={"pk": "WORKSPACE#ws_boto3", "sk": "WORKSPACE"})["Item"]
     assert item["name"] == "By boto3"
+
+
+@pytest.fixture
+def aws(stack: Any) -> dict[str, str]:
+    """Credentials and region as a user of AWS has them; the account is the engine's."""
+    return {
+        "AWS_ENDPOINT_URL": stack.about["aws_endpoint_url"],
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "theirs",
+        "AWS_SECRET_ACCESS_KEY": "theirs",
+    }
+
+
+def test_a_stack_on_aws_is_asked_by_name(nilometer: Any, alone: Any, stack: Any, aws: dict[str, str]) -> None:
+    """Every name comes from its outputs, the status from its queues: no runner is asked."""
+    assert nilometer("workspace", "create", "ws_on_aws").code == 0
+    assert nilometer("wait").code == 0
+
+    status = alone("status", "--json", env={**aws, "NILOMETER_STACK": "nilometer"}).json
+    tables = alone("tables", "--stack", "nilometer", "--json", env=aws).lines
+    listed = alone("billing", "list", "--stack", "nilometer", "--json", env=aws).lines
+
+    assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 6, 7)
+    assert {table["name"]: table["location"] for table in tables} == stack.about["tables"]
+    assert "ws_on_aws" in {row["workspace"] for row in listed}
+
+
+def test_an_unknown_stack_on_aws_is_a_sentence(alone: Any, aws: dict[str, str]) -> None:
+    """So are missing credentials."""
+    unknown = alone("status", "--stack", "nowhere", env=aws)
+    nobody = alone(
+        "status", "--stack", "nilometer", env={"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
+    )
+
+    assert unknown.err == "Error: there is no stack nowhere in us-east-1; check name, region, account\n"
+    assert (unknown.code, nobody.code) == (1, 1)
+    assert nobody.err.startswith("Error: AWS: Unable to locate credentials")

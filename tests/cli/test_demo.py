@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from nilometer.cli import demo as command
+from nilometer.cli import run
 from nilometer.local.demo import Check, Report, Rows, Sent
 
 
@@ -35,15 +33,15 @@ def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
     assert listed == report["billing"]
 
 
-def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """And names what differs."""
-    shown = io.StringIO()
-    monkeypatch.setattr(command, "out", lambda: Console(file=shown, width=120))
+    broken = Check(promise="the counters are right", held=False, detail="3, not 4")
+    monkeypatch.setattr("nilometer.local.demo.demo", lambda **_: a_report(broken))
 
-    command._show(a_report(Check(promise="the counters are right", held=False, detail="3, not 4")), None)
+    code = run(["demo"])
 
-    assert "✗ the counters are right: 3, not 4" in shown.getvalue()
-    assert a_report(Check(promise="x", held=False, detail="")).passed is False
+    assert code == 3
+    assert "✗ the counters are right: 3, not 4" in capsys.readouterr().out
 
 
 def a_report(check: Check) -> Report:
