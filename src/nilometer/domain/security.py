@@ -32,7 +32,7 @@ class Action(StrEnum):
     INVITATION_REVOKED = "invitation_revoked"
     INVITATION_RESENT = "invitation_resent"
     TOKEN_ISSUED = "token_issued"  # noqa: S105  # what was done, not a token
-    TOKEN_USED = "token_used"  # noqa: S105
+    TOKEN_USED = "token_used"  # noqa: S105  # the name of an event, no secret
     SESSION_REVOKED = "session_revoked"
     SESSIONS_REVOKED = "sessions_revoked"
     KEY_CREATED = "key_created"

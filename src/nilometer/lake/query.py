@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-import pyarrow.dataset as ds  # type: ignore[import-untyped]
+import pyarrow.dataset as ds  # type: ignore[import-untyped]  # pyarrow has no types
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 

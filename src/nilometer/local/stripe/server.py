@@ -131,10 +131,10 @@ def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002
+        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002  # the base class names it
             return format_datetime(fake.world.now, usegmt=True)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it
             """A test's output is its own."""
 
     return Handler
