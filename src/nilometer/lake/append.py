@@ -38,7 +38,7 @@ from deltalake import (
 from nilometer.domain import tables
 from nilometer.domain.tables import PARTITION, Type
 from nilometer.errors import Unavailable
-from nilometer.lake.rows import Row, date_text, day_of, key_of, to_arrow
+from nilometer.lake.rows import DAY_SECONDS, Row, date_text, day_of, key_of, to_arrow
 from nilometer.lake.tables import conform, open_or_create
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -117,18 +117,23 @@ class Lake:
 
 
 def _first_of_each_key(table: tables.DeltaTable, rows: Sequence[Row]) -> list[Row]:
-    key = key_of(table)
+    keys = list(map(key_of(table), rows))
+    if len(set(keys)) == len(keys):
+        return list(rows)
     first: dict[Any, Row] = {}
-    for row in rows:
-        first.setdefault(key(row), row)
+    for key, row in zip(keys, rows, strict=True):
+        first.setdefault(key, row)
     return list(first.values())
 
 
 def _by_days(rows: list[Row]) -> Iterator[list[Row]]:
     """Groups of at most 31 days, oldest first."""
-    days = [list(group) for _, group in groupby(sorted(rows, key=day_of), key=day_of)]
-    for start in range(0, len(days), DAYS):
-        yield [row for day in days[start : start + DAYS] for row in day]
+    days: dict[int, list[Row]] = {}
+    for row in rows:
+        days.setdefault(day_of(row), []).append(row)
+    ordered = sorted(days)
+    for start in range(0, len(ordered), DAYS):
+        yield [row for day in ordered[start : start + DAYS] for row in days[day]]
 
 
 def _stored_keys(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row]) -> set[Any]:
@@ -144,10 +149,12 @@ def _stored_keys(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row]
 
 def _seconds_of_each_day(rows: list[Row]) -> str:
     """A range per day: one late row must not make the query read whole days around it."""
+    seconds = sorted({row.created for row in rows})
     ranges = []
-    for day, group in groupby(sorted(rows, key=day_of), key=day_of):
-        seconds = [row.created for row in group]
-        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {min(seconds)} AND {max(seconds)})")
+    for day, group in groupby(seconds, key=lambda second: second // DAY_SECONDS):
+        first, *others = group
+        last = others[-1] if others else first
+        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {first} AND {last})")
     return " OR ".join(ranges)
 
 

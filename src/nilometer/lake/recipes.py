@@ -91,7 +91,8 @@ _ALL = (
         name="late-usage",
         question="Which usage arrived more than an hour after it happened, and how late?",
         sql="""
-        select workspace_id, meter, source, event_id, time, received_at, epoch(received_at - time)::bigint as seconds_late
+        select workspace_id, meter, source, event_id, time, received_at,
+               epoch(received_at - time)::bigint as seconds_late
         from usage where received_at - time > interval 1 hour
           and time between getvariable('since') and getvariable('as_of')
         order by seconds_late desc, event_id""",

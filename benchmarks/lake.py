@@ -1,0 +1,211 @@
+"""What the lake costs: `python benchmarks/lake.py [--sizes 500000,1000000,2000000,5000000] [--commits 2000]`.
+
+One JSON line a measurement. On local disk, so that it measures the writer and not a network.
+
+* write: a batch from SQS JSON to commit, as a ratio of bare `write_deltalake` of ready Arrow.
+* size: the same batch at growing tables, beside an insert-only MERGE.
+* log: opening and appending after many commits.
+* compaction: a day's query before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable, write_deltalake
+
+from nilometer.domain.outcome import Message
+from nilometer.domain.tables import USAGE
+from nilometer.flows import lake as flow
+from nilometer.lake import maintenance
+from nilometer.lake.append import Lake, writer_properties
+from nilometer.lake.query import query
+from nilometer.lake.rows import decode, to_arrow
+from nilometer.lake.tables import open_or_create, table_uri
+
+DAY = 86_400
+START = 1_795_392_000  # 2026-11-23
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ROWS_A_MESSAGE = 1000
+
+
+def row(number: int, created: int) -> dict[str, Any]:
+    time_ = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+    return {
+        "event_id": f"req_{number:024x}",
+        "source": "/services/inference",
+        "type": "usage.recorded.v1",
+        "workspace_id": f"ws_{number % 997:06}",
+        "meter": "llm_tokens",
+        "quantity": str(number % 10_000),
+        "unit": "token",
+        "dimensions": {"model": "m-large", "region": "eu-central-1"},
+        "time": time_,
+        "created": created,
+        "period_start": "2026-11-01T00:00:00Z",
+        "received_at": time_,
+    }
+
+
+def bodies(first: int, count: int, created: Callable[[int], int]) -> list[Message]:
+    """A batch as SQS delivers it."""
+    numbers = range(first, first + count)
+    rows = [json.dumps(row(n, created(n - first)), separators=(",", ":")) for n in numbers]
+    packs = [rows[at : at + ROWS_A_MESSAGE] for at in range(0, count, ROWS_A_MESSAGE)]
+    return [Message(str(n), f'{{"table":"usage","rows":[{",".join(pack)}]}}') for n, pack in enumerate(packs)]
+
+
+def recent(count: int) -> Callable[[int], int]:
+    """Event times of the last ten minutes of the day: what a batch is made of."""
+    return lambda n: START + DAY - 600 + n * 600 // count
+
+
+def land(lake: Lake, messages: list[Message]) -> float:
+    started = time.perf_counter()
+    # No row is wrong here, so nothing is ever put into a bucket.
+    results = flow.append(messages, lake=lake, objects=None, now=NOW, deadline=time.monotonic() + 600)  # type: ignore[arg-type]
+    took = time.perf_counter() - started
+    assert {result.outcome for result in results} == {"accepted"}, results
+    return took
+
+
+def ready(messages: list[Message]) -> Any:
+    rows = [row for message in messages for row in decode(USAGE, json.dumps(json.loads(message.body)["rows"]).encode())]
+    return to_arrow(USAGE, rows, recorded_at=NOW)
+
+
+def measure_write(folder: Path, batch: int, repeat: int) -> dict[str, Any]:
+    ours, bare = [], []
+    for n in range(repeat):
+        messages = bodies(n * batch, batch, recent(batch))
+        lake = Lake(uri=str(folder / f"ours{n}"), storage_options={})
+        open_or_create(lake.uri, USAGE, {})
+        ours.append(land(lake, messages))
+        arrow, table = ready(messages), open_or_create(str(folder / f"bare{n}"), USAGE, {})
+        started = time.perf_counter()
+        write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
+        bare.append(time.perf_counter() - started)
+    mine, theirs = statistics.median(ours), statistics.median(bare)
+    rates = {"rows_per_second": round(batch / mine), "bare_rows_per_second": round(batch / theirs)}
+    return {"measure": "write", "rows": batch, **rates, "ratio": round(theirs / mine, 2)}
+
+
+def fill(uri: str, first: int, count: int) -> None:
+    """Thirty closed days, compacted as maintenance leaves them."""
+    table = open_or_create(uri, USAGE, {})
+    step = 50_000
+    for at in range(first, first + count, step):
+        rows = [row(n, START - (n * 7919) % (30 * DAY) - 1) for n in range(at, min(at + step, first + count))]
+        arrow = to_arrow(USAGE, decode(USAGE, json.dumps(rows).encode()), recorded_at=NOW)
+        write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
+    for part in maintenance.worth_compacting(maintenance.days(table), today=date(2026, 11, 25)):
+        maintenance.compact(table, USAGE, part.day)
+
+
+def measure_sizes(folder: Path, sizes: list[int], batch: int, merge: bool) -> Iterator[dict[str, Any]]:
+    uri, stored, number = str(folder / "sizes"), 0, 10**12
+    lake = Lake(uri=uri, storage_options={})
+    for size in sizes:
+        fill(uri, stored, size - stored)
+        stored = size
+        times, merges = [], []
+        for _ in range(3):
+            times.append(land(lake, bodies(number, batch, recent(batch))))
+            number += batch
+        if merge:
+            merges.append(_merge(uri, ready(bodies(number, batch, recent(batch)))))
+            number += batch
+        yield {
+            "measure": "size",
+            "stored": size,
+            "seconds": round(statistics.median(times), 3),
+            "merge_seconds": round(statistics.median(merges), 3) if merges else None,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+
+def _merge(uri: str, arrow: Any) -> float:
+    """In a process of its own: what it needs in memory is not ours."""
+    started = time.perf_counter()
+    predicate = "t.source = s.source AND t.event_id = s.event_id"
+    merger = DeltaTable(table_uri(uri, "usage")).merge(arrow, predicate, source_alias="s", target_alias="t")
+    merger.when_not_matched_insert_all().execute()
+    return time.perf_counter() - started
+
+
+def measure_log(folder: Path, commits: int) -> Iterator[dict[str, Any]]:
+    lake = Lake(uri=str(folder / "log"), storage_options={})
+    marks = {commits * part // 4 for part in range(1, 5)}
+    recent_times: list[float] = []
+    for n in range(1, commits + 1):
+        recent_times = [*recent_times[-19:], land(lake, bodies(n * 10, 10, lambda _, n=n: START + n * 40))]
+        if n in marks:
+            started = time.perf_counter()
+            DeltaTable(table_uri(lake.uri, "usage"))
+            opened = time.perf_counter() - started
+            size = sum(path.stat().st_size for path in Path(lake.uri, "usage", "_delta_log").iterdir())
+            yield {
+                "measure": "log",
+                "commits": n,
+                "append_seconds": round(statistics.median(recent_times), 4),
+                "open_seconds": round(opened, 4),
+                "log_bytes": size,
+            }
+    yield measure_compaction(lake)
+
+
+def measure_compaction(lake: Lake) -> dict[str, Any]:
+    def ask() -> float:
+        started = time.perf_counter()
+        sql = "select workspace_id, sum(quantity) from usage where event_date = date '2026-11-23' group by all"
+        list(query(sql, lake_uri=lake.uri, storage_options={}).rows)
+        return time.perf_counter() - started
+
+    table = DeltaTable(table_uri(lake.uri, "usage"))
+    before, files = ask(), len(table.file_uris())
+    for day in maintenance.days(table):
+        maintenance.compact(table, USAGE, day.day)
+    return {
+        "measure": "compaction",
+        "files_before": files,
+        "files_after": len(table.file_uris()),
+        "query_before": round(before, 3),
+        "query_after": round(ask(), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--sizes", default="50000,100000,200000,400000", help="rows stored, growing")
+    parser.add_argument("--commits", type=int, default=400)
+    parser.add_argument("--no-merge", action="store_true")
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="nilometer-bench-"))
+    try:
+        print(json.dumps({"cpus": os.cpu_count(), "python": sys.version.split()[0]}), flush=True)
+        print(json.dumps(measure_write(folder, given.batch, given.repeat)), flush=True)
+        sizes = [int(size) for size in given.sizes.split(",")]
+        for measured in measure_sizes(folder, sizes, given.batch, not given.no_merge):
+            print(json.dumps(measured), flush=True)
+        for measured in measure_log(folder, given.commits):
+            print(json.dumps(measured), flush=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
