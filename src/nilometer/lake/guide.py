@@ -1,0 +1,65 @@
+"""The generated parts of `docs/lake.md`: the tables and the recipes, from their declarations.
+
+`python -m nilometer.lake.guide docs/lake.md` rewrites what stands between the markers; a test checks that it is current.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from nilometer.domain.tables import DECIMAL_PRECISION, DECIMAL_SCALE, TABLES, Column, DeltaTable, Type
+from nilometer.lake.recipes import RECIPES
+
+_SQL = {
+    Type.STRING: "string",
+    Type.JSON: "string (JSON)",
+    Type.INT64: "bigint",
+    Type.TIMESTAMP: "timestamp (UTC, microseconds)",
+    Type.DATE: "date",
+    Type.DECIMAL: f"decimal({DECIMAL_PRECISION}, {DECIMAL_SCALE})",
+    Type.BOOL: "boolean",
+}
+
+
+def generated(text: str) -> str:
+    """`text` with fresh content between `<!-- tables -->` / `<!-- recipes -->` and `<!-- end -->`."""
+    for name, content in (("tables", "\n".join(map(_table, TABLES.values()))), ("recipes", _recipes())):
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.DOTALL
+        )
+    return text
+
+
+def _table(table: DeltaTable) -> str:
+    head = f"### {table.name}\n\n{table.meaning} One row per ({', '.join(table.key)}).\n\n"
+    rows = "".join(map(_row, table.columns))
+    return f"{head}| column | type | null | meaning | source | example |\n|---|---|---|---|---|---|\n{rows}"
+
+
+def _row(column: Column) -> str:
+    since = f" (since step {column.version})" if column.version > 1 else ""
+    cells = (
+        f"`{column.name}`",
+        _SQL[column.type],
+        "yes" if column.nullable else "",
+        column.meaning + since,
+        column.source,
+        f"`{column.example}`",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _recipes() -> str:
+    rows = "".join(f"| `{recipe.name}` | {recipe.question} |\n" for recipe in RECIPES.values())
+    return f"| recipe | answers |\n|---|---|\n{rows}"
+
+
+def main() -> None:
+    path = Path(sys.argv[1])
+    path.write_text(generated(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
