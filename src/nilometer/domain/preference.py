@@ -40,6 +40,7 @@ DEFAULTS: Mapping[str, frozenset[Channel]] = {
     "billing.payment_failed": EVERY,
     "member.role_changed": EVERY,
     "member.invited": EVERY,
+    "member.invitation_accepted": frozenset({Channel.IN_APP}),
 }
 """Notices of the system itself. Topics of other services are free, and in the app only."""
 

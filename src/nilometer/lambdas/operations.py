@@ -1,4 +1,4 @@
-"""SQS batch of the operations queue → the operations flow → the partial batch response."""
+"""SQS batch of the operations queue → the operations flow, or notices for our own changes → the batch response."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from typing import Any
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.flows import operations
+from nilometer.flows import notices, operations
 from nilometer.lambdas.edge import batch_response, messages
 from nilometer.settings import TablesSettings, load
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    return batch_response("operations", operations.handle(messages(event), now=datetime.now(UTC), **_dependencies()))
+    arrived, now = messages(event), datetime.now(UTC)
+    changes = [message for message in arrived if notices.is_change(message)]
+    said = [message for message in arrived if message not in changes]
+    results = [
+        *operations.handle(said, now=now, **_dependencies()),
+        *notices.handle(changes, now=now, **_dependencies()),
+    ]
+    return batch_response("operations", results)
 
 
 @cache
