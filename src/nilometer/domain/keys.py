@@ -45,7 +45,7 @@
 |----------------------------|--------------------------------------|--------------------------------|
 | Membership, active         | USER#user                            | WORKSPACE#ws                   |
 | Session                    | USER#user                            | SESSION#created#id             |
-| Invitation, pending        | INVITATION#sha256(token)             | INVITATION                     |
+| Invitation                 | INVITATION#sha256(token)             | INVITATION                     |
 | Security entry             | ACTOR#actor                          | ulid                           |
 | Policy acceptance          | POLICY#policy#n                      | time#user                      |
 | Feature flag               | FLAGS                                | flag                           |

@@ -15,6 +15,8 @@ from nilometer.flows.operation_types import Data, Operation, OperationType, Oper
 
 
 class FlagSet(Data):
+    """A flag has this default, this share of workspaces; what is left out stays."""
+
     flag: str
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
     rollout: int | msgspec.UnsetType = msgspec.UNSET

@@ -14,6 +14,8 @@ from nilometer.flows.operation_types import Data, Operation, OperationType, Oper
 
 
 class NotificationRequested(Data):
+    """A person is to be told something, once."""
+
     user_id: str
     topic: str
     title: str
@@ -22,11 +24,15 @@ class NotificationRequested(Data):
 
 
 class NotificationRead(Data):
+    """A person has read a notification."""
+
     user_id: str
     notification_id: str
 
 
 class PreferenceSet(Data):
+    """A person wants to hear of a topic on these channels; null takes back what he said."""
+
     user_id: str
     topic: str
     channels: dict[str, bool | None]

@@ -13,6 +13,8 @@ from nilometer.flows.operation_types import Data, Operation, OperationType, Oper
 
 
 class PolicyPublished(Data):
+    """A version of a policy exists, in force from a day."""
+
     policy: str
     version: int
     url: str
@@ -23,6 +25,8 @@ class PolicyPublished(Data):
 
 
 class PolicyAccepted(Data):
+    """A user accepted a version of a policy."""
+
     user_id: str
     policy: str
     version: int

@@ -1,0 +1,106 @@
+"""Writes what is made from the code: `docs/data.md` and `events/schemas/`. `python docs/generate.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from nilometer.domain import keys
+from nilometer.domain.entities import ENTITIES, Entity
+from nilometer.domain.roles import MATRIX, Permission, Role
+from nilometer.flows.event_schemas import description, schema
+from nilometer.flows.operations import TYPES
+
+ROOT = Path(__file__).parent.parent
+
+INTRODUCTION = """\
+# Operational data
+
+Who may do what in which workspace, and all else that is not billing or usage. Made from the code by
+`python docs/generate.py`; a test keeps it current.
+
+Every record belongs to the workspace of the caller who wrote it and carries `kind`, `version`, `updated_at`, `cause`
+(the event) and `actor`. Every change is a row of the table `audit` in the lake and an event `record.changed.v1` on the
+bus, with tokens, hashes and addresses redacted. What has an end carries `expires_at`; DynamoDB removes it up to two
+days late, so every read compares it with the clock, and the removal is `EXPIRED` in the audit.
+
+Services publish the events below as CloudEvents ([schemas](../events/schemas), [samples](../events/operations)); the
+workspace is the event's `subject`, and no other field can name one. The same decisions are a Python library: the
+functions below, in `nilometer.flows`, take the workspace from their `Caller`. A fact and its effect are one
+transaction; a copy of an event changes nothing. The bus keeps no order: an event that builds on what is not known yet
+is delivered again until it is a dead letter, one that a rule forbids for ten minutes, then it is kept as a reject.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file with its content."""
+    schemas = {
+        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(schema(name, row), indent=2) + "\n"
+        for name, row in TYPES.items()
+    }
+    return {ROOT / "docs" / "data.md": "\n".join(_data()), **schemas}
+
+
+def _data() -> Iterator[str]:
+    yield INTRODUCTION
+    yield "## Who may do what\n"
+    yield from _matrix()
+    yield "`-` for all: only our own services and operators. A role is given, changed and taken only by a higher one;"
+    yield "Admins also rule Admins. The last Admin of a workspace cannot leave, be removed or be demoted.\n"
+    for entity in ENTITIES:
+        yield from _entity(entity)
+
+
+def _matrix() -> Iterator[str]:
+    yield f"| permission | {' | '.join(Role)} |"
+    yield f"|---|{'---|' * len(Role)}"
+    for permission in Permission:
+        marks = ("x" if permission in MATRIX[role] else "-" for role in Role)
+        yield f"| `{permission}` | {' | '.join(marks)} |"
+    yield ""
+
+
+def _entity(entity: Entity) -> Iterator[str]:
+    yield f"## {entity.name}\n"
+    yield f"{entity.meaning}\n"
+    yield "| record | table or index | partition key | sort key |\n|---|---|---|---|"
+    for row in entity.rows:
+        yield from (f"| {name} | {place} | `{pk}` | `{sk}` |" for name, place, pk, sk in key_rows() if name == row)
+    yield "\n| access | function |\n|---|---|"
+    yield from (f"| {question} | {_code(functions)} |" for question, functions in entity.access)
+    yield f"\nKinds: {_code(', '.join(entity.kinds))}. Ends: {entity.ends}."
+    if entity.permissions:
+        named = [one for one in Permission if one.startswith(entity.permissions)]
+        yield f"Permissions: {_code(', '.join(named))}."
+    yield ""
+    events = [name for name in TYPES if name.startswith(entity.events)]
+    if events:
+        yield "| event | says |\n|---|---|"
+        yield from (f"| [`{name}`](../events/schemas/{name}.json) | {description(TYPES[name])} |" for name in events)
+        yield ""
+
+
+def key_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Name, place, partition key and sort key of every row of the key table: `records`, `events` and the index."""
+    place = ""
+    for name, pk, sk in re.findall(r"^\| (.+?) *\| (.+?) *\| (.+?) *\|$", keys.__doc__ or "", re.MULTILINE):
+        if pk.endswith("pk"):  # the head of one of the three
+            place = "`gsi1`" if pk.startswith("gsi1") else f"`{name}`"
+        else:
+            yield name, place, pk, sk
+
+
+def _code(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split(", "))
+
+
+def main() -> None:
+    for path, content in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The operational entities on one page, as data: what `docs/data.md` is made of.
+
+Keys come from `domain.keys`, event types from the operations flow and permissions from `domain.roles`; a test sees to
+it that every name here exists there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """`rows` are names in the key table, `events` and `permissions` prefixes, `access` functions of `flows`."""
+
+    name: str
+    kinds: tuple[str, ...]
+    meaning: str
+    rows: tuple[str, ...]
+    access: tuple[tuple[str, str], ...]
+    ends: str
+    events: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+
+
+WORKSPACE = Entity(
+    name="Workspace",
+    kinds=("workspace", "slug"),
+    meaning="The tenant. Its slug is a record of its own, so that no two have the same.",
+    rows=("Workspace", "Slug of a workspace"),
+    access=(
+        ("open with its first Admin", "workspaces.open_workspace"),
+        ("read", "workspaces.workspace"),
+        ("change name or slug", "workspaces.update_workspace"),
+        ("delete, restore", "workspaces.delete_workspace, workspaces.restore_workspace"),
+        ("remove what is left", "workspaces.purge_workspace"),
+    ),
+    ends="never; a deleted one can be restored for 30 days, then its slug expires",
+    events=("workspace.",),
+    permissions=("workspace.",),
+)
+
+MEMBERSHIP = Entity(
+    name="Membership",
+    kinds=("membership",),
+    meaning="One user in one workspace, with a role. The workspace counts its Admins and keeps the last one.",
+    rows=("Membership", "Membership, active"),
+    access=(
+        ("members of a workspace", "people.members"),
+        ("workspaces of a user", "people.workspaces_of"),
+        ("add, change, remove", "people.add_member, people.change_role, people.remove_member"),
+    ),
+    ends="40 days after it ended; until then a mark against late events",
+    events=("member.",),
+    permissions=("member.",),
+)
+
+INVITATION = Entity(
+    name="Invitation",
+    kinds=("invitation",),
+    meaning="An address may become a member, once: pending, accepted, declined, revoked or expired.",
+    rows=("Invitation",),
+    access=(
+        ("of a workspace", "people.invitations"),
+        ("create, send again, revoke", "people.invite, people.resend_invitation, people.revoke_invitation"),
+        ("answer, by token", "people.accept_invitation, people.decline_invitation"),
+    ),
+    ends="valid for 7 days, removed 30 days later",
+    events=("invitation.",),
+    permissions=("member.invite",),
+)
+
+TOKEN = Entity(
+    name="One-time token",
+    kinds=("token",),
+    meaning="Proves one thing about one user, once: verification of an address, reset of a password.",
+    rows=("One-time token",),
+    access=(("issue", "access.issue_token"), ("use, by token", "access.use_token")),
+    ends="1 day (verification), 1 hour (reset)",
+    events=("token.",),
+    permissions=("token.",),
+)
+
+SESSION = Entity(
+    name="Session",
+    kinds=("session",),
+    meaning="A user at work in one workspace. Valid only as long as the membership is.",
+    rows=("Session",),
+    access=(
+        ("open", "access.open_session"),
+        ("who is it, by token", "access.authenticate"),
+        ("of a member", "access.sessions"),
+        ("end one, all, one's own", "access.revoke_session, access.revoke_sessions, access.log_out"),
+    ),
+    ends="at most 30 days",
+    events=("session.",),
+    permissions=("session.",),
+)
+
+SECURITY = Entity(
+    name="Security log",
+    kinds=("security", "lockout"),
+    meaning="What was done to a workspace's doors, written once; and who is locked out after five failures.",
+    rows=("Security entry", "Lock-out after failures"),
+    access=(
+        ("by workspace and time", "security.entries"),
+        ("by actor", "security.entries_by"),
+        ("report", "security.report"),
+        ("is he locked out", "security.locked_until"),
+    ),
+    ends="entries 400 days (the lake keeps all), a lock-out 15 minutes, its record 1 day",
+    events=("security.",),
+    permissions=("security.",),
+)
+
+ONBOARDING = Entity(
+    name="Onboarding",
+    kinds=("onboarding",),
+    meaning="How far a user is in a tutorial of a workspace.",
+    rows=("Onboarding (TTL)",),
+    access=(("advance", "onboarding.advance"), ("of the caller", "onboarding.progress")),
+    ends="180 days after the last step",
+    events=("onboarding.",),
+    permissions=("onboarding.",),
+)
+
+NOTIFICATION = Entity(
+    name="Notification",
+    kinds=("notification", "unread"),
+    meaning="What a person is told, once a cause, and whether it was read; counted while unread.",
+    rows=("Notification (TTL)", "Unread in a workspace (TTL)"),
+    access=(
+        ("tell", "notifications.notify"),
+        ("of a person", "notifications.shown"),
+        ("how many are unread", "notifications.unread"),
+        ("read", "notifications.mark_read, notifications.mark_all_read"),
+    ),
+    ends="90 days",
+    events=("notification.",),
+    permissions=("notification.",),
+)
+
+PREFERENCE = Entity(
+    name="Notification preference",
+    kinds=("preference",),
+    meaning="Which topics a person wants to hear of, on which channels, everywhere or in one workspace.",
+    rows=("Notification preference",),
+    access=(
+        ("say", "notifications.prefer"),
+        ("of a person", "notifications.preferences"),
+        ("why a channel is on", "notifications.explain"),
+    ),
+    ends="never",
+    events=("preference.",),
+)
+
+POLICY = Entity(
+    name="Policy",
+    kinds=("policy", "acceptance"),
+    meaning="Versions of privacy policy, terms and cookies, and who accepted which. Acceptances never change.",
+    rows=("Policy version", "Policy acceptance"),
+    access=(
+        ("publish", "policies.publish"),
+        ("what is in force", "policies.in_force"),
+        ("accept", "policies.accept"),
+        ("what a person has yet to accept", "policies.outstanding"),
+        ("who accepted a version", "policies.accepted_by"),
+    ),
+    ends="never",
+    events=("policy.",),
+    permissions=("policy.",),
+)
+
+FLAG = Entity(
+    name="Feature flag",
+    kinds=("flag", "flag_override"),
+    meaning="A switch with a global default, a share of the workspaces, or one workspace's own setting.",
+    rows=("Feature flag", "Flag override", "Flag override, in effect"),
+    access=(
+        ("set", "flags.set_flag"),
+        ("set for one workspace", "flags.override"),
+        ("evaluate, and why", "flags.explain, flags.explain_all"),
+        ("who overrides", "flags.overrides"),
+    ),
+    ends="never",
+    events=("flag.",),
+    permissions=("flag.",),
+)
+
+METER = Entity(
+    name="Meter",
+    kinds=("meter",),
+    meaning="What is counted, in which unit; see usage.",
+    rows=("Meter",),
+    access=(("create", "operations.create_meter"),),
+    ends="never",
+    events=("meter.",),
+    permissions=("meter.",),
+)
+
+ENTITIES = (
+    WORKSPACE,
+    MEMBERSHIP,
+    INVITATION,
+    TOKEN,
+    SESSION,
+    SECURITY,
+    ONBOARDING,
+    NOTIFICATION,
+    PREFERENCE,
+    POLICY,
+    FLAG,
+    METER,
+)

@@ -1,0 +1,87 @@
+"""What is made from the code is current, and what it names exists."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from nilometer.domain.entities import ENTITIES
+from nilometer.domain.roles import Permission
+from nilometer.flows.event_schemas import schema
+from nilometer.flows.operations import TYPES
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = sorted((ROOT / "events" / "operations").glob("*.json"))
+# Permissions of what is not operational data.
+ELSEWHERE = ("billing.", "usage.", "history.")
+
+
+def generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_generated_file_is_current() -> None:
+    """Run `python docs/generate.py` after a change of keys, roles, events or entities."""
+    wanted = generator().pages()
+    stale = [
+        str(path.relative_to(ROOT)) for path, text in wanted.items() if not path.exists() or path.read_text() != text
+    ]
+    left = {path for path in (ROOT / "events" / "schemas").glob("*.json") if path.stem.split(".")[0] != "usage"}
+
+    assert stale == []
+    assert left <= wanted.keys()
+
+
+def test_every_entity_names_what_exists() -> None:
+    """Rows of the key table, functions of the library."""
+    rows = {name for name, *_ in generator().key_rows()}
+    missing = [row for entity in ENTITIES for row in entity.rows if row not in rows]
+    for entity in ENTITIES:
+        for _, functions in entity.access:
+            for name in functions.split(", "):
+                module, _, function = name.partition(".")
+                found = getattr(importlib.import_module(f"nilometer.flows.{module}"), function, None)
+                missing += [] if callable(found) else [name]
+
+    assert missing == []
+
+
+def test_every_event_and_permission_has_its_entity() -> None:
+    """One: nothing is left out, nothing is in two."""
+    for name in TYPES:
+        assert sum(name.startswith(entity.events) for entity in ENTITIES if entity.events) == 1, name
+    for permission in Permission:
+        named = any(entity.permissions and permission.startswith(entity.permissions) for entity in ENTITIES)
+        assert named != permission.startswith(ELSEWHERE), permission
+
+
+def test_every_event_type_says_what_it_means() -> None:
+    """Its data has a docstring."""
+    assert [name for name, row in TYPES.items() if not row.data.__doc__] == []
+
+
+def test_every_event_type_has_a_sample() -> None:
+    """And no sample is of another type."""
+    assert {path.stem for path in SAMPLES} == TYPES.keys()
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_follows_its_schema(path: Path) -> None:
+    """And would not without its data."""
+    event = json.loads(path.read_text())["detail"]
+    validator = jsonschema.Draft202012Validator(schema(path.stem, TYPES[path.stem]))
+
+    validator.validate(event)
+    assert not validator.is_valid({**event, "data": {**event["data"], "unknown": 1}})
+    assert not validator.is_valid({**event, "type": "other"})
