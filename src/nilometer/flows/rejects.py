@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain import keys
 from nilometer.domain.reject import INLINE_BYTES, Reject, item
+from nilometer.domain.times import epoch
 from nilometer.domain.writes import Item, Key, Put, Table
 from nilometer.errors import Cancelled
 
@@ -29,6 +31,17 @@ def keep(store: Store, objects: Objects, rejects: Iterable[Reject], *, now: date
     items = (_item(reject, objects, now) for reject in rejects)
     for chunk in _chunks({Key(one["pk"], one["sk"]): one for one in items}.values()):
         _commit(store, [Put(table=Table.EVENTS, item=one) for one in chunk])
+
+
+def listed(store: Store, flow: str, *, since: datetime, now: datetime) -> Iterator[Item]:
+    """What was refused on the UTC days from `since` to `now`, the newest day first; what has expired is left out.
+
+    An item has `reason`, `message`, `event_id`, `source`, `workspace_id`, `received_at`, and `payload` or `claim`.
+    """
+    for back in range((now.date() - since.date()).days + 1):
+        partition = keys.reject(flow, now - timedelta(days=back), "").pk
+        kept = [item for item in store.query(Table.EVENTS, partition) if item["expires_at"] > epoch(now)]
+        yield from sorted(kept, key=lambda item: str(item["received_at"]), reverse=True)
 
 
 def _item(reject: Reject, objects: Objects, now: datetime) -> Item:

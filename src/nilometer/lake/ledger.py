@@ -51,6 +51,17 @@ class Ledger:
         """The same by UTC day; a void counts on the day of what it takes back."""
         yield from self._rows(_USAGE.format(start="'DAY#' || strftime(coalesce(voided.time, used.time), '%Y-%m-%d')"))
 
+    def recount(self, workspace_id: str) -> Iterator[tuple[Any, ...]]:
+        """(meter, start, total, events, max, latest, latest_at) of one workspace, by period and by day.
+
+        Voids are netted in total and events; what was voided counts in no level.
+        """
+        for start in (
+            "strftime(used.period_start, '%Y-%m-%dT%H:%M:%S.%gZ')",
+            "'DAY#' || strftime(coalesce(voided.time, used.time), '%Y-%m-%d')",
+        ):
+            yield from self._rows(_RECOUNT.format(start=start), workspace_id=workspace_id)
+
     def stripe_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
         """(account, event_id, type, received_at) of what arrived since."""
         yield from self._rows(
@@ -99,6 +110,22 @@ _USAGE = """
     from usage as used
     left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
     group by all having total <> 0 or events <> 0 order by 1, 2, 3
+"""
+
+_RECOUNT = """
+    with stamped as (
+      select *, strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') || ' ' || source || ' ' || event_id as stamp,
+             voids_id is null and not exists (
+               select 1 from usage as v where v.voids_source = u.source and v.voids_id = u.event_id) as counts
+      from usage as u where workspace_id = $workspace_id)
+    select used.meter, {start} as start, sum(used.quantity) as total,
+           sum(case when used.voids_id is null then 1 else -1 end)::bigint as events,
+           max(used.quantity) filter (used.counts) as max,
+           arg_max(used.quantity, used.stamp) filter (used.counts) as latest,
+           max(used.stamp) filter (used.counts) as latest_at
+    from stamped as used
+    left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
+    group by 1, 2 order by 1, 2
 """
 
 

@@ -1,0 +1,98 @@
+"""The usage table of the lake, fed by the facts alone, equals the counters: voids, gauges and moved periods too."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.flows.test_usage import WORKSPACE, cloud, handle, ready, void
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.rows import usage_row
+from nilometer.domain.tables import USAGE
+from nilometer.domain.writes import Table
+from nilometer.flows.recount import recount
+from nilometer.flows.verify import Report, Verification
+from nilometer.lake.append import Lake
+from nilometer.lake.ledger import Ledger
+from nilometer.lake.rows import decode
+
+__all__ = ["ready"]
+LATER = NOW + timedelta(hours=1)
+
+
+class Landed:
+    """A lake with every fact that was inserted into a store."""
+
+    def __init__(self, store: Store, folder: Path, objects: Objects) -> None:
+        self._store = store
+        self._lake = Lake(uri=str(folder), storage_options={})
+        self.ledger = Ledger(lake_uri=str(folder), storage_options={})
+        self._verification = Verification(store=store, ledger=self.ledger, objects=objects, now=LATER)
+
+    def land(self) -> None:
+        """As the changes flow does: an insert of the fact, whatever was changed on it since."""
+        rows = [usage_row(fact) for fact in self._store.scan(Table.EVENTS, kind="usage_event")]
+        self._lake.append(
+            USAGE,
+            decode(USAGE, json.dumps(rows).encode()),
+            recorded_at=datetime(2026, 11, 23, 11, tzinfo=UTC),
+            deadline=time.monotonic() + 9,
+        )
+
+    def verify(self) -> list[Report]:
+        return list(self._verification.run(["counters", "usage_events"]))
+
+
+@pytest.fixture
+def landed(ready: Store, tmp_path: Path, objects: Objects) -> Landed:
+    return Landed(ready, tmp_path / "lake", objects)
+
+
+def level(id_: str, quantity: str, **given: Any) -> dict[str, Any]:
+    return cloud(id_, meter="seats", unit="seat", quantity=quantity, type_="usage.snapshot.v1", **given)
+
+
+def history() -> list[dict[str, Any]]:
+    """Two days, two months, a void in either order and on another day, gauges."""
+    yesterday, october = NOW - timedelta(days=1), NOW - timedelta(days=30)
+    return [
+        void("b", "v2"),
+        cloud("a", quantity="0.000000001", time=yesterday),
+        cloud("b", quantity="2"),
+        cloud("c", quantity="4", time=october),
+        cloud("d", quantity="8"),
+        void("a", "v1"),
+        level("s1", "9"),
+        level("s2", "5"),
+        void("s1", "v3"),
+    ]
+
+
+def test_the_lake_equals_the_counters(ready: Store, objects: Objects, landed: Landed) -> None:
+    """By period and by day; every fact is a row."""
+    handle(ready, objects, *history())
+    landed.land()
+
+    reports = landed.verify()
+
+    assert [(report.check, report.differences) for report in reports] == [("counters", []), ("usage_events", [])]
+    assert reports[0].compared > 4
+
+
+def test_a_recount_needs_nothing_but_a_voided_level(ready: Store, objects: Objects, landed: Landed) -> None:
+    """The largest seat that was not voided is 5."""
+    handle(ready, objects, *history())
+    landed.land()
+
+    made = recount(ready, WORKSPACE, landed.ledger.recount(WORKSPACE), now=LATER, dry_run=False)
+
+    assert {one.name.meter for one in made} == {"seats"}
+    counters = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#seats")
+    assert [(item["max"], item["count"]) for item in counters] == [(5, 1), (5, 1)]
