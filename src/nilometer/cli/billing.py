@@ -57,9 +57,9 @@ def objects(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer billing objects --json | jq -r 'select(.object == "invoice") | .id'
     """
-    from nilometer.flows import overview
+    from nilometer.flows.billing_list import list_objects
 
-    found = overview.stripe_objects(connection.store())
+    found = list_objects(connection.store())
     if as_json:
         print_json_lines(found)
         return
@@ -69,7 +69,7 @@ def objects(connection: Connection, as_json: bool) -> None:
 
 
 def billing_table(rows: Iterable[Mapping[str, Any]]) -> Any:
-    made = table(["workspace", "plan", "status", ">seats", "limits", "until", "cancels"], [])
+    made = table(["workspace", "plan", "status", ">seats", "~limits", "until", "cancels"], [])
     for row in rows:
         made.add_row(*_cells(row))
     return made

@@ -71,7 +71,7 @@ def tables(connection: Connection, as_json: bool) -> None:
         print_json_lines(asdict(description) for description in found)
         return
     rows = [(d.name, d.version, f"{d.rows:,}", d.files, f"{d.bytes:,}", d.location) for d in found]
-    out().print(table(["table", ">version", ">rows", ">files", ">bytes", "location"], rows))
+    out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
 
 
 def _ask(connection: Connection, sql: str) -> Result:
@@ -98,9 +98,9 @@ def _rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
 
     blocks: list[Any] = []
     for number, row in enumerate(rows, start=1):
-        grid = Table.grid(padding=(0, 2))
+        grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for name, value in zip(columns, row, strict=True):
             grid.add_row(name, cell(_readable(value)))
         blocks += [Rule(f"row {number}", align="left", style="dim"), grid]

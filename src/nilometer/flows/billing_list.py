@@ -31,7 +31,7 @@ def billing_of(record: Item) -> dict[str, Any]:
         **{name: value for name, value in record.items() if name not in _HIDDEN},
         "customers": sorted(views),
         "subscriptions": [
-            _subscription(id_, customer, view)
+            subscription_of(id_, customer, view)
             for customer, owned in sorted(views.items())
             for id_, view in sorted(owned.items())
             if view["object"] == "subscription"
@@ -39,7 +39,8 @@ def billing_of(record: Item) -> dict[str, Any]:
     }
 
 
-def _subscription(id_: str, customer: str, view: Item) -> dict[str, Any]:
+def subscription_of(id_: str, customer: str, view: Item) -> dict[str, Any]:
+    """From a record's view of it or from its register's state: both have the same fields."""
     items = view.get("items", [])
     bounds = [item for item in items if "current_period_end" in item]
     current: Item = min(bounds, key=lambda item: int(item["current_period_end"]), default={})

@@ -19,6 +19,7 @@ from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.register_item import object_of
 from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.writes import Item, Table
+from nilometer.flows.billing_list import billing_of, subscription_of
 
 SOFT = Decimal("0.8")
 """From this part of a limit on, usage is worth a warning."""
@@ -104,55 +105,48 @@ def _waiting(store: Store, workspace_id: str, now: datetime) -> int:
     return sum(1 for item in waiting if item["expires_at"] > epoch(now))
 
 
-def stripe_objects(store: Store) -> Iterator[dict[str, Any]]:
-    """Every Stripe object that an event told of: `id`, `object`, `status`, `deleted`, `customer`, and what is kept."""
-    return map(object_of, store.scan(Table.RECORDS, kind="register"))
-
-
 def billing(store: Store) -> Iterator[dict[str, Any]]:
     """Every workspace, then every customer that no workspace is linked to, with `workspace` null. One scan.
 
-    Times are Stripe's epoch seconds. `subscriptions` are all that are known of its customers, ended ones too.
+    Times are Stripe's epoch seconds. `subscriptions` are all that are known of its customers, ended ones too:
+    the record itself keeps only the newest of these.
     """
     records = [item for item in store.scan(Table.RECORDS) if item["kind"] in {"workspace", "billing", "register"}]
     subscriptions = _subscriptions(records)
     linked = {item["workspace_id"]: item for item in records if item["kind"] == "billing" and item["workspace_id"]}
     known = {item["workspace_id"]: item for item in records if item["kind"] == "workspace"}
     for workspace_id in sorted(linked.keys() | known.keys()):
-        yield _billing_row(workspace_id, linked.get(workspace_id, {}), known.get(workspace_id), subscriptions)
+        yield _billing_row(workspace_id, linked.get(workspace_id), known.get(workspace_id), subscriptions)
     unlinked = [item for item in records if item["kind"] == "billing" and not item["workspace_id"]]
     for item in sorted(unlinked, key=lambda item: str(item["pk"])):
         yield _billing_row(None, item, None, subscriptions)
 
 
 def _billing_row(
-    workspace_id: str | None, record: Item, workspace: Item | None, subscriptions: Mapping[str, list[dict[str, Any]]]
+    workspace_id: str | None,
+    record: Item | None,
+    workspace: Item | None,
+    subscriptions: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
-    names = sorted(record.get("customers", ()))
-    customers = [name.rpartition("/")[2] for name in names]
+    told = billing_of(record) if record else _NO_BILLING
+    names = record["customers"] if record else ()
     return {
+        **told,
         "workspace": workspace_id,
         "name": workspace["name"] if workspace else None,
-        "customer": customers[0] if customers else None,
-        "customers": customers,
-        "plan": record.get("plan"),
-        "status": record.get("status", "none"),
-        "access": record.get("access", "none"),
-        "limits": record.get("limits", {}),
-        "seats": record.get("seats"),
-        "period": _period(record),
-        "cancellation": _cancellation(record),
-        "subscription": record.get("subscription"),
+        "customer": told["customers"][0] if told["customers"] else None,
+        "period": _period(told),
+        "cancellation": _cancellation(told),
         "subscriptions": [found for name in names for found in subscriptions.get(name, ())],
     }
 
 
-def _period(record: Item) -> dict[str, int] | None:
+def _period(record: Mapping[str, Any]) -> dict[str, int] | None:
     start, end = record.get("current_period_start"), record.get("current_period_end")
     return {"start": start, "end": end} if start is not None and end is not None else None
 
 
-def _cancellation(record: Item) -> dict[str, Any] | None:
+def _cancellation(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is scheduled or has happened; `None` when nothing of it is."""
     told = {name: record.get(name) for name in ("cancel_at_period_end", "cancel_at", "canceled_at", "ended_at")}
     return told if any(told.values()) else None
@@ -164,19 +158,18 @@ def _subscriptions(records: Iterable[Item]) -> dict[str, list[dict[str, Any]]]:
     registers = (item for item in records if item["kind"] == "register" and item["object_type"] == "subscription")
     for state in map(object_of, registers):
         scope = Scope(account=state["account"], livemode=state["livemode"])
-        found.setdefault(customer_name(scope, str(state["customer"])), []).append(_subscription(state))
+        customer = str(state["customer"])
+        told = subscription_of(str(state["id"]), customer, state)
+        found.setdefault(customer_name(scope, customer), []).append(told)
     return found
 
 
-def _subscription(state: Mapping[str, Any]) -> dict[str, Any]:
-    items = state.get("items", ())
-    return {
-        "id": state["id"],
-        "status": state["status"],
-        "cancel_at_period_end": bool(state.get("cancel_at_period_end")),
-        "cancel_at": state.get("cancel_at"),
-        "current_period_start": items[0].get("current_period_start") if items else None,
-        "current_period_end": items[0].get("current_period_end") if items else None,
-        "latest_invoice": state.get("latest_invoice"),
-        "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in items],
-    }
+_NO_BILLING: Mapping[str, Any] = {
+    "plan": None,
+    "status": "none",
+    "access": "none",
+    "limits": {},
+    "seats": None,
+    "subscription": None,
+    "customers": [],
+}
