@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 from tests.flows.conftest import NOW
-from tests.flows.test_usage import WORKSPACE, cloud, handle, ready, void
+from tests.flows.faulty import FaultyStore, Killed, dies_at
+from tests.flows.test_usage import WORKSPACE, cloud, handle, ready, totals, void
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain import keys
 from nilometer.domain.rows import usage_row
 from nilometer.domain.tables import USAGE
-from nilometer.domain.writes import Table
+from nilometer.domain.times import epoch
+from nilometer.domain.writes import Put, Table
+from nilometer.flows.rebucket import Rebucketed, rebucket
 from nilometer.flows.recount import recount
 from nilometer.flows.verify import Report, Verification
 from nilometer.lake.append import Lake
@@ -96,3 +100,76 @@ def test_a_recount_needs_nothing_but_a_voided_level(ready: Store, objects: Objec
     assert {one.name.meter for one in made} == {"seats"}
     counters = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#seats")
     assert [(item["max"], item["count"]) for item in counters] == [(5, 1), (5, 1)]
+
+
+def periods(store: Store, *bounds: tuple[datetime, datetime]) -> None:
+    """The billing record's timeline as Stripe tells it by now."""
+    key = keys.billing(WORKSPACE)
+    timeline = [[epoch(start), epoch(end)] for start, end in bounds]
+    item = {"pk": key.pk, "sk": key.sk, "kind": "billing", "version": 1, "workspace_id": WORKSPACE, "periods": timeline}
+    store.commit([Put(table=Table.RECORDS, item=item)])
+
+
+def by_period(store: Store) -> dict[tuple[str, str], Any]:
+    counters = store.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#")
+    return {
+        (item["meter"], item["period_start"][:10]): item["total"]
+        for item in counters
+        if item["scope"] == "period" and item["total"]
+    }
+
+
+MIDDLE = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def test_facts_move_with_a_boundary_and_the_lake_follows(ready: Store, objects: Objects, landed: Landed) -> None:
+    """There and back again: counters, days and rows agree at each step, and a void finds the fact where it is."""
+    old = cloud("e", quantity="16", time=NOW - timedelta(days=10))
+    handle(ready, objects, *history(), old)
+    landed.land()
+    identities = list(landed.ledger.usage_identities(WORKSPACE, since=NOW - timedelta(days=40)))
+
+    periods(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    assert rebucket(ready, WORKSPACE, identities, now=LATER).left == 2
+    assert rebucket(ready, WORKSPACE, identities, now=LATER, dry_run=False) == Rebucketed(moved=2)
+    assert by_period(ready) == {
+        ("api_calls", "2026-10-01"): 4,
+        ("api_calls", "2026-11-01"): 16,
+        ("api_calls", "2026-11-20"): 8,
+        ("seats", "2026-11-20"): 5,
+    }
+    landed.land()
+    assert [report.differences for report in landed.verify()] == [[], []]
+
+    periods(ready, (MIDDLE - timedelta(days=15), MIDDLE + timedelta(days=15)))
+    assert rebucket(ready, WORKSPACE, identities, now=LATER, dry_run=False) == Rebucketed(moved=3)
+    handle(ready, objects, void("d", "v9"))
+    assert by_period(ready) == {
+        ("api_calls", "2026-10-01"): 4,
+        ("api_calls", "2026-11-05"): 16,
+        ("seats", "2026-11-05"): 5,
+    }
+    landed.land()
+    assert [report.differences for report in landed.verify()] == [[], []]
+    assert rebucket(ready, WORKSPACE, identities, now=LATER, dry_run=False) == Rebucketed()
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["before", "after"])
+def test_a_move_that_dies_moves_once(dead: bool, ready: Store, objects: Objects) -> None:
+    """At any call; run again it finds what was moved in its place."""
+    handle(ready, objects, *[cloud(str(n), quantity="1") for n in range(3)])
+    periods(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    identities = [("/services/inference", str(n)) for n in range(3)]
+    number, survived = 0, False
+    while not survived:
+        number += 1
+        dying: Any = FaultyStore(ready, dies_at(number, landed=dead))
+        try:
+            rebucket(dying, WORKSPACE, identities, now=LATER, dry_run=False)
+            survived = True
+        except Killed:
+            assert totals(ready) == {"api_calls": 3}
+
+    rebucket(ready, WORKSPACE, identities, now=LATER, dry_run=False)
+
+    assert by_period(ready) == {("api_calls", "2026-11-20"): 3}

@@ -1,0 +1,69 @@
+"""A fact whose billing period turned out to be another: moved, with both halves visible in the lake.
+
+fact       period_start is the new one, its version is one higher
+counters   taken back in the old period, counted in the new; the UTC day stays
+lake       a row that takes it back in the old period, and one that counts it in the new
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nilometer.domain.counter import Group, Seen, counter_writes, void_writes
+from nilometer.domain.period import Period
+from nilometer.domain.times import parse_rfc3339, rfc3339
+from nilometer.domain.void import counted
+from nilometer.domain.writes import Absent, Item, Key, Put, Table, Update, Version, Write
+
+MOVED = "usage.moved.v1"
+
+
+def is_elsewhere(fact: Item, period: Period) -> bool:
+    """Whether a counted fact belongs to `period` and is not in it. What was voided adds up to zero where it is."""
+    return fact["kind"] == "usage_event" and "voided_by" not in fact and fact["period_start"] != rfc3339(period.start)
+
+
+def moved(fact: Item, group: Group, seen: Seen, *, shard: int, now: datetime) -> list[Write]:
+    """All that moves one fact into the period of `group`; cancelled when somebody moved or voided it meanwhile.
+
+    The old period's end is not known any more; its counter keeps what it says.
+    """
+    event = counted(fact)
+    cause = f"moved {event.id}"
+    old = Group(group.workspace_id, Period(parse_rfc3339(fact["period_start"]), group.period.end), group.meters)
+    taken, _day = void_writes(old, event, shard=shard, cause=cause, now=now)
+    tallies = {name: tally for name, tally in group.tallies([event]).items() if name.scope == "period"}
+    given = counter_writes(group, tallies, seen, shard=shard, cause=cause, now=now)
+    return [_marked(fact, group), *_rows(fact, group, now), taken, *given]
+
+
+def _marked(fact: Item, group: Group) -> Update:
+    version = int(fact["version"])
+    return Update(
+        table=Table.EVENTS,
+        key=Key(fact["pk"], fact["sk"]),
+        set={"period_start": group.start, "version": version + 1},
+        expected=Version(version),
+    )
+
+
+def _rows(fact: Item, group: Group, now: datetime) -> list[Write]:
+    """Named by the fact's version, so that each move has two rows of its own."""
+    version = int(fact["version"])
+    standing = fact["event_id"] if version == 1 else f"{fact['event_id']}~{version - 1}+"
+    common = {**fact, "type": MOVED, "version": 1, "received_at": rfc3339(now)}
+    back = {
+        **common,
+        "sk": f"MOVED#{version}-",
+        "event_id": f"{fact['event_id']}~{version}-",
+        "quantity": -fact["quantity"],
+        "voids_source": fact["source"],
+        "voids_id": standing,
+    }
+    anew = {
+        **common,
+        "sk": f"MOVED#{version}+",
+        "event_id": f"{fact['event_id']}~{version}+",
+        "period_start": group.start,
+    }
+    return [Put(table=Table.EVENTS, item=item, expected=Absent()) for item in (back, anew)]
