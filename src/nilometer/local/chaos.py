@@ -16,7 +16,6 @@ _T = TypeVar("_T")
 
 DELAY_SECONDS = 0.5
 KILL_SECONDS = 0.1
-HELD = 100  # messages that may be delivered once more
 
 
 @dataclass(frozen=True, slots=True)

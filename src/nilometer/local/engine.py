@@ -31,7 +31,11 @@ _SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running engine. State is saved when it stops by SIGTERM, which the guard sends; a kill loses all but S3."""
+    """A running engine. State is saved when it stops by SIGTERM, which the guard sends, also when its owner was killed.
+
+    Saved are tables, unread stream records (`local.plane`), queues, rules and secrets. A kill of the engine
+    itself loses all but S3.
+    """
 
     endpoint_url: str
     process: subprocess.Popen[bytes]
