@@ -42,6 +42,10 @@ build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for 
 validate: $(VENV)/sam/.installed  ## template.yaml as SAM and cfn-lint see it
 	@$(VENV)/sam/bin/sam validate --lint
 
+.PHONY: checkov
+checkov: $(VENV)/checkov/.installed  ## what checkov says of template.yaml; .checkov.yaml says what is left out and why
+	@$(VENV)/checkov/bin/checkov --config-file .checkov.yaml
+
 .PHONY: clean
 clean:  ## remove what was installed and built
 	@rm -rf $(VENV) .aws-sam
@@ -53,6 +57,7 @@ UPGRADE ?=
 lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/sam.in --output-file requirements/sam.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/checkov.in --output-file requirements/checkov.txt
 	part() {
 	  $(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file "$$@"
 	}
@@ -78,11 +83,11 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip check
 	touch $@ $(VENV)/.local
 
-# SAM's pins and the local engine's exclude each other, so SAM has a venv of its own.
-$(VENV)/sam/.installed: requirements/sam.txt | $(VENV)/bin/python
-	@echo "Installing the SAM CLI into $(VENV)/sam (once, about a minute) ..."
-	$(VENV)/bin/python -m venv $(VENV)/sam
-	$(VENV)/sam/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/sam.txt
+# Their pins and the local engine's exclude each other, so these tools have a venv each.
+$(VENV)/sam/.installed $(VENV)/checkov/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+	@echo "Installing $* into $(VENV)/$* (once, about a minute) ..."
+	$(VENV)/bin/python -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
 	touch $@
 
 # Without npm, or on another kind of machine, its tests are skipped; in CI they fail.

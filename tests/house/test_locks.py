@@ -18,6 +18,7 @@ LOCKS = (
     "requirements/dev.txt",
     "requirements/local.txt",
     "requirements/sam.txt",
+    "requirements/checkov.txt",
     "src/requirements/aws.txt",
     "src/requirements/lake.txt",
 )
