@@ -82,8 +82,8 @@ def land(lake: Lake, messages: list[Message]) -> float:
 
 
 def ready(messages: list[Message]) -> Any:
-    rows = [row for message in messages for row in decode(USAGE, json.dumps(json.loads(message.body)["rows"]).encode())]
-    return to_arrow(USAGE, rows, recorded_at=NOW)
+    rows = [row for message in messages for row in json.loads(message.body)["rows"]]
+    return to_arrow(USAGE, decode(USAGE, json.dumps(rows).encode()), recorded_at=NOW)
 
 
 def measure_write(folder: Path, batch: int, repeat: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from nilometer.domain.tables import USAGE
 from nilometer.errors import Unavailable
 from nilometer.lake import append as append_module
 from nilometer.lake.append import Lake
-from nilometer.lake.rows import decode, to_arrow
+from nilometer.lake.rows import Columns, decode, to_arrow
 from nilometer.lake.storage import storage_options
 
 Batch = list[dict[str, Any]]
@@ -167,7 +167,7 @@ def _append(lake: Lake, rows: bytes, storm: Storm, chance: random.Random) -> boo
     return True
 
 
-def _append_plainly(lake: Lake, rows: list[Any]) -> None:
+def _append_plainly(lake: Lake, rows: Columns) -> None:
     """What the protocol is measured against: acknowledge after the commit, again when it raised."""
     snapshot = append_module.open_or_create(lake.uri, USAGE, lake.storage_options)
     append_module.write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")

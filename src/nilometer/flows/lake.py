@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -18,7 +18,7 @@ from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.tables import AUDIT, TABLES, DeltaTable
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.append import Appended, Lake
-from nilometer.lake.rows import Row, decode, encode, key_of, split, to_arrow
+from nilometer.lake.rows import Columns, count, decode, empty, encode, joined, keys, split, take, to_arrow
 
 REJECTS = "rejects/lake"
 AUDIT_TYPE = "record.changed.v1"
@@ -42,7 +42,7 @@ class _Append:
     deadline: float
     monotonic: Callable[[], float]
 
-    def __call__(self, table: DeltaTable, rows: Sequence[Row]) -> Appended:
+    def __call__(self, table: DeltaTable, rows: Columns) -> Appended:
         return self.lake.append(table, rows, recorded_at=self.now, deadline=self.deadline, monotonic=self.monotonic)
 
 
@@ -52,10 +52,14 @@ class _Parcel:
 
     message: Message
     table: DeltaTable | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: Columns | None = None
     rejected: int = 0
     new: int = 0
     failure: str = ""
+
+    @property
+    def size(self) -> int:
+        return count(self.rows) if self.rows else 0
 
 
 def append(
@@ -73,7 +77,7 @@ def append(
     """
     parcels = [_open(message, objects) for message in messages]
     for table in TABLES.values():
-        waiting = [parcel for parcel in parcels if parcel.table is table and parcel.rows and not parcel.failure]
+        waiting = [parcel for parcel in parcels if parcel.table is table and parcel.size and not parcel.failure]
         if waiting:
             _land(table, waiting, objects, _Append(lake, now, deadline, monotonic))
     return [_result(parcel) for parcel in parcels]
@@ -113,19 +117,19 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, bytes]:
     return TABLES[parsed.table], bytes(parsed.rows)
 
 
-def _good_ones(parcel: _Parcel, table: DeltaTable, rows: bytes, objects: Objects) -> list[Row]:
-    good: list[Row] = []
+def _good_ones(parcel: _Parcel, table: DeltaTable, rows: bytes, objects: Objects) -> Columns:
+    good: list[Columns] = []
     try:
         candidates = split(rows)
     except Rejected as error:
         _reject(parcel, objects, error, rows)
-        return good
+        return empty(table)
     for candidate in candidates:
         try:
-            good += decode(table, b"[" + bytes(candidate) + b"]")
+            good.append(decode(table, b"[" + bytes(candidate) + b"]"))
         except Rejected as error:
             _reject(parcel, objects, error, bytes(candidate))
-    return good
+    return joined(table, good)
 
 
 def _reject(parcel: _Parcel, objects: Objects, error: Rejected, content: bytes) -> None:
@@ -153,28 +157,34 @@ def _land(table: DeltaTable, parcels: list[_Parcel], objects: Objects, append_ro
 def _append_good(table: DeltaTable, parcels: list[_Parcel], objects: Objects, append_rows: _Append) -> Appended:
     """All rows at once; when Arrow cannot take one of them (February 30th), each is tried alone first."""
     try:
-        return append_rows(table, [row for parcel in parcels for row in parcel.rows])
+        return append_rows(table, _together(table, parcels))
     except Rejected:
         for parcel in parcels:
-            parcel.rows = [row for row in parcel.rows if _storable(parcel, row, objects, append_rows.now)]
-    return append_rows(table, [row for parcel in parcels for row in parcel.rows])
+            parcel.rows = _storable_ones(parcel, table, objects, append_rows.now)
+    return append_rows(table, _together(table, parcels))
 
 
-def _storable(parcel: _Parcel, row: Row, objects: Objects, now: datetime) -> bool:
-    assert parcel.table  # noqa: S101  # it has rows
-    try:
-        to_arrow(parcel.table, [row], recorded_at=now)
-    except Rejected as error:
-        _reject(parcel, objects, error, encode(row))
-        return False
-    return True
+def _together(table: DeltaTable, parcels: list[_Parcel]) -> Columns:
+    return joined(table, (parcel.rows for parcel in parcels if parcel.rows))
+
+
+def _storable_ones(parcel: _Parcel, table: DeltaTable, objects: Objects, now: datetime) -> Columns:
+    rows = parcel.rows or empty(table)
+    good = []
+    for position in range(count(rows)):
+        row = take(rows, [position])
+        try:
+            to_arrow(table, row, recorded_at=now)
+            good.append(position)
+        except Rejected as error:
+            _reject(parcel, objects, error, encode(row))
+    return take(rows, good)
 
 
 def _count_new(table: DeltaTable, parcels: list[_Parcel], new: set[object]) -> None:
     """A key that came in two messages is new in the first and a duplicate in the second."""
-    key = key_of(table)
     for parcel in parcels:
-        mine = new.intersection(map(key, parcel.rows))
+        mine = new.intersection(keys(table, parcel.rows or empty(table)))
         parcel.new = len(mine)
         new -= mine
 
@@ -183,7 +193,7 @@ def _result(parcel: _Parcel) -> Result:
     if parcel.failure:
         fields: dict[str, str | int] = {"reason": parcel.failure}
     else:
-        fields = {"rows": len(parcel.rows), "new": parcel.new, "rejected": parcel.rejected}
+        fields = {"rows": parcel.size, "new": parcel.new, "rejected": parcel.rejected}
     if parcel.table:
         fields["table"] = parcel.table.name
     return Result(message_id=parcel.message.id, outcome=_outcome(parcel), fields=fields)

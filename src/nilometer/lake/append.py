@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -38,7 +38,7 @@ from deltalake import (
 from nilometer.domain import tables
 from nilometer.domain.tables import PARTITION, Type
 from nilometer.errors import Unavailable
-from nilometer.lake.rows import DAY_SECONDS, Row, date_text, day_of, key_of, to_arrow
+from nilometer.lake.rows import DAY_SECONDS, Columns, date_text, keys, take, to_arrow
 from nilometer.lake.tables import conform, open_or_create
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -68,7 +68,7 @@ class Lake:
     def append(
         self,
         table: tables.DeltaTable,
-        rows: Sequence[Row],
+        rows: Columns,
         *,
         recorded_at: datetime,
         deadline: float,
@@ -81,7 +81,7 @@ class Lake:
         `Rejected("invalid_row")` when a value cannot be stored; nothing of its group is written.
         """
         parts = [
-            self._append_days(table, group, recorded_at=recorded_at, deadline=deadline, monotonic=monotonic)
+            self._append_days(_Group(table, group, recorded_at), deadline=deadline, monotonic=monotonic)
             for group in _by_days(_first_of_each_key(table, rows))
         ]
         return Appended(
@@ -90,68 +90,74 @@ class Lake:
             version=max((part.version for part in parts), default=-1),
         )
 
-    def _append_days(
-        self, table: tables.DeltaTable, rows: list[Row], *, recorded_at: datetime, deadline: float, monotonic: Clock
-    ) -> Appended:
-        ready = to_arrow(table, rows, recorded_at=recorded_at)  # once, and before anything is written
+    def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
         failure: Exception | None = None
         for attempt, pause in enumerate(_pauses(), start=1):
             try:
-                new, version = self._attempt(table, rows, ready)
+                new, version = self._attempt(group)
                 return Appended(new=new, attempts=attempt, version=version)
             except Exception as error:  # noqa: BLE001  # whatever it is, the commit may have landed: the next anti-join knows
                 failure = error
             if monotonic() + pause >= deadline:
                 break
             time.sleep(pause)
-        raise Unavailable(f"{table.name}: not appended in time: {failure}") from failure
+        raise Unavailable(f"{group.table.name}: not appended in time: {failure}") from failure
 
-    def _attempt(self, table: tables.DeltaTable, rows: list[Row], ready: Table) -> tuple[frozenset[Any], int]:
-        snapshot = open_or_create(self.uri, table, self.storage_options)
-        stored = _stored_keys(snapshot, table, rows)
-        key = key_of(table)
-        new = [position for position, row in enumerate(rows) if key(row) not in stored]
+    def _attempt(self, group: _Group) -> tuple[frozenset[Any], int]:
+        snapshot = open_or_create(self.uri, group.table, self.storage_options)
+        stored = _stored_keys(snapshot, group)
+        new = [position for position, key in enumerate(group.keys) if key not in stored]
         if new:
-            _commit(snapshot, table, [rows[position] for position in new], _take(ready, new))
-        return frozenset(key(rows[position]) for position in new), snapshot.version()
+            _commit(snapshot, group, new)
+        return frozenset(group.keys[position] for position in new), snapshot.version()
 
 
-def _first_of_each_key(table: tables.DeltaTable, rows: Sequence[Row]) -> list[Row]:
-    keys = list(map(key_of(table), rows))
-    if len(set(keys)) == len(keys):
-        return list(rows)
-    first: dict[Any, Row] = {}
-    for key, row in zip(keys, rows, strict=True):
-        first.setdefault(key, row)
-    return list(first.values())
+class _Group:
+    """The rows of at most 31 days with distinct keys: converted once, and before anything is written."""
+
+    def __init__(self, table: tables.DeltaTable, rows: Columns, recorded_at: datetime) -> None:
+        self.table = table
+        self.created: list[int] = rows["created"]
+        self.keys = keys(table, rows)
+        self.arrow = to_arrow(table, rows, recorded_at=recorded_at)
 
 
-def _by_days(rows: list[Row]) -> Iterator[list[Row]]:
+def _first_of_each_key(table: tables.DeltaTable, rows: Columns) -> Columns:
+    identities = keys(table, rows)
+    if len(set(identities)) == len(identities):
+        return rows
+    first: dict[Any, int] = {}
+    for position, identity in enumerate(identities):
+        first.setdefault(identity, position)
+    return take(rows, list(first.values()))
+
+
+def _by_days(rows: Columns) -> Iterator[Columns]:
     """Groups of at most 31 days, oldest first."""
-    days: dict[int, list[Row]] = {}
-    for row in rows:
-        days.setdefault(day_of(row), []).append(row)
-    ordered = sorted(days)
-    for start in range(0, len(ordered), DAYS):
-        yield [row for day in ordered[start : start + DAYS] for row in days[day]]
+    days = sorted({second // DAY_SECONDS for second in rows["created"]})
+    if len(days) <= DAYS:
+        yield from [rows] if days else []
+        return
+    for start in range(0, len(days), DAYS):
+        group = set(days[start : start + DAYS])
+        yield take(rows, [n for n, second in enumerate(rows["created"]) if second // DAY_SECONDS in group])
 
 
-def _stored_keys(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row]) -> set[Any]:
+def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[Any]:
     """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
-    wanted = set(map(key_of(table), rows))
-    sql = f"SELECT {', '.join(table.key)} FROM target WHERE {_seconds_of_each_day(rows)}"  # noqa: S608  # our own names and numbers
+    wanted, names = set(group.keys), group.table.key
+    sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.created)}"  # noqa: S608  # our own names and numbers
     found: set[Any] = set()
     for batch in QueryBuilder().register("target", snapshot).execute(sql):
-        columns = [batch.column(name).to_pylist() for name in table.key]
+        columns = [batch.column(name).to_pylist() for name in names]
         found.update(wanted.intersection(columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
     return found
 
 
-def _seconds_of_each_day(rows: list[Row]) -> str:
+def _seconds_of_each_day(created: list[int]) -> str:
     """A range per day: one late row must not make the query read whole days around it."""
-    seconds = sorted({row.created for row in rows})
     ranges = []
-    for day, group in groupby(seconds, key=lambda second: second // DAY_SECONDS):
+    for day, group in groupby(sorted(set(created)), key=lambda second: second // DAY_SECONDS):
         first, *others = group
         last = others[-1] if others else first
         ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {first} AND {last})")
@@ -166,16 +172,16 @@ def _take(ready: Table, positions: list[int]) -> Table:
     return Table.from_arrays(columns, schema=ready.schema)
 
 
-def _commit(snapshot: DeltaTable, table: tables.DeltaTable, rows: list[Row], ready: Table) -> None:
+def _commit(snapshot: DeltaTable, group: _Group, positions: list[int]) -> None:
     number = snapshot.version() + 1
-    days = sorted({date_text(day_of(row)) for row in rows})
+    days = sorted({group.created[position] // DAY_SECONDS for position in positions})
     write_deltalake(
         snapshot,
-        conform(ready, snapshot),
+        conform(_take(group.arrow, positions), snapshot),
         mode="append",
-        writer_properties=writer_properties(table),
+        writer_properties=writer_properties(group.table),
         commit_properties=CommitProperties(
-            app_transactions=[Transaction(f"dedupe:{day}", number) for day in days],
+            app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in days],
             max_commit_retries=_COMMIT_RETRIES,
         ),
         # The hook would list the whole log on every commit; maintenance cleans it.

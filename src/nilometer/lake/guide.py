@@ -1,11 +1,11 @@
 """The generated parts of `docs/lake.md`: the tables and the recipes, from their declarations.
 
-`python -m nilometer.lake.guide docs/lake.md` rewrites what stands between the markers; a test checks that it is current.
+`python -m nilometer.lake.guide docs/lake.md` rewrites what stands between the markers; a test checks that it is
+current.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -25,11 +25,14 @@ _SQL = {
 
 def generated(text: str) -> str:
     """`text` with fresh content between `<!-- tables -->` / `<!-- recipes -->` and `<!-- end -->`."""
-    for name, content in (("tables", "\n".join(map(_table, TABLES.values()))), ("recipes", _recipes())):
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.DOTALL
-        )
-    return text
+    text = _between("tables", "\n".join(map(_table, TABLES.values())), text)
+    return _between("recipes", _recipes(), text)
+
+
+def _between(name: str, content: str, text: str) -> str:
+    before, marker, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{marker}{content}\n{end}{after}"
 
 
 def _table(table: DeltaTable) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from nilometer.errors import Rejected
 from nilometer.lake.schema import arrow_schema, data_type
 
 Row = Any  # an instance of `struct(table)`: its class is made at run time
+Columns = dict[str, list[Any]]  # a batch: a list of values for each column that is not stamped, all of one length
 
 DAY_SECONDS = 86_400
 _LAST_SECOND = 253_402_300_800  # the year 10000: beyond it there is no date
@@ -45,12 +47,32 @@ def struct(table: DeltaTable) -> type[msgspec.Struct]:
     return msgspec.defstruct(table.name, [_field(column) for column in _incoming(table)], frozen=True, gc=False)
 
 
-def decode(table: DeltaTable, rows: bytes | msgspec.Raw) -> list[Row]:
-    """A JSON array of rows. `Rejected("invalid_row")` when any of them is not one."""
+def decode(table: DeltaTable, rows: bytes | msgspec.Raw) -> Columns:
+    """A JSON array of rows, turned on its side. `Rejected("invalid_row")` when any of them is not one."""
     try:
-        return _decoder(table).decode(rows)
+        decoded: list[Row] = _decoder(table).decode(rows)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("invalid_row", str(error)) from error
+    return {column.name: list(map(attrgetter(column.name), decoded)) for column in _incoming(table)}
+
+
+def empty(table: DeltaTable) -> Columns:
+    return {column.name: [] for column in _incoming(table)}
+
+
+def count(columns: Columns) -> int:
+    return len(columns["created"])
+
+
+def joined(table: DeltaTable, batches: Iterable[Columns]) -> Columns:
+    """One batch after the other."""
+    parts = list(batches)
+    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in empty(table)}
+
+
+def take(columns: Columns, positions: Sequence[int]) -> Columns:
+    """The rows at `positions`, in that order."""
+    return {name: [values[position] for position in positions] for name, values in columns.items()}
 
 
 def split(rows: bytes | msgspec.Raw) -> list[msgspec.Raw]:
@@ -61,29 +83,25 @@ def split(rows: bytes | msgspec.Raw) -> list[msgspec.Raw]:
         raise Rejected("invalid_json", str(error)) from error
 
 
-def encode(row: Row) -> bytes:
-    return msgspec.json.encode(row)
+def encode(columns: Columns) -> bytes:
+    """JSON for people: to keep what could not be stored."""
+    return msgspec.json.encode(columns)
 
 
-def key_of(table: DeltaTable) -> Callable[[Row], Any]:
-    """A row's identity: hashable, one value or a tuple."""
-    return attrgetter(*table.key)
+def keys(table: DeltaTable, columns: Columns) -> list[Any]:
+    """The rows' identities: hashable, one value or a tuple each."""
+    first, *others = (columns[name] for name in table.key)
+    return list(zip(first, *others, strict=True)) if others else first
 
 
-def day_of(row: Row) -> int:
-    """Days since 1970 of the row's own time: its partition."""
-    day: int = row.created // DAY_SECONDS
-    return day
-
-
-def to_arrow(table: DeltaTable, rows: Sequence[Row], *, recorded_at: datetime) -> Table:
-    """The rows with the full declared schema, stamped columns filled.
+def to_arrow(table: DeltaTable, columns: Columns, *, recorded_at: datetime) -> Table:
+    """The batch with the full declared schema, stamped columns filled.
 
     `Rejected("invalid_row")` when a text that looks like a time is none, such as February 30th.
     """
-    stamps = {PARTITION: _days(rows), "recorded_at": _instants(recorded_at, len(rows))}
-    columns = [stamps[c.name] if c.stamped else _column(c, rows) for c in table.columns]
-    return Table.from_arrays(columns, schema=arrow_schema(table))
+    stamps = {PARTITION: _days(columns["created"]), "recorded_at": _instants(recorded_at, count(columns))}
+    arrays = [stamps[c.name] if c.stamped else _array(c, columns[c.name]) for c in table.columns]
+    return Table.from_arrays(arrays, schema=arrow_schema(table))
 
 
 def _incoming(table: DeltaTable) -> list[Column]:
@@ -105,8 +123,7 @@ def _decoder(table: DeltaTable) -> msgspec.json.Decoder[list[Row]]:
     return msgspec.json.Decoder(list[struct(table)])  # type: ignore[misc]  # a class made at run time
 
 
-def _column(column: Column, rows: Sequence[Row]) -> Array:
-    values = list(map(attrgetter(column.name), rows))
+def _array(column: Column, values: list[Any]) -> Array:
     match column.type:
         case Type.JSON:
             return Array(_json_texts(values), type=DataType.binary()).cast(DataType.string())
@@ -138,8 +155,8 @@ def _check_decimals(column: Column, texts: list[str | None]) -> None:
         raise Rejected("invalid_row", f"{column.name} has at most 15 digits before the point and 9 after it")
 
 
-def _days(rows: Sequence[Row]) -> Array:
-    days: Array = Array([day_of(row) for row in rows], type=DataType.int32()).cast(DataType.date32())
+def _days(created: list[int]) -> Array:
+    days: Array = Array([second // DAY_SECONDS for second in created], type=DataType.int32()).cast(DataType.date32())
     return days
 
 
