@@ -18,7 +18,10 @@ BEFORE = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
 
 def prepare(store: Store, objects: Any) -> None:
-    """Workspace `ws_acme` with its people, a pending invitation, an open session and a token; meter `requests`."""
+    """Workspace `ws_acme` with its people, a pending invitation, an open session and a token; meter `requests`.
+
+    And a flag, a policy, and a notification for user_max.
+    """
     door = service("ws_acme", "services")
     workspaces.open_workspace(store, door, name="Acme", slug="acme", admin="user_ada", now=BEFORE)
     people.add_member(store, door, "user_max", role=Role.MANAGER, now=BEFORE)
@@ -28,6 +31,11 @@ def prepare(store: Store, objects: Any) -> None:
     publish(store, objects, "session.created.v1", {"session_hash": sha256("open session"), "user_id": "user_max"})
     token = {"token_hash": sha256("open token"), "purpose": "password_reset", "user_id": "user_max"}
     publish(store, objects, "token.issued.v1", token)
+    publish(store, objects, "flag.set.v1", {"flag": "csv_exports"}, subject=None)
+    policy = {"policy": "terms", "version": 2, "url": "https://example.com/terms/2", "content_sha256": sha256("terms")}
+    publish(store, objects, "policy.published.v1", {**policy, "effective_at": "2026-01-01T00:00:00Z"}, subject=None)
+    notice = {"user_id": "user_max", "topic": "exports.ready", "title": "Your export is ready"}
+    publish(store, objects, "notification.requested.v1", notice)
 
 
 def publish(store: Store, objects: Any, type_: str, data: dict[str, Any], *, subject: str | None = "ws_acme") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -11,26 +12,29 @@ from nilometer.domain.flag import FlagChange, Override
 from nilometer.domain.origin import of_event
 from nilometer.domain.workspace import check_open
 from nilometer.domain.writes import Key, Write
-from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+from nilometer.flows.operation_types import Data, Id, Operation, OperationType, OperationTypes, Slug, Stored
+
+Rollout = Annotated[int, msgspec.Meta(ge=0, le=flag.BUCKETS, description="Percentage of workspaces")]
+Description = Annotated[str, msgspec.Meta(max_length=flag.DESCRIPTION_LENGTH)]
 
 
 class FlagSet(Data):
-    """A flag has this default, this share of workspaces; what is left out stays."""
+    """A flag is set for everybody; the first time creates it, off; what is left out stays."""
 
-    flag: str
+    flag: Slug
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
-    rollout: int | msgspec.UnsetType = msgspec.UNSET
+    rollout: Rollout | msgspec.UnsetType = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
-    description: str | msgspec.UnsetType = msgspec.UNSET
-    actor: str | None = None
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    actor: Id | None = None
 
 
 class FlagOverridden(Data):
-    """`enabled` null takes the override back."""
+    """A flag has its own value in one workspace; `enabled` null takes that back."""
 
-    flag: str
+    flag: Slug
     enabled: bool | None
-    actor: str | None = None
+    actor: Id | None = None
 
 
 def _change(operation: Operation) -> FlagChange:

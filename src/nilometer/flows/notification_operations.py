@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+import msgspec
 
 from nilometer.domain import keys, notification, preference
 from nilometer.domain.act import checked_id
 from nilometer.domain.notification import Notice
 from nilometer.domain.origin import of_event
-from nilometer.domain.preference import Preference
+from nilometer.domain.preference import Channel, Preference
 from nilometer.domain.writes import Key, Write
-from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+from nilometer.flows.operation_types import Data, Id, Operation, OperationType, OperationTypes, Stored
+
+Topic = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=f"^{preference.TOPIC.pattern}$", max_length=preference.TOPIC_LENGTH, description="exports.ready"
+    ),
+]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=notification.TITLE_LENGTH)]
+Text = Annotated[str, msgspec.Meta(max_length=notification.TEXT_LENGTH, description="Plain text")]
+Link = Annotated[
+    str, msgspec.Meta(max_length=notification.LINK_LENGTH, description="A path of the console, or an https:// address")
+]
+Ulid = Annotated[str, msgspec.Meta(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", description="The notification_id of its record")]
 
 
 class NotificationRequested(Data):
-    """A person is to be told something, once."""
+    """A person is to be told something, once and as he prefers; the subject is the workspace that it is about."""
 
-    user_id: str
-    topic: str
-    title: str
-    text: str = ""
-    link: str | None = None
+    user_id: Id
+    topic: Topic
+    title: Title
+    text: Text = ""
+    link: Link | None = None
 
 
 class NotificationRead(Data):
     """A person has read a notification."""
 
-    user_id: str
-    notification_id: str
+    user_id: Id
+    notification_id: Ulid
 
 
 class PreferenceSet(Data):
-    """A person wants to hear of a topic on these channels; null takes back what he said."""
+    """A person wants to hear of a topic, or of all (`*`), on these channels; without a subject, in every workspace."""
 
-    user_id: str
-    topic: str
-    channels: dict[str, bool | None]
+    user_id: Id
+    topic: Annotated[
+        str, msgspec.Meta(pattern=rf"^(\*|{preference.TOPIC.pattern})$", max_length=preference.TOPIC_LENGTH)
+    ]
+    channels: Annotated[dict[Channel, bool | None], msgspec.Meta(min_length=1)]
 
 
 def _notice(operation: Operation) -> Notice:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 
 from nilometer.domain import keys, onboarding
-from nilometer.domain.onboarding import Advance
+from nilometer.domain.onboarding import Advance, Mark
 from nilometer.domain.origin import of_event
 from nilometer.domain.workspace import check_open
 from nilometer.domain.writes import Key, Write
-from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+from nilometer.flows.operation_types import Data, Id, Operation, OperationType, OperationTypes, Slug, Stored
 
 
 class OnboardingAdvanced(Data):
-    """One step done, or one mark: restarted, dismissed, completed."""
+    """A member did a step of a tutorial, or restarted, dismissed or completed it: give a step or a mark."""
 
-    user_id: str
-    tutorial: str
-    step: str | None = None
-    mark: str | None = None
+    user_id: Id
+    tutorial: Slug
+    step: Slug | None = None
+    mark: Mark | None = None
 
 
 def _advance(operation: Operation) -> Advance:

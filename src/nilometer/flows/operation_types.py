@@ -20,6 +20,7 @@ Id = Annotated[
     str, msgspec.Meta(pattern="^[^@]+$", max_length=256, description="An id, never an address: ids reach the lake")
 ]
 Code = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_.]{1,64}$", description="A word of the service: wrong_password")]
+Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$", description="a-z, 0-9 and _, a letter first")]
 Instant = Annotated[str, msgspec.Meta(description="RFC 3339 with an offset", extra_json_schema={"format": "date-time"})]
 
 Stored = Mapping[Key, Item]

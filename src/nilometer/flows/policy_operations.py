@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+import msgspec
 
 from nilometer.domain import policy
 from nilometer.domain.origin import of_event
-from nilometer.domain.policy import Acceptance, PolicyVersion
+from nilometer.domain.policy import Acceptance, Policy, PolicyVersion
 from nilometer.domain.times import parse_rfc3339
 from nilometer.domain.writes import Key, Write
-from nilometer.flows.operation_types import Data, Operation, OperationType, OperationTypes, Stored
+from nilometer.flows.operation_types import Data, Id, Instant, Operation, OperationType, OperationTypes, Sha256, Stored
+
+Number = Annotated[int, msgspec.Meta(ge=1, le=policy.LARGEST_VERSION)]
+Url = Annotated[str, msgspec.Meta(pattern="^https://", max_length=policy.URL_LENGTH)]
 
 
 class PolicyPublished(Data):
-    """A version of a policy exists, in force from a day."""
+    """A version of a policy has its text, for good; unless it is `material`, nobody has to accept again."""
 
-    policy: str
-    version: int
-    url: str
-    content_sha256: str
-    effective_at: str
+    policy: Policy
+    version: Number
+    url: Url
+    content_sha256: Sha256
+    effective_at: Instant
     material: bool = True
-    actor: str | None = None
+    actor: Id | None = None
 
 
 class PolicyAccepted(Data):
-    """A user accepted a version of a policy."""
+    """A person accepted a version of a policy; of his address there is a keyed hash."""
 
-    user_id: str
-    policy: str
-    version: int
-    ip_hash: str | None = None
+    user_id: Id
+    policy: Policy
+    version: Number
+    ip_hash: Sha256 | None = None
     user_agent: str | None = None
 
 
