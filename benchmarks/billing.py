@@ -1,0 +1,230 @@
+"""What a Stripe event costs and whether it ends true: `python benchmarks/billing.py [--customers 200] [--orders 2]`.
+
+Three consumers take the same stream in one run, against a fresh local engine: ours; one event one write behind the
+guard `stored.created < event.created`, as sync engines do; and the latest arrival. Wrong is counted against the
+simulated Stripe. Rates compare designs on one machine and are not AWS's. CPU is this process's (`time.process_time`);
+what botocore and its HTTP take is measured and taken off. Write units are what the engine reports as consumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain import keys
+from nilometer.domain.outcome import Message
+from nilometer.domain.writes import Key, Put, Table
+from nilometer.flows import billing
+from nilometer.local.engine import REGION, engine
+from nilometer.local.stripe.month import random_month
+from nilometer.local.stripe.world import World
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FIELDS = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
+
+Consumer = Callable[[Store, Sequence[dict[str, Any]]], None]
+Reader = Callable[[Store], dict[str, dict[str, Any]]]
+
+
+class Metered:
+    """A DynamoDB client that knows how much of the CPU its calls take."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.cpu = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._client, name)
+
+        def call(**request: Any) -> Any:
+            began = time.process_time()
+            try:
+                return real(**request)
+            finally:
+                self.cpu += time.process_time() - began
+
+        return call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    design: str
+    order: str
+    events: int
+    wrong_subscriptions: int
+    wrong_invoices: int
+    events_per_second: float
+    own_cpu_ms: float
+    botocore_cpu_ms: float
+    requests: float
+    write_units: float
+
+
+def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100) -> None:
+    messages = [Message(str(n), _envelope(event)) for n, event in enumerate(events)]
+    for start in range(0, len(messages), batch):
+        billing.handle(messages[start : start + batch], store=store, objects=_NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
+
+
+def guarded(store: Store, events: Sequence[dict[str, Any]]) -> None:
+    """One read and one write an event, when the stored row is older."""
+    for event in events:
+        key = _row_key(event)
+        stored = store.get(Table.RECORDS, key) if key else None
+        if key and (stored is None or stored["created"] < event["created"]):
+            store.commit([_row(key, event)])
+
+
+def latest(store: Store, events: Sequence[dict[str, Any]]) -> None:
+    """One write an event: what arrives is what is true."""
+    for event in events:
+        if key := _row_key(event):
+            store.commit([_row(key, event)])
+
+
+def read_ours(store: Store) -> dict[str, dict[str, Any]]:
+    subscriptions = {s["id"]: s for record in billing.list_billing(store) for s in record["subscriptions"]}
+    invoices = {o["id"]: o for o in billing.list_objects(store) if o["object"] == "invoice"}
+    return {**subscriptions, **invoices}
+
+
+def read_rows(store: Store) -> dict[str, dict[str, Any]]:
+    found = [json.loads(row["snapshot"]) for row in store.scan(Table.RECORDS, kind="row")]
+    return {one["id"]: {**one, "items": _items(one)} if one["object"] == "subscription" else one for one in found}
+
+
+def measure(design: str, order: str, consumer: Consumer, read: Reader, client: Any, world: World, events: Any) -> Score:
+    metered = Metered(client)
+    store = _store(client, metered)
+    cpu, began = time.process_time(), time.monotonic()
+    consumer(store, events)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    requests, units = store.requests, store.write_units
+    told, count = read(store), len(events)
+    return Score(
+        design=design,
+        order=order,
+        events=count,
+        wrong_subscriptions=_wrong(told, world, "subscription"),
+        wrong_invoices=_wrong(told, world, "invoice"),
+        events_per_second=round(count / seconds, 1),
+        own_cpu_ms=round((cpu - metered.cpu) / count * 1000, 3),
+        botocore_cpu_ms=round(metered.cpu / count * 1000, 3),
+        requests=round(requests / count, 3),
+        write_units=round(units / count, 2),
+    )
+
+
+def main() -> None:
+    options = _options()
+    world = random_month(options.seed, customers=options.customers)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        engine(port=0, data=Path(folder), log=Path(folder) / "log") as running,
+    ):
+        client = boto3.client(
+            "dynamodb",
+            endpoint_url=running.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106  # no secret: the local engine takes any
+        )
+        for name, events in _orders(world, options.orders):
+            for design, consumer, read in (
+                ("ours", ours, read_ours),
+                ("created <", guarded, read_rows),
+                ("latest arrival", latest, read_rows),
+            ):
+                score = measure(design, name, consumer, read, client, world, events)
+                print(json.dumps({field: getattr(score, field) for field in Score.__slots__}), flush=True)
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--customers", type=int, default=200)
+    parser.add_argument("--orders", type=int, default=1, help="random orders beside the perfect one")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def _orders(world: World, count: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Perfect order without duplicates; then random orders with 30 % duplicates."""
+    found = [("perfect", world.events)]
+    for seed in range(count):
+        chance = random.Random(seed)
+        events = world.events + chance.choices(world.events, k=len(world.events) * 3 // 10)
+        chance.shuffle(events)
+        found.append((f"random {seed}, 30 % duplicates", events))
+    return found
+
+
+def _wrong(told: dict[str, dict[str, Any]], world: World, kind: str) -> int:
+    truths = [truth for truth in world.objects.values() if truth["object"] == kind]
+    return sum(not _agrees(told.get(truth["id"], {}), truth) for truth in truths)
+
+
+def _agrees(told: dict[str, Any], truth: dict[str, Any]) -> bool:
+    if truth["object"] == "invoice":
+        return bool(told.get("status") == truth["status"])
+    return all(told.get(name) == truth[name] for name in FIELDS) and told.get("items") == _items(truth)
+
+
+def _items(subscription: dict[str, Any]) -> list[dict[str, Any]]:
+    data = subscription["items"]["data"]
+    return [{"id": item["id"], "price": item["price"]["id"], "quantity": item["quantity"]} for item in data]
+
+
+def _row_key(event: dict[str, Any]) -> Key | None:
+    snapshot = event["data"]["object"]
+    return keys.register("self", False, snapshot["object"], snapshot["id"], None) if "id" in snapshot else None
+
+
+def _row(key: Key, event: dict[str, Any]) -> Put:
+    snapshot = json.dumps(event["data"]["object"])
+    row = {"pk": key.pk, "sk": key.sk, "kind": "row", "version": 1, "created": event["created"], "snapshot": snapshot}
+    return Put(table=Table.RECORDS, item=row)
+
+
+def _store(client: Any, metered: Metered) -> Store:
+    names = {name: f"{name}-{uuid.uuid4().hex[:8]}" for name in ("records", "events")}
+    for name in names.values():
+        client.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+    return Store(metered, **names)  # type: ignore[arg-type]  # it answers like the client
+
+
+def _envelope(event: dict[str, Any]) -> str:
+    return json.dumps(
+        {
+            "id": event["id"],
+            "detail-type": event["type"],
+            "source": "nilometer.webhook",
+            "time": "2026-11-23T12:00:00Z",
+            "detail": event,
+        }
+    )
+
+
+class _NoObjects:
+    def get(self, key: str) -> bytes:
+        raise AssertionError(key)
+
+
+if __name__ == "__main__":
+    main()
