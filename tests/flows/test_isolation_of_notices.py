@@ -1,0 +1,121 @@
+"""The same intruders as in `test_isolation`, at notifications, policies, flags and tutorials."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.flows.people import member, workspace
+from tests.flows.test_isolation import LATER, intruders
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain import flag, notification, policy
+from nilometer.domain.act import service
+from nilometer.domain.roles import Role
+from nilometer.domain.writes import Item, Table
+from nilometer.errors import NilometerError, Refused
+from nilometer.flows import flags, notifications, onboarding, policies, workspaces
+
+# What is tried with the names of `ours`: its member bob, and his notification there.
+ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
+    notifications.shown: {"now": LATER},
+    notifications.unread: {"now": LATER},
+    notifications.mark_read: {"notification_ids": ["NOTICE"], "now": LATER},
+    notifications.mark_all_read: {"now": LATER},
+    notifications.prefer: {"topic": "*", "channels": {"email": False}, "now": LATER},
+    notifications.preferences: {},
+    notifications.explain: {"topic": "exports.ready"},
+    policies.accept: {"which": "terms", "number": 1, "now": LATER},
+    policies.acceptances: {},
+    policies.outstanding: {"now": LATER},
+    flags.override: {"name": "exports", "enabled": False, "now": LATER},
+    flags.explain: {"name": "exports"},
+    flags.explain_all: {},
+    onboarding.advance: {"tutorial": "start", "step": "connect", "now": LATER},
+    onboarding.progress: {"now": LATER},
+}
+# For services and operators, for everybody at once, or for one person who is in no workspace yet.
+WITHOUT_CALLER = {
+    notifications.notify,
+    policies.publish,
+    policies.versions,
+    policies.in_force,
+    policies.acceptances_of,
+    policies.outstanding_of,
+    policies.accepted_by,
+    flags.set_flag,
+    flags.all_flags,
+    flags.overrides,
+}
+SECRET = "of ours alone"
+NOTICE = notification.new_notice("bob", topic="exports.ready", title=SECRET, cause="c", at=NOW, workspace_id="ours")
+
+
+def ours(store: Store) -> None:
+    """A workspace in which bob has a notice, a preference, an acceptance and a tutorial, and a flag is overridden."""
+    ada, bob = workspace(store, "ours", bob=Role.VIEWER), member("bob", Role.VIEWER, "ours")
+    version = policy.new_version("terms", 1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
+    policies.publish(store, version, actor="legal", now=NOW)
+    flags.set_flag(store, flag.new_change("exports"), actor="ops", now=NOW)
+    notifications.notify(store, NOTICE, actor="exports", now=NOW)
+    notifications.prefer(store, bob, topic="exports.done", channels={"email": True}, now=NOW)
+    policies.accept(store, bob, "terms", 1, now=NOW, user_agent=SECRET)
+    flags.override(store, ada, "exports", True, now=NOW)
+    onboarding.advance(store, bob, tutorial="start", step="invite", now=NOW)
+
+
+def stored(store: Store) -> list[Item]:
+    found = (item for item in store.scan(Table.RECORDS) if item.get("workspace_id") == "ours")
+    return sorted(found, key=lambda item: (item["pk"], item["sk"]))
+
+
+@pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
+def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store) -> None:
+    """Nothing of ours changes, and nothing of ours is told; neither when bob's name is given."""
+    ours(store)
+    workspaces.open_workspace(store, service("theirs", "s"), name="Theirs", slug=None, admin="mallory", now=NOW)
+    before = stored(store)
+    given = {name: [NOTICE.id] if value == ["NOTICE"] else value for name, value in ATTEMPTS[function].items()}
+    named = {"user_id": "bob"} if "user_id" in inspect.signature(function).parameters else {}
+
+    for caller in intruders():
+        for whose in ({}, named):
+            try:
+                answer = function(store, caller, **given, **whose)
+            except NilometerError:
+                continue
+            assert caller.workspace_id == "theirs"
+            # What a person accepted is his, wherever he did: a service that knows him may ask.
+            if function is not policies.acceptances:
+                assert "ours" not in repr(answer)
+                assert SECRET not in repr(answer)
+    assert stored(store) == before
+
+
+def test_every_function_is_tried() -> None:
+    """A new one must be added above."""
+    functions = {
+        one
+        for module in (notifications, policies, flags, onboarding)
+        for name, one in inspect.getmembers(module, inspect.isfunction)
+        if one.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+    assert functions == ATTEMPTS.keys() | WITHOUT_CALLER
+    for function in ATTEMPTS:
+        assert list(inspect.signature(function).parameters)[:2] == ["store", "caller"]
+    for function in WITHOUT_CALLER:
+        assert "caller" not in inspect.signature(function).parameters
+
+
+def test_a_role_in_another_workspace_does_not_count(store: Store) -> None:
+    """bob is an Admin there and a Viewer here, whatever he says."""
+    ours(store)
+    workspace(store, "theirs", bob=Role.ADMIN)
+
+    flags.override(store, member("bob", Role.ADMIN, "theirs"), "exports", True, now=NOW)
+    with pytest.raises(Refused, match="may not"):
+        flags.override(store, member("bob", Role.ADMIN, "ours"), "exports", False, now=NOW)
