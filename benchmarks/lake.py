@@ -11,6 +11,7 @@ One JSON line a measurement. On local disk, so that it measures the writer and n
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -27,7 +28,8 @@ from typing import Any
 from deltalake import DeltaTable, write_deltalake
 
 from nilometer.domain.outcome import Message
-from nilometer.domain.tables import USAGE
+from nilometer.domain.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.tables import DeltaTable as Declared
 from nilometer.flows import lake as flow
 from nilometer.lake import maintenance
 from nilometer.lake.append import Lake, writer_properties
@@ -59,12 +61,37 @@ def row(number: int, created: int) -> dict[str, Any]:
     }
 
 
-def bodies(first: int, count: int, created: Callable[[int], int]) -> list[Message]:
+def stripe_row(number: int, created: int) -> dict[str, Any]:
+    """An event of 3 KB, of which half is the same in each."""
+    noise = hashlib.sha512(str(number).encode()).hexdigest()
+    time_ = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+    payload = {f"field_{n}": noise[n * 8 : n * 8 + 40] for n in range(16)} | {"same": ["subscription_item"] * 90}
+    return {
+        "event_id": f"evt_{number:024x}",
+        "type": "customer.subscription.updated",
+        "account": "self",
+        "livemode": True,
+        "api_version": "2026-10-28.endive",
+        "created": created,
+        "created_at": time_,
+        "object_type": "subscription",
+        "object_id": f"sub_{number % 9973}",
+        "customer_id": f"cus_{number % 9973}",
+        "source": "webhook",
+        "received_at": time_,
+        "payload": payload,
+    }
+
+
+ROWS = {USAGE: row, STRIPE_EVENTS: stripe_row}
+
+
+def bodies(first: int, count: int, created: Callable[[int], int], table: Declared = USAGE) -> list[Message]:
     """A batch as SQS delivers it."""
     numbers = range(first, first + count)
-    rows = [json.dumps(row(n, created(n - first)), separators=(",", ":")) for n in numbers]
+    rows = [json.dumps(ROWS[table](n, created(n - first)), separators=(",", ":")) for n in numbers]
     packs = [rows[at : at + ROWS_A_MESSAGE] for at in range(0, count, ROWS_A_MESSAGE)]
-    return [Message(str(n), f'{{"table":"usage","rows":[{",".join(pack)}]}}') for n, pack in enumerate(packs)]
+    return [Message(str(n), f'{{"table":"{table.name}","rows":[{",".join(pack)}]}}') for n, pack in enumerate(packs)]
 
 
 def recent(count: int) -> Callable[[int], int]:
@@ -81,25 +108,26 @@ def land(lake: Lake, messages: list[Message]) -> float:
     return took
 
 
-def ready(messages: list[Message]) -> Any:
+def ready(messages: list[Message], table: Declared = USAGE) -> Any:
     rows = [row for message in messages for row in json.loads(message.body)["rows"]]
-    return to_arrow(USAGE, decode(USAGE, json.dumps(rows).encode()), recorded_at=NOW)
+    return to_arrow(table, decode(table, json.dumps(rows).encode()), recorded_at=NOW)
 
 
-def measure_write(folder: Path, batch: int, repeat: int) -> dict[str, Any]:
+def measure_write(folder: Path, table: Declared, batch: int, repeat: int) -> dict[str, Any]:
+    """Ours and bare in turns, so that both meet the same weather; the medians of each."""
     ours, bare = [], []
     for n in range(repeat):
-        messages = bodies(n * batch, batch, recent(batch))
-        lake = Lake(uri=str(folder / f"ours{n}"), storage_options={})
-        open_or_create(lake.uri, USAGE, {})
+        messages = bodies(n * batch, batch, recent(batch), table)
+        lake = Lake(uri=str(folder / f"{table.name}-ours{n}"), storage_options={})
+        open_or_create(lake.uri, table, {})
         ours.append(land(lake, messages))
-        arrow, table = ready(messages), open_or_create(str(folder / f"bare{n}"), USAGE, {})
+        arrow, opened = ready(messages, table), open_or_create(str(folder / f"{table.name}-bare{n}"), table, {})
         started = time.perf_counter()
-        write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
+        write_deltalake(opened, arrow, mode="append", writer_properties=writer_properties(table))
         bare.append(time.perf_counter() - started)
     mine, theirs = statistics.median(ours), statistics.median(bare)
     rates = {"rows_per_second": round(batch / mine), "bare_rows_per_second": round(batch / theirs)}
-    return {"measure": "write", "rows": batch, **rates, "ratio": round(theirs / mine, 2)}
+    return {"measure": "write", "table": table.name, "rows": batch, **rates, "ratio": round(theirs / mine, 2)}
 
 
 def fill(uri: str, first: int, count: int) -> None:
@@ -197,7 +225,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="nilometer-bench-"))
     try:
         print(json.dumps({"cpus": os.cpu_count(), "python": sys.version.split()[0]}), flush=True)
-        print(json.dumps(measure_write(folder, given.batch, given.repeat)), flush=True)
+        for table in ROWS:
+            print(json.dumps(measure_write(folder, table, given.batch, given.repeat)), flush=True)
         sizes = [int(size) for size in given.sizes.split(",")]
         for measured in measure_sizes(folder, sizes, given.batch, not given.no_merge):
             print(json.dumps(measured), flush=True)

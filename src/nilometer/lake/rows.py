@@ -150,7 +150,7 @@ def _parsed(column: Column, texts: list[str | None]) -> Array:
 
 
 def _check_decimals(column: Column, texts: list[str | None]) -> None:
-    lines = "".join(f"{text}\n" for text in texts if text is not None)
+    lines = "\n".join([*filter(None, texts), ""])
     if not _DECIMALS.fullmatch(lines):
         raise Rejected("invalid_row", f"{column.name} has at most 15 digits before the point and 9 after it")
 
