@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.flows.conftest import NOW
-from tests.flows.people import RACERS, actions, member, race, won, workspace
+from tests.flows.people import actions, member, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
@@ -141,20 +141,6 @@ def test_a_token_works_once_in_its_time_for_its_purpose(purpose: Purpose, store:
     assert actions(store)[-1] == "token_used"
 
 
-def test_eight_use_one_token_at_once_and_one_succeeds(store: Store) -> None:
-    """A reset link that is opened twice resets once."""
-    workspace(store)
-    issued = access.issue_token(store, DOOR, "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
-
-    answers = race(
-        (lambda: access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER))
-        for _ in range(RACERS)
-    )
-
-    assert len(won(answers)) == 1
-    assert actions(store).count("token_used") == 1
-
-
 def test_repeated_failures_lock_a_member_out(store: Store) -> None:
     """For a while; the record and the log entry are the signal."""
     workspace(store)
@@ -169,18 +155,6 @@ def test_repeated_failures_lock_a_member_out(store: Store) -> None:
     access.open_session(store, DOOR, "ada", now=last + LOCKED)
     assert actions(store).count("locked_out") == 1
     assert (store.get(Table.RECORDS, keys.lockout("ws", "ada")) or {})["expires_at"] > int(NOW.timestamp())
-
-
-def test_eight_failures_at_once_lock_out_once(store: Store) -> None:
-    """None is lost, and the signal comes once."""
-    workspace(store)
-    times = [NOW + timedelta(milliseconds=n) for n in range(RACERS)]
-
-    race((lambda at=at: security.report(store, DOOR, Reported.LOGIN_FAILED, user_id="ada", now=at)) for at in times)
-
-    assert security.locked_until(store, DOOR, "ada", now=NOW) is not None
-    assert actions(store).count("locked_out") == 1
-    assert actions(store).count("login_failed") == RACERS
 
 
 def test_the_log_is_read_by_time_and_by_actor(store: Store) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.flows.conftest import NOW
-from tests.flows.people import RACERS, actions, member, race, roles, won, workspace
+from tests.flows.people import actions, member, roles, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
@@ -38,16 +38,6 @@ def test_a_workspace_opens_with_slug_and_admin_at_once(store: Store) -> None:
     assert (first["version"], first["admins"], slug_owner(store, "acme")) == (1, 1, "ws")
     assert roles(store) == {"ada": Role.ADMIN}
     assert actions(store) == ["member_added"]
-
-
-def test_eight_want_one_slug_and_one_has_it(store: Store) -> None:
-    """The seven others have no workspace, no member and no entry."""
-    answers = race(lambda n=n: opened(store, f"ws{n}") for n in range(RACERS))
-
-    [winner] = won(answers)
-    assert slug_owner(store, "acme") == winner["workspace_id"]
-    assert [one["workspace_id"] for one in store.scan(Table.RECORDS, kind="workspace")] == [winner["workspace_id"]]
-    assert len(list(store.scan(Table.RECORDS, kind="membership"))) == 1
 
 
 def test_a_slug_moves_with_its_workspace(store: Store) -> None:
