@@ -137,3 +137,23 @@ def test_naive_timestamps_lift_the_reader_version(tmp_path: Path, column: Any, r
     table = DeltaTable.create(str(tmp_path / "table"), schema)
 
     assert table.protocol().min_reader_version == reader_version
+
+
+def test_a_column_of_nulls_without_a_type_becomes_void(tmp_path: Path) -> None:
+    """Other engines cannot open it: why every batch carries the declared schema."""
+    uri = str(tmp_path / "table")
+
+    write_deltalake(uri, pa.table({"id": [1], "nothing": pa.nulls(1)}))
+
+    assert '"void"' in DeltaTable(uri).schema().to_json()
+
+
+def test_merging_schemas_may_change_values(tmp_path: Path) -> None:
+    """A fraction written into a column of integers: why evolution is never left to the writer."""
+    uri = str(tmp_path / "table")
+    write_deltalake(uri, pa.table({"n": [1]}))
+
+    write_deltalake(uri, pa.table({"n": [1.5]}), mode="append", schema_mode="merge")
+
+    batches = QueryBuilder().register("t", DeltaTable(uri)).execute("SELECT n FROM t")
+    assert sorted(n for batch in batches for n in batch.column("n").to_pylist()) == [1, 1]

@@ -29,5 +29,6 @@ def storage_options(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 _PASSED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-# Shorter than the function's time: a dead connection must leave time for another try.
-_PATIENCE = {"timeout": "30s", "connect_timeout": "5s"}
+# Shorter than the function's time (by default a request is retried for three minutes): a dead connection must leave
+# time for another attempt, or to say that there is none.
+_PATIENCE = {"timeout": "20s", "connect_timeout": "5s", "max_retries": "5", "retry_timeout": "20s"}

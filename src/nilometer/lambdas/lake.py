@@ -16,7 +16,7 @@ from nilometer.lake.storage import storage_options
 from nilometer.lambdas.edge import batch_response, messages
 from nilometer.settings import LakeSettings, load
 
-_RESERVE_SECONDS = 10.0  # to answer before Lambda kills; a commit under way may still take that long
+_RESERVE_SECONDS = 30.0  # to answer before Lambda kills: a request under way may be retried for 20
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
