@@ -17,6 +17,7 @@ from nilometer.domain.writes import (
     Absent,
     Check,
     Delete,
+    Enough,
     Expected,
     Key,
     Less,
@@ -256,6 +257,19 @@ def _condition(expected: Expected | None) -> dict[str, Any]:
                 "ExpressionAttributeNames": {"#less": attribute},
                 "ExpressionAttributeValues": {":less": to_attribute(value)},
             }
+        case Enough(attribute, amount, equal):
+            return _enough(attribute, amount, equal)
+
+
+def _enough(attribute: str, amount: Any, equal: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f"#e{n}": name for n, name in enumerate(equal)}
+    values = {f":e{n}": to_attribute(value) for n, value in enumerate(equal.values())}
+    same = [f"#e{n} = :e{n}" for n in range(len(equal))]
+    return {
+        "ConditionExpression": " AND ".join(["#enough >= :enough", *same]),
+        "ExpressionAttributeNames": {"#enough": attribute, **names},
+        "ExpressionAttributeValues": {":enough": to_attribute(amount), **values},
+    }
 
 
 def _key(key: Key) -> dict[str, Any]:

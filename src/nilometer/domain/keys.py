@@ -146,6 +146,11 @@ def reservation(workspace_id: str, reservation_id: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"RESERVATION#{part(reservation_id)}")
 
 
+def reserved_until(hour: datetime) -> str:
+    """The partition of `gsi1` with the reservations that end in this hour while they are open."""
+    return f"RESERVED#{rfc3339(hour)[:13]}"
+
+
 def meter(slug: str) -> Key:
     return Key(f"METER#{part(slug)}", "METER")
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from nilometer.domain import keys
-from nilometer.domain.cloudevents import CloudEvent
+from nilometer.domain.cloudevents import NAME_LENGTH, CloudEvent
+from nilometer.domain.keys import part
 from nilometer.domain.meter import DIMENSIONS, GAUGES, SLUG, Aggregation, Meter
 from nilometer.domain.period import Period
 from nilometer.domain.times import epoch, rfc3339
@@ -52,6 +53,7 @@ class UsageEvent:
     at: str
     """`time` as RFC 3339 in UTC with milliseconds."""
     payload_hash: str
+    reservation_id: str | None = None
 
     @property
     def day(self) -> str:
@@ -59,7 +61,13 @@ class UsageEvent:
 
 
 def usage_event(
-    event: CloudEvent, *, meter: str, quantity: str | int, unit: str, dimensions: Mapping[str, str]
+    event: CloudEvent,
+    *,
+    meter: str,
+    quantity: str | int,
+    unit: str,
+    dimensions: Mapping[str, str],
+    reservation_id: str | None = None,
 ) -> UsageEvent:
     """`Rejected` with `invalid_schema`, `quantity_invalid` or `too_large`. Same content, same hash, however written."""
     if not event.subject:
@@ -69,6 +77,7 @@ def usage_event(
             "unknown_meter", f"{meter[:80]!r} is no meter's slug: a-z, 0-9 and _, at most 64, a letter first"
         )
     _check_dimensions(dimensions)
+    check_reservation_id(reservation_id)
     amount = parse_quantity(quantity)
     at = rfc3339(event.time)
     return UsageEvent(
@@ -82,7 +91,8 @@ def usage_event(
         dimensions=dimensions,
         time=event.time,
         at=at,
-        payload_hash=_hash(event.type, event.subject, at, meter, amount, unit, dimensions),
+        payload_hash=_hash(event.type, event.subject, at, meter, amount, unit, dimensions, reservation_id),
+        reservation_id=reservation_id,
     )
 
 
@@ -155,6 +165,8 @@ def fact(event: UsageEvent, period: Period, *, received_at: datetime, now: datet
         "payload_hash": event.payload_hash,
         "expires_at": epoch(max(event.time, now) + KEPT),
     }
+    if event.reservation_id:
+        item["reservation_id"] = event.reservation_id
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
@@ -184,12 +196,26 @@ def check_wait(received_at: datetime, *, now: datetime) -> None:
 
 
 def _hash(
-    type_: str, workspace_id: str, at: str, meter: str, quantity: Decimal, unit: str, dimensions: Mapping[str, str]
+    type_: str,
+    workspace_id: str,
+    at: str,
+    meter: str,
+    quantity: Decimal,
+    unit: str,
+    dimensions: Mapping[str, str],
+    reservation_id: str | None,
 ) -> str:
     """Of the content, not of the bytes: `1532`, `"1532"` and `"1532.0"` are the same payload."""
     amount = format(quantity.normalize(), "f")
     content = [type_, workspace_id, at, meter, amount, unit, sorted(dimensions.items())]
+    content += [reservation_id] if reservation_id else []
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def check_reservation_id(reservation_id: str | None) -> None:
+    """A part of a key, as ids are."""
+    if reservation_id is not None and not 0 < len(part(reservation_id).encode()) <= NAME_LENGTH:
+        raise Rejected("too_large", f"a reservation's id has 1 to {NAME_LENGTH} bytes")
 
 
 def _check_dimensions(dimensions: Mapping[str, str]) -> None:

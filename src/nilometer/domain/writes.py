@@ -54,7 +54,16 @@ class Less:
     value: int | Decimal | str
 
 
-Expected = Absent | Present | Version | Less
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """The stored item has at least `amount` of `attribute`, and `equal` are its attributes."""
+
+    attribute: str
+    amount: int | Decimal
+    equal: Mapping[str, Any]
+
+
+Expected = Absent | Present | Version | Less | Enough
 
 
 def version_of(item: Item | None) -> Absent | Version:

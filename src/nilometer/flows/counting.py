@@ -15,9 +15,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+from nilometer.domain import keys
 from nilometer.domain.counter import Group, Name, Seen, Tally, chunks, counter_writes
 from nilometer.domain.outcome import Outcome
 from nilometer.domain.period import Period, period_at
+from nilometer.domain.reservation import Status, ended, settles
 from nilometer.domain.usage import UsageEvent, fact
 from nilometer.domain.void import VoidEvent
 from nilometer.domain.writes import Table, Write
@@ -70,13 +72,41 @@ def _take_back(batch: Batch, one: Candidate, tenant: Tenant) -> None:
 
 
 def _count_group(batch: Batch, group: Group, members: Sequence[Candidate], tenant: Tenant) -> None:
-    by_event = {id(one.event): one for one in members if not one.buried}
+    by_event = {
+        id(one.event): one for one in members if not one.buried and not _settle_reserved(batch, group, one, tenant)
+    }
     events = [one.event for one in by_event.values() if isinstance(one.event, UsageEvent)]
     for chunk in chunks(group, events):
         _count_chunk(batch, group, [by_event[id(event)] for event in chunk], tenant)
     for one in members:
         if one.buried and one.outcome is Outcome.FAILED:
             bury(batch, one, group)
+
+
+def _settle_reserved(batch: Batch, group: Group, one: Candidate, tenant: Tenant) -> bool:
+    """Counts an event and settles the reservation that it names, in one transaction. False: count it like any other,
+    because it names none, or one that has ended."""
+    event = one.event
+    if not isinstance(event, UsageEvent) or event.reservation_id is None:
+        return False
+    key = keys.reservation(event.workspace_id, event.reservation_id)
+    for attempt in range(ATTEMPTS):
+        reservation = batch.store.get(Table.RECORDS, key, consistent=True)
+        if reservation is None or not settles(reservation, event) or batch.expired:
+            return False
+        same = reservation["period_start"] == group.start
+        settled = ended(reservation, Status.SETTLED, now=batch.now, used=event, same_period=same)
+        try:
+            batch.store.commit([*_writes(batch, group, [one], random.randrange(tenant.shards)), *settled])
+        except Unavailable as error:
+            one.note(error)
+            batch.pause(attempt)
+            if not batch.unstored([one], consistent=True):
+                return True
+        else:
+            one.outcome = Outcome.ACCEPTED
+            return True
+    return False
 
 
 def _count_chunk(batch: Batch, group: Group, chunk: list[Candidate], tenant: Tenant) -> None:

@@ -1,6 +1,7 @@
 """Limits: what is left of one, and an alert for every threshold that was crossed.
 
     counter or billing record changes ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
+                                                            what can still be reserved?   ──▶ allowance
 
 Level-triggered: each change asks what is true now, not what the change says, so a lost, repeated or late one does
 not matter as long as one comes after. What if two readers see the same crossing? One put wins, once a limit version.
@@ -17,7 +18,6 @@ from typing import Any
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import unmarshal
 from nilometer.domain import keys
-from nilometer.domain.counter import used
 from nilometer.domain.limit import HARD, Limit, State, alert, crossed_at, limit_of, state_of
 from nilometer.domain.meter import Meter
 from nilometer.domain.outcome import Outcome, Result
@@ -25,7 +25,11 @@ from nilometer.domain.period import Period, period_at
 from nilometer.domain.times import parse_rfc3339, rfc3339
 from nilometer.domain.writes import Table
 from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.counters import used_in
 from nilometer.flows.known import Known
+from nilometer.flows.reserving import synchronize
+
+SYNCHRONIZING = 5  # tries against those who reserve at this moment
 
 Subject = tuple[str, str | None, str | None]
 """Workspace, and for a counter its meter and the start of its period; for a billing record all its limits now."""
@@ -104,12 +108,6 @@ def _checked(
     )
 
 
-def used_in(store: Store, workspace_id: str, meter: Meter, start: str, *, consistent: bool = False) -> Decimal:
-    """All shards of the counter of the period that starts at `start`."""
-    key = keys.counters(workspace_id, meter.slug, start)
-    return used(meter.aggregation, store.query(Table.RECORDS, key.pk, prefix=key.sk, consistent=consistent))
-
-
 def _exceeded_at(
     store: Store, workspace_id: str, meter: str, period: Period, limit: Limit | None, used: Decimal
 ) -> datetime | None:
@@ -127,7 +125,9 @@ def _subject(record: Mapping[str, Any]) -> Subject | None:
     if kind == "counter" and image["scope"]["S"] == "period":
         item = unmarshal({name: image[name] for name in ("workspace_id", "meter", "period_start")})
         return item["workspace_id"], item["meter"], item["period_start"]
-    return (image["workspace_id"]["S"], None, None) if kind == "billing" else None
+    # A customer without a workspace has a billing record of its own, whose workspace is null.
+    workspace_id = image["workspace_id"].get("S") if image and kind == "billing" else None
+    return (workspace_id, None, None) if workspace_id else None
 
 
 def _try_alert(subject: Subject, known: Known, now: datetime) -> tuple[Outcome, dict[str, str | int]]:
@@ -158,6 +158,7 @@ def _alert_meter(
     store: Store, workspace_id: str, meter: Meter, limit: Limit, start: str, period: Period, now: datetime
 ) -> int:
     amount = used_in(store, workspace_id, meter, start, consistent=True)
+    _lower_allowance(store, workspace_id, meter, limit, period, now)
     wanted = limit.crossed(amount)
     known = _alerted(store, workspace_id, meter.slug, start) if wanted else set()
     puts = [
@@ -165,6 +166,22 @@ def _alert_meter(
         for threshold in wanted
     ]
     return sum(_put_once(store, put) for put in puts if put.key not in known)
+
+
+def _lower_allowance(
+    store: Store, workspace_id: str, meter: Meter, limit: Limit, period: Period, now: datetime
+) -> None:
+    """By usage that was not reserved. Where nobody reserves there is none. When others reserve all the time, the next
+    change of the counter, or whoever is refused, brings it up to date."""
+    key = keys.allowance(workspace_id, meter.slug, rfc3339(period.start))
+    if limit.hard is None or store.get(Table.RECORDS, key) is None:
+        return
+    for _ in range(SYNCHRONIZING):
+        try:
+            synchronize(store, workspace_id, meter, period, limit, now=now)
+        except Cancelled:
+            continue
+        return
 
 
 def _alerted(store: Store, workspace_id: str, meter: str, start: str) -> set[tuple[str, str]]:

@@ -42,9 +42,11 @@ def recorded(
     unit: str,
     time: datetime,
     dimensions: Mapping[str, str] | None = None,
+    reservation_id: str | None = None,
 ) -> Event:
     """An amount that was used. `Rejected` says what is wrong with it, as the consumer would."""
     data = _amount(meter, quantity, unit, dimensions)
+    data |= {"reservation_id": reservation_id} if reservation_id else {}
     return _usage(_context(event_id, source, RECORDED, workspace_id, time), data)
 
 
@@ -104,6 +106,7 @@ def _usage(context: CloudEvent, data: dict[str, Any]) -> Event:
         quantity=data["quantity"],
         unit=data["unit"],
         dimensions=data.get("dimensions", {}),
+        reservation_id=data.get("reservation_id"),
     )
     return _event(context, data)
 

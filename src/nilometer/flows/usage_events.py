@@ -52,6 +52,7 @@ class _Amount(msgspec.Struct, forbid_unknown_fields=True):
     quantity: str | int
     unit: str
     dimensions: dict[str, str] = {}
+    reservation_id: str | None = None
 
 
 class _Void(msgspec.Struct, forbid_unknown_fields=True):
@@ -142,7 +143,12 @@ def _check_wire(wire: _Wire, payload: bytes) -> None:
 def _usage(context: CloudEvent, data: msgspec.Raw) -> UsageEvent:
     amount = _amount(data)
     return usage_event(
-        context, meter=amount.meter, quantity=amount.quantity, unit=amount.unit, dimensions=amount.dimensions
+        context,
+        meter=amount.meter,
+        quantity=amount.quantity,
+        unit=amount.unit,
+        dimensions=amount.dimensions,
+        reservation_id=amount.reservation_id,
     )
 
 

@@ -40,6 +40,7 @@ _AMOUNT: Schema = {
             "maxProperties": DIMENSIONS,
             "additionalProperties": {"type": "string", "maxLength": DIMENSION_LENGTH},
         },
+        "reservation_id": {**_NAME, "description": "The reservation that this usage settles."},
     },
 }
 _VOID: Schema = {

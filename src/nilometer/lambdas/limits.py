@@ -1,4 +1,7 @@
-"""Stream batch of `records`, counters and billing records alone → the limits flow → where to go on from."""
+"""Stream batch of `records`, counters and billing records alone → the limits flow → where to go on from.
+
+Called by its schedule, without records, it sweeps reservations whose time is over.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.flows import limits
 from nilometer.flows.known import Known
-from nilometer.lambdas.edge import batch_response
+from nilometer.flows.reserving import sweep
+from nilometer.lambdas.edge import batch_response, count
 from nilometer.settings import LimitsSettings, load
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Names the first failed record alone: a stream goes on from the lowest sequence number of the answer."""
+    if "Records" not in event:
+        count("limits", ["expired"] * sweep(_known().store, now=datetime.now(UTC)))
+        return {}
     results = limits.watch(event["Records"], known=_known(), now=datetime.now(UTC))
     return {"batchItemFailures": batch_response("limits", results)["batchItemFailures"][:1]}
 
