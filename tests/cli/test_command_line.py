@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from nilometer.cli import cli
+from nilometer.cli import cli, run
 
 HEAVY = {"boto3", "botocore", "duckdb", "pyarrow", "deltalake", "rich", "stripe", "msgspec"}
 
@@ -57,6 +57,18 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package installs without it; what needs it says how to get it."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    for name in [name for name in sys.modules if name.startswith(("nilometer.local", "nilometer.aws"))]:
+        monkeypatch.delitem(sys.modules, name)
+
+    code = run(["local", "--port", "0"])
+
+    assert code == 1
+    assert capsys.readouterr().err == "Error: boto3 is not installed; pip install 'nilometer[local]'\n"
 
 
 @pytest.mark.parametrize("arguments", ON_A_STACK, ids=" ".join)

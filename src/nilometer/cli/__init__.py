@@ -61,6 +61,10 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except NilometerError as error:
         return _failed(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "nilometer").startswith("nilometer"):
+            raise
+        return _failed(f"{error.name} is not installed; pip install 'nilometer[local]'")
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):
             raise

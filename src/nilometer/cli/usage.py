@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nilometer.flows.overview import MeterUsage
 
 SOURCE = "/nilometer/cli"
-_STYLES = {"ok": "green", "warning": "yellow", "exceeded": "red"}
+_STYLES = {"ok": "green", "warning": "yellow", "grace": "yellow"}
 
 
 @click.group()
@@ -140,7 +140,7 @@ def bar(meter: MeterUsage, width: int = 20) -> str:
         return "[dim]no limit[/dim]" if meter.limit is None else "[red]none included[/red]"
     part = meter.used / meter.limit
     full = min(width, round(part * width))
-    style = _STYLES[meter.state]
+    style = _STYLES.get(meter.state, "red")
     return f"[{style}]{'━' * full}[/{style}][dim]{'─' * (width - full)}[/dim] {round(part * 100)} %"
 
 

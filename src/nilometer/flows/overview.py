@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.billing import customer_name
 from nilometer.domain.counter import used
+from nilometer.domain.limit import HARD, Limit, State, crossed_at, limit_of, state_of
 from nilometer.domain.meter import Meter, meter_of
 from nilometer.domain.period import period_at
 from nilometer.domain.stripe.event import Scope
@@ -21,30 +22,19 @@ from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.writes import Item, Table
 from nilometer.flows.billing_list import billing_of, subscription_of
 
-SOFT = Decimal("0.8")
-"""From this part of a limit on, usage is worth a warning."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterUsage:
-    """One meter of one workspace in one billing period. `limit` is None where nothing limits it."""
+    """One meter of one workspace in one billing period. `limit` is what the plan includes; None is no limit."""
 
     meter: str
     unit: str
     used: Decimal
     count: int
     limit: Decimal | None
+    state: State
     period_start: str
     period_end: str
-
-    @property
-    def state(self) -> str:
-        """`unlimited`, `ok`, `warning` or `exceeded`."""
-        if self.limit is None:
-            return "unlimited"
-        if self.used > self.limit:
-            return "exceeded"
-        return "warning" if self.used >= SOFT * self.limit else "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,39 +50,51 @@ class WorkspaceUsage:
 def usage_of(store: Store, workspace_id: str, *, now: datetime) -> WorkspaceUsage:
     """Every meter that was used in the current period or has a limit, in the order of their names."""
     items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
-    billing = next((item for item in items if item["kind"] == "billing"), None)
-    counters = [item for item in items if item["kind"] == "counter" and item["scope"] == "period"]
     meters = {item["meter"]: meter_of(item) for item in store.scan(Table.RECORDS, kind="meter")}
     return WorkspaceUsage(
         workspace=workspace_id,
         known=any(item["kind"] in {"workspace", "billing"} for item in items),
-        meters=tuple(_meters(meters, _current(counters, billing, now), billing, now)),
+        meters=tuple(_Current(items, now).meters(meters)),
         waiting=_waiting(store, workspace_id, now),
     )
 
 
-def _current(counters: Iterable[Item], billing: Item | None, now: datetime) -> list[Item]:
-    """Of the period that holds now. Its counters name it by its start: an end may move until it has come."""
-    start = rfc3339(period_at(billing, now).start)
-    return [item for item in counters if item["period_start"] == start]
+class _Current:
+    """The items of one workspace, as they stand in the period that holds now."""
 
+    def __init__(self, items: Sequence[Item], now: datetime) -> None:
+        billing = next((item for item in items if item["kind"] == "billing"), None)
+        self._rules = (billing or {}).get("limit_rules") or {}
+        self._now = now
+        period = period_at(billing, now)
+        self._start, self._end = rfc3339(period.start), rfc3339(period.end)
+        self._alerts = [item for item in items if item["kind"] == "alert"]
+        # A counter is named by its period's start: the end may move until it has come.
+        counters = [item for item in items if item["kind"] == "counter" and item["period_start"] == self._start]
+        shards = sorted((item for item in counters if item["scope"] == "period"), key=_meter_name)
+        self._shards = {slug: list(group) for slug, group in groupby(shards, key=_meter_name)}
 
-def _meters(
-    meters: Mapping[str, Meter], counters: Iterable[Item], billing: Item | None, now: datetime
-) -> Iterator[MeterUsage]:
-    limits = dict((billing or {}).get("limits") or {})
-    shards = {slug: list(group) for slug, group in groupby(sorted(counters, key=_meter_name), key=_meter_name)}
-    period = period_at(billing, now)
-    for slug in sorted(meters.keys() & (shards.keys() | limits.keys())):
-        yield MeterUsage(
-            meter=slug,
-            unit=meters[slug].unit,
-            used=used(meters[slug].aggregation, shards.get(slug, ())),
-            count=sum(item["count"] for item in shards.get(slug, ())),
-            limit=None if limits.get(slug) is None else Decimal(limits[slug]),
-            period_start=rfc3339(period.start),
-            period_end=rfc3339(period.end),
-        )
+    def meters(self, meters: Mapping[str, Meter]) -> Iterator[MeterUsage]:
+        for slug in sorted(meters.keys() & (self._shards.keys() | self._rules.keys())):
+            shards = self._shards.get(slug, [])
+            limit = limit_of(self._rules, slug)
+            amount = used(meters[slug].aggregation, shards)
+            yield MeterUsage(
+                meter=slug,
+                unit=meters[slug].unit,
+                used=amount,
+                count=sum(item["count"] for item in shards),
+                limit=limit.included if limit else None,
+                state=state_of(limit, amount, exceeded_at=self._exceeded_at(slug, limit), now=self._now),
+                period_start=self._start,
+                period_end=self._end,
+            )
+
+    def _exceeded_at(self, slug: str, limit: Limit | None) -> datetime | None:
+        """When the alert of the hard limit was put, if it was."""
+        wanted = (slug, self._start, HARD, limit.version if limit else None)
+        names = ("meter", "period_start", "threshold", "limit_version")
+        return crossed_at(next((item for item in self._alerts if tuple(item[n] for n in names) == wanted), None))
 
 
 def _meter_name(item: Item) -> str:
