@@ -288,3 +288,13 @@ def test_sets_and_order_do_not_matter() -> None:
     two = {"a": {"j": 2, "k": 1}, "tags": {"z", "y", "x"}, "sk": "B", "pk": "A"}
 
     assert json.dumps(image(one)) == json.dumps(image(two))
+
+
+def test_meters_may_be_named_as_they_like() -> None:
+    """The names in a map of limits are meters, not fields."""
+    limits = {"emails": 100, "llm_tokens": 5, "phone_numbers": 2}
+
+    assert image({"pk": "A", "sk": "B", "limits": limits})["limits"] == limits
+    assert image({"pk": "A", "limit_rules": {"messages": {"included": 5}}})["limit_rules"] == {
+        "messages": {"included": 5}
+    }

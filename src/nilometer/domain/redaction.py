@@ -26,6 +26,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from nilometer.domain.stripe.payload import unpack
+
 REDACTED = "[redacted]"
 
 _PRIVATE_PARTS = re.compile(
@@ -36,7 +38,7 @@ _PRIVATE_PARTS = re.compile(
     r"|secret|token|passw|api_key|private_key|credential|signature|authorization_code|(?:^|_)hash$"
     r"|(?:^|_)urls?$|_pdf$|(?:^|_)uri$|description|descriptor|memo$|footer|(?:^|_)notes?$|comment|message"
     r"|custom_fields|custom_text|collected_information|verified_|document|evidence|individual|company|business"
-    r"|person$|postal|zip_?code|(?:^|_)city$|(?:^|_)line[12]$|(?:^|_)number$|(?:^|_)value$|(?:^|_)text$|(?:^|_)title$"
+    r"|person$|postal|zip_?code|(?:^|_)city$|(?:^|_)line[12]$|(?:^|_)number$|(?:^|_)value$|(?:^|_)text$|(?:^|_)title$|(?:^|_)body$|(?:^|_)link$"
 )
 # They contain one of the parts above and hold none of it.
 _PUBLIC_NAMES = frozenset({"event_name", "quota_name", "attempt_number", "sequence_number"})
@@ -69,6 +71,7 @@ _LONG_NUMBER = 7  # digits: as short as telephone numbers are
 _HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#([^~].*)\Z", re.DOTALL)
 _PARTITION_KEYS = frozenset({"pk", "gsi1pk"})
 _SORT_KEYS = frozenset({"sk", "gsi1sk"})
+_BY_SLUG = frozenset({"limits", "limit_rules"})  # maps whose names are meters: `emails` is one, and no address
 _IMAGE_PUBLIC_NAMES = frozenset({"meter", "flag", "policy"})  # kinds whose `name` and `description` are our catalog
 
 
@@ -145,7 +148,7 @@ def _is_plain(text: str, name: str) -> bool:
         return True
     if not _PLAIN.match(text) or _IP.match(text):
         return False
-    return not _DIGITS.match(text) or name.endswith("_decimal") or sum(map(str.isdigit, text)) < _LONG_NUMBER
+    return not _DIGITS.match(text) or name.endswith(("_decimal", "_rate")) or sum(map(str.isdigit, text)) < _LONG_NUMBER
 
 
 def _attribute(name: str, value: Any, *, public: bool) -> Any:
@@ -157,6 +160,8 @@ def _attribute(name: str, value: Any, *, public: bool) -> Any:
         return key_text(value)
     if name in _METADATA:
         return _metadata(value)
+    if name in _BY_SLUG and isinstance(value, dict):
+        return {slug: _image_value(value[slug], "", public=public) for slug in sorted(value)}
     if is_private(name) and not (public and name in {"name", "description"}):
         return REDACTED
     return _image_value(value, name, public=public)
@@ -198,7 +203,7 @@ def _json_ready(value: Any) -> Any:
 def _binary(content: bytes) -> Any:
     """Compressed JSON is a Stripe object; of anything else only length and hash remain."""
     try:
-        return _stripe(json.loads(zlib.decompress(content), parse_float=Decimal), "")
+        return _stripe(json.loads(unpack(content), parse_float=Decimal), "")
     except (zlib.error, ValueError, RecursionError):
         return {"bytes": len(content), "sha256": _digest(content)}
 
