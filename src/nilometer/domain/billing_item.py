@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from nilometer.domain import keys
 from nilometer.domain.billing import Inputs, fold
 from nilometer.domain.link import Claim, best
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.payload import pack, unpack
 from nilometer.domain.stripe.register_item import register_of
 from nilometer.domain.stripe.resolve import resolve
 from nilometer.domain.writes import Item, Key
@@ -44,14 +44,14 @@ def record_item(
 def inputs_of(record: Item | None) -> Inputs:
     if record is None:
         return Inputs()
-    document = json.loads(zlib.decompress(record["inputs"]))
+    document = json.loads(unpack(record["inputs"]))
     return Inputs(customers=document["customers"], catalog=document["catalog"])
 
 
 def _packed(inputs: Inputs) -> bytes:
     """What was folded: compressed, so that most records cost one kilobyte's write."""
     document = {"customers": inputs.customers, "catalog": inputs.catalog}
-    return zlib.compress(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode(), 6)
+    return pack(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
 
 
 def claims_of(link: Item | None) -> dict[str, Claim]:

@@ -6,11 +6,11 @@ The evidence is one compressed JSON document; beside it stands, readable, what i
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nilometer.domain import keys
+from nilometer.domain.stripe import payload
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.register import Element, Register, Seen
@@ -31,11 +31,11 @@ def pack(register: Register) -> bytes:
         "s": {element.post: element.state for element in full},
         "p": [[start, seen.second, seen.end] for start, seen in sorted(register.periods.items())],
     }
-    return zlib.compress(json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), 9)
+    return payload.pack(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
 def unpack(evidence: bytes) -> Register:
-    document = json.loads(zlib.decompress(evidence))
+    document = json.loads(payload.unpack(evidence))
     newest = _newest_seconds(document["e"])
     named = iter(document["i"])
     elements = []
