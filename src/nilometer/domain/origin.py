@@ -14,7 +14,7 @@ from nilometer.domain.act import Act, checked_id
 from nilometer.domain.cloudevents import NAME_LENGTH, CloudEvent
 from nilometer.domain.keys import part
 from nilometer.domain.times import rfc3339
-from nilometer.domain.writes import Expected, Item, Key, Put, Table, version_of
+from nilometer.domain.writes import Item, Key, Put, Table, version_of
 from nilometer.errors import Rejected
 
 
@@ -61,16 +61,7 @@ def field_times(stored: Item | None, names: Iterable[str], origin: Origin) -> di
     return {**times, **{name: max(origin.stamp, times.get(name, "")) for name in names}}
 
 
-def put(
-    key: Key,
-    kind: str,
-    attributes: Item,
-    *,
-    stored: Item | None,
-    origin: Origin,
-    now: datetime,
-    expected: Expected | None = None,
-) -> Put:
+def put(key: Key, kind: str, attributes: Item, *, stored: Item | None, origin: Origin, now: datetime) -> Put:
     """The whole record anew, written only if it is still as `stored` was read."""
     item = {
         **attributes,
@@ -82,7 +73,7 @@ def put(
         "cause": origin.cause,
         "actor": origin.actor,
     }
-    return Put(table=Table.RECORDS, item=item, expected=expected or version_of(stored))
+    return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 
 def check_length(what: str, text: str, limit: int, *, at_least: int = 1) -> None:

@@ -18,7 +18,7 @@ from nilometer.domain import keys
 from nilometer.domain.act import checked_id
 from nilometer.domain.origin import Origin, check_length, check_workspace, put
 from nilometer.domain.times import parse_rfc3339, rfc3339
-from nilometer.domain.writes import Absent, Check, Item, Key, Present, Table, Write
+from nilometer.domain.writes import Check, Item, Key, Present, Table, Write
 from nilometer.errors import Rejected, Unavailable
 
 LARGEST_VERSION = 999_999
@@ -181,7 +181,7 @@ def accept(stored: Mapping[Key, Item], acceptance: Acceptance, *, origin: Origin
         "gsi1sk": f"{accepted_at}#{keys.part(acceptance.user_id)}",
     }
     return [
-        put(acceptance.key, "acceptance", attributes, stored=None, origin=origin, now=now, expected=Absent()),
+        put(acceptance.key, "acceptance", attributes, stored=None, origin=origin, now=now),
         Check(table=Table.RECORDS, key=version, expected=Present()),
     ]
 
