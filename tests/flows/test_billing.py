@@ -297,3 +297,18 @@ def test_many_events_of_one_customer_in_one_batch(store: Store) -> None:
     play(store, scrambled(world, 2), batch=400)
 
     assert wrong(store, world) == []
+
+
+def test_a_link_may_bring_more_than_a_transaction_holds(store: Store) -> None:
+    """Forty prices of forty products begin to be used at once."""
+    world = World(START)
+    prices = [world.price(world.product(f"P{n}", {"limit_calls": "1"}), 100) for n in range(40)]
+    customer = world.customer()
+    subscriptions = [world.subscribe(customer, [(price, 1) for price in prices[n : n + 10]]) for n in (0, 10, 20, 30)]
+    world.advance(timedelta(seconds=9))
+    world.update(customer, metadata={"workspace_id": "ws"})
+
+    play(store, world.events)
+
+    assert wrong(store, world) == []
+    assert {s["id"] for s in records(store)["ws"]["subscriptions"]} == set(subscriptions)

@@ -179,6 +179,23 @@ def test_long_lists_inside_an_object_are_followed(store: Store) -> None:
     assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 15
 
 
+def test_a_shortened_snapshot_is_fetched(store: Store) -> None:
+    """An event shows ten items and says that there are more."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+    for _ in range(14):
+        world.add_item(subscription, price)
+    shown = world.events[-1]["data"]["object"]["items"]
+    shown |= {"data": shown["data"][:10], "has_more": True}
+    play(store, world.events)
+    world.advance(timedelta(minutes=1))
+
+    with serve(world) as (url, _):
+        refetch_due(store, client(url), scope=SCOPE, now=world.now)
+
+    assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 15
+
+
 def test_a_rate_limit_is_waited_out(month: tuple[World, StripeApi, FakeStripe]) -> None:
     """429 is not an error of ours."""
     world, api, fake = month

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing_decision import Group, Plan
+from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
+from nilometer.domain.billing_decision import Group, Plan, Torn
 from nilometer.domain.outcome import Outcome
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.times import rfc3339
@@ -79,6 +79,9 @@ class Committer:
         if plan.stale(self.known):
             [plan] = self._load([plan.group])
         writes = plan.writes()
+        if len(writes) > TRANSACTION_LIMIT:
+            self._alone(tasks)
+            return
         if not self.pack.fits(writes):
             self._flush()
         self.pack.add(tasks, writes)
@@ -116,7 +119,7 @@ class Committer:
                 return
             try:
                 self._commit_fresh(self._group(fresh))
-            except Cancelled:
+            except (Cancelled, Torn):
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
@@ -127,9 +130,21 @@ class Committer:
     def _commit_fresh(self, group: Group) -> None:
         self._forget(Plan(group, self.known).keys)
         [plan] = self._load([group], consistent=True)
-        writes = plan.writes()
+        writes = self._fitting(plan.writes())
         self.batch.store.commit(writes)
         self._remember(writes)
+
+    def _fitting(self, writes: Sequence[Write]) -> list[Write]:
+        """Who uses the catalog may be said beforehand, and in vain: it only makes more records be looked at."""
+        if len(writes) <= TRANSACTION_LIMIT:
+            return list(writes)
+        uses = [write for write in writes if isinstance(write, Put) and write.item["kind"] == "use"]
+        rest = [write for write in writes if write not in uses]
+        if len(rest) > TRANSACTION_LIMIT:
+            raise Rejected("too_large", f"{len(rest)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
+        for start in range(0, len(uses), TRANSACTION_LIMIT):
+            self.batch.store.commit(uses[start : start + TRANSACTION_LIMIT])
+        return rest
 
     def _split(self, tasks: Tasks, error: Rejected) -> None:
         """DynamoDB refuses the group for good: find the event that is the reason."""

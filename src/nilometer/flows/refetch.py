@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing import catalog_name
-from nilometer.domain.billing_decision import Evidence, Group, Plan
+from nilometer.domain.billing_decision import Evidence, Group, Plan, Torn
 from nilometer.domain.stripe.event import SUMMARY, Scope, as_id
 from nilometer.domain.stripe.register import of_answer
 from nilometer.domain.stripe.register_item import OWNED, REFETCH_INDEX
@@ -124,7 +124,7 @@ def commit_group(store: Store, group: Group) -> None:
         try:
             plan = _planned(store, group)
             store.commit(plan.writes())
-        except Cancelled:
+        except (Cancelled, Torn):
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
         else:
             return
