@@ -51,7 +51,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
-        made.add_column(column.lstrip(">~"), justify=justify, no_wrap=not column.startswith("~"), overflow="fold")
+        gives_way = column.startswith("~")
+        overflow: Literal["fold", "ellipsis"] = "fold" if gives_way else "ellipsis"
+        made.add_column(column.lstrip(">~"), justify=justify, no_wrap=not gives_way, overflow=overflow)
     for row in rows:
         made.add_row(*(cell(value) for value in row))
     return made

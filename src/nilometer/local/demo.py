@@ -34,21 +34,22 @@ IDLE_SECONDS = 120
 SAMPLE_ROWS = 3
 SAMPLES = {
     "stripe_events": """
-        select created_at, type, object_id, workspace_id, source from stripe_events
+        select created_at, type, workspace_id, source from stripe_events
         where workspace_id is not null order by created desc, event_id""",
     "usage": """
-        select time, workspace_id, meter, quantity, unit, event_id from usage
+        select time, workspace_id, meter, quantity, unit from usage
         order by created desc, event_id""",
     "audit": """
-        select occurred_at, kind, workspace_id, action, old_image ->> '$.status' as before,
-               new_image ->> '$.status' as after, cause
-        from audit where kind = 'billing' and before is distinct from after order by sequence_number desc""",
+        select occurred_at, workspace_id, action, old_image ->> '$.status' as before, new_image ->> '$.status' as after
+        from audit where kind = 'billing' and workspace_id is not null and before is distinct from after
+        order by sequence_number desc""",
 }
 QUESTION = """\
 select date_trunc('week', created_at)::date as week,
-       count(*) filter (type = 'invoice.paid') as paid,
        count(*) filter (type = 'invoice.payment_failed') as failed,
-       sum((payload::json ->> '$.data.object.amount_paid')::int / 100) filter (type = 'invoice.paid') as revenue
+       count(*) filter (type = 'invoice.paid') as paid,
+       sum((payload ->> '$.data.object.amount_paid')::int / 100)
+         filter (type = 'invoice.paid') as revenue
 from stripe_events group by week order by week"""
 
 
