@@ -73,6 +73,9 @@ STRIPE = [
     subscription("s3", "b", 30, "active", 120_000, interval="year", verb="created"),
     subscription("s4", "b", 40, "canceled", 120_000, interval="year", verb="deleted"),
     subscription("s5", "c", 50, "incomplete", 500, verb="created"),
+    # Both of one second, the later one delivered first.
+    subscription("s7", "d", 55, "active", 700, received_at=instant(START + 56)),
+    subscription("s6", "d", 55, "incomplete", 700, verb="created", received_at=instant(START + 57)),
     invoice("i1", "in_1", 60, "invoice.payment_failed"),
     invoice("i2", "in_1", 70, "invoice.payment_failed"),
     invoice("i3", "in_1", 160, "invoice.paid"),
@@ -110,23 +113,24 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "late-usage": [("ws_1", "api_calls", "/services/inference", "late", at(60), at(7260), 7200)],
     "voided-usage": [("ws_1", "api_calls", "late", at(60), Decimal(5), "void", at(120))],
     "events-per-type": [
-        ("customer.subscription.created", "webhook", 3, at(10), at(50)),
+        ("customer.subscription.created", "webhook", 4, at(10), at(55)),
         ("invoice.payment_failed", "webhook", 3, at(60), at(80)),
+        ("customer.subscription.updated", "webhook", 2, at(20), at(55)),
         ("customer.subscription.deleted", "webhook", 1, at(40), at(40)),
-        ("customer.subscription.updated", "webhook", 1, at(20), at(20)),
         ("invoice.paid", "webhook", 1, at(160), at(160)),
     ],
-    "event-latency": [(TODAY, 9, 1.0, 1.0, 49.0, 88.2)],
+    "event-latency": [(TODAY, 11, 1.0, 1.9, 44.0, 88.0)],
     "subscriptions": [
         ("a", "cus_a", "ws_a", "active", at(20)),
         ("b", "cus_b", "ws_b", "canceled", at(40)),
         ("c", "cus_c", "ws_c", "incomplete", at(50)),
+        ("d", "cus_d", "ws_d", "active", at(55)),
     ],
-    "mrr": [("eur", 6000, 1)],
+    "mrr": [("eur", 6700, 2)],
     "mrr-movement": [
         (NOVEMBER, "eur", "churn", -10_000, 1),
         (NOVEMBER, "eur", "expansion", 5000, 1),
-        (NOVEMBER, "eur", "new", 11_000, 2),
+        (NOVEMBER, "eur", "new", 11_700, 3),
     ],
     "churn": [(at(40), "b", "cus_b", "ws_b", "cancellation_requested", "too_expensive")],
     "failed-payments": [
@@ -149,7 +153,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "twice": [],
     "freshness": [
         ("audit", 4, at(2 * DAY), RECORDED),
-        ("stripe_events", 10, at(40 * DAY), RECORDED),
+        ("stripe_events", 12, at(40 * DAY), RECORDED),
         ("usage", 4, at(120), RECORDED),
     ],
 }

@@ -15,9 +15,12 @@ class Recipe:
     sql: str
 
 
+# Stripe's clock has seconds and deliveries have no order: within a second an object is created first and deleted last.
 _SUBSCRIPTIONS = """
     subscriptions as (
-      select customer_id, workspace_id, object_id as subscription, type, created_at, received_at, event_id,
+      select customer_id, workspace_id, object_id as subscription, type, created_at, event_id,
+             (created_at, case when type like '%.created' then 0 when type like '%.deleted' then 2 else 1 end,
+              received_at) as turn,
              payload->>'$.data.object.status' as status, payload->'$.data.object.items.data' as items
       from stripe_events
       where type like 'customer.subscription.%' and object_type = 'subscription'
@@ -28,7 +31,7 @@ _MONTHLY = """
     priced as (
       select * exclude (items), unnest(from_json(items, '["json"]')) as item from subscriptions),
     valued as (
-      select customer_id, workspace_id, subscription, created_at, received_at, event_id,
+      select customer_id, workspace_id, subscription, created_at, turn, event_id,
              coalesce(sum(case when status in ('active', 'past_due') and type <> 'customer.subscription.deleted' then
                (item->>'$.price.unit_amount')::double * coalesce((item->>'$.quantity')::double, 1)
                * case item->>'$.price.recurring.interval'
@@ -121,10 +124,10 @@ _ALL = (
         question="How long from Stripe's event to our door, and from there to the lake?",
         sql="""
         select created_at::date as day, count(*) as events,
-               quantile_cont(epoch(received_at) - epoch(created_at), 0.5) as to_us_p50,
-               quantile_cont(epoch(received_at) - epoch(created_at), 0.99) as to_us_p99,
-               quantile_cont(epoch(recorded_at) - epoch(received_at), 0.5) as to_lake_p50,
-               quantile_cont(epoch(recorded_at) - epoch(received_at), 0.99) as to_lake_p99
+               round(quantile_cont(epoch(received_at) - epoch(created_at), 0.5), 3) as to_us_p50,
+               round(quantile_cont(epoch(received_at) - epoch(created_at), 0.99), 3) as to_us_p99,
+               round(quantile_cont(epoch(recorded_at) - epoch(received_at), 0.5), 3) as to_lake_p50,
+               round(quantile_cont(epoch(recorded_at) - epoch(received_at), 0.99), 3) as to_lake_p99
         from stripe_events where created_at between getvariable('since') and getvariable('as_of')
         group by all order by day""",
     ),
@@ -133,10 +136,10 @@ _ALL = (
         question="What was the state of every subscription as of a time?",
         sql=f"""
         with {_SUBSCRIPTIONS}
-        select subscription, max_by(customer_id, (created_at, received_at)) as customer_id,
-               max_by(workspace_id, (created_at, received_at)) as workspace_id,
+        select subscription, max_by(customer_id, turn) as customer_id,
+               max_by(workspace_id, turn) as workspace_id,
                max_by(case when type = 'customer.subscription.deleted' then 'canceled' else status end,
-                      (created_at, received_at)) as status,
+                      turn) as status,
                max(created_at) as since
         from subscriptions group by all order by subscription""",  # noqa: S608  # our own text
     ),
@@ -146,8 +149,8 @@ _ALL = (
         sql=f"""
         with {_SUBSCRIPTIONS}, {_MONTHLY},
         newest as (
-          select subscription, max_by(mrr, (created_at, received_at)) as mrr,
-                 max_by(currency, (created_at, received_at)) as currency from valued group by all)
+          select subscription, max_by(mrr, turn) as mrr,
+                 max_by(currency, turn) as currency from valued group by all)
         select currency, round(sum(mrr))::bigint as mrr, count(*) filter (mrr > 0) as paying_subscriptions
         from newest group by all order by currency""",  # noqa: S608  # our own text
     ),
@@ -160,8 +163,8 @@ _ALL = (
           select date_trunc('month', created_at)::date as month, currency, subscription, mrr,
                  coalesce(lag(mrr) over life, 0) as before, coalesce(max(mrr) over earlier, 0) as most
           from valued
-          window life as (partition by subscription order by created_at, received_at, event_id),
-                 earlier as (partition by subscription order by created_at, received_at, event_id
+          window life as (partition by subscription order by turn, event_id),
+                 earlier as (partition by subscription order by turn, event_id
                              rows between unbounded preceding and 1 preceding)),
         named as (
           select month, currency, mrr - before as change,
@@ -209,7 +212,7 @@ _ALL = (
                  any_value((payload->>'$.data.object.amount_paid')::bigint) as amount
           from stripe_events where type = 'invoice.paid' and created_at <= getvariable('as_of')
           group by object_id, account, livemode)
-        select month, currency, sum(amount) as paid, count(*) as invoices
+        select month, currency, sum(amount)::bigint as paid, count(*) as invoices
         from paid group by all order by month, currency""",
     ),
     Recipe(
