@@ -73,8 +73,8 @@ def _change(type_: str, names: tuple[str, ...], old: Record, new: Record) -> Bil
         type=type_,
         workspace_id=str(new["workspace_id"]),
         cause=new.get("cause"),
-        before={name: _value(old, name) for name in names},
-        after={name: _value(new, name) for name in names},
+        before={name: old.get(name) for name in names},
+        after={name: new.get(name) for name in names},
     )
 
 

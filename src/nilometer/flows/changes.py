@@ -23,6 +23,7 @@ from nilometer.aws.items import unmarshal
 from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
 from nilometer.domain import redaction, rows
+from nilometer.domain.billing_changes import billing_changes
 from nilometer.domain.change import Action, Change, action_of, audit_row, change_id, table_of
 from nilometer.domain.outcome import Outcome, Result
 from nilometer.domain.stripe.payload import unpack
@@ -60,6 +61,7 @@ class _Converted:
     record_id: str
     fields: Mapping[str, str | int]
     output: _Row | Entry | None
+    announced: tuple[Entry, ...] = ()
 
 
 def relay(records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Queue], objects: Objects) -> list[Result]:
@@ -101,7 +103,7 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
 def _convert(record: StreamRecord, objects: Objects) -> _Converted:
     change = _change(record)
     fields: dict[str, str | int] = {"kind": change.kind, "action": change.action.value, "change_id": change.change_id}
-    return _Converted(_record_id(record), fields, _output(change, objects))
+    return _Converted(_record_id(record), fields, _output(change, objects), tuple(_announced(change)))
 
 
 def _output(change: Change, objects: Objects) -> _Row | Entry | None:
@@ -118,6 +120,14 @@ def _output(change: Change, objects: Objects) -> _Row | Entry | None:
             data = rows.reject_announcement(change.item)
             return _entry(change, f"{change.item['flow']}.rejected.v1", data)
     return None
+
+
+def _announced(change: Change) -> Iterator[Entry]:
+    """What a billing record's change means to its workspace."""
+    if change.kind == "billing":
+        for told in billing_changes(change.old, change.new):
+            data = {"workspace_id": told.workspace_id, "cause": told.cause, "before": told.before, "after": told.after}
+            yield _entry(change, told.type, data, event_id=told.id, subject=told.workspace_id)
 
 
 def _change(record: StreamRecord) -> Change:
@@ -180,11 +190,19 @@ def _record_changed(change: Change, objects: Objects) -> Entry:
     return _entry(change, RECORD_CHANGED, row | dict.fromkeys(images) | {"images_ref": reference})
 
 
-def _entry(change: Change, detail_type: str, data: Mapping[str, Any]) -> Entry:
+def _entry(
+    change: Change,
+    detail_type: str,
+    data: Mapping[str, Any],
+    *,
+    event_id: str | None = None,
+    subject: str | None = None,
+) -> Entry:
     """A CloudEvent whose id is the change's: the same each time it is sent."""
     event = {
         "specversion": "1.0",
-        "id": change.change_id,
+        "id": event_id or change.change_id,
+        **({"subject": subject} if subject else {}),
         "source": SOURCE,
         "type": detail_type,
         "time": rfc3339(from_epoch(change.occurred_at)),
@@ -222,11 +240,14 @@ def pack(table: str, contents: Iterable[bytes]) -> Iterator[str]:
 
 def _publish(converted: Sequence[_Converted], bus: Bus) -> Iterator[Result]:
     """The records whose events the bus did not take."""
-    events = {one.record_id: one.output for one in converted if isinstance(one.output, Entry)}
+    outputs = [(one.record_id, one.output) for one in converted] + [
+        (one.record_id, entry) for one in converted for entry in one.announced
+    ]
+    events = [(record_id, entry) for record_id, entry in outputs if isinstance(entry, Entry)]
     try:
-        bus.publish(list(events.values()))
+        bus.publish([entry for _, entry in events])
     except Unavailable as error:
-        yield from (_failed(record_id, error) for record_id in events)
+        yield from (_failed(record_id, error) for record_id in dict(events))
 
 
 def _record_id(record: StreamRecord) -> str:
