@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nilometer.aws import encoding
 from nilometer.aws.items import marshal, to_attribute, unmarshal
 from nilometer.domain.writes import (
     Absent,
@@ -45,6 +47,7 @@ class Store:
     """`records` and `events` in DynamoDB. Safe to share between threads, as boto3 clients are."""
 
     def __init__(self, client: DynamoDBClient, *, records: str, events: str) -> None:
+        encoding.install(client)
         self._client = client
         self._names = {Table.RECORDS: records, Table.EVENTS: events}
         self.requests = 0
@@ -123,16 +126,19 @@ class Store:
     def commit(self, writes: Sequence[Write]) -> None:
         """All of `writes` or none. `Cancelled` names why, write by write; `Unavailable` means unknown.
 
-        botocore sends one ClientRequestToken with all its retries, so a lost answer cannot apply a
+        One ClientRequestToken goes with all of botocore's retries, so a lost answer cannot apply a
         transaction twice within one call. A later call is a new transaction: conditions must carry it.
         """
         if len(writes) > TRANSACTION_LIMIT:
             raise ValueError(f"{len(writes)} writes in one commit; DynamoDB takes {TRANSACTION_LIMIT}")
         if writes:
+            actions = [self._action(write) for write in writes]
+            common = {"ReturnConsumedCapacity": "TOTAL", "ClientRequestToken": str(uuid.uuid4())}
             response = self._call(
-                self._client.transact_write_items,
-                TransactItems=[self._action(write) for write in writes],
-                ReturnConsumedCapacity="TOTAL",
+                encoding.call,
+                method=self._client.transact_write_items,
+                request={"TransactItems": actions, **common},
+                sample={"TransactItems": actions[:1], **common},
             )
             self._count_units(response)
 
@@ -160,7 +166,14 @@ class Store:
             request |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
         pending: Any = {self._names[table]: request}
         for pause in _pauses():
-            response = self._call(self._client.batch_get_item, RequestItems=pending)
+            response = self._call(
+                encoding.call,
+                method=self._client.batch_get_item,
+                request={"RequestItems": pending},
+                sample={
+                    "RequestItems": {name: {**asked, "Keys": asked["Keys"][:1]} for name, asked in pending.items()}
+                },
+            )
             yield from response["Responses"].get(self._names[table], [])
             pending = response.get("UnprocessedKeys")
             if not pending:
