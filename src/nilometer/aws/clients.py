@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,18 @@ _CONFIG = Config(
 )
 
 
+# A session may not make two clients at once.
+_MAKING = threading.Lock()
+
+
 @cache
 def client(service: str) -> Any:
     """Region, credentials and endpoint come from the environment (`AWS_REGION`, `AWS_ENDPOINT_URL`)."""
-    return boto3.session.Session().client(service, config=_CONFIG)  # type: ignore[call-overload]  # a name, not a literal
+    with _MAKING:
+        return _session().client(service, config=_CONFIG)  # type: ignore[call-overload]  # a name, not a literal
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for all clients: a second one reads AWS's endpoints again (`benchmarks/cold_start.py`)."""
+    return boto3.session.Session()
