@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+_UNSEEN = 240  # columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
 
@@ -32,9 +35,11 @@ def note(message: str) -> None:
 
 
 def out() -> Console:
+    """As wide as the terminal; what goes to a file or a pipe is not cut at a width that nobody sees."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=_UNSEEN)
 
 
 def err() -> Console:
