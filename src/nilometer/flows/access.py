@@ -39,11 +39,11 @@ def authenticate(store: Store, secret: str, *, now: datetime) -> Caller:
 
 
 def member_caller(store: Store, workspace_id: str, user_id: str) -> Caller:
-    """The caller for a user whom the service in front of us has authenticated itself. `Refused` for a stranger."""
-    workspace, member = keys.workspace(workspace_id), keys.member(workspace_id, user_id)
-    stored = store.batch_get(Table.RECORDS, [workspace, member], consistent=True)
-    check_open(stored.get(workspace), workspace_id)
-    theirs = membership_of(stored.get(member))
+    """The caller for a user whom the service in front of us has authenticated itself. `Refused` for a stranger.
+
+    Also in a deleted workspace, which its Admins may restore; everything else asks whether it is open.
+    """
+    theirs = membership_of(store.get(Table.RECORDS, keys.member(workspace_id, user_id), consistent=True))
     if theirs is None:
         raise Refused(f"{user_id} is no member of {workspace_id}")
     return Caller(workspace_id=workspace_id, user_id=user_id, role=theirs.role)

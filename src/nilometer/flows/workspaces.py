@@ -16,7 +16,7 @@ from nilometer.domain.times import rfc3339
 from nilometer.domain.workspace import WorkspaceStatus, is_gone, workspace_writes
 from nilometer.domain.writes import Item, Key, Put, Table, Write
 from nilometer.errors import Refused
-from nilometer.flows.acting import Stored, after, as_stored, guards, new_act, own, reading
+from nilometer.flows.acting import Stored, after, as_stored, guards, new_act, own
 from nilometer.flows.races import retrying
 
 PEOPLE = ("MEMBER#", "INVITATION#", "LOCKOUT#", "ONBOARDING#", "FLAG#")
@@ -53,9 +53,11 @@ def open_workspace(store: Store, caller: Caller, *, name: str, slug: str | None,
 
 
 def workspace(store: Store, caller: Caller) -> Item:
-    """The caller's own."""
-    reading(store, caller, Permission.WORKSPACE_VIEW)
-    return _known(store.get(Table.RECORDS, keys.workspace(caller.workspace_id), consistent=True), caller)
+    """The caller's own, deleted or not."""
+    key = keys.workspace(caller.workspace_id)
+    stored = store.batch_get(Table.RECORDS, [key, *own(caller)], consistent=True)
+    as_stored(caller, stored).require(Permission.WORKSPACE_VIEW)
+    return _known(stored.get(key), caller)
 
 
 def all_workspaces(store: Store) -> Iterator[Item]:
