@@ -13,10 +13,17 @@ import click
 
 from nilometer.cli.billing import billing
 from nilometer.cli.demo import demo
+from nilometer.cli.flag import flag
+from nilometer.cli.invite import invite
 from nilometer.cli.lake import query, tables
 from nilometer.cli.local import local
+from nilometer.cli.member import member
 from nilometer.cli.meter import meter
+from nilometer.cli.notification import notification
+from nilometer.cli.policy import policy
 from nilometer.cli.replay import replay
+from nilometer.cli.security import security
+from nilometer.cli.session import session
 from nilometer.cli.status import status, wait
 from nilometer.cli.trigger import trigger
 from nilometer.cli.usage import usage
@@ -38,7 +45,12 @@ def cli() -> None:
     """
 
 
-for command in (local, demo, status, wait, trigger, replay, usage, billing, workspace, meter, query, tables):
+_COMMANDS: tuple[click.Command, ...] = (
+    *(local, demo, status, wait, trigger, replay, usage, billing, meter, query, tables),
+    *(workspace, member, invite, session, security),
+    *(notification, policy, flag),
+)
+for command in _COMMANDS:
     cli.add_command(command)
 
 
