@@ -149,6 +149,8 @@ def _summary(resolution: Resolution) -> dict[str, Any]:
 
 def _due(resolution: Resolution) -> dict[str, str]:
     """Coalesced by nature: one object, one place in the index, gone when nothing is in doubt or left out."""
-    if not (resolution.ambiguous or resolution.state.get("has_more")) or not fetchable(str(resolution.state.get("object"))):
+    if not (resolution.ambiguous or resolution.state.get("has_more")) or not fetchable(
+        str(resolution.state.get("object"))
+    ):
         return {}
     return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339(from_epoch(resolution.second + REFETCH_DELAY))}
