@@ -11,6 +11,7 @@
 | Alert of a limit, once     | WORKSPACE#ws                         | ALERT#meter#period#threshold#v |
 | Allowance to reserve from  | WORKSPACE#ws                         | ALLOWANCE#meter#period_start   |
 | Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
+| What Stripe's meter was told| WORKSPACE#ws                        | METERED#meter#period_start     |
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
@@ -144,6 +145,10 @@ def allowance(workspace_id: str, meter: str, start: str) -> Key:
 
 def reservation(workspace_id: str, reservation_id: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"RESERVATION#{part(reservation_id)}")
+
+
+def metered(workspace_id: str, meter: str, start: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"METERED#{part(meter)}#{start}")
 
 
 def reserved_until(hour: datetime) -> str:

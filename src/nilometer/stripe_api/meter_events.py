@@ -1,0 +1,38 @@
+"""Billing meter events. Source: https://docs.stripe.com/api/billing/meter-event/create."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import stripe
+
+from nilometer.domain.meter_event import MeterEvent
+from nilometer.errors import Misconfigured, Rejected, Unavailable
+
+HAS_IT = "already exists with identifier"
+
+
+class StripeMeterEvents:
+    """`base_url` is the fake Stripe's in tests."""
+
+    def __init__(self, api_key: str, *, base_url: str | None = None) -> None:
+        addresses: Any = {"api": base_url} if base_url else {}
+        self._client = stripe.StripeClient(api_key, base_addresses=addresses, max_network_retries=2)
+
+    def send(self, event: MeterEvent) -> None:
+        """Stripe's 400 about a known identifier is success: an earlier attempt got through."""
+        params: Any = {
+            "event_name": event.event_name,
+            "identifier": event.identifier,
+            "timestamp": event.timestamp,
+            "payload": {"stripe_customer_id": event.customer_id, "value": format(event.value, "f")},
+        }
+        try:
+            self._client.v1.billing.meter_events.create(params)
+        except stripe.InvalidRequestError as error:
+            if HAS_IT not in str(error):
+                raise Rejected("meter_event_refused", f"Stripe refused {event.identifier}: {error.code}") from error
+        except (stripe.AuthenticationError, stripe.PermissionError) as error:
+            raise Misconfigured("Stripe refused the API key; check STRIPE_API_KEY") from error
+        except stripe.StripeError as error:
+            raise Unavailable(f"Stripe did not take {event.identifier}: {type(error).__name__}") from error
