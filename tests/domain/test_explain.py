@@ -12,7 +12,7 @@ def test_a_walk_is_told() -> None:
     """The edges, and the event whose state it is."""
     told = explain(merged([created(99, status="incomplete"), updated(100, {"status": "incomplete"}, status="active")]))
 
-    assert (told["rule"], told["state"]["status"], len(told["evidence"])) == ("single", "active", 2)
+    assert (told["rule"], told["state"]["status"], len(told["evidence"])) == ("walk", "active", 2)
     assert [row["decides"] for row in told["evidence"]] == [True, False]
     assert told["evidence"][0]["before"] == told["evidence"][1]["after"]
 

@@ -312,3 +312,14 @@ def test_a_link_may_bring_more_than_a_transaction_holds(store: Store) -> None:
 
     assert wrong(store, world) == []
     assert {s["id"] for s in records(store)["ws"]["subscriptions"]} == set(subscriptions)
+
+
+def test_an_object_can_be_explained(store: Store) -> None:
+    """By its id alone."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, world.events)
+
+    [told] = billing.explain_object(store, subscription)
+
+    assert (told["object"], told["rule"], told["state"]["status"]) == ("subscription", "walk", "active")

@@ -33,12 +33,12 @@ from nilometer.domain.times import epoch
 from nilometer.domain.writes import Item, Key, Table
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.billing_groups import Committer
-from nilometer.flows.billing_list import billing_of, list_billing, list_objects
+from nilometer.flows.billing_list import billing_of, explain_object, list_billing, list_objects
 from nilometer.flows.catalog import CATALOG, refold
 from nilometer.flows.rejects import keep
 from nilometer.flows.stripe_wire import Arrived, arrived
 
-__all__ = ["billing_of", "handle", "list_billing", "list_objects"]
+__all__ = ["billing_of", "explain_object", "handle", "list_billing", "list_objects"]
 
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing_item import inputs_of
-from nilometer.domain.stripe.register_item import object_of
+from nilometer.domain.stripe.explain import explain
+from nilometer.domain.stripe.register_item import object_of, register_of
 from nilometer.domain.writes import Item, Table
 
 _HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
@@ -21,6 +22,13 @@ def list_billing(store: Store) -> Iterator[dict[str, Any]]:
 def list_objects(store: Store) -> Iterator[dict[str, Any]]:
     """Every Stripe object known, as its register resolves it. Scans."""
     return map(object_of, store.scan(Table.RECORDS, kind="register"))
+
+
+def explain_object(store: Store, object_id: str) -> Iterator[dict[str, Any]]:
+    """Why an object is in its state, once a scope that knows the id. Scans."""
+    for item in store.scan(Table.RECORDS, kind="register"):
+        if object_id in {item.get("object_id"), item.get("customer_id") if "object_id" not in item else None}:
+            yield {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
 
 
 def billing_of(record: Item) -> dict[str, Any]:
