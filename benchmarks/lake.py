@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import statistics
 import sys
@@ -25,8 +24,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from counting import CountingProxy
 from deltalake import DeltaTable, write_deltalake
 
+from nilometer.aws.clients import client
 from nilometer.domain.outcome import Message
 from nilometer.domain.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.tables import DeltaTable as Declared
@@ -35,7 +36,9 @@ from nilometer.lake import maintenance
 from nilometer.lake.append import Lake, writer_properties
 from nilometer.lake.query import query
 from nilometer.lake.rows import decode, to_arrow
+from nilometer.lake.storage import storage_options
 from nilometer.lake.tables import open_or_create, table_uri
+from nilometer.local.engine import engine
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23
@@ -130,9 +133,9 @@ def measure_write(folder: Path, table: Declared, batch: int, repeat: int) -> dic
     return {"measure": "write", "table": table.name, "rows": batch, **rates, "ratio": round(theirs / mine, 2)}
 
 
-def fill(uri: str, first: int, count: int) -> None:
+def fill(lake: Lake, first: int, count: int) -> None:
     """Thirty closed days, compacted as maintenance leaves them."""
-    table = open_or_create(uri, USAGE, {})
+    table = open_or_create(lake.uri, USAGE, lake.storage_options)
     step = 50_000
     for at in range(first, first + count, step):
         rows = [row(n, START - (n * 7919) % (30 * DAY) - 1) for n in range(at, min(at + step, first + count))]
@@ -142,35 +145,57 @@ def fill(uri: str, first: int, count: int) -> None:
         maintenance.compact(table, USAGE, part.day)
 
 
-def measure_sizes(folder: Path, sizes: list[int], batch: int, merge: bool) -> Iterator[dict[str, Any]]:
-    uri, stored, number = str(folder / "sizes"), 0, 10**12
-    lake = Lake(uri=uri, storage_options={})
-    for size in sizes:
-        fill(uri, stored, size - stored)
-        stored = size
-        times, merges = [], []
+def measure_sizes(lake: Lake, sizes: list[int], batch: int, merge: bool, proxy: Any = None) -> Iterator[dict[str, Any]]:
+    """`proxy` counts requests and bytes. Every size begins with a fresh day: what grows is what lies behind it."""
+    stored, number = 0, 10**12
+    for nth, size in enumerate(sizes):
+        fill(lake, stored, size - stored)
+        stored, today = size, nth * DAY
+        times, merged = [], None
         for _ in range(3):
-            times.append(land(lake, bodies(number, batch, recent(batch))))
+            messages = bodies(number, batch, lambda n, today=today: recent(batch)(n) + today)
             number += batch
+            if proxy:
+                proxy.reset()
+            times.append(land(lake, messages))
+        cost = {"requests": proxy.requests, "mb_read": round(proxy.read / 1e6, 2)} if proxy else {}
         if merge:
-            merges.append(_merge(uri, ready(bodies(number, batch, recent(batch)))))
+            arrow = ready(bodies(number, batch, lambda n, today=today: recent(batch)(n) + today))
             number += batch
+            if proxy:
+                proxy.reset()
+            merged = round(_merge(lake, arrow), 3)
+            cost |= {"merge_requests": proxy.requests, "merge_mb_read": round(proxy.read / 1e6, 2)} if proxy else {}
         yield {
-            "measure": "size",
+            "measure": "size in S3" if proxy else "size",
             "stored": size,
             "seconds": round(statistics.median(times), 3),
-            "merge_seconds": round(statistics.median(merges), 3) if merges else None,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "merge_seconds": merged,
+            **cost,
         }
 
 
-def _merge(uri: str, arrow: Any) -> float:
-    """In a process of its own: what it needs in memory is not ours."""
+def _merge(lake: Lake, arrow: Any) -> float:
+    """Insert-only, by key alone: what a lake writer is usually told to do."""
     started = time.perf_counter()
     predicate = "t.source = s.source AND t.event_id = s.event_id"
-    merger = DeltaTable(table_uri(uri, "usage")).merge(arrow, predicate, source_alias="s", target_alias="t")
+    table = DeltaTable(table_uri(lake.uri, "usage"), storage_options=lake.storage_options)
+    merger = table.merge(arrow, predicate, source_alias="s", target_alias="t")
     merger.when_not_matched_insert_all().execute()
     return time.perf_counter() - started
+
+
+def measure_sizes_in_s3(sizes: list[int], batch: int, merge: bool) -> Iterator[dict[str, Any]]:
+    """On the engine of `nilometer local`. Requests and bytes are S3's; seconds are this machine's."""
+    folder = Path(tempfile.mkdtemp(prefix="nilometer-bench-s3-"))
+    with engine(port=0, data=folder, log=folder / "log") as running:
+        os.environ.update(running.environment)
+        client("s3").create_bucket(Bucket="lake")
+        proxy = CountingProxy(running.endpoint_url)
+        options = storage_options(os.environ | {"AWS_ENDPOINT_URL": proxy.url})
+        yield from measure_sizes(Lake(uri="s3://lake/sizes", storage_options=options), sizes, batch, merge, proxy)
+        proxy.close()
+    shutil.rmtree(folder)
 
 
 def measure_log(folder: Path, commits: int) -> Iterator[dict[str, Any]]:
@@ -220,6 +245,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--sizes", default="50000,100000,200000,400000", help="rows stored, growing")
     parser.add_argument("--commits", type=int, default=400)
+    parser.add_argument("--s3", action="store_true", help="count requests and bytes on the local engine's S3 too")
     parser.add_argument("--no-merge", action="store_true")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nilometer-bench-"))
@@ -228,7 +254,10 @@ def main() -> None:
         for table in ROWS:
             print(json.dumps(measure_write(folder, table, given.batch, given.repeat)), flush=True)
         sizes = [int(size) for size in given.sizes.split(",")]
-        for measured in measure_sizes(folder, sizes, given.batch, not given.no_merge):
+        lake = Lake(uri=str(folder / "sizes"), storage_options={})
+        for measured in measure_sizes(lake, sizes, given.batch, not given.no_merge):
+            print(json.dumps(measured), flush=True)
+        for measured in measure_sizes_in_s3(sizes, given.batch, not given.no_merge) if given.s3 else ():
             print(json.dumps(measured), flush=True)
         for measured in measure_log(folder, given.commits):
             print(json.dumps(measured), flush=True)
