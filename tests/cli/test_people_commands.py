@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -145,3 +146,43 @@ def test_every_change_is_in_the_audit_without_its_secrets(nilometer: Any, worksp
     assert {one["actor"] for one in rows if one["kind"] == "invitation"} == {"ada"}
     assert made["token"] not in found.out
     assert "grace@" not in found.out
+
+
+def test_what_services_publish_reaches_people_and_doors(nilometer: Any, stack: Any, workspace: str) -> None:
+    """By the bus, its rule and its queue; what comes twice counts once."""
+    import boto3
+
+    events = boto3.client(
+        "events",
+        endpoint_url=stack.about["aws_endpoint_url"],
+        region_name=stack.about["region"],
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
+    said = [
+        ("member.added.v1", {"user_id": "bob", "role": "Manager", "actor": "ada"}),
+        ("security.event_recorded.v1", {"action": "login_failed", "user_id": "bob", "reason": "wrong_password"}),
+    ]
+    for n, (type_, data) in enumerate(said * 2):
+        detail = {
+            "specversion": "1.0",
+            "id": f"{workspace}-{n % 2}",
+            "source": "/accounts",
+            "type": type_,
+            "subject": workspace,
+            "time": "2026-11-23T10:00:00Z",
+            "data": data,
+        }
+        entry = {
+            "EventBusName": stack.about["bus"],
+            "Source": "accounts",
+            "DetailType": type_,
+            "Detail": json.dumps(detail),
+        }
+        assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert nilometer("wait").code == 0
+
+    assert roles(nilometer, workspace) == {"ada": "Admin", "bob": "Manager"}
+    log = nilometer("security", "log", workspace, "--json").lines
+    assert sorted(one["action"] for one in log) == ["login_failed", "member_added", "member_added"]
+    assert {one["actor"] for one in log} == {"ada", "bob", "nilometer cli"}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW
+from tests.flows.conftest import NOW, envelope
 from tests.flows.people import actions, member, roles, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.act import service
+from nilometer.domain.outcome import Message, Outcome
 from nilometer.domain.roles import Role
 from nilometer.domain.workspace import GRACE
 from nilometer.domain.writes import Item, Table
 from nilometer.errors import Refused, Rejected
-from nilometer.flows import access, people, workspaces
+from nilometer.flows import access, operations, people, workspaces
 
 LATER = NOW + timedelta(minutes=1)
 OPERATOR = service("ws", "operator")
@@ -126,3 +128,32 @@ def test_what_a_caller_says_comes_after_what_he_saw(store: Store) -> None:
     workspaces.update_workspace(store, OPERATOR, name="From ahead", now=NOW + timedelta(hours=1))
 
     assert workspaces.update_workspace(store, OPERATOR, name="Mine", now=LATER)["name"] == "Mine"
+
+
+def test_a_deletion_by_event_is_the_same(store: Store, objects: Any) -> None:
+    """Grace, slug and all; and its restoration."""
+    opened(store)
+
+    def says(status: str, second: int) -> Outcome:
+        detail = {
+            "specversion": "1.0",
+            "id": f"{status}-{second}",
+            "source": "/accounts",
+            "type": "workspace.updated.v1",
+            "subject": "ws",
+            "time": f"2026-11-23T12:00:{second:02}Z",
+            "data": {"status": status},
+        }
+        [result] = operations.handle([Message("1", envelope(detail))], store=store, objects=objects, now=LATER)
+        return result.outcome
+
+    assert says("deleted", 10) is Outcome.ACCEPTED
+    closed = store.get(Table.RECORDS, keys.workspace("ws")) or {}
+    held = store.get(Table.RECORDS, keys.slug("acme")) or {}
+    assert (closed["status"], closed["deleted_at"]) == ("deleted", "2026-11-23T12:01:00.000Z")
+    assert held["expires_at"] == int((LATER + GRACE).timestamp())
+
+    assert says("active", 5) is Outcome.ACCEPTED  # older than the deletion: changes nothing
+    assert (store.get(Table.RECORDS, keys.workspace("ws")) or {})["status"] == "deleted"
+    assert says("active", 20) is Outcome.ACCEPTED
+    assert "expires_at" not in (store.get(Table.RECORDS, keys.slug("acme")) or {})
