@@ -78,6 +78,16 @@ def test_a_preference_mutes_and_explains(nilometer: Any, workspace: str) -> None
     assert nilometer(*mute).code == 2
 
 
+def test_what_the_system_notices_is_told_once(nilometer: Any, workspace: str) -> None:
+    """From the record's change through the stream and the bus to its person, and nobody else."""
+    assert nilometer("member", "role", workspace, "vic", "Analyst").code == 0
+    assert nilometer("wait").code == 0
+
+    [told] = nilometer("notification", "list", workspace, "vic", "--json").lines
+    assert (told["topic"], told["title"]) == ("member.role_changed", "Your role is now Analyst")
+    assert nilometer("notification", "list", workspace, "ada", "--json").lines == []
+
+
 def test_a_flag_is_set_overridden_and_explained(nilometer: Any, workspace: str, flag: str) -> None:
     """For everybody, for a share, for one workspace."""
     off = nilometer("flag", "explain", workspace, flag, "--json").json

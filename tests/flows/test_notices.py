@@ -238,14 +238,13 @@ def test_what_cannot_be_read_comes_again_and_stops_nobody(team: Store, objects: 
 
 
 def test_other_changes_are_ignored(team: Store, objects: Any) -> None:
-    """Of other kinds, removals, and records of no workspace."""
+    """Of other kinds, removals, and records of no workspace or of one that has no people yet."""
     unlinked = {**billing(dunning=dunning()), "workspace_id": None}
     other = {"pk": "WORKSPACE#ws", "sk": "WORKSPACE", "kind": "workspace", "version": 1, "workspace_id": "ws"}
+    empty = {**billing(dunning=dunning()), "workspace_id": "nobody"}
+    changes = [changed(threshold(), None), *(changed(None, one) for one in (unlinked, other, empty))]
 
-    assert (
-        handle(team, objects, changed(threshold(), None), changed(None, unlinked), changed(None, other))
-        == [Outcome.IGNORED] * 3
-    )
+    assert handle(team, objects, *changes) == [Outcome.IGNORED] * 4
 
 
 def test_the_rule_brings_the_kinds_that_are_read(project: Path) -> None:

@@ -19,6 +19,7 @@ from nilometer.domain.act import Caller, service
 from nilometer.domain.notification import KEPT, Notice
 from nilometer.domain.outcome import Message, Outcome
 from nilometer.domain.preference import Channel
+from nilometer.domain.redaction import image
 from nilometer.domain.roles import Role
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused, Rejected
@@ -200,6 +201,19 @@ def test_a_preference_explains_itself(store: Store) -> None:
         Channel.EMAIL: (True, "exports.ready everywhere"),
     }
     assert len(notifications.preferences(store, BOB)) == 2
+
+
+def test_the_lake_learns_that_something_was_told_but_not_what(store: Store) -> None:
+    """Titles and texts may hold anything; topics, channels and times are ours."""
+    workspace(store, bob=Role.VIEWER)
+    tell(store, notice(text="for your eyes", link="https://example.com/x"))
+    notifications.prefer(store, BOB, topic="*", channels={"email": False, "in_app": True}, now=NOW)
+    shown = {item["kind"]: image(item) for item in store.query(Table.RECORDS, keys.user("bob"))}
+
+    assert not {"About c", "for your eyes", "https://example.com/x"} & set(map(str, shown["notification"].values()))
+    assert (shown["notification"]["topic"], shown["notification"]["unread"]) == ("exports.ready", True)
+    assert (shown["preference"]["channels_on"], shown["preference"]["channels_off"]) == (["in_app"], ["email"])
+    assert shown["unread"]["unread"] == 1
 
 
 def event(type_: str, data: dict[str, Any], *, id_: str = "n1", second: int = 0) -> str:

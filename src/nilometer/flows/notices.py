@@ -87,6 +87,8 @@ def _apply(message: Message, store: Store, objects: Objects, now: datetime, fiel
     fields |= {"kind": change.kind, "topic": told.topic, "workspace_id": change.workspace_id}
     notices = [_notice(user_id, change, told) for user_id in _audience(store, change, told)]
     chunks = [notices[start : start + TOGETHER] for start in range(0, len(notices), TOGETHER)]
+    if not notices:
+        return Outcome.IGNORED
     fields["told"] = sum(retrying(partial(_tell, store, chunk, told, now)) for chunk in chunks)
     return Outcome.ACCEPTED if fields["told"] else Outcome.DUPLICATE
 
