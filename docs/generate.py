@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -75,11 +76,21 @@ def _entity(entity: Entity) -> Iterator[str]:
         named = [one for one in Permission if one.startswith(entity.permissions)]
         yield f"Permissions: {_code(', '.join(named))}."
     yield ""
+    yield from _rules(entity)
     events = [name for name in TYPES if name.startswith(entity.events)]
     if events:
         yield "| event | says |\n|---|---|"
         yield from (f"| [`{name}`](../events/schemas/{name}.json) | {description(TYPES[name])} |" for name in events)
         yield ""
+
+
+def _rules(entity: Entity) -> Iterator[str]:
+    """The table or the list that the module's docstring draws."""
+    if entity.rules:
+        drawing = importlib.import_module(entity.rules).__doc__ or ""
+        lines = [line for line in drawing.splitlines() if line.startswith(("|", "    "))]
+        fence = [] if lines[0].startswith("|") else ["```"]
+        yield "\n".join(["What decides:\n", *fence, *(line.removeprefix("    ") for line in lines), *fence, ""])
 
 
 def key_rows() -> Iterator[tuple[str, str, str, str]]:

@@ -21,6 +21,8 @@ class Entity:
     ends: str
     events: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    rules: str = ""
+    """The module whose docstring draws what decides."""
 
 
 WORKSPACE = Entity(
@@ -134,8 +136,10 @@ NOTIFICATION = Entity(
         ("of a person", "notifications.shown"),
         ("how many are unread", "notifications.unread"),
         ("read", "notifications.mark_read, notifications.mark_all_read"),
+        ("tell what the system itself noticed", "notices.handle"),
     ),
-    ends="90 days",
+    rules="nilometer.domain.notice",
+    ends="90 days, at midnight UTC",
     events=("notification.",),
     permissions=("notification.",),
 )
@@ -150,6 +154,7 @@ PREFERENCE = Entity(
         ("of a person", "notifications.preferences"),
         ("why a channel is on", "notifications.explain"),
     ),
+    rules="nilometer.domain.preference",
     ends="never",
     events=("preference.",),
 )
@@ -163,7 +168,8 @@ POLICY = Entity(
         ("publish", "policies.publish"),
         ("what is in force", "policies.in_force"),
         ("accept", "policies.accept"),
-        ("what a person has yet to accept", "policies.outstanding"),
+        ("what a person has yet to accept", "policies.outstanding, policies.outstanding_of"),
+        ("what a person accepted", "policies.acceptances, policies.acceptances_of"),
         ("who accepted a version", "policies.accepted_by"),
     ),
     ends="never",
@@ -180,8 +186,10 @@ FLAG = Entity(
         ("set", "flags.set_flag"),
         ("set for one workspace", "flags.override"),
         ("evaluate, and why", "flags.explain, flags.explain_all"),
+        ("is it on, many times a second", "flags.Flags"),
         ("who overrides", "flags.overrides"),
     ),
+    rules="nilometer.domain.flag",
     ends="never",
     events=("flag.",),
     permissions=("flag.",),
