@@ -10,7 +10,7 @@ from nilometer.domain.report import report
 from nilometer.domain.security import Reported
 from nilometer.domain.token import Purpose
 from nilometer.domain.writes import Item, Key, Write
-from nilometer.flows.operation_types import Code, Data, Instant, Operation, OperationTypes, Sha256, Stored, Id
+from nilometer.flows.operation_types import Code, Data, Id, Instant, Operation, OperationTypes, Sha256, Stored
 from nilometer.flows.people_operations import in_workspace, until
 
 

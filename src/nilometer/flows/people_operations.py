@@ -17,13 +17,13 @@ from nilometer.domain.writes import Item, Key, Write
 from nilometer.errors import Unavailable
 from nilometer.flows.operation_types import (
     Data,
+    Id,
     Instant,
     Operation,
     OperationType,
     OperationTypes,
     Sha256,
     Stored,
-    Id,
 )
 
 Decision = Callable[[Act, Operation, Stored, Item], Sequence[Write]]
