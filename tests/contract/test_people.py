@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.conftest import new_store
-from tests.flows.conftest import NOW
+from tests.flows.conftest import NOW, envelope
 from tests.flows.people import RACERS, actions, admins, member, race, roles, won, workspace
 
 from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
 from nilometer.domain import keys
 from nilometer.domain.act import service
+from nilometer.domain.outcome import Message, Outcome
 from nilometer.domain.roles import Role
 from nilometer.domain.security import Reported
 from nilometer.domain.token import Purpose
 from nilometer.domain.writes import Table
 from nilometer.errors import Cancelled
-from nilometer.flows import access, people, security, workspaces
+from nilometer.flows import access, operations, people, security, workspaces
 
 LATER = NOW + timedelta(minutes=1)
 DOOR = service("ws", "services")
@@ -119,3 +121,29 @@ def test_eight_failures_at_once_lock_out_once(store: Store) -> None:
     assert security.locked_until(store, DOOR, "ada", now=NOW) is not None
     assert actions(store).count("locked_out") == 1
     assert actions(store).count("login_failed") == RACERS
+
+
+def test_one_event_in_eight_hands_counts_once(store: Store) -> None:
+    """One hand accepts it, the others find it: one membership, one entry, one more Admin."""
+    workspace(store)
+    data = {"user_id": "bob", "role": "Admin"}
+    detail = {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "/accounts",
+        "type": "member.added.v1",
+        "subject": "ws",
+        "time": "2026-11-23T12:00:00Z",
+        "data": data,
+    }
+    message = Message("1", envelope(detail))
+
+    def handle() -> Outcome:
+        # What cannot be kept is not what is tried here: no bucket is asked for.
+        [result] = operations.handle([message], store=store, objects=cast(Objects, None), now=LATER)
+        return result.outcome
+
+    outcomes = race([handle] * RACERS)
+    assert sorted(map(str, outcomes)) == ["accepted", *["duplicate"] * (RACERS - 1)]
+    assert admins(store) == 2
+    assert actions(store).count("member_added") == 2
