@@ -53,9 +53,7 @@ def corrections(
     return found
 
 
-def _correction(
-    lake: LakeSum, shards: Sequence[Item], meter: Meter | None, now: datetime
-) -> Correction | None:
+def _correction(lake: LakeSum, shards: Sequence[Item], meter: Meter | None, now: datetime) -> Correction | None:
     if not shards or any(parse_rfc3339(shard["updated_at"]) > now - SETTLES for shard in shards):
         return None
     counted = exact_sum(Decimal(shard["total"]) for shard in shards), sum(int(shard["count"]) for shard in shards)
