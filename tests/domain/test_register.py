@@ -118,3 +118,17 @@ def test_adversarial_walks() -> None:
         assert found
         assert not found.ambiguous
         assert (found.state["status"], found.state.get("cancel_at")) == state
+
+
+def test_a_beginning_that_is_forgotten_is_a_doubt() -> None:
+    """Seven seconds that each lead back to where they began: the first known beginning is out of sight."""
+    history = [_event("updated", 99, STATES[0], STATES[1])]
+    for second in range(100, 107):
+        history += [_event("updated", second, STATES[1], STATES[0]), _event("updated", second, STATES[0], STATES[1])]
+
+    remembered, forgotten = resolve(merged(history[:11])), resolve(merged(history))
+
+    assert remembered
+    assert forgotten
+    assert (remembered.ambiguous, remembered.state.get("cancel_at")) == (False, STATES[0][1])
+    assert forgotten.ambiguous

@@ -123,6 +123,119 @@ def test_two_consumers_that_die_and_lose_answers(store: Store, seed: int) -> Non
     assert len(list(store.scan(Table.EVENTS))) == len(world.events)
 
 
+def _subscribed() -> tuple[World, list[int]]:
+    """Customer, link, subscription, invoices: what one customer's first second holds."""
+    world, _, price = company()
+    world.change_quantity(world.subscribe(world.customer("ws"), [(price, 1)]), 4)
+    return world, list(range(len(world.events)))
+
+
+def _linked_late() -> tuple[World, list[int]]:
+    """The session that links comes with one half, some of the subscription's events with the other."""
+    world, _, price = company()
+    subscription = world.checkout("ws", [(price, 2)])
+    world.change_quantity(subscription, 3)
+    return world, list(range(len(world.events)))
+
+
+def _moved() -> tuple[World, list[int]]:
+    """A customer of two workspaces, one after the other, and a catalog that changes meanwhile."""
+    world, product, price = company()
+    customer = world.customer("ws_old")
+    subscription = world.subscribe(customer, [(price, 2)])
+    world.advance(timedelta(seconds=3))
+    world.update(customer, metadata={"workspace_id": "ws"})
+    world.update(product, metadata={"limit_api_calls": "7"})
+    world.change_quantity(subscription, 5)
+    return world, list(range(len(world.events)))
+
+
+@pytest.mark.parametrize("history", [_subscribed, _linked_late, _moved])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_twin_between_any_two_calls(dynamodb: Any, history: Any, seed: int) -> None:
+    """Another consumer takes the other half just before the n-th call of the first: nobody's evidence is lost."""
+    world, order = history()
+    random.Random(seed).shuffle(order)
+    half = len(order) // 2
+    mine, others = ([world.events[n] for n in part] for part in (order[:half], order[half:]))
+    reference = new_store(dynamodb)
+    play(reference, world.events)
+
+    for number in range(1, 12):
+        store = new_store(dynamodb)
+
+        def twin(_name: str, call: int, landed: bool, store: Store = store, number: int = number) -> None:
+            if call == number and not landed:
+                play(store, others)
+
+        faulty = FaultyStore(store, twin)
+        results = play(faulty, mine)
+        if faulty.calls < number:
+            break
+
+        assert outcomes(results) == {Outcome.ACCEPTED}
+        assert wrong(store, world) == []
+        assert _inhabited(store) == _inhabited(reference)
+
+
+def _link_meets_subscription() -> tuple[World, list[int], list[int]]:
+    """The session that links, and everything of the customer: no item in common but the link and the record."""
+    world, _, price = company()
+    world.checkout("ws", [(price, 2)])
+    return world, list(range(2, len(world.events) - 1)), [len(world.events) - 1]
+
+
+def _product_meets_subscription() -> tuple[World, list[int], list[int]]:
+    """A subscription begins to use a product that changes."""
+    world, product, price = company()
+    world.update(product, metadata={"limit_api_calls": "7"})
+    changed = len(world.events) - 1
+    world.subscribe(world.customer("ws"), [(price, 2)])
+    return world, list(range(changed + 1, len(world.events))), [changed]
+
+
+def _move_meets_change() -> tuple[World, list[int], list[int]]:
+    """A customer moves to another workspace while its subscription changes."""
+    world, _, price = company()
+    customer = world.customer("ws_old")
+    subscription = world.subscribe(customer, [(price, 2)])
+    before = len(world.events)
+    world.advance(timedelta(seconds=3))
+    world.change_quantity(subscription, 5)
+    world.update(customer, metadata={"workspace_id": "ws"})
+    return world, [before], [before + 1]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("history", [_link_meets_subscription, _product_meets_subscription, _move_meets_change])
+def test_a_twin_with_other_registers(dynamodb: Any, history: Any, swapped: bool) -> None:
+    """What two consumers must agree on without a register in common: links, homes, catalog."""
+    world, mine, others = history()
+    mine, others = (others, mine) if swapped else (mine, others)
+    before = [n for n in range(len(world.events)) if n not in {*mine, *others}]
+    reference = new_store(dynamodb)
+    play(reference, world.events)
+
+    for number in range(1, 12):
+        store = new_store(dynamodb)
+        play(store, [world.events[n] for n in before])
+
+        def twin(_name: str, call: int, landed: bool, store: Store = store, number: int = number) -> None:
+            if call == number and not landed:
+                play(store, [world.events[n] for n in others])
+
+        results = play(FaultyStore(store, twin), [world.events[n] for n in mine])
+
+        assert outcomes(results) == {Outcome.ACCEPTED}
+        if len(list(store.scan(Table.EVENTS))) == len(world.events):  # the twin's turn has come
+            assert _inhabited(store) == _inhabited(reference)
+
+
+def _inhabited(store: Store) -> dict[str | None, Any]:
+    """A workspace whose customer has left keeps an empty record, if it ever had the customer."""
+    return {workspace: record for workspace, record in records(store).items() if record["customers"]}
+
+
 # ---------------------------------------------------------------------- links
 
 

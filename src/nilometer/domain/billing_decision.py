@@ -5,7 +5,8 @@ One group's writes are one transaction, and each condition says what was read:
 
 * a fact is absent, so an event has its effect once;
 * registers, links and records are as read, so nobody's evidence is lost;
-* a customer that nobody has linked is still unlinked (`Check`), so its billing lands in the right record;
+* a customer that nobody has linked is still unlinked, and one that is linked has nothing left where the unlinked
+  wait (`Check`), so its billing is in one record;
 * a product or price that a record begins to use is as read (`Check`), and `use` items name its users: its
   later change reaches every record that was folded with it.
 
@@ -351,7 +352,8 @@ class _Change:
     def _leave(self) -> Iterator[Write]:
         """The old home without this customer; a record of the customer alone has no reason to stay."""
         stored = self.known[self.old_home]
-        if stored is None:
+        if stored is None:  # and must still be nothing: a twin that knows no link may be about to begin it
+            yield Check(table=Table.RECORDS, key=self.old_home, expected=Absent())
             return
         if stored["workspace_id"] is None:
             yield Delete(table=Table.RECORDS, key=self.old_home, expected=version_of(stored))

@@ -1,0 +1,61 @@
+"""What a group asks for, and what it refuses to decide on."""
+
+from __future__ import annotations
+
+import pytest
+from tests.domain.stripe_events import created, event
+
+from nilometer.domain import keys
+from nilometer.domain.billing import Inputs
+from nilometer.domain.billing_decision import Evidence, Group, Plan, Torn
+from nilometer.domain.billing_item import record_item
+from nilometer.domain.stripe.event import Scope, StripeEvent
+from nilometer.domain.stripe.register import of_event
+from nilometer.domain.writes import Check, Item, Key, Put
+
+LINK = keys.link("self", False, "cus_1")
+
+
+def group(*events: StripeEvent) -> Group:
+    evidence = tuple(
+        Evidence(element=of_event(e), object_type=e.object_type, object_id=e.object_id, fact=fact(e)) for e in events
+    )
+    return Group(scope=Scope(), customer_id="cus_1", evidence=evidence, updated_at="now")
+
+
+def fact(event: StripeEvent) -> Item:
+    return {"pk": event.id, "sk": "FACT", "event_id": event.id}
+
+
+def planned(wanted: Group, stored: dict[Key, Item]) -> Plan:
+    known: dict[Key, Item | None] = {}
+    plan = Plan(wanted, known)
+    while plan.missing:
+        known |= {key: stored.get(key) for key in plan.missing}
+        plan = Plan(wanted, known)
+    return plan
+
+
+def test_a_link_that_its_record_does_not_know_is_torn() -> None:
+    """The record was read before the link was made: nothing is written on that."""
+    link = {"version": 1, "workspace_id": "ws", "claims": {"cus_1": [0, 1, "cus_1", "ws"]}}
+    record = record_item(keys.billing("ws"), Inputs(), workspace_id="ws", version=3, cause="e", updated_at="now")
+    plan = planned(group(created(100, status="active")), {LINK: link, keys.billing("ws"): record})
+
+    with pytest.raises(Torn):
+        plan.writes()
+
+
+def test_an_unlinked_customer_waits_in_a_record_of_its_own() -> None:
+    """On condition that nobody has linked it meanwhile."""
+    writes = planned(group(created(100, status="active")), {}).writes()
+
+    assert [write.key for write in writes if isinstance(write, Check)] == [LINK]
+    assert "BILLING" in [write.key.sk for write in writes if isinstance(write, Put)]
+
+
+def test_what_no_view_shows_writes_no_record() -> None:
+    """A paid invoice costs its fact and its register alone."""
+    writes = planned(group(event("invoice.paid", 100, status="paid")), {}).writes()
+
+    assert [write.key.sk for write in writes] == ["FACT", "INVOICE#invoice_1"]
