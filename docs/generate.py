@@ -32,6 +32,22 @@ workspace is the event's `subject`, and no other field can name one. The same de
 functions below, in `nilometer.flows`, take the workspace from their `Caller`. A fact and its effect are one
 transaction; a copy of an event changes nothing. The bus keeps no order: an event that builds on what is not known yet
 is delivered again until it is a dead letter, one that a rule forbids for ten minutes, then it is kept as a reject.
+
+```python
+from nilometer.domain.act import service
+from nilometer.domain.roles import Role
+from nilometer.flows import access, people, workspaces
+
+accounts = service("ws_acme", "accounts")  # one of our services, at work in one workspace
+workspaces.open_workspace(store, accounts, name="Acme", slug="acme", admin="user_ada", now=now)
+session = access.open_session(store, accounts, "user_ada", now=now)  # after the login; session.token is shown once
+
+caller = access.authenticate(store, session.token, now=now)  # at every request: who, where, as what
+sent = people.invite(store, caller, "grace@example.com", role=Role.ANALYST, now=now)
+people.accept_invitation(store, sent.token, user_id="user_grace", email="grace@example.com", now=now)
+```
+
+`store` is `nilometer.aws.dynamodb.Store` with the stack's two tables, `now` an aware UTC datetime.
 """
 
 
@@ -75,6 +91,8 @@ def _entity(entity: Entity) -> Iterator[str]:
     if entity.permissions:
         named = [one for one in Permission if one.startswith(entity.permissions)]
         yield f"Permissions: {_code(', '.join(named))}."
+    if entity.command:
+        yield f"Command line: `nilometer {entity.command}`."
     yield ""
     yield from _rules(entity)
     events = [name for name in TYPES if name.startswith(entity.events)]

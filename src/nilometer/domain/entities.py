@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """`rows` are names in the key table, `events` and `permissions` prefixes, `access` functions of `flows`."""
+    """`rows` are names in the key table, `events` and `permissions` prefixes, `access` functions of `flows`.
+
+    `command` is a group of the command line.
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -21,12 +24,14 @@ class Entity:
     ends: str
     events: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    command: str | None = None
     rules: str = ""
     """The module whose docstring draws what decides."""
 
 
 WORKSPACE = Entity(
     name="Workspace",
+    command="workspace",
     kinds=("workspace", "slug"),
     meaning="The tenant. Its slug is a record of its own, so that no two have the same.",
     rows=("Workspace", "Slug of a workspace"),
@@ -44,6 +49,7 @@ WORKSPACE = Entity(
 
 MEMBERSHIP = Entity(
     name="Membership",
+    command="member",
     kinds=("membership",),
     meaning="One user in one workspace, with a role. The workspace counts its Admins and keeps the last one.",
     rows=("Membership", "Membership, active"),
@@ -59,6 +65,7 @@ MEMBERSHIP = Entity(
 
 INVITATION = Entity(
     name="Invitation",
+    command="invite",
     kinds=("invitation",),
     meaning="An address may become a member, once: pending, accepted, declined, revoked or expired.",
     rows=("Invitation",),
@@ -85,6 +92,7 @@ TOKEN = Entity(
 
 SESSION = Entity(
     name="Session",
+    command="session",
     kinds=("session",),
     meaning="A user at work in one workspace. Valid only as long as the membership is.",
     rows=("Session",),
@@ -101,6 +109,7 @@ SESSION = Entity(
 
 SECURITY = Entity(
     name="Security log",
+    command="security",
     kinds=("security", "lockout"),
     meaning="What was done to a workspace's doors, written once; and who is locked out after five failures.",
     rows=("Security entry", "Lock-out after failures"),
@@ -128,6 +137,7 @@ ONBOARDING = Entity(
 
 NOTIFICATION = Entity(
     name="Notification",
+    command="notification",
     kinds=("notification", "unread"),
     meaning="What a person is told, once a cause, and whether it was read; counted while unread.",
     rows=("Notification (TTL)", "Unread in a workspace (TTL)"),
@@ -146,6 +156,7 @@ NOTIFICATION = Entity(
 
 PREFERENCE = Entity(
     name="Notification preference",
+    command="notification",
     kinds=("preference",),
     meaning="Which topics a person wants to hear of, on which channels, everywhere or in one workspace.",
     rows=("Notification preference",),
@@ -161,6 +172,7 @@ PREFERENCE = Entity(
 
 POLICY = Entity(
     name="Policy",
+    command="policy",
     kinds=("policy", "acceptance"),
     meaning="Versions of privacy policy, terms and cookies, and who accepted which. Acceptances never change.",
     rows=("Policy version", "Policy acceptance"),
@@ -179,6 +191,7 @@ POLICY = Entity(
 
 FLAG = Entity(
     name="Feature flag",
+    command="flag",
     kinds=("flag", "flag_override"),
     meaning="A switch with a global default, a share of the workspaces, or one workspace's own setting.",
     rows=("Feature flag", "Flag override", "Flag override, in effect"),
@@ -197,6 +210,7 @@ FLAG = Entity(
 
 METER = Entity(
     name="Meter",
+    command="meter",
     kinds=("meter",),
     meaning="What is counted, in which unit; see usage.",
     rows=("Meter",),
