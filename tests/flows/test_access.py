@@ -17,7 +17,7 @@ from nilometer.domain.secret import hash_of
 from nilometer.domain.security import Reported
 from nilometer.domain.token import LIFETIME, Purpose
 from nilometer.domain.writes import Table
-from nilometer.errors import Refused
+from nilometer.errors import Refused, Rejected
 from nilometer.flows import access, people, security
 
 LATER = NOW + timedelta(minutes=1)
@@ -172,3 +172,15 @@ def test_the_log_is_read_by_time_and_by_actor(store: Store) -> None:
     with pytest.raises(Refused):
         security.entries(store, member("bob", Role.VIEWER), now=LATER)
     assert security.entries(store, ada, now=LATER + timedelta(days=401)) == []
+
+
+@pytest.mark.parametrize(
+    "given", [{"reason": "from 192.0.2.1"}, {"object_id": "ada@example.com"}, {"user_id": "a@b.c"}]
+)
+def test_the_log_takes_no_texts_and_no_addresses(given: dict[str, str], store: Store) -> None:
+    """It reaches the lake."""
+    workspace(store)
+
+    with pytest.raises(Rejected):
+        security.report(store, DOOR, Reported.KEY_USED, **{"user_id": "ada", **given}, now=LATER)
+    assert actions(store) == ["member_added"]

@@ -5,6 +5,7 @@ An entry says who, what, to whom and when. It holds no token, hash, address or t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,8 +15,10 @@ from nilometer.domain.act import Act, checked_id
 from nilometer.domain.roles import Role
 from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.writes import Absent, Item, Put, Table
+from nilometer.errors import Rejected
 
 KEPT = timedelta(days=400)  # the lake keeps all
+_REASON = re.compile(r"[a-z0-9_.]{1,64}")
 
 
 class Action(StrEnum):
@@ -80,7 +83,12 @@ def entry(
     reason: str | None = None,
     actor: str | None = None,
 ) -> Put:
-    """Its id follows from the act, so that it cannot be written twice."""
+    """Its id follows from the act, so that it cannot be written twice.
+
+    `Rejected` for a reason that is a text and no code: texts may hold anything, and the log reaches the lake.
+    """
+    if reason is not None and not _REASON.fullmatch(reason):
+        raise Rejected("invalid_schema", "a reason is a word like wrong_password: a-z, 0-9, _ and ., at most 64")
     who = actor or act.caller.user_id
     ulid = act.new_id(f"security {action} {subject}")
     key = keys.security(act.workspace_id, ulid)
@@ -95,7 +103,7 @@ def entry(
         "workspace_id": act.workspace_id,
         "action": str(action),
         "subject": checked_id(subject) if subject else None,
-        "object_id": object_id,
+        "object_id": checked_id(object_id) if object_id else None,
         "role": str(role) if role else None,
         "role_before": str(role_before) if role_before else None,
         "reason": reason,
