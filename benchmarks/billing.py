@@ -47,6 +47,8 @@ class Metered:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._client, name)
+        if not callable(real):
+            return real
 
         def call(**request: Any) -> Any:
             began = time.process_time()
