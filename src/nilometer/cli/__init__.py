@@ -14,8 +14,9 @@ import click
 from nilometer.cli.billing import billing
 from nilometer.cli.demo import demo
 from nilometer.cli.flag import flag
+from nilometer.cli.history import history
 from nilometer.cli.invite import invite
-from nilometer.cli.lake import query, tables
+from nilometer.cli.lake import query, recipes, tables
 from nilometer.cli.local import local
 from nilometer.cli.member import member
 from nilometer.cli.meter import meter
@@ -27,6 +28,7 @@ from nilometer.cli.session import session
 from nilometer.cli.status import status, wait
 from nilometer.cli.trigger import trigger
 from nilometer.cli.usage import usage
+from nilometer.cli.verify import verify
 from nilometer.cli.workspace import workspace
 from nilometer.errors import NilometerError
 
@@ -46,7 +48,8 @@ def cli() -> None:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
-    *(local, demo, status, wait, trigger, replay, usage, billing, meter, query, tables),
+    *(local, demo, status, wait, trigger, replay, usage, billing, meter),
+    *(query, recipes, tables, history, verify),
     *(workspace, member, invite, session, security),
     *(notification, policy, flag),
 )

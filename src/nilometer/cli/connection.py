@@ -15,6 +15,7 @@ from nilometer.errors import Misconfigured
 if TYPE_CHECKING:
     from nilometer.aws.dynamodb import Store
     from nilometer.aws.eventbridge import Bus
+    from nilometer.aws.s3 import Objects
     from nilometer.local.delivery import Endpoint
     from nilometer.local.discovery import Description
 
@@ -46,6 +47,11 @@ class Connection:
         from nilometer.aws.eventbridge import Bus
 
         return Bus(self.client("events"), name=self.description.bus)
+
+    def objects(self) -> Objects:
+        from nilometer.aws.s3 import Objects
+
+        return Objects(self.client("s3"), bucket=self.description.lake_bucket)
 
     def endpoint(self) -> Endpoint:
         """The webhook, signed for with the stack's own secret, which needs the right to read it."""

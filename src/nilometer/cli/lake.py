@@ -1,4 +1,4 @@
-"""`nilometer query` and `nilometer tables`: the lake, by SQL and by name."""
+"""`nilometer query`, `recipes` and `tables`: the lake, by SQL and by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.output import cell, json_option, note, out, print_json_lines, table
+from nilometer.cli.output import cell, json_option, note, out, print_json, print_json_lines, table
+from nilometer.cli.times import time_option
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from nilometer.lake.query import Result
 
 COLUMNS = 8  # more do not fit beside each other
@@ -22,11 +25,23 @@ SHOWN = 100  # rows on a terminal; --json and --csv give all
 
 
 @click.command()
-@click.argument("sql")
+@click.argument("sql", required=False)
+@click.option("--recipe", metavar="NAME", help="A ready question instead of SQL; see `nilometer recipes`.")
+@time_option("--as-of", help="What the SQL sees as getvariable('as_of'); now unless given.")
+@time_option("--since", help="What it sees as getvariable('since'); 31 days before unless given.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
 @stack_options
 @json_option
-def query(connection: Connection, sql: str, as_csv: bool, as_json: bool) -> None:
+def query(
+    connection: Connection,
+    *,
+    sql: str | None,
+    recipe: str | None,
+    as_of: datetime | None,
+    since: datetime | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Ask the Delta tables stripe_events, usage and audit in SQL (DuckDB's); - reads it from stdin.
 
     --json prints one object a row, with exact decimals as strings.
@@ -35,10 +50,13 @@ def query(connection: Connection, sql: str, as_csv: bool, as_json: bool) -> None
     Examples:
       nilometer query "select type, count(*) from stripe_events group by 1 order by 2 desc"
       nilometer query "select * from usage" --csv > usage.csv
+      nilometer query --recipe usage-per-day --since 2026-11-01
     """
+    from nilometer.lake.query import query as ask
+
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    found = _ask(connection, sys.stdin.read() if sql == "-" else sql)
+    found = ask(_sql(sql, recipe), **_lake(connection), as_of=as_of, since=since)
     if as_json:
         print_json_lines(dict(zip(found.columns, map(_number, row), strict=True)) for row in found.rows)
     elif as_csv:
@@ -50,9 +68,29 @@ def query(connection: Connection, sql: str, as_csv: bool, as_json: bool) -> None
 
 
 @click.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """The ready questions of `nilometer query --recipe NAME`.
+
+    \b
+    Example:
+      nilometer recipes --json | jq -r .sql
+    """
+    from dataclasses import asdict
+
+    from nilometer.lake.recipes import RECIPES
+
+    if as_json:
+        print_json_lines(asdict(recipe) for recipe in RECIPES.values())
+    else:
+        out().print(table(["recipe", "~question"], [(r.name, r.question) for r in RECIPES.values()]))
+
+
+@click.group(invoke_without_command=True)
 @stack_options
 @json_option
-def tables(connection: Connection, as_json: bool) -> None:
+@click.pass_context
+def tables(context: click.Context, connection: Connection, as_json: bool) -> None:
     """The Delta tables: version, rows, files, bytes, location.
 
     --json prints one object a table; version is null before the first row.
@@ -61,12 +99,58 @@ def tables(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer tables --json | jq -r .location
     """
+    context.obj = connection
+    if context.invoked_subcommand is None:
+        _describe(connection, as_json=as_json)
+
+
+@tables.command()
+@click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--minutes", type=click.IntRange(min=1), default=10, help="Begin no further day after this time; 10.")
+@json_option
+@click.pass_obj
+def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> None:
+    """Compact closed days, write checkpoints, remove expired logs and files: what the schedule does every night.
+
+    Never blocks the writers; safe beside another run.
+
+    \b
+    Example:
+      nilometer tables optimize --dry-run
+    """
+    import time
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    from nilometer.domain.tables import TABLES
+    from nilometer.flows.maintenance import maintain
+    from nilometer.lake.append import Lake
+
+    if unknown := set(names) - set(TABLES):
+        raise click.UsageError(f"there is no table {unknown.pop()}; one of {', '.join(TABLES)}")
+    lake = _lake(connection)
+    done = maintain(
+        Lake(uri=lake["lake_uri"], storage_options=lake["storage_options"]),
+        now=datetime.now(UTC),
+        deadline=time.monotonic() + 60 * minutes,
+        tables=names or tuple(TABLES),
+        dry_run=dry_run,
+    )
+    for report in done:
+        if as_json:
+            print_json(asdict(report))
+        else:
+            rows_of = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(report).items() if name != "table"]
+            out().print(f"{report.table}: {', '.join(rows_of)}", markup=False)
+
+
+def _describe(connection: Connection, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from nilometer.lake.query import describe
-    from nilometer.lake.storage import storage_options
 
-    found = describe(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
+    found = describe(**_lake(connection))
     if as_json:
         print_json_lines(asdict(description) for description in found)
         return
@@ -74,11 +158,20 @@ def tables(connection: Connection, as_json: bool) -> None:
     out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
 
 
-def _ask(connection: Connection, sql: str) -> Result:
-    from nilometer.lake.query import query as ask
+def _sql(sql: str | None, recipe: str | None) -> str:
+    from nilometer.lake.recipes import RECIPES
+
+    if (sql is None) == (recipe is None):
+        raise click.UsageError("give SQL or --recipe NAME, one of them")
+    if recipe is not None and recipe not in RECIPES:
+        raise click.UsageError(f"there is no recipe {recipe}; `nilometer recipes` lists them")
+    return RECIPES[recipe].sql if recipe else sys.stdin.read() if sql == "-" else str(sql)
+
+
+def _lake(connection: Connection) -> dict[str, Any]:
     from nilometer.lake.storage import storage_options
 
-    return ask(sql, lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
+    return {"lake_uri": connection.description.lake_uri, "storage_options": storage_options(os.environ)}
 
 
 def _show(found: Result) -> None:

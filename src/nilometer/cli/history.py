@@ -1,0 +1,82 @@
+"""`nilometer history show`: the life of a record, from the audit alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.output import json_option, out, print_json, print_json_lines, table
+from nilometer.cli.times import time_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nilometer.domain.history import Step
+
+
+@click.group()
+def history() -> None:
+    """What a record was, when, by whom and why."""
+
+
+@history.command()
+@click.argument("kind")
+@click.argument("key")
+@time_option("--as-of", help="What it was then: the changes up to this time.")
+@click.option("--diff", is_flag=True, help="Each change with what it changed, before and after.")
+@stack_options
+@json_option
+def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool) -> None:
+    """The changes of the records of KIND (billing, counter, workspace, register ...) that KEY names.
+
+    KEY is a workspace's id, the last part of a key (sub_1, a meter's slug), or pk/sk in full. With --as-of and
+    without --diff it prints what the records were then.
+
+    \b
+    Examples:
+      nilometer history show billing acme --diff
+      nilometer history show billing acme --as-of 2026-11-01T00:00:00Z --json
+    """
+    from nilometer.domain.history import state
+    from nilometer.flows.history import show as steps_of
+    from nilometer.lake.ledger import Ledger
+    from nilometer.lake.storage import storage_options
+
+    ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
+    steps = steps_of(kind, key, ledger=ledger, objects=connection.objects(), as_of=as_of)
+    if as_of and not diff:
+        for record in state(steps).values():
+            print_json(record)
+    elif as_json:
+        print_json_lines(_as_json(step) for step in steps)
+    else:
+        out().print(table(["when", "what", "by", "because of", "~changed"], _rows(steps, diff=diff)))
+
+
+def _rows(steps: Iterable[Step], *, diff: bool) -> Iterable[tuple[object, ...]]:
+    for step in steps:
+        when = step.occurred_at.strftime("%Y-%m-%d %H:%M:%S")
+        yield when, f"{step.action} {step.key.sk}", step.actor, step.cause, _changed(step, diff=diff)
+
+
+def _changed(step: Step, *, diff: bool) -> str:
+    names = {name: both for name, both in step.fields.items() if name not in {"version", "updated_at", "cause"}}
+    if not diff or step.old is None or step.new is None:
+        return ", ".join(names)
+    return "\n".join(f"{name}: {before} → {after}" for name, (before, after) in names.items())
+
+
+def _as_json(step: Step) -> dict[str, Any]:
+    return {
+        "pk": step.key.pk,
+        "sk": step.key.sk,
+        "occurred_at": step.occurred_at,
+        "action": step.action,
+        "actor": step.actor,
+        "cause": step.cause,
+        "changed": {name: {"before": before, "after": after} for name, (before, after) in step.fields.items()},
+    }

@@ -1,0 +1,26 @@
+"""Options that take a time: RFC 3339, or a date for its first moment in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+
+class _Time(click.ParamType[datetime]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from nilometer.domain.times import parse_rfc3339
+        from nilometer.errors import Rejected
+
+        try:
+            return parse_rfc3339(f"{value}T00:00:00Z" if len(value) == len("2026-11-23") else value)
+        except Rejected as error:
+            self.fail(str(error), param, ctx)
+
+
+def time_option(name: str, *, help: str) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
+    return click.option(name, type=_Time(), metavar="TIME", help=f"{help} RFC 3339 or a date.")

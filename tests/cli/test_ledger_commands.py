@@ -1,0 +1,98 @@
+"""History, verification, recipes and upkeep, as an operator types them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+
+
+@pytest.fixture(scope="module")
+def renamed(nilometer: Any, stack: Any) -> str:
+    """A workspace with one counted event."""
+    name = f"ws_{uuid.uuid4().hex[:8]}"
+    nilometer("workspace", "create", name, "--name", "Before")
+    nilometer("usage", "send", "--workspace", name, "--meter", "api_calls", "--quantity", "7")
+    assert nilometer("wait").code == 0
+    return name
+
+
+def test_history_tells_the_changes_of_a_record(nilometer: Any, renamed: str) -> None:
+    """From the audit alone, oldest first."""
+    [inserted, *_] = nilometer("history", "show", "workspace", renamed, "--json").lines
+
+    assert (inserted["action"], inserted["sk"]) == ("INSERT", "WORKSPACE")
+    assert inserted["changed"]["workspace_id"] == {"before": None, "after": renamed}
+
+
+def test_history_as_of_a_time(nilometer: Any, renamed: str) -> None:
+    """What the record was then; nothing before it was."""
+    now = datetime.now(UTC).isoformat()
+
+    assert nilometer("history", "show", "workspace", renamed, "--as-of", now).json["workspace_id"] == renamed
+    assert nilometer("history", "show", "workspace", renamed, "--as-of", "2020-01-01").out == ""
+
+
+def test_history_for_people(nilometer: Any, renamed: str) -> None:
+    """A line a change, with what it changed."""
+    assert "INSERT WORKSPACE" in nilometer("history", "show", "workspace", renamed, "--diff").out
+
+
+def test_verify_finds_the_lake_equal_and_then_a_difference(nilometer: Any, stack: Any, renamed: str) -> None:
+    """Exit code 3 when a counter is not the sum of its events."""
+    assert nilometer("verify", "counters", "--grace", "0").code == 0
+    tables = boto3.client(
+        "dynamodb",
+        endpoint_url=stack.about["aws_endpoint_url"],
+        region_name=stack.about["region"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    found = tables.query(
+        TableName=stack.about["records_table"],
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues={":pk": {"S": f"WORKSPACE#{renamed}"}, ":sk": {"S": "USAGE#api_calls#20"}},
+    )["Items"][0]
+
+    def add(total: str) -> None:
+        tables.update_item(
+            TableName=stack.about["records_table"],
+            Key={"pk": found["pk"], "sk": found["sk"]},
+            UpdateExpression="ADD #total :by",
+            ExpressionAttributeNames={"#total": "total"},
+            ExpressionAttributeValues={":by": {"N": total}},
+        )
+
+    add("1")
+    answer = nilometer("verify", "counters", "--grace", "0", "--json")
+    add("-1")
+
+    assert answer.code == 3
+    assert answer.json["different"] == 1
+
+
+def test_recipes_answer(nilometer: Any, renamed: str) -> None:
+    """By name, with times."""
+    assert "usage-per-day" in [recipe["name"] for recipe in nilometer("recipes", "--json").lines]
+
+    rows = nilometer("query", "--recipe", "usage-per-day", "--since", "2020-01-01", "--json").lines
+
+    assert [row["quantity"] for row in rows if row["workspace_id"] == renamed] == ["7.000000000"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("select 1", "--recipe", "twice"), ("--recipe", "none")])
+def test_sql_or_a_recipe_is_needed(nilometer: Any, stack: Any, arguments: tuple[str, ...]) -> None:
+    """One of them, and one that exists."""
+    assert nilometer("query", *arguments).code == 2
+
+
+def test_upkeep_shows_what_it_would_do(nilometer: Any, renamed: str) -> None:
+    """A dry run reports each table and changes none."""
+    before = nilometer("tables", "--json").lines
+    reports = nilometer("tables", "optimize", "--dry-run", "--json").lines
+
+    assert {report["table"] for report in reports} == {"stripe_events", "usage", "audit"}
+    assert nilometer("tables", "--json").lines == before
