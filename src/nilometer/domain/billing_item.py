@@ -35,7 +35,7 @@ def record_item(
         "cause": cause,
         "actor": None,
         "workspace_id": workspace_id,
-        **fold(inputs),
+        **{name: value for name, value in fold(inputs).items() if value is not None},
         "customers": sorted(inputs.customers),
         "inputs": _packed(inputs),
     }

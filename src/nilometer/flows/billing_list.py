@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing import Inputs, fold
 from nilometer.domain.billing_item import inputs_of
 from nilometer.domain.stripe.explain import explain
 from nilometer.domain.stripe.register_item import object_of, register_of
 from nilometer.domain.writes import Item, Table
 
+_NULLS = dict.fromkeys(fold(Inputs()))  # an item leaves them out
 _HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
 
 
@@ -36,6 +38,7 @@ def billing_of(record: Item) -> dict[str, Any]:
     views = {name.rpartition("/")[2]: view for name, view in inputs_of(record).customers.items()}
     return {
         "workspace": record["workspace_id"],
+        **_NULLS,
         **{name: value for name, value in record.items() if name not in _HIDDEN},
         "customers": sorted(views),
         "subscriptions": [
