@@ -20,7 +20,7 @@ def event(kind: str, second: int, before: dict[str, Any] | None = None, /, **sta
     name = objects.get(prefix, prefix) or prefix
     identity = {} if name == "entitlements.active_entitlement_summary" else {"id": f"{name}_1"}
     return StripeEvent(
-        id=f"evt_{next(_IDS)}",
+        id=f"evt_{next(_IDS):08}",
         type=kind,
         scope=Scope(),
         created=second,
