@@ -22,6 +22,7 @@ from nilometer.cli.member import member
 from nilometer.cli.meter import meter
 from nilometer.cli.notification import notification
 from nilometer.cli.policy import policy
+from nilometer.cli.rebuild import rebuild
 from nilometer.cli.replay import replay
 from nilometer.cli.security import security
 from nilometer.cli.session import session
@@ -49,7 +50,7 @@ def cli() -> None:
 
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter),
-    *(query, recipes, tables, history, verify),
+    *(query, recipes, tables, history, verify, rebuild),
     *(workspace, member, invite, session, security),
     *(notification, policy, flag),
 )

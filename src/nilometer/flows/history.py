@@ -24,7 +24,7 @@ def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: dateti
     record and then by sequence number.
     """
     for occurred_at, action, actor, cause, _, old, new, reference, pk, sk in ledger.changes(kind, key, as_of=as_of):
-        before, after = _from_s3(objects.get(reference)) if reference else (_image(old), _image(new))
+        before, after = images_in(objects.get(reference)) if reference else (parsed(old), parsed(new))
         yield Step(
             key=Key(pk, sk),
             occurred_at=occurred_at,
@@ -36,12 +36,14 @@ def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: dateti
         )
 
 
-def _from_s3(content: bytes) -> tuple[Image | None, Image | None]:
+def images_in(content: bytes) -> tuple[Image | None, Image | None]:
+    """Before and after, of a change that was too large for a row."""
     images = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    old, new = (_image(bytes(images[name]).decode()) for name in ("old_image", "new_image"))
+    old, new = (parsed(bytes(images[name]).decode()) for name in ("old_image", "new_image"))
     return old, new
 
 
-def _image(text: str | None) -> Image | None:
+def parsed(text: str | None) -> Image | None:
+    """An image from its column; None when there is none."""
     image: dict[str, Any] | None = json.loads(text or "null", parse_float=Decimal)
     return image
