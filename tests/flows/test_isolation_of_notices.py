@@ -1,23 +1,34 @@
-"""The same intruders as in `test_isolation`, at notifications, policies, flags and tutorials."""
+"""The same intruders as in `test_isolation`, at notifications, policies, flags, tutorials and attachments."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.flows import test_isolation
 from tests.flows.conftest import NOW
 from tests.flows.people import member, workspace
 from tests.flows.test_isolation import LATER, intruders
 
+from nilometer import flows
 from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
 from nilometer.domain import flag, notification, policy
 from nilometer.domain.act import service
+from nilometer.domain.attachment import Purpose
 from nilometer.domain.roles import Role
 from nilometer.domain.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
-from nilometer.flows import flags, notifications, onboarding, policies, workspaces
+from nilometer.flows import attachments, flags, notifications, onboarding, policies, workspaces
+
+SECRET = "of ours alone"
+SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
+ATTACHED = {"purpose": Purpose.EXPORT, "content_type": "text/csv"}
 
 # What is tried with the names of `ours`: its member bob, and his notification there.
 ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
@@ -36,6 +47,9 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     flags.explain_all: {},
     onboarding.advance: {"tutorial": "start", "step": "connect", "now": LATER},
     onboarding.progress: {"now": LATER},
+    attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
+    attachments.fetch: {"sha256": SHA256, "purpose": Purpose.EXPORT},
+    attachments.attached: {"purpose": Purpose.EXPORT},
 }
 # For services and operators, for everybody at once, or for one person who is in no workspace yet.
 WITHOUT_CALLER = {
@@ -50,12 +64,11 @@ WITHOUT_CALLER = {
     flags.all_flags,
     flags.overrides,
 }
-SECRET = "of ours alone"
 NOTICE = notification.new_notice("bob", topic="exports.ready", title=SECRET, cause="c", at=NOW, workspace_id="ours")
 
 
-def ours(store: Store) -> None:
-    """A workspace in which bob has a notice, a preference, an acceptance and a tutorial, and a flag is overridden."""
+def ours(store: Store, objects: Objects) -> None:
+    """A workspace in which bob has a record of every kind, a flag is overridden and an export is kept."""
     ada, bob = workspace(store, "ours", bob=Role.VIEWER), member("bob", Role.VIEWER, "ours")
     version = policy.new_version("terms", 1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
     policies.publish(store, version, actor="legal", now=NOW)
@@ -65,6 +78,7 @@ def ours(store: Store) -> None:
     policies.accept(store, bob, "terms", 1, now=NOW, user_agent=SECRET)
     flags.override(store, ada, "exports", True, now=NOW)
     onboarding.advance(store, bob, tutorial="start", step="invite", now=NOW)
+    attachments.attach(store, ada, SECRET.encode(), objects=objects, **ATTACHED, now=NOW)
 
 
 def stored(store: Store) -> list[Item]:
@@ -73,13 +87,15 @@ def stored(store: Store) -> list[Item]:
 
 
 @pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
-def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store) -> None:
+def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store, objects: Objects) -> None:
     """Nothing of ours changes, and nothing of ours is told; neither when bob's name is given."""
-    ours(store)
+    ours(store, objects)
     workspaces.open_workspace(store, service("theirs", "s"), name="Theirs", slug=None, admin="mallory", now=NOW)
     before = stored(store)
     given = {name: [NOTICE.id] if value == ["NOTICE"] else value for name, value in ATTEMPTS[function].items()}
-    named = {"user_id": "bob"} if "user_id" in inspect.signature(function).parameters else {}
+    parameters = inspect.signature(function).parameters
+    named = {"user_id": "bob"} if "user_id" in parameters else {}
+    given |= {"objects": objects} if "objects" in parameters else {}
 
     for caller in intruders():
         for whose in ({}, named):
@@ -99,7 +115,7 @@ def test_every_function_is_tried() -> None:
     """A new one must be added above."""
     functions = {
         one
-        for module in (notifications, policies, flags, onboarding)
+        for module in (notifications, policies, flags, onboarding, attachments)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__ and not name.startswith("_")
     }
@@ -111,9 +127,23 @@ def test_every_function_is_tried() -> None:
         assert "caller" not in inspect.signature(function).parameters
 
 
-def test_a_role_in_another_workspace_does_not_count(store: Store) -> None:
+def test_every_module_is_tried() -> None:
+    """A function that takes store and caller is in one of the two lists, wherever it stands."""
+    names = {one.name for one in pkgutil.iter_modules(flows.__path__)} - {"acting"}  # a part of all of them
+    taking = {
+        function
+        for module in (importlib.import_module(f"nilometer.flows.{name}") for name in names)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if {"store", "caller"} <= inspect.signature(function).parameters.keys()
+    }
+
+    assert taking == ATTEMPTS.keys() | test_isolation.ATTEMPTS.keys()
+
+
+def test_a_role_in_another_workspace_does_not_count(store: Store, objects: Objects) -> None:
     """bob is an Admin there and a Viewer here, whatever he says."""
-    ours(store)
+    ours(store, objects)
     workspace(store, "theirs", bob=Role.ADMIN)
 
     flags.override(store, member("bob", Role.ADMIN, "theirs"), "exports", True, now=NOW)

@@ -208,6 +208,21 @@ FLAG = Entity(
     permissions=("flag.",),
 )
 
+ATTACHMENT = Entity(
+    name="Attachment",
+    kinds=("attachment",),
+    meaning="A large value (an avatar, an export, an attachment): up to 10 MB in S3, here no more than its reference. "
+    "Exports are read by who may query.",
+    rows=("Attachment",),
+    access=(
+        ("add", "attachments.attach"),
+        ("content, by hash", "attachments.fetch"),
+        ("of a workspace, by purpose", "attachments.attached"),
+    ),
+    ends="never",
+    permissions=("attachment.",),
+)
+
 METER = Entity(
     name="Meter",
     command="meter",
@@ -232,5 +247,6 @@ ENTITIES = (
     PREFERENCE,
     POLICY,
     FLAG,
+    ATTACHMENT,
     METER,
 )

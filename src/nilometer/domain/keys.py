@@ -31,6 +31,7 @@
 | Feature flag               | FLAG#flag                            | FLAG                           |
 | Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
 | Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
+| Attachment                 | WORKSPACE#ws                         | ATTACHMENT#purpose#sha256      |
 
 | events                     | pk                                   | sk                             |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -225,6 +226,10 @@ def override(workspace_id: str, flag: str) -> Key:
 
 def onboarding(workspace_id: str, user_id: str, tutorial: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"ONBOARDING#{part(user_id)}#{part(tutorial)}")
+
+
+def attachment(workspace_id: str, purpose: str, sha256: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"ATTACHMENT#{part(purpose)}#{part(sha256)}")
 
 
 def stripe_event(account: str, event_id: str) -> Key:

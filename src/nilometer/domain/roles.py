@@ -48,6 +48,8 @@ class Permission(StrEnum):
     NOTIFICATION_VIEW = "notification.view"
     NOTIFICATION_SEND = "notification.send"
     ONBOARDING_UPDATE = "onboarding.update"
+    ATTACHMENT_VIEW = "attachment.view"
+    ATTACHMENT_ADD = "attachment.add"
 
 
 _PAGE: Final = """
@@ -78,6 +80,8 @@ policy.publish      -      -        -        -
 notification.view   x      x        x        x
 notification.send   -      -        -        -
 onboarding.update   x      x        x        x
+attachment.view     x      x        x        x
+attachment.add      x      x        x        x
 """
 
 
