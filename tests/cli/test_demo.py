@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
 def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """And names what differs."""
     broken = Check(promise="the counters are right", held=False, detail="3, not 4")
-    monkeypatch.setattr("nilometer.local.demo.demo", lambda **_: a_report(broken))
+    monkeypatch.setattr(sys.modules["nilometer.local.demo"], "demo", lambda **_: a_report(broken))
 
     code = run(["demo"])
 

@@ -86,30 +86,54 @@ def recipes(as_json: bool) -> None:
         out().print(table(["recipe", "~question"], [(r.name, r.question) for r in RECIPES.values()]))
 
 
-@click.group(invoke_without_command=True)
-@stack_options
-@json_option
-@click.pass_context
-def tables(context: click.Context, connection: Connection, as_json: bool) -> None:
-    """The Delta tables: version, rows, files, bytes, location.
+class _Tables(click.Group):
+    """`nilometer tables` alone is `nilometer tables status`."""
 
-    --json prints one object a table; version is null before the first row.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] in {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if named else ["status", *args])
+
+
+@click.group(cls=_Tables)
+def tables() -> None:
+    """The Delta tables: what they are, and their upkeep.
 
     \b
     Example:
       nilometer tables --json | jq -r .location
     """
-    context.obj = connection
-    if context.invoked_subcommand is None:
-        _describe(connection, as_json=as_json)
+
+
+@tables.command()
+@stack_options
+@json_option
+def status(connection: Connection, as_json: bool) -> None:
+    """Version, rows, files, bytes and location of each; also without the word `status`.
+
+    --json prints one object a table; version is null before the first row.
+
+    \b
+    Example:
+      nilometer tables status
+    """
+    from dataclasses import asdict
+
+    from nilometer.lake.query import describe
+
+    found = describe(**_lake(connection))
+    if as_json:
+        print_json_lines(asdict(description) for description in found)
+        return
+    rows = [(d.name, d.version, f"{d.rows:,}", d.files, f"{d.bytes:,}", d.location) for d in found]
+    out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
 
 
 @tables.command()
 @click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 @click.option("--minutes", type=click.IntRange(min=1), default=10, help="Begin no further day after this time; 10.")
+@stack_options
 @json_option
-@click.pass_obj
 def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> None:
     """Compact closed days, write checkpoints, remove expired logs and files: what the schedule does every night.
 
@@ -143,19 +167,6 @@ def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, m
         else:
             rows_of = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(report).items() if name != "table"]
             out().print(f"{report.table}: {', '.join(rows_of)}", markup=False)
-
-
-def _describe(connection: Connection, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from nilometer.lake.query import describe
-
-    found = describe(**_lake(connection))
-    if as_json:
-        print_json_lines(asdict(description) for description in found)
-        return
-    rows = [(d.name, d.version, f"{d.rows:,}", d.files, f"{d.bytes:,}", d.location) for d in found]
-    out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
 
 
 def _sql(sql: str | None, recipe: str | None) -> str:
