@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 
@@ -91,3 +95,148 @@ def test_creating_twice_changes_nothing(nilometer: Any, workspace: str) -> None:
     assert nilometer(*create, "token", "--json").json["created"] is True
     assert nilometer(*create, "token", "--json").json["created"] is False
     assert nilometer(*create, "byte").code == 1
+
+
+def event(workspace: str, id_: str, **data: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": id_,
+        "source": "/services/inference",
+        "type": "usage.recorded.v1",
+        "subject": workspace,
+        "time": "2026-11-20T10:00:00Z",
+        "data": {"meter": "api_calls", "quantity": "2", "unit": "call", **data},
+    }
+
+
+def lines(*values: object) -> str:
+    return "".join(f"{value if isinstance(value, str) else json.dumps(value)}\n" for value in values)
+
+
+def test_a_file_of_events_counts_once(nilometer: Any, workspace: str, tmp_path: Path) -> None:
+    """From a file and again from stdin: more than one entry, and no event twice."""
+    file = tmp_path / "usage.ndjson"
+    file.write_text(lines(*(event(workspace, f"f{number}") for number in range(250))))
+
+    first = nilometer("usage", "send", str(file), "--json")
+    second = nilometer("usage", "send", "-", text=file.read_text())
+
+    assert (first.code, first.json) == (0, {"sent": 250, "bad": []})
+    assert (second.code, second.err) == (0, "250 events published, 0 lines bad\n")
+    assert used(nilometer, workspace) == {"api_calls": "500"}
+
+
+def test_bad_lines_are_named_and_the_others_sent(nilometer: Any, workspace: str) -> None:
+    """By their number in the file, blank lines counted."""
+    batch = event(workspace, "b") | {"type": "usage.batch.v1", "data": {"events": [event(workspace, "in")]}}
+    text = lines(
+        event(workspace, "g1"), "", "{", event(workspace, "f", quantity=0.5), batch, "[]", event(workspace, "g2")
+    )
+
+    answer = nilometer("usage", "send", "-", "--json", text=text)
+
+    assert answer.code == 1
+    assert answer.json["sent"] == 2
+    assert [(bad["line"], bad["reason"]) for bad in answer.json["bad"]] == [
+        (3, "invalid_schema"),
+        (4, "quantity_invalid"),
+        (5, "invalid_schema"),
+        (6, "invalid_schema"),
+    ]
+    assert "line 4: quantity_invalid" in answer.err
+    assert used(nilometer, workspace) == {"api_calls": "4"}
+
+
+def test_a_file_and_an_event_exclude_each_other(nilometer: Any, stack: Any) -> None:
+    """The lines say everything."""
+    answer = nilometer("usage", "send", "-", "--meter", "api_calls", text="")
+
+    assert (answer.code, "FILE" in answer.err) == (2, True)
+
+
+def test_a_void_takes_back_once(nilometer: Any, workspace: str) -> None:
+    """Repeated, or before what it voids has come."""
+    void = ("usage", "void", "--source", "/services/inference", "--workspace", workspace, "--id")
+    nilometer("usage", "send", "-", text=lines(event(workspace, "v1"), event(workspace, "v2")))
+    nilometer("wait")
+
+    assert nilometer(*void, "v1", "--json").json["known"] is True
+    assert nilometer(*void, "v1").code == 0
+    assert nilometer(*void, "v3", "--reason", "test run", "--json").json["known"] is False
+    nilometer("wait")
+    nilometer("usage", "send", "-", text=lines(event(workspace, "v3")))
+
+    assert used(nilometer, workspace) == {"api_calls": "2"}
+
+
+def test_a_void_of_others_usage_is_refused(nilometer: Any, workspace: str) -> None:
+    """Before it is sent."""
+    nilometer("usage", "send", "-", text=lines(event(workspace, f"own-{workspace}")))
+    nilometer("wait")
+    void = ("usage", "void", "--source", "/services/inference", "--id", f"own-{workspace}", "--workspace", "other")
+
+    assert nilometer(*void).code == 1
+    assert used(nilometer, workspace) == {"api_calls": "2"}
+
+
+def test_rejects_are_listed(nilometer: Any, workspace: str) -> None:
+    """With reason and identity; what arrived only when it is asked for."""
+    nilometer("usage", "send", "-", text=lines(event(workspace, "odd", unit="camel")))
+    nilometer("wait")
+
+    told = nilometer("usage", "rejects", "--since", "2026-11-01", "--json").lines
+    [found] = [one for one in told if one["workspace"] == workspace]
+    shown = nilometer("usage", "rejects", "--payload", "--json").lines
+    [kept] = [json.loads(one["payload"]) for one in shown if one["workspace"] == workspace]
+
+    assert (found["reason"], found["source"], found["event_id"]) == ("unit_mismatch", "/services/inference", "odd")
+    assert "payload" not in found
+    assert kept["data"]["unit"] == "camel"
+    assert "unit_mismatch" in nilometer("usage", "rejects").out
+
+
+def test_meters_are_listed(nilometer: Any, stack: Any) -> None:
+    """Under both names."""
+    listed = nilometer("meter", "list", "--json").lines
+
+    assert {"meter": "seats", "unit": "seat", "aggregation": "max"}.items() <= next(
+        one for one in listed if one["meter"] == "seats"
+    ).items()
+    assert nilometer("usage", "meters", "--json").lines == listed
+    assert "api_calls" in nilometer("usage", "meters").out
+
+
+def test_a_recount_corrects_what_differs_from_the_lake(nilometer: Any, stack: Any, workspace: str) -> None:
+    """A dry run first; only --apply changes a counter, and it needs a yes."""
+    nilometer("usage", "send", "-", text=lines(event(workspace, "r1"), event(workspace, "r2")))
+    assert used(nilometer, workspace) == {"api_calls": "4"}
+    recount = ("usage", "recount", workspace)
+    assert nilometer(*recount).code == 0  # they changed a moment ago and are left alone
+    _spoil(stack, workspace)
+
+    [dry] = nilometer(*recount, "--json").lines
+    unasked = nilometer(*recount, "--apply")
+    before = used(nilometer, workspace)
+    applied = nilometer(*recount, "--apply", "--yes", "--json")
+
+    assert (dry["scope"], dry["counted"], dry["lake"], dry["corrected"]) == ("period", "104", "4", False)
+    assert nilometer(*recount).code == 0
+    assert (unasked.code, before) == (2, {"api_calls": "104"})
+    assert (applied.code, [one["corrected"] for one in applied.lines]) == (0, [True])
+    assert used(nilometer, workspace) == {"api_calls": "4"}
+
+
+def _spoil(stack: Any, workspace: str) -> None:
+    """Adds 100 to the counter of the period, an hour ago."""
+    session = boto3.session.Session(aws_access_key_id="a", aws_secret_access_key="a", region_name=stack.about["region"])
+    dynamodb = session.resource("dynamodb", endpoint_url=stack.about["aws_endpoint_url"])
+    dynamodb.Table(stack.about["records_table"]).update_item(
+        Key={"pk": f"WORKSPACE#{workspace}", "sk": "USAGE#api_calls#2026-11-01T00:00:00.000Z#0"},
+        UpdateExpression="SET updated_at = :at ADD #total :much",
+        ExpressionAttributeNames={"#total": "total"},
+        ExpressionAttributeValues={":at": _an_hour_ago(), ":much": 100},
+    )
+
+
+def _an_hour_ago() -> str:
+    return (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")

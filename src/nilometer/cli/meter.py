@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.output import json_option, note, print_json
+from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
 
 ACTOR = "nilometer cli"
 
@@ -52,3 +52,29 @@ def create(
     if as_json:
         shown = {name: made[name] for name in ("meter", "unit", "aggregation", "dimensions", "active")}
         print_json({**shown, "created": not existing})
+
+
+@click.command(name="list")
+@stack_options
+@json_option
+def list_meters(connection: Connection, as_json: bool) -> None:
+    """Every meter.
+
+    \b
+    Example:
+      nilometer meter list --json | jq -r .meter
+    """
+    from nilometer.domain.writes import Table
+
+    found = sorted(connection.store().scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"]))
+    names = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
+    if as_json:
+        print_json_lines({name: item.get(name) for name in names} for item in found)
+    elif found:
+        rows = ({**item, "dimensions": ", ".join(item["dimensions"])} for item in found)
+        out().print(table(names, ([row.get(name) for name in names] for row in rows)))
+    else:
+        note("no meter yet; create one with `nilometer meter create`")
+
+
+meter.add_command(list_meters)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.meter import list_meters
 from nilometer.cli.output import json_option, note, out, print_json, table
+from nilometer.cli.usage_corrections import recount, rejects, void
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,13 +24,19 @@ _STYLES = {"ok": "green", "warning": "yellow", "grace": "yellow"}
 
 @click.group()
 def usage() -> None:
-    """Publish usage events, and see what was counted."""
+    """Publish usage events, see what was counted, correct it."""
+
+
+for command in (void, rejects, recount):
+    usage.add_command(command)
+usage.add_command(list_meters, "meters")
 
 
 @usage.command()
-@click.option("--workspace", required=True, metavar="W")
-@click.option("--meter", "slug", required=True, metavar="M")
-@click.option("--quantity", required=True, help="A decimal number, exact.")
+@click.argument("file", required=False, type=click.File("rb"))
+@click.option("--workspace", metavar="W")
+@click.option("--meter", "slug", metavar="M")
+@click.option("--quantity", help="A decimal number, exact.")
 @click.option("--id", "event_id", help="The fact's own id: the same id counts once. A new one unless given.")
 @click.option("--time", "at", help="When it happened, RFC 3339; now unless given.")
 @click.option("--dimension", "dimensions", multiple=True, metavar="K=V", help="Declared by the meter; repeatable.")
@@ -38,8 +46,56 @@ def usage() -> None:
 def send(
     connection: Connection,
     *,
+    file: IO[bytes] | None,
+    workspace: str | None,
+    slug: str | None,
+    quantity: str | None,
+    event_id: str | None,
+    at: str | None,
+    dimensions: tuple[str, ...],
+    unit: str | None,
+    as_json: bool,
+) -> int:
+    """Publish one usage event on the bus, or those of FILE (- is stdin), one CloudEvent as JSON a line.
+
+    A meter of levels (max, latest) gets a snapshot. A line that is no event is named by its number and not sent, the
+    others are; then the exit code is 1. Sent twice, a file counts once.
+
+    \b
+    Examples:
+      nilometer usage send --workspace acme --meter api_calls --quantity 12 --id req_42
+      zcat usage.ndjson.gz | nilometer usage send -
+    """
+    from nilometer.cli.usage_lines import send_lines
+
+    given = {"--workspace": workspace, "--meter": slug, "--quantity": quantity}
+    others = (event_id, at, unit, *dimensions)
+    if file is not None:
+        if any(one is not None for one in (*given.values(), *others)):
+            raise click.UsageError("the lines of FILE say everything; leave the other options out")
+        return send_lines(connection.bus(), file, as_json=as_json)
+    if workspace is None or slug is None or quantity is None:
+        missing = ", ".join(name for name, value in given.items() if value is None)
+        raise click.UsageError(f"say {missing}, or a FILE of events")
+    _send_one(
+        connection,
+        workspace,
+        slug,
+        quantity=quantity,
+        event_id=event_id,
+        at=at,
+        dimensions=dimensions,
+        unit=unit,
+        as_json=as_json,
+    )
+    return 0
+
+
+def _send_one(
+    connection: Connection,
     workspace: str,
     slug: str,
+    *,
     quantity: str,
     event_id: str | None,
     at: str | None,
@@ -47,12 +103,6 @@ def send(
     unit: str | None,
     as_json: bool,
 ) -> None:
-    """Publish one usage event on the bus. A meter of levels (max, latest) gets a snapshot.
-
-    \b
-    Example:
-      nilometer usage send --workspace acme --meter api_calls --quantity 12 --id req_42
-    """
     import json
     from datetime import UTC, datetime
 
