@@ -70,8 +70,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_missing_extra_is_named() -> None:
     """The package installs without it; what needs it says how to get it."""
-    code = "import sys; sys.modules['boto3'] = None; import nilometer.cli as c; sys.exit(c.run(['local', '--port', '0']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = "import sys; sys.modules['boto3'] = None; from nilometer.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "local", "--port", "0"], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 1
     assert done.stderr == "Error: boto3 is not installed; pip install 'nilometer[local]'\n"
