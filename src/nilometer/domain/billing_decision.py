@@ -40,7 +40,7 @@ from nilometer.domain.billing_item import (
     record_item,
     use_item,
 )
-from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of
+from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of, with_word
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.refetch import request
@@ -73,19 +73,25 @@ class Evidence:
     second: int = 0
 
 
+def _event_id(one: Evidence) -> str:
+    return str(one.fact["event_id"]) if one.fact else one.element.id if one.element else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
+    """`word` is what an operator says of the customer's workspace, `said_in` the id of the event that says it."""
+
     scope: Scope
     customer_id: str | None
     evidence: tuple[Evidence, ...]
     updated_at: str
+    word: Claim | None = None
+    said_in: str = ""
 
     @property
     def cause(self) -> str:
         """The last event of the group."""
-        return max(
-            str(one.fact["event_id"]) if one.fact else one.element.id if one.element else "" for one in self.evidence
-        )
+        return max(map(_event_id, self.evidence), default=self.said_in)
 
     @property
     def elements(self) -> Mapping[Key, list[Evidence]]:
@@ -149,7 +155,8 @@ def _first(group: Group) -> set[Key]:
 
 def _guesses(group: Group) -> set[Key]:
     """The records of the workspaces that the events themselves claim: most often the right ones."""
-    return {keys.billing(one.workspace_id) for evidence in group.evidence if (one := _claim(evidence))}
+    claims = [group.word, *map(_claim, group.evidence)]
+    return {keys.billing(claim.workspace_id) for claim in claims if claim}
 
 
 def _used_by(group: Group) -> set[str]:
@@ -261,7 +268,7 @@ class _Change:
                 claims[one.object_id] = found
             elif one.object_type in CLAIMING:
                 claims.pop(one.object_id, None)
-        return claims
+        return with_word(claims, self.group.word) if self.group.word else claims
 
     @property
     def moves(self) -> bool:

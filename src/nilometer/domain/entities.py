@@ -223,6 +223,17 @@ ATTACHMENT = Entity(
     permissions=("attachment.",),
 )
 
+CUSTOMER_LINK = Entity(
+    name="Customer link",
+    kinds=("link",),
+    meaning="Which workspace a Stripe customer is billed for. Metadata at Stripe says it, or an operator, who is right "
+    "when both do; of several words of operators the newest holds. See [billing](billing.md).",
+    rows=("Customer → workspace link",),
+    access=(("link", "billing_operations.link_customer"),),
+    ends="never",
+    events=("billing.linked.",),
+)
+
 METER = Entity(
     name="Meter",
     command="meter",
@@ -248,5 +259,6 @@ ENTITIES = (
     POLICY,
     FLAG,
     ATTACHMENT,
+    CUSTOMER_LINK,
     METER,
 )

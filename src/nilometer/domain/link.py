@@ -1,19 +1,23 @@
 """Which workspace a Stripe customer belongs to: the best of the claims that its objects make.
 
 A claim is a function of its object's register, and the best claim a function of the set of claims: whatever
-order they come in, also two that contradict, the link is the same.
+order they come in, also two that contradict, the link is the same. An operator's word is a claim above all others;
+of several the newest holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from nilometer.domain.stripe.projection import Projection
 from nilometer.domain.stripe.register import Register
 from nilometer.domain.stripe.resolve import Resolution
+from nilometer.domain.times import epoch
 
 CLAIMING = frozenset({"customer", "checkout.session", "subscription"})
+OPERATOR = "operator"  # the name among a link's claims that no object of Stripe has
 
 
 class Claim(NamedTuple):
@@ -47,6 +51,18 @@ def claim(state: Projection) -> Claim | None:
         case _:
             return None
     return Claim(rank, int(state.get("created") or 0), str(state["id"]), workspace_id) if workspace_id else None
+
+
+def word(workspace_id: str, *, at: datetime, origin: str) -> Claim:
+    """An operator's. `origin` (source and id of what said it) orders the words of one millisecond."""
+    return Claim(-1, epoch(at) * 1000 + at.microsecond // 1000, origin, workspace_id)
+
+
+def with_word(claims: Mapping[str, Claim], said: Claim) -> dict[str, Claim]:
+    """The newest word stays, in whatever order they come."""
+    known = claims.get(OPERATOR)
+    newest = said if known is None else max(known, said, key=lambda claim: (claim.created, claim.object_id))
+    return {**claims, OPERATOR: newest}
 
 
 def best(claims: Mapping[str, Claim]) -> str | None:

@@ -45,9 +45,16 @@ class Data(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Base of every type's data: what is not declared is an error, what was not said is not stored."""
 
 
+def _nothing(_operation: Operation, _known: Mapping[Key, Item | None]) -> Iterable[Key]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationType:
-    """One row. `reads` names the keys in `records`, `decide` answers with the effect; both are pure.
+    """One row. `reads` names the keys in `records`, `decide` answers with the effect; all are pure.
+
+    `follows` names the keys that are known only when others are read (None: nothing is stored); it is asked until it
+    names no new one.
 
     The effect and the fact are one transaction, so `decide` guards every write by what it read (`Version`,
     `Absent`). An empty effect is a fact that says nothing new. `Unavailable`: what it builds on is not known yet;
@@ -58,6 +65,7 @@ class OperationType:
     reads: Callable[[Operation], Iterable[Key]]
     decide: Callable[[Operation, Stored, datetime], Sequence[Write]]
     has_workspace: bool = True
+    follows: Callable[[Operation, Mapping[Key, Item | None]], Iterable[Key]] = _nothing
 
 
 OperationTypes = Mapping[str, OperationType]

@@ -25,10 +25,11 @@ from nilometer.domain.operations import Change, check_same, decide, meter_change
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.reject import Reject
 from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.writes import Absent, Item, Put, Table, Write
+from nilometer.domain.writes import Absent, Item, Key, Put, Table, Write
 from nilometer.errors import Refused, Rejected, Unavailable
 from nilometer.flows import (
     access_operations,
+    billing_operations,
     flag_operations,
     notification_operations,
     onboarding_operations,
@@ -37,7 +38,7 @@ from nilometer.flows import (
     workspace_operations,
 )
 from nilometer.flows.envelope import decode
-from nilometer.flows.operation_types import Operation, OperationType, OperationTypes
+from nilometer.flows.operation_types import Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.races import retrying
 from nilometer.flows.rejects import keep
 
@@ -53,6 +54,7 @@ TYPES: OperationTypes = {
     **policy_operations.TYPES,
     **flag_operations.TYPES,
     **onboarding_operations.TYPES,
+    **billing_operations.TYPES,
 }
 
 
@@ -170,10 +172,21 @@ def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:
         if seen["payload_hash"] != fact.item["payload_hash"]:
             raise Rejected("id_reuse", "this source and id came before with another payload; give each fact its own id")
         return Outcome.DUPLICATE
-    stored = store.batch_get(Table.RECORDS, arrived.type.reads(operation), consistent=True)
+    stored = _read(operation, arrived.type, store)
     writes: list[Write] = [fact, *arrived.type.decide(operation, stored, now)]
     store.commit(writes)
     return Outcome.ACCEPTED
+
+
+def _read(operation: Operation, row: OperationType, store: Store) -> Stored:
+    """In rounds: what an item names is known only when it is read."""
+    known: dict[Key, Item | None] = {}
+    wanted = set(row.reads(operation))
+    while missing := wanted - known.keys():
+        found = store.batch_get(Table.RECORDS, missing, consistent=True)
+        known |= {key: found.get(key) for key in missing}
+        wanted = set(row.follows(operation, known))
+    return {key: item for key, item in known.items() if item is not None}
 
 
 def _fact(arrived: _Arrived, now: datetime) -> Put:
