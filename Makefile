@@ -30,7 +30,7 @@ local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 	@$(VENV)/bin/nilometer local
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/dynoxide/.installed  ## lint, types, architecture, template, build and all tests
+test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed  ## lint, types, architecture, template, build and all tests
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: build
@@ -58,6 +58,7 @@ lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; U
 	@$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/sam.in --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/checkov.in --output-file requirements/checkov.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra readers pyproject.toml --output-file requirements/readers.txt
 	part() {
 	  $(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file "$$@"
 	}
@@ -65,6 +66,7 @@ lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; U
 	# No function runs on another machine than Lambda's, so these carry no markers.
 	part src/requirements/aws.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws
 	part src/requirements/lake.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra lake
+	part src/requirements/stripe.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra stripe
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nilometer needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
@@ -84,7 +86,7 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/.local
 
 # Their pins and the local engine's exclude each other, so these tools have a venv each.
-$(VENV)/sam/.installed $(VENV)/checkov/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+$(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $* into $(VENV)/$* (once, about a minute) ..."
 	$(VENV)/bin/python -m venv $(VENV)/$*
 	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<

@@ -19,8 +19,10 @@ LOCKS = (
     "requirements/local.txt",
     "requirements/sam.txt",
     "requirements/checkov.txt",
+    "requirements/readers.txt",
     "src/requirements/aws.txt",
     "src/requirements/lake.txt",
+    "src/requirements/stripe.txt",
 )
 # The extras that a lock was made for.
 EXTRAS = {
@@ -28,6 +30,7 @@ EXTRAS = {
     "requirements/local.txt": {"local", "build"},
     "src/requirements/aws.txt": {"aws"},
     "src/requirements/lake.txt": {"aws", "lake"},
+    "src/requirements/stripe.txt": {"aws", "stripe"},
 }
 
 
@@ -94,7 +97,7 @@ def test_every_pin_satisfies_the_project(project: Path) -> None:
 
 def test_functions_have_wheels_for_both_processors(project: Path) -> None:
     """The hashes of one file a package would bind the build to one machine."""
-    for lock in ("src/requirements/aws.txt", "src/requirements/lake.txt"):
+    for lock in ("src/requirements/aws.txt", "src/requirements/lake.txt", "src/requirements/stripe.txt"):
         entries = re.sub(r"\\\n\s*", " ", (project / lock).read_text()).splitlines()
         [msgspec] = [entry for entry in entries if entry.startswith("msgspec==")]
         assert msgspec.count("--hash") > 10
