@@ -32,6 +32,7 @@ workspace is the event's `subject`, and no other field can name one. The same de
 functions below, in `nilometer.flows`, take the workspace from their `Caller`. A fact and its effect are one
 transaction; a copy of an event changes nothing. The bus keeps no order: an event that builds on what is not known yet
 is delivered again until it is a dead letter, one that a rule forbids for ten minutes, then it is kept as a reject.
+The later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
 
 ```python
 from nilometer.domain.act import service

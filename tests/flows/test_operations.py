@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.flows.sample_world import prepare
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused, Rejected
 from nilometer.flows import operations
@@ -57,6 +60,30 @@ def test_fact_and_effect_are_stored_together(store: Store, objects: Any) -> None
     fact = store.get(Table.EVENTS, keys.operation("/services/console", "e1")) or {}
     assert (record["unit"], record["dimensions"], record["cause"]) == ("token", ["model"], "e1")
     assert fact["data"] == METER
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_an_event_from_the_future_is_kept_as_a_reject(path: Path, store: Store, objects: Any) -> None:
+    """It would win over all that comes before its time; so would its envelope, which a producer may date as well."""
+    prepare(store, objects)
+    sample = json.loads(path.read_text())
+    before = list(store.scan(Table.RECORDS))
+    for n, (ahead, envelope_ahead) in enumerate([(301, 0), (86_400 * 365, 86_400 * 365)]):
+        sample["detail"] |= {"id": f"ahead {n}", "time": rfc3339(NOW + timedelta(seconds=ahead))}
+        sample["time"] = rfc3339(NOW + timedelta(seconds=envelope_ahead))
+        message = Message("1", json.dumps(sample))
+        [result] = operations.handle([message], store=store, objects=objects, now=NOW)
+        assert (result.outcome, result.fields["reason"]) == (Outcome.REJECTED, "too_far_in_future")
+
+    assert list(store.scan(Table.RECORDS)) == before
+
+
+def test_a_clock_may_be_five_minutes_ahead(store: Store, objects: Any) -> None:
+    """No two clocks are the same."""
+    body = json.loads(event("meter.created.v1", METER))
+    body["detail"]["time"] = rfc3339(NOW + timedelta(minutes=5))
+
+    assert handle(store, objects, json.dumps(body)) == [Outcome.ACCEPTED]
 
 
 def test_any_order_of_updates_ends_in_the_same_record(store: Store, objects: Any) -> None:

@@ -6,13 +6,16 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nilometer.domain.keys import part
+from nilometer.domain.times import rfc3339
 from nilometer.errors import Rejected
 
 SPECVERSION = "1.0"
 NAME_LENGTH = 256  # of an id, a source, a subject: they are parts of keys, and a sort key holds 1 KB
+FUTURE = timedelta(minutes=5)
+"""How far a producer's clock may be ahead: the later event wins, so one of next year would win for a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,14 @@ def check_context(*, specversion: str, event_id: str, source: str, subject: str 
         raise Rejected("invalid_schema", "id and source must not be empty: together they identify the fact")
     if _long(event_id) or _long(source) or (subject and _long(subject)):
         raise Rejected("too_large", f"id, source and subject have at most {NAME_LENGTH} bytes each")
+
+
+def check_not_ahead(time: datetime, *, arrival: datetime) -> None:
+    """`Rejected("too_far_in_future")`."""
+    if time > arrival + FUTURE:
+        raise Rejected(
+            "too_far_in_future", f"time {rfc3339(time)} is more than 5 minutes ahead; check the producer's clock"
+        )
 
 
 def _long(name: str) -> bool:

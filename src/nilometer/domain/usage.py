@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from nilometer.domain import keys
-from nilometer.domain.cloudevents import NAME_LENGTH, CloudEvent
+from nilometer.domain.cloudevents import NAME_LENGTH, CloudEvent, check_not_ahead
 from nilometer.domain.keys import part
 from nilometer.domain.meter import DIMENSIONS, GAUGES, SLUG, Aggregation, Meter
 from nilometer.domain.period import Period
@@ -29,7 +29,6 @@ VOIDED = "usage.voided.v1"
 BATCH = "usage.batch.v1"
 
 OLDEST = timedelta(days=35)
-FUTURE = timedelta(minutes=5)
 KEPT = timedelta(days=40)
 WAITS = timedelta(days=35)  # less than KEPT: what waits cannot outlive the fact of a copy that did not
 DIMENSION_LENGTH = 128
@@ -114,10 +113,7 @@ def check_window(time: datetime, *, arrival: datetime) -> None:
         raise Rejected(
             "too_old", f"time {rfc3339(time)} is more than {OLDEST.days} days ago; correct it by an adjustment"
         )
-    if time > arrival + FUTURE:
-        raise Rejected(
-            "too_far_in_future", f"time {rfc3339(time)} is more than 5 minutes ahead; check the producer's clock"
-        )
+    check_not_ahead(time, arrival=arrival)
 
 
 def check_meter(event: UsageEvent, meter: Meter | None) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain import keys
-from nilometer.domain.cloudevents import CloudEvent, check_context
+from nilometer.domain.cloudevents import CloudEvent, check_context, check_not_ahead
 from nilometer.domain.operations import Change, check_same, decide, meter_change, workspace_change
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.reject import Reject
@@ -136,6 +136,7 @@ def _apply(body: str, store: Store, now: datetime, fields: dict[str, str | int])
     arrived = _decode(body)
     event = arrived.operation.event
     fields |= {"event_id": event.id, "source": event.source, "type": event.type}
+    check_not_ahead(event.time, arrival=min(arrived.at, now))  # a producer may write the envelope's time too
     try:
         return retrying(lambda: _commit(arrived, store, now))
     except Refused as error:
