@@ -45,6 +45,13 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileSettings:
+    records_table: str
+    events_table: str
+    stripe_api_key_arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesSettings:
     bus_name: str
     lake_stripe_events_queue_url: str

@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from nilometer.aws import secrets as room
-from nilometer.aws.secrets import REFRESH_SECONDS, SigningSecrets
+from nilometer.aws.secrets import REFRESH_SECONDS, SigningSecrets, api_key
 from nilometer.errors import Misconfigured, Unavailable
 
 
@@ -88,3 +88,27 @@ def test_a_failed_read_does_not_count_as_fresh(client: Any, clock: list[float]) 
     client.create_secret(Name="later", SecretString="whsec_a")
 
     assert secrets.current() == ("whsec_a",)
+
+
+def test_an_api_key_is_taken_as_it_is_stored(client: Any) -> None:
+    """Secret or restricted, with or without a line's end."""
+    arn = client.create_secret(Name="key", SecretString="rk_test_1234\n")["ARN"]
+
+    assert api_key(client, arn=arn) == "rk_test_1234"
+
+
+def test_the_placeholder_is_no_api_key(client: Any) -> None:
+    """As the template deploys it: nothing is asked of Stripe."""
+    arn = client.create_secret(Name="key", SecretString="unset")["ARN"]
+
+    assert api_key(client, arn=arn) is None
+
+
+def test_what_is_no_api_key_is_told_to_the_operator(client: Any) -> None:
+    """Without showing what is stored there instead."""
+    arn = client.create_secret(Name="key", SecretString="whsec_1234")["ARN"]
+
+    with pytest.raises(Misconfigured) as caught:
+        api_key(client, arn=arn)
+
+    assert "whsec_1234" not in str(caught.value)

@@ -13,6 +13,7 @@ from nilometer.errors import Misconfigured, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+UNSET = "unset"
 REFRESH_SECONDS = 10  # forged signatures must not become a Secrets Manager request each
 
 
@@ -39,12 +40,26 @@ class SigningSecrets:
         return self._values
 
     def _read(self) -> tuple[str, ...]:
-        try:
-            text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
-        except (ClientError, BotoCoreError) as error:
-            raise Unavailable(f"Secrets Manager did not answer: {type(error).__name__}") from error
+        text = _text(self._client, self._arn)
         values = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
         secrets = tuple(value for value in values if value.startswith("whsec_"))
         if not secrets:
             raise Misconfigured("the signing secret holds no whsec_... value; store one with put-secret-value")
         return secrets
+
+
+def api_key(client: SecretsManagerClient, *, arn: str) -> str | None:
+    """Stripe's API key, secret (`sk_...`) or restricted (`rk_...`); None while the template's placeholder is there."""
+    text = _text(client, arn).strip()
+    if text == UNSET:
+        return None
+    if not text.startswith(("sk_", "rk_")):
+        raise Misconfigured("the secret holds no API key of Stripe (sk_... or rk_...); store one with put-secret-value")
+    return text
+
+
+def _text(client: SecretsManagerClient, arn: str) -> str:
+    try:
+        return client.get_secret_value(SecretId=arn)["SecretString"]
+    except (ClientError, BotoCoreError) as error:
+        raise Unavailable(f"Secrets Manager did not answer: {type(error).__name__}") from error

@@ -64,8 +64,11 @@ class Drift:
 
 @dataclass(slots=True)
 class Report:
+    """`stopped`: the time was over before the end, so deletions that were not told were not looked for."""
+
     compared: int = 0
     drift: list[Drift] = field(default_factory=list)
+    stopped: bool = False
 
 
 def reconcile(
@@ -77,10 +80,11 @@ def reconcile(
     dry_run: bool = False,
     object_types: Sequence[str] = LISTED,
     progress: Callable[[str, int], None] = lambda _type, _count: None,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
-    `progress(object_type, compared)` is called after each page.
+    `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
     """
     report = Report()
     seen: set[str] = set()
@@ -90,7 +94,13 @@ def reconcile(
             seen |= {str(found["id"]) for found in page.objects}
             _compare(store, answers, scope, now, report, dry_run)
             progress(object_type, report.compared)
+            if out_of_time():
+                report.stopped = True
+                return report
     for item in _missed(store, scope, seen, object_types):
+        if out_of_time():
+            report.stopped = True
+            return report
         _compare_one(store, api, scope, item, now, report, dry_run)
     return report
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -58,11 +58,24 @@ def due(store: Store, now: datetime) -> Iterator[Item]:
         yield item
 
 
-def refetch_due(store: Store, api: Api, *, scope: Scope, now: datetime, limit: int = 500) -> list[Asked]:
-    """Settles at most `limit` due objects of one scope; the others stay due. A failure of one does not stop others."""
+def refetch_due(
+    store: Store,
+    api: Api,
+    *,
+    scope: Scope,
+    now: datetime,
+    limit: int = 500,
+    out_of_time: Callable[[], bool] = lambda: False,
+) -> list[Asked]:
+    """Settles due objects of one scope, at most `limit` and until `out_of_time`; the others stay due.
+
+    A failure of one does not stop others.
+    """
     asked: list[Asked] = []
     for item in due(store, now):
-        if (item["account"], item["livemode"]) != (scope.account, scope.livemode) or len(asked) == limit:
+        if len(asked) == limit or out_of_time():
+            break
+        if (item["account"], item["livemode"]) != (scope.account, scope.livemode):
             continue
         asked.append(_settle(store, api, scope, item, now))
     return asked

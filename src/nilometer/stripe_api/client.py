@@ -138,6 +138,11 @@ class StripeApi:
         time.sleep(turn - now)
 
 
+def is_live(api_key: str) -> bool:
+    """Whether a key (`sk_live_...`, `rk_test_...`) is of live mode. Source: https://docs.stripe.com/keys."""
+    return api_key[2:].startswith("_live_")
+
+
 def _second(headers: Mapping[str, str], elapsed: float) -> int:
     """Stripe's clock before it looked: its answer's `Date`, less the whole round trip."""
     date = next((value for name, value in headers.items() if name.lower() == "date"), None)

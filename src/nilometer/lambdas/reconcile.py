@@ -1,0 +1,85 @@
+"""The schedules → refetch what is due, or reconcile everything → counts, and one line an object that differed.
+
+Without an API key of Stripe in its secret the function does nothing and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from nilometer.aws.clients import client
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.secrets import api_key
+from nilometer.domain.stripe.event import Scope
+from nilometer.flows import reconcile, refetch
+from nilometer.lambdas.edge import count, logger
+from nilometer.settings import ReconcileSettings, load
+from nilometer.stripe_api.client import StripeApi, is_live
+
+_RESERVE_SECONDS = 60.0  # a page of a hundred differing objects, and a request that Stripe refuses a few times
+_REFETCH_SECONDS = 50.0  # the next minute has a run of its own
+_REQUESTS_PER_SECOND = 10  # a refetch beside the nightly comparison stays below Stripe's 25 with it
+
+_OutOfTime = Callable[[], bool]
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """`event` is the schedule's input: `{"do": "refetch"}` or `{"do": "reconcile"}`."""
+    store, secrets, arn = _dependencies()
+    key = api_key(secrets, arn=arn)
+    if key is None:
+        logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
+        return {}
+    api = StripeApi(key, requests_per_second=_REQUESTS_PER_SECOND)
+    seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
+    return run(str(event["do"]), store=store, api=api, scope=Scope(livemode=is_live(key)), seconds=seconds)
+
+
+def run(task: str, *, store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+    """Does `task` for at most `seconds`; what is left waits for the next run. A task that is unknown is a KeyError."""
+    return _TASKS[task](store, api, scope, seconds)
+
+
+def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+    over = _deadline(min(seconds, _REFETCH_SECONDS))
+    asked = refetch.refetch_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+    for one in asked:
+        log = logger.info if one.outcome == "settled" else logger.warning
+        log(f"refetch.{one.outcome}", extra={"object_type": one.object_type, "object_id": one.object_id})
+    count("reconcile", (one.outcome for one in asked))
+    return {"asked": len(asked)}
+
+
+def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+    over = _deadline(seconds)
+    report = reconcile.reconcile(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+    for drift in report.drift:
+        extra = {"object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}
+        logger.warning("reconcile.drift", extra=extra)
+    log = logger.warning if report.stopped else logger.info
+    log("reconcile.done", extra={"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped})
+    count("reconcile", [*["drift"] * len(report.drift), "stopped" if report.stopped else "reconciled"])
+    return {"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped}
+
+
+_TASKS: dict[str, Callable[[Store, StripeApi, Scope, float], dict[str, Any]]] = {
+    "refetch": _refetch,
+    "reconcile": _reconcile,
+}
+
+
+def _deadline(seconds: float) -> _OutOfTime:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+@cache
+def _dependencies() -> tuple[Store, Any, str]:
+    settings = load(ReconcileSettings, os.environ)
+    store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
+    return store, client("secretsmanager"), settings.stripe_api_key_arn
