@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from nilometer.cli.backfill import backfill
 from nilometer.cli.billing import billing
 from nilometer.cli.demo import demo
 from nilometer.cli.flag import flag
@@ -23,6 +24,7 @@ from nilometer.cli.meter import meter
 from nilometer.cli.notification import notification
 from nilometer.cli.policy import policy
 from nilometer.cli.rebuild import rebuild
+from nilometer.cli.reconcile import reconcile
 from nilometer.cli.replay import replay
 from nilometer.cli.security import security
 from nilometer.cli.session import session
@@ -51,6 +53,7 @@ def cli() -> None:
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter),
     *(query, recipes, tables, history, verify, rebuild),
+    *(reconcile, backfill),
     *(workspace, member, invite, session, security),
     *(notification, policy, flag),
 )

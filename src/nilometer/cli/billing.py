@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.billing_reasons import explain, history
+from nilometer.cli.billing_show import show
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, out, print_json_lines, table
 
@@ -18,6 +20,10 @@ _STYLES = {"active": "green", "trialing": "cyan", "past_due": "yellow", "none": 
 @click.group()
 def billing() -> None:
     """What Stripe's events made of each workspace."""
+
+
+for command in (show, explain, history):
+    billing.add_command(command)
 
 
 @billing.command(name="list")

@@ -41,6 +41,13 @@ def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None,
       nilometer history show billing acme --diff
       nilometer history show billing acme --as-of 2026-11-01T00:00:00Z --json
     """
+    print_history(connection, kind, key, as_of=as_of, diff=diff, as_json=as_json)
+
+
+def print_history(
+    connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool
+) -> None:
+    """The changes, or with `as_of` and without `diff` what the records were then."""
     from nilometer.domain.history import state
     from nilometer.flows.history import show as steps_of
     from nilometer.lake.ledger import Ledger

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain import keys
 from nilometer.domain.billing import Inputs, fold
 from nilometer.domain.billing_item import inputs_of
 from nilometer.domain.stripe.explain import explain
@@ -19,6 +20,12 @@ _HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
 def list_billing(store: Store) -> Iterator[dict[str, Any]]:
     """Every billing record, one dict each; customers without a workspace have `workspace` None. Scans."""
     return map(billing_of, store.scan(Table.RECORDS, kind="billing"))
+
+
+def show_billing(store: Store, workspace_id: str) -> dict[str, Any] | None:
+    """One workspace's billing record; None when Stripe told nothing of it."""
+    record = store.get(Table.RECORDS, keys.billing(workspace_id), consistent=True)
+    return billing_of(record) if record else None
 
 
 def list_objects(store: Store) -> Iterator[dict[str, Any]]:

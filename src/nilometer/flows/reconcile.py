@@ -15,13 +15,15 @@ from typing import Any, Protocol
 import msgspec
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.keys import stripe_event
 from nilometer.domain.outcome import Message, Outcome, Result
-from nilometer.domain.stripe.event import Scope, as_id
+from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope, as_id
 from nilometer.domain.stripe.register import Register, merge, of_answer, register
 from nilometer.domain.stripe.register_item import register_key, register_of
 from nilometer.domain.stripe.resolve import resolve
 from nilometer.domain.times import from_epoch, rfc3339
 from nilometer.domain.writes import Item, Key, Table
+from nilometer.errors import Unavailable
 from nilometer.flows.refetch import Answer, merge_answer
 
 LISTED = ("product", "price", "customer", "payment_method", "subscription", "invoice")  # catalog first
@@ -108,17 +110,24 @@ def reconcile(
 def backfill_events(api: Api, handle: Handle, *, since: int, after: str | None = None) -> Iterator[tuple[str, int]]:
     """Feeds Stripe's own events of the last thirty days through `handle`, which drops what is known.
 
-    Yields (event id, accepted) after each page: the id resumes the run as `after`. Raises when a page failed, so
-    that nothing is skipped.
+    Yields (event id, accepted) after each page: the id resumes the run as `after`. `Unavailable` when a page failed,
+    so that nothing is skipped.
     """
     for page in api.events(since=since, after=after):
         results = handle([Message(str(event["id"]), _envelope(event)) for event in page.objects])
         failed = [result.message_id for result in results if result.outcome is Outcome.FAILED]
         if failed:
-            raise RuntimeError(f"{len(failed)} events were not taken, first {failed[0]}; resume after {after}")
+            then = f"go on after {after}" if after else "begin again"
+            raise Unavailable(f"{len(failed)} events were not taken, first {failed[0]}; {then}")
         if page.objects:
             after = str(page.objects[-1]["id"])
             yield after, sum(result.outcome is Outcome.ACCEPTED for result in results)
+
+
+def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
+    """How many of a page of Stripe's events are no facts here."""
+    keys = [stripe_event(str(event.get("account") or OWN_ACCOUNT), str(event["id"])) for event in events]
+    return len(keys) - len(store.batch_get(Table.EVENTS, keys))
 
 
 def _compare(
