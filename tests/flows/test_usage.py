@@ -18,6 +18,7 @@ from nilometer.domain import keys
 from nilometer.domain.outcome import Message, Outcome, Result
 from nilometer.domain.writes import Put, Table
 from nilometer.flows import operations, usage
+from nilometer.flows.overview import usage_of
 
 SAMPLES = sorted((Path(__file__).parents[2] / "events" / "usage").glob("*.json"))
 WORKSPACE = "ws_acme"
@@ -189,7 +190,6 @@ def test_a_bad_element_does_not_touch_its_neighbours(ready: Store, objects: Obje
         (cloud(time=NOW + timedelta(minutes=6)), "too_far_in_future"),
         (cloud(type_="usage.snapshot.v1"), "invalid_schema"),
         (cloud(type_="usage.guessed.v1"), "invalid_schema"),
-        (cloud(meter="seats", unit="seat"), "invalid_schema"),
         (cloud(dimensions={"region": "eu"}), "invalid_schema"),
         (cloud(dimensions={f"d{n}": "x" for n in range(9)}), "too_large"),
         (cloud(dimensions={"model": "x" * 200}), "too_large"),
@@ -303,6 +303,43 @@ def test_gauges_keep_the_largest_and_the_latest_level(ready: Store, objects: Obj
     assert counters["seats"]["max"] == 7
     assert counters["disk"]["latest"] == 3
     assert counters["disk"]["count"] == 2
+
+
+def test_a_level_may_come_as_a_recorded_event(ready: Store, objects: Objects) -> None:
+    """A producer need not know how a meter counts: the quantity is the level at its time, and is not added."""
+    levels = [cloud(f"s{level}", meter="seats", unit="seat", quantity=level) for level in ("3", "7", "5")]
+
+    assert outcomes(handle(ready, objects, *levels)) == ["accepted"] * 3
+    assert outcomes(handle(ready, objects, *levels)) == ["duplicate"] * 3
+    [counter] = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#seats#2026")
+    assert (counter["max"], counter["count"]) == (7, 3)
+
+
+def test_what_comes_after_the_grace_is_late(ready: Store, objects: Objects) -> None:
+    """It counts in its period, and what the total was when the period was closed can still be told. Voids too."""
+    october = datetime(2026, 10, 30, tzinfo=UTC)
+    closed = datetime(2026, 11, 4, tzinfo=UTC)
+    in_time = [cloud(one, time=october) for one in ("a", "b")]
+    handle(ready, objects, *in_time, now=closed - timedelta(seconds=1))
+    [at_close] = usage_of(ready, WORKSPACE, now=closed, at=october).meters
+
+    handle(ready, objects, cloud("c", time=october, quantity="3"), void("a", time=closed), *in_time, now=closed)
+    handle(ready, objects, cloud("s", time=october, meter="seats", unit="seat"), now=closed)
+    calls, seats = usage_of(ready, WORKSPACE, now=closed, at=october).meters
+
+    assert (at_close.closed, at_close.used, at_close.late_delta) == (True, 20, 0)
+    assert (calls.used, calls.late_delta, calls.late_count) == (13, 13 - at_close.used, 0)
+    assert (seats.used, seats.late_delta, seats.late_count) == (10, None, 1)
+    assert totals(ready) == totals(ready, "day")
+
+
+def test_no_usage_is_late_before_its_period_is_closed(ready: Store, objects: Objects) -> None:
+    """The current period and the one in its grace."""
+    early = datetime(2026, 11, 3, 23, tzinfo=UTC)
+    handle(ready, objects, cloud("a", time=early), cloud("b", time=early - timedelta(days=5)), now=early)
+
+    periods = [usage_of(ready, WORKSPACE, now=early, at=early - timedelta(days=days)).meters[0] for days in (0, 5)]
+    assert [(one.closed, one.late_delta, one.used) for one in periods] == [(False, 0, 10)] * 2
 
 
 def test_a_void_takes_an_event_back_in_either_order(ready: Store, objects: Objects) -> None:

@@ -54,7 +54,7 @@ def create(
         print_json({**shown, "created": not existing})
 
 
-@click.command(name="list")
+@meter.command(name="list")
 @stack_options
 @json_option
 def list_meters(connection: Connection, as_json: bool) -> None:
@@ -64,6 +64,10 @@ def list_meters(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer meter list --json | jq -r .meter
     """
+    show_meters(connection, as_json=as_json)
+
+
+def show_meters(connection: Connection, *, as_json: bool) -> None:
     from nilometer.domain.writes import Table
 
     found = sorted(connection.store().scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"]))
@@ -75,6 +79,3 @@ def list_meters(connection: Connection, as_json: bool) -> None:
         out().print(table(names, ([row.get(name) for name in names] for row in rows)))
     else:
         note("no meter yet; create one with `nilometer meter create`")
-
-
-meter.add_command(list_meters)

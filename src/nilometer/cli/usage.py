@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.meter import list_meters
+from nilometer.cli.meter import show_meters
 from nilometer.cli.output import json_option, note, out, print_json, table
+from nilometer.cli.times import time_option
 from nilometer.cli.usage_corrections import recount, rejects, void
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def usage() -> None:
 
 for command in (void, rejects, recount):
     usage.add_command(command)
-usage.add_command(list_meters, "meters")
 
 
 @usage.command()
@@ -135,31 +135,52 @@ def _send_one(
 
 
 @usage.command()
-@click.argument("workspace", metavar="W")
 @stack_options
 @json_option
-def show(connection: Connection, workspace: str, as_json: bool) -> None:
-    """What workspace W has used in its current billing period, against its limits.
+def meters(connection: Connection, as_json: bool) -> None:
+    """Every meter; the same as `nilometer meter list`.
 
     \b
     Example:
+      nilometer usage meters --json | jq -r '[.meter, .unit] | @tsv'
+    """
+    show_meters(connection, as_json=as_json)
+
+
+@usage.command()
+@click.argument("workspace", metavar="W")
+@time_option("--at", help="In the billing period of this time; now unless given.")
+@stack_options
+@json_option
+def show(connection: Connection, workspace: str, at: datetime | None, as_json: bool) -> None:
+    """What workspace W has used in its current billing period, against its limits.
+
+    A period is closed 72 hours after its end. What arrives later counts in it, and is its late_delta.
+
+    \b
+    Examples:
       nilometer usage show acme --json | jq '.meters[] | {meter, used, limit}'
+      nilometer usage show acme --at 2026-10-31
     """
     from datetime import UTC, datetime
 
     from nilometer.flows.overview import usage_of
 
-    found = usage_of(connection.store(), workspace, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    found = usage_of(connection.store(), workspace, now=now, at=at)
     if as_json:
         meters = [as_plain(meter) for meter in found.meters]
         print_json({"workspace": workspace, "known": found.known, "waiting": found.waiting, "meters": meters})
         return
     if found.meters:
-        out().print(usage_table((workspace, meter) for meter in found.meters))
+        out().print(usage_table(((workspace, meter) for meter in found.meters), title=_title(found.meters[0], now)))
+        for meter in found.meters:
+            if meter.late_count or meter.late_delta:
+                note(f"{meter.meter}: {_late(meter)} arrived after the period was closed")
     if found.waiting:
         note(f"{found.waiting} events wait until the workspace is known; nilometer workspace create {workspace}")
     elif not found.meters:
-        note(f"nothing was counted for {workspace} in the current period")
+        note(f"nothing was counted for {workspace} in {'that' if at else 'the current'} period")
 
 
 def as_plain(meter: MeterUsage) -> dict[str, Any]:
@@ -173,16 +194,34 @@ def as_plain(meter: MeterUsage) -> dict[str, Any]:
         "state": meter.state,
         "period_start": meter.period_start,
         "period_end": meter.period_end,
+        "closed": meter.closed,
+        "late_delta": None if meter.late_delta is None else format(meter.late_delta, "f"),
+        "late_count": meter.late_count,
     }
 
 
-def usage_table(rows: Any) -> Any:
+def usage_table(rows: Any, *, title: str | None = None) -> Any:
     """(workspace, MeterUsage) with a bar each."""
-    made = table(["workspace", "meter", ">used", ">limit", "", "until"], [])
+    made = table(["workspace", "meter", ">used", ">limit", "", "until"], [], title=title)
     for workspace, meter in rows:
         limit = "" if meter.limit is None else format(meter.limit, ",f")
         made.add_row(workspace, meter.meter, format(meter.used, ",f"), limit, bar(meter), meter.period_end[:10])
     return made
+
+
+def _title(meter: MeterUsage, now: datetime) -> str:
+    """Period and reset, in UTC: a period may begin at any second."""
+    from nilometer.domain.times import rfc3339
+
+    start, end = (text[:19].replace("T", " ") for text in (meter.period_start, meter.period_end))
+    if meter.closed:
+        return f"{start} – {end} UTC, closed"
+    return f"{start} – {end} UTC, {'resets' if meter.period_end > rfc3339(now) else 'was reset'} at {end} UTC"
+
+
+def _late(meter: MeterUsage) -> str:
+    events = f"{meter.late_count:,} events"
+    return events if meter.late_delta is None else f"{meter.late_delta:,f} in {events}"
 
 
 def bar(meter: MeterUsage, width: int = 20) -> str:

@@ -3,6 +3,9 @@
 A counter per meter and billing period, and one per meter and UTC day. `total` and `count` are added to; a gauge also
 keeps its `max`, or its `latest` level with the stamp `latest_at`; a unique meter adds to `unique` for every value
 that it sees for the first time. Numbers have DynamoDB's 38 digits.
+
+What is counted in a closed period is added to `late_total` and `late_count` too: a total without them is the total
+as it was when the period was closed, without anybody having to be there at that moment.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any, NamedTuple
 
 from nilometer.domain import keys
 from nilometer.domain.meter import GAUGES, Aggregation, Meter
-from nilometer.domain.period import Period
+from nilometer.domain.period import Period, is_closed
 from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.usage import KEPT, UsageEvent
 from nilometer.domain.writes import Absent, Item, Key, Less, Put, Table, Update, Write
@@ -158,13 +161,23 @@ def counter_writes(
             Update(
                 table=Table.RECORDS,
                 key=group.counter(name, shard),
-                add={"total": tally.total, "count": tally.count, "version": 1, **unique},
+                add={**_added(group, name, tally.total, tally.count, now), **unique},
                 set={**attributes, **level, **capped},
                 expected=guard,
             )
         )
         writes += [_value(group, name, value, now) for value in new]
     return writes
+
+
+def _added(group: Group, name: Name, total: Decimal, count: int, now: datetime) -> dict[str, int | Decimal]:
+    late = name.scope == "period" and is_closed(group.period, now)
+    return {
+        "total": total,
+        "count": count,
+        "version": 1,
+        **({"late_total": total, "late_count": count} if late else {}),
+    }
 
 
 def _attributes(group: Group, name: Name, *, shard: int, cause: str, now: datetime) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def _void_write(
     return Update(
         table=Table.RECORDS,
         key=group.counter(name, shard),
-        add={"total": -event.quantity, "count": -1, "version": 1},
+        add=_added(group, name, -event.quantity, -1, now),
         set={**attributes, **stale},
         set_once=end,
     )
@@ -256,6 +269,20 @@ def used(aggregation: Aggregation, shards: Iterable[Item]) -> Decimal:
             return Decimal(newest.get("latest", 0))
         case Aggregation.UNIQUE:
             return Decimal(sum(item.get("unique", 0) for item in items))
+
+
+def late(aggregation: Aggregation, shards: Iterable[Item]) -> tuple[Decimal | None, int]:
+    """By how much, and by how many events, `used` has changed since the period was closed; a level or a number of
+    values cannot say by how much."""
+    items = list(shards)
+    count = sum(int(item.get("late_count", 0)) for item in items)
+    match aggregation:
+        case Aggregation.COUNT:
+            return Decimal(count), count
+        case Aggregation.SUM:
+            return exact_sum(Decimal(item.get("late_total", 0)) for item in items), count
+        case _:
+            return None, count
 
 
 def exact_sum(numbers: Iterable[Decimal]) -> Decimal:

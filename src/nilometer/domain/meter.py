@@ -23,7 +23,7 @@ class Aggregation(StrEnum):
 
 
 GAUGES = frozenset({Aggregation.MAX, Aggregation.LATEST})
-"""Levels, fed by `usage.snapshot.v1`; the others are fed by `usage.recorded.v1`."""
+"""Levels, fed by `usage.snapshot.v1` or `usage.recorded.v1`; the others are fed by the latter alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from nilometer.domain.times import epoch, from_epoch
 from nilometer.domain.writes import Item
+
+GRACE = timedelta(hours=72)
+"""After its end a period still takes usage as its own; then it is closed, and what comes is late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ def period_at(billing: Item | None, time: datetime) -> Period:
     after = known[index][1] if index >= 0 else None
     before = known[index + 1][0] if index + 1 < len(known) else None
     return _between(calendar_month(time), after, before)
+
+
+def is_closed(period: Period, now: datetime) -> bool:
+    """Never while its end is a guess."""
+    return not period.provisional and now >= period.end + GRACE
 
 
 def calendar_month(time: datetime) -> Period:

@@ -26,15 +26,21 @@ def is_elsewhere(fact: Item, period: Period) -> bool:
 def moved(fact: Item, group: Group, seen: Seen, *, shard: int, now: datetime) -> list[Write]:
     """All that moves one fact into the period of `group`; cancelled when somebody moved or voided it meanwhile.
 
-    The old period's end is not known any more; its counter keeps what it says.
+    The old period's end is not known any more; its counter keeps what it says. A move is never late: it says anew
+    what was in a period when it was closed.
     """
     event = counted(fact)
     cause = f"moved {event.id}"
-    old = Group(group.workspace_id, Period(parse_rfc3339(fact["period_start"]), group.period.end), group.meters)
+    old = _restated(group, parse_rfc3339(fact["period_start"]))
+    group = _restated(group, group.period.start)
     taken, _day = void_writes(old, event, shard=shard, cause=cause, now=now)
     tallies = {name: tally for name, tally in group.tallies([event]).items() if name.scope == "period"}
     given = counter_writes(group, tallies, seen, shard=shard, cause=cause, now=now)
     return [_marked(fact, group), *_rows(fact, group, now), taken, *given]
+
+
+def _restated(group: Group, start: datetime) -> Group:
+    return Group(group.workspace_id, Period(start, group.period.end, provisional=True), group.meters)
 
 
 def _marked(fact: Item, group: Group) -> Update:

@@ -126,9 +126,9 @@ def check_meter(event: UsageEvent, meter: Meter | None) -> None:
         raise Rejected("meter_inactive", f"meter {meter.slug} takes no usage; activate it or use another")
     if event.unit != meter.unit:
         raise Rejected("unit_mismatch", f"unit {event.unit!r}; meter {meter.slug} counts in {meter.unit!r}")
-    wanted = SNAPSHOT if meter.aggregation in GAUGES else RECORDED
-    if event.type != wanted:
-        raise Rejected("invalid_schema", f"meter {meter.slug} ({meter.aggregation}) takes {wanted}, not {event.type}")
+    # A meter of levels takes a recorded event as a level seen at its time; a level is no amount to be added.
+    if event.type != RECORDED and meter.aggregation not in GAUGES:
+        raise Rejected("invalid_schema", f"meter {meter.slug} ({meter.aggregation}) takes {RECORDED}, not {event.type}")
     for name in event.dimensions:
         if name not in meter.dimensions:
             raise Rejected(

@@ -12,10 +12,10 @@ from typing import Any
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.billing import customer_name
-from nilometer.domain.counter import used
+from nilometer.domain.counter import late, used
 from nilometer.domain.limit import HARD, Limit, State, crossed_at, limit_of, state_of
 from nilometer.domain.meter import Meter, meter_of
-from nilometer.domain.period import period_at
+from nilometer.domain.period import is_closed, period_at
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.register_item import object_of
 from nilometer.domain.times import epoch, rfc3339
@@ -25,7 +25,10 @@ from nilometer.flows.billing_list import billing_of, subscription_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterUsage:
-    """One meter of one workspace in one billing period. `limit` is what the plan includes; None is no limit."""
+    """One meter of one workspace in one billing period. `limit` is what the plan includes; None is no limit.
+
+    `late_delta` of `used`, and `late_count` events, arrived after the period was closed; None where no delta exists.
+    """
 
     meter: str
     unit: str
@@ -35,11 +38,14 @@ class MeterUsage:
     state: State
     period_start: str
     period_end: str
+    closed: bool
+    late_delta: Decimal | None
+    late_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceUsage:
-    """The current period of a workspace, and what waits until the workspace is known."""
+    """One period of a workspace, and what waits until the workspace is known."""
 
     workspace: str
     known: bool
@@ -47,26 +53,27 @@ class WorkspaceUsage:
     waiting: int
 
 
-def usage_of(store: Store, workspace_id: str, *, now: datetime) -> WorkspaceUsage:
-    """Every meter that was used in the current period or has a limit, in the order of their names."""
+def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | None = None) -> WorkspaceUsage:
+    """Every meter that was used in the period of `at` (now) or has a limit, in the order of their names."""
     items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
     meters = {item["meter"]: meter_of(item) for item in store.scan(Table.RECORDS, kind="meter")}
     return WorkspaceUsage(
         workspace=workspace_id,
         known=any(item["kind"] in {"workspace", "billing"} for item in items),
-        meters=tuple(_Current(items, now).meters(meters)),
+        meters=tuple(_InPeriod(items, at or now, now).meters(meters)),
         waiting=_waiting(store, workspace_id, now),
     )
 
 
-class _Current:
-    """The items of one workspace, as they stand in the period that holds now."""
+class _InPeriod:
+    """The items of one workspace, as they stand in the period that holds at one time."""
 
-    def __init__(self, items: Sequence[Item], now: datetime) -> None:
+    def __init__(self, items: Sequence[Item], at: datetime, now: datetime) -> None:
         billing = next((item for item in items if item["kind"] == "billing"), None)
         self._rules = (billing or {}).get("limit_rules") or {}
         self._now = now
-        period = period_at(billing, now)
+        period = period_at(billing, at)
+        self._closed = is_closed(period, now)
         self._start, self._end = rfc3339(period.start), rfc3339(period.end)
         self._alerts = [item for item in items if item["kind"] == "alert"]
         # A counter is named by its period's start: the end may move until it has come.
@@ -79,6 +86,7 @@ class _Current:
             shards = self._shards.get(slug, [])
             limit = limit_of(self._rules, slug)
             amount = used(meters[slug].aggregation, shards)
+            late_delta, late_count = late(meters[slug].aggregation, shards)
             yield MeterUsage(
                 meter=slug,
                 unit=meters[slug].unit,
@@ -88,6 +96,9 @@ class _Current:
                 state=state_of(limit, amount, exceeded_at=self._exceeded_at(slug, limit), now=self._now),
                 period_start=self._start,
                 period_end=self._end,
+                closed=self._closed,
+                late_delta=late_delta,
+                late_count=late_count,
             )
 
     def _exceeded_at(self, slug: str, limit: Limit | None) -> datetime | None:

@@ -82,7 +82,7 @@ def _counters(batch: Batch, void: VoidEvent, target: Item, tenant: Tenant) -> li
     event = counted(target)
     period = period_at(tenant.billing, event.time)
     if rfc3339(period.start) != target["period_start"]:
-        period = Period(parse_rfc3339(target["period_start"]), period.end)
+        period = Period(parse_rfc3339(target["period_start"]), period.end, provisional=True)
     meters = batch.known.meters([event.meter])
     group = Group(void.workspace_id, period, meters)
     return void_writes(group, event, shard=random.randrange(tenant.shards), cause=void.id, now=batch.now)
