@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from tests.domain.memory import Memory
 from tests.domain.stripe_events import created, event
 
 from nilometer.domain import keys
@@ -24,7 +27,7 @@ def group(*events: StripeEvent) -> Group:
 
 
 def fact(event: StripeEvent) -> Item:
-    return {"pk": event.id, "sk": "FACT", "event_id": event.id}
+    return {"pk": event.id, "sk": "FACT", "event_id": event.id, "kind": "stripe_event"}
 
 
 def planned(wanted: Group, stored: dict[Key, Item]) -> Plan:
@@ -59,3 +62,26 @@ def test_what_no_view_shows_writes_no_record() -> None:
     writes = planned(group(event("invoice.paid", 100, status="paid")), {}).writes()
 
     assert [write.key.sk for write in writes] == ["FACT", "INVOICE#invoice_1"]
+
+
+# ---------------------------------------------------------------------- disputes
+
+CHARGE = event("charge.succeeded", 100)
+DISPUTE = event("charge.dispute.created", 100, object="dispute", id="dp_1", charge="charge_1", customer=None)
+
+
+@pytest.mark.parametrize("first", [CHARGE, DISPUTE])
+def test_of_a_dispute_and_its_charge_the_later_sees_the_other(first: StripeEvent) -> None:
+    """Both were decided on nothing: whichever commits second is refused, and decided again has the dispute."""
+    second = DISPUTE if first is CHARGE else CHARGE
+    groups = {one.id: replace(group(one), customer_id=one.customer_id) for one in (CHARGE, DISPUTE)}
+    stored, twin = Memory(), planned(groups[second.id], {})
+    stored.commit(planned(groups[first.id], stored).writes())
+
+    with pytest.raises(AssertionError, match="condition"):
+        stored.commit(twin.writes())
+    stored.commit(planned(groups[second.id], stored).writes())
+
+    [record] = [item for item in stored.values() if item["kind"] == "billing"]
+    assert record["risk"]["objects"] == ["dp_1"]
+    assert not any(item["kind"] == "waiting_risk" for item in stored.values())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nilometer.domain import plan_limits
+from nilometer.domain.risk import RISKS, risk
 from nilometer.domain.stripe.event import SUMMARY, Scope
 from nilometer.domain.stripe.view import View
 
@@ -109,6 +110,7 @@ class _Fold:
             **_periods(effective, [view for _, view in self._of("subscription")]),
             **self._payments(effective),
             "features": self._features(),
+            "risk": risk([named for kind in RISKS for named in self._of(kind)]),
         }
 
     def _of(self, kind: str) -> list[tuple[str, View]]:

@@ -16,11 +16,11 @@ A record is written only when a view or the link changes: of a register whose vi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from nilometer.domain import keys
+from nilometer.domain import keys, risk_links
 from nilometer.domain.billing import (
     Inputs,
     catalog_name,
@@ -41,6 +41,7 @@ from nilometer.domain.billing_item import (
     use_item,
 )
 from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of, with_word
+from nilometer.domain.risk import CHARGE
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.refetch import request
@@ -104,6 +105,19 @@ class Group:
         return found
 
     @property
+    def charges(self) -> set[Key]:
+        """The registers of charges whose customer is also this group's, should they know one."""
+        if self.customer_id is not None:
+            return set()
+        return risk_links.charges(self.scope, (one.element.state or {} for one in self.evidence if one.element))
+
+    @property
+    def waiting(self) -> set[Key]:
+        """Where disputes and warnings wait for the customer of a charge."""
+        own = {key for key, found in self.elements.items() if found[0].object_type == CHARGE}
+        return {keys.risk_waiting(charge) for charge in own | self.charges}
+
+    @property
     def link_key(self) -> Key:
         return keys.link(self.scope.account, self.scope.livemode, str(self.customer_id))
 
@@ -116,7 +130,10 @@ class Plan:
 
     def __init__(self, group: Group, known: Known) -> None:
         self.group = group
-        self.keys = _first(group)
+        self.keys = set(group.charges)
+        if self.keys <= known.keys():
+            group = _with_owner(group, known)
+        self.keys |= _first(group)
         self._change: _Change | None = None
         if self.keys <= known.keys() and group.customer_id is None:
             self._change = _Change(group, known)
@@ -146,8 +163,14 @@ class Plan:
         return self._change.writes()
 
 
+def _with_owner(group: Group, known: Known) -> Group:
+    """A dispute's customer is its charge's."""
+    owner = next((found for key in group.charges if (found := risk_links.owner(known[key]))), None)
+    return replace(group, customer_id=owner) if owner else group
+
+
 def _first(group: Group) -> set[Key]:
-    registers = set(group.elements)
+    registers = set(group.elements) | group.waiting
     if group.customer_id is None:
         return registers
     return registers | {group.link_key} | set(map(catalog_key, _used_by(group)))
@@ -210,7 +233,8 @@ class _Change:
     # ------------------------------------------------------------------ the parts of the transaction
 
     def writes(self) -> list[Write]:
-        return [*self.facts(), *self.fetches(), *self.registers(), *(self.billing() if self.group.customer_id else ())]
+        owned = (*self.adoptions(), *self.billing()) if self.group.customer_id else self.waits()
+        return [*self.facts(), *self.fetches(), *self.registers(), *owned]
 
     def facts(self) -> Iterator[Write]:
         workspace_id = best(self.claims)
@@ -256,6 +280,41 @@ class _Change:
         yield from self._record(self.new_home, self.new_inputs, best(self.claims))
         if self.moves and self.old_home != self.new_home:
             yield from self._leave()
+
+    # ------------------------------------------------------------------ disputes
+
+    @cached_property
+    def _adopting(self) -> list[Key]:
+        """Where something may wait for the customer that a charge of this group tells for the first time."""
+        return [
+            keys.risk_waiting(one.key)
+            for one in self.merged
+            if one.object_type == CHARGE and risk_links.found_owner(one.resolution_before, one.resolution)
+        ]
+
+    def adoptions(self) -> Iterator[Write]:
+        for key in self._adopting:
+            stored = self.known[key]
+            if stored:
+                yield Delete(table=Table.RECORDS, key=key, expected=version_of(stored))
+            else:  # and must still be nothing: a twin that knows no charge may be about to begin it
+                yield Check(table=Table.RECORDS, key=key, expected=Absent())
+
+    def waits(self) -> Iterator[Write]:
+        """Beside the charge, as long as nobody knows its customer; the group is of one object, so of one charge."""
+        found = {name: view for name, view in self._changed.items() if view is not None}
+        for charge in self.group.charges if found else ():
+            stored = self.known[keys.risk_waiting(charge)]
+            item = risk_links.waiting_item(
+                charge,
+                stored,
+                found,
+                scope=self.group.scope,
+                cause=self.group.cause,
+                updated_at=self.group.updated_at,
+            )
+            yield Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+            yield Check(table=Table.RECORDS, key=charge, expected=version_of(self.known[charge]))
 
     # ------------------------------------------------------------------ link
 
@@ -307,7 +366,13 @@ class _Change:
 
     @cached_property
     def views(self) -> dict[str, View | None]:
-        """The views that changed, each with the version of its register."""
+        """The views that changed, and those that waited."""
+        waited = [risk_links.waiting_views(self.known[key]) for key in self._adopting]
+        return {name: view for views in waited for name, view in views.items()} | self._changed
+
+    @cached_property
+    def _changed(self) -> dict[str, View | None]:
+        """Each with the version of its register."""
         changed: dict[str, View | None] = {}
         for one in self.merged:
             before, after = view_of(one.before, one.resolution_before), view_of(one.after, one.resolution)

@@ -23,6 +23,7 @@
 | Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
 | Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
 | Register without customer  | OBJECT#account#mode#id               | PRODUCT#id, PRICE#id …          |
+| Disputes before their charge| OBJECT#account#mode#charge          | WAITING                        |
 | Notification (TTL)         | USER#user                            | NOTIFICATION#ulid              |
 | Unread in a workspace (TTL)| USER#user                            | UNREAD#ws#expiry day           |
 | Notification preference    | USER#user                            | PREFERENCE#ws#topic            |
@@ -178,6 +179,11 @@ def register(account: str, livemode: bool, object_type: str, object_id: str, cus
         else f"OBJECT#{part(account)}#{mode(livemode)}#{part(object_id)}"
     )
     return Key(pk, f"{object_type.upper().replace('.', '_')}#{part(object_id)}")
+
+
+def risk_waiting(charge: Key) -> Key:
+    """Beside the register of a charge whose customer is not known yet."""
+    return Key(charge.pk, "WAITING")
 
 
 def mode(livemode: bool) -> str:

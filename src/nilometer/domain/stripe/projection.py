@@ -168,6 +168,14 @@ def _summary(snapshot: Object) -> dict[str, Any]:
     }
 
 
+def _warning(snapshot: Object) -> dict[str, Any]:
+    return {
+        **_take("created", "actionable", "fraud_type")(snapshot),
+        "charge": as_id(snapshot.get("charge")),
+        "payment_intent": as_id(snapshot.get("payment_intent")),
+    }
+
+
 def _any(snapshot: Object) -> dict[str, Any]:
     """Ids, states, times and amounts: nothing that names a person."""
     references = ("customer", "subscription", "invoice", "charge", "payment_intent")
@@ -211,5 +219,6 @@ _PROJECTIONS: Mapping[str, Callable[[Object], dict[str, Any]]] = {
     "plan": _price,
     "payment_method": _payment_method,
     "subscription_schedule": _schedule,
+    "radar.early_fraud_warning": _warning,
     SUMMARY: _summary,
 }

@@ -81,6 +81,21 @@ def _summary(state: Projection, _register: Register) -> dict[str, Any]:
     return {"features": state["features"]}
 
 
+def _charge(state: Projection, _register: Register) -> dict[str, Any] | None:
+    """A dispute or a warning is an object of its own; a refund is told by its charge."""
+    if not state.get("amount_refunded"):
+        return None
+    return {name: state[name] for name in ("created", "amount_refunded", "currency") if name in state}
+
+
+def _dispute(state: Projection, _register: Register) -> dict[str, Any]:
+    return {name: state[name] for name in ("created", "status", "reason", "charge") if name in state}
+
+
+def _warning(state: Projection, _register: Register) -> dict[str, Any]:
+    return {name: state[name] for name in ("created", "fraud_type", "charge") if name in state}
+
+
 def _nothing(_state: Projection, _register: Register) -> None:
     return None
 
@@ -91,5 +106,8 @@ _VIEWS: Mapping[str, Callable[[Projection, Register], dict[str, Any] | None]] = 
     "customer": _customer,
     "payment_method": _payment_method,
     "subscription_schedule": _schedule,
+    "charge": _charge,
+    "dispute": _dispute,
+    "radar.early_fraud_warning": _warning,
     SUMMARY: _summary,
 }
