@@ -52,3 +52,21 @@ def test_unread_stream_records_survive_a_restart(tmp_path: Path) -> None:
 
     assert [record["dynamodb"]["Keys"]["pk"]["S"] for record in after] == ["b", "c"]
     assert int(after[0]["dynamodb"]["SequenceNumber"]) < int(after[1]["dynamodb"]["SequenceNumber"])
+
+
+def test_a_received_message_is_visible_after_a_restart(tmp_path: Path) -> None:
+    """Who received it ended with the engine, perhaps before the answer arrived."""
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        queue = client(running, "sqs")
+        url = queue.create_queue(QueueName="work", Attributes={"VisibilityTimeout": "900"})["QueueUrl"]
+        for body in ("a", "b"):
+            queue.send_message(QueueUrl=url, MessageBody=body)
+        queue.send_message(QueueUrl=url, MessageBody="delayed", DelaySeconds=600)
+        assert len(queue.receive_message(QueueUrl=url)["Messages"]) == 1
+
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        queue = client(running, "sqs")
+        url = queue.get_queue_url(QueueName="work")["QueueUrl"]
+        received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+
+    assert sorted(message["Body"] for message in received) == ["a", "b"]

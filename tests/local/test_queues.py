@@ -189,22 +189,6 @@ def test_a_stop_gives_back_what_it_holds(deploy: Callable[..., Any]) -> None:
     assert sum(status.dead_letters.values()) == 0
 
 
-def test_a_killed_runner_loses_nothing_and_holds_nothing_up(deploy: Callable[..., Any]) -> None:
-    """What it had in hand is handed over again at once, not after the visibility timeout of two minutes."""
-    stack = deploy("def handler(event, context): say(1); time.sleep(60)", timeout=60, queue={"BatchSize": 1})
-    stack.send("a", "b", "c")
-    process = stack.killable()
-    stack.until(lambda: len(stack.said()) == 2)
-
-    process.kill()
-    process.wait()
-    (stack.code / "said").unlink()
-    stack.handle(COLLECT)
-    stack.await_idle(stack.runner(), 20)
-
-    assert sorted(bodies(stack)) == ["a", "b", "c"]
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_chaos_repeats_and_reorders_and_loses_nothing(deploy: Callable[..., Any], seed: int) -> None:
     """Amazon SQS Developer Guide, "At-least-once delivery": who keeps a set sees every message."""

@@ -25,7 +25,6 @@ from nilometer.local.batches import PAYLOAD_BYTES, event, failed_identifiers, re
 from nilometer.local.chaos import Dice
 from nilometer.local.deployed import QueueMapping
 from nilometer.local.filters import message_passes
-from nilometer.local.in_hand import InHand
 from nilometer.local.pool import Pool
 
 _log = logging.getLogger(__name__)
@@ -71,7 +70,6 @@ class QueuePoller:
         region: str,
         activity: Activity,
         dice: Dice,
-        in_hand: InHand,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._mapping = mapping
@@ -80,7 +78,6 @@ class QueuePoller:
         self._region = region
         self._activity = activity
         self._dice = dice
-        self._in_hand = in_hand
         self._retry_seconds = retry_seconds
         self._stopping = threading.Event()
         self._free = threading.Semaphore(concurrency(mapping))
@@ -111,8 +108,6 @@ class QueuePoller:
             self._see_again(_originals(self._waiting + self._later), lambda _: 0)
 
     def _run(self) -> None:
-        with contextlib.suppress(ClientError, BotoCoreError):
-            self._recover()
         while not self._stopping.is_set():
             try:
                 self._turn()
@@ -120,12 +115,6 @@ class QueuePoller:
                 if not isinstance(error, ClientError | BotoCoreError):
                     _log.exception("%s: trying again", self._thread.name)
                 self._stopping.wait(_UNREACHABLE_SECONDS)
-
-    def _recover(self) -> None:
-        """What a killed runner had in hand is visible at once, not after the visibility timeout."""
-        left = self._in_hand.left()
-        self._set_visibility(dict.fromkeys(left, 0))
-        self._in_hand.give_back(left)
 
     def _turn(self) -> None:
         """One receive, and one batch if it is due: full, or its window over.
@@ -158,7 +147,6 @@ class QueuePoller:
         messages = response.get("Messages", [])
         if messages:
             self._activity.note()
-            self._in_hand.take([message["ReceiptHandle"] for message in messages])
         records = [record_of(message, self._mapping.queue.arn, self._region) for message in messages]
         return self._kept(self._filtered([Delivery(record, record_bytes(record)) for record in records]))
 
@@ -228,18 +216,12 @@ class QueuePoller:
         return int(min(seconds, self._mapping.queue.visibility_timeout))
 
     def _delete(self, deliveries: Sequence[Delivery]) -> None:
-        handles = [delivery.handle for delivery in deliveries]
-        for entries in _entries(handles):
+        for entries in _entries([delivery.handle for delivery in deliveries]):
             self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
             self._activity.note()
-        self._in_hand.give_back(handles)
 
     def _see_again(self, deliveries: Sequence[Delivery], after: Callable[[Delivery], int]) -> None:
         seconds = {delivery.handle: after(delivery) for delivery in deliveries}
-        self._set_visibility(seconds)
-        self._in_hand.give_back(seconds)
-
-    def _set_visibility(self, seconds: Mapping[str, int]) -> None:
         for entries in _entries(list(seconds)):
             timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
             self._sqs.change_message_visibility_batch(QueueUrl=self._mapping.queue.url, Entries=timed)

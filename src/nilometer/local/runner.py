@@ -20,7 +20,6 @@ from nilometer.local.activity import Activity
 from nilometer.local.chaos import Chaos, Dice
 from nilometer.local.checkpoints import Checkpoints
 from nilometer.local.deployed import Deployment, Function, read
-from nilometer.local.in_hand import InHand
 from nilometer.local.ingress import Control, Ingress, Response
 from nilometer.local.pool import Pool
 from nilometer.local.queues import QueuePoller, concurrency
@@ -48,10 +47,9 @@ class Runner:
     """Everything between `start` and `stop`; a stopped runner does not start again.
 
     `environment` holds the AWS variables of the functions (`Engine.environment`), `extra_environment`
-    more that win over what is deployed. Below `data` go the logs of the functions (`logs/NAME.log`), the
-    checkpoints of the streams (`checkpoints.json`) and what was taken out of queues (`in_hand/`): with the
-    same `data` and the engine's state, the next runner goes on where this one was, however it ended. Port
-    0 picks a free one.
+    more that win over what is deployed. Below `data` go the logs of the functions (`logs/NAME.log`) and the
+    checkpoints of the streams (`checkpoints.json`): with the same `data` and the engine's state, the next
+    runner goes on where this one was, however it ended. Port 0 picks a free one.
     """
 
     def __init__(
@@ -77,8 +75,7 @@ class Runner:
         self._started = False
         self._session = boto3.session.Session()
         self._clients: dict[str, Any] = {}
-        for folder in ("logs", "in_hand"):
-            (data / folder).mkdir(parents=True, exist_ok=True)
+        (data / "logs").mkdir(parents=True, exist_ok=True)
         self.deployment: Deployment = read(self._client, stack_name=stack_name)
         self._pools = {name: self._pool(function) for name, function in self.deployment.functions.items()}
         self._queues = self._queue_pollers()
@@ -186,7 +183,6 @@ class Runner:
                 region=self._region,
                 activity=self._activity,
                 dice=Dice(self._chaos, mapping.queue.name),
-                in_hand=InHand(self._data / "in_hand" / mapping.queue.name),
                 **self._retry,
             )
             for mapping in self.deployment.queue_mappings
