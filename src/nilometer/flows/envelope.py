@@ -1,4 +1,5 @@
-"""The EventBridge envelope around everything that the billing, usage and operations queues deliver.
+"""The EventBridge envelope around everything that the billing, usage and operations queues deliver, and the CloudEvent
+in it that usage and operations expect.
 
 Source: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html.
 """
@@ -18,6 +19,18 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     source: str
     time: str
     detail: msgspec.Raw
+
+
+class CloudEventWire(msgspec.Struct, kw_only=True):
+    """A CloudEvent as it travels. Extension attributes are allowed, as the specification says."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str
+    data: msgspec.Raw
+    subject: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(Envelope)

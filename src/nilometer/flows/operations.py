@@ -37,7 +37,7 @@ from nilometer.flows import (
     policy_operations,
     workspace_operations,
 )
-from nilometer.flows.envelope import decode
+from nilometer.flows.envelope import CloudEventWire, decode
 from nilometer.flows.operation_types import Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.races import retrying
 from nilometer.flows.rejects import keep
@@ -56,18 +56,6 @@ TYPES: OperationTypes = {
     **onboarding_operations.TYPES,
     **billing_operations.TYPES,
 }
-
-
-class _Wire(msgspec.Struct, kw_only=True):
-    """A CloudEvent as it travels. Extension attributes are allowed, as the specification says."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    time: str
-    data: msgspec.Raw
-    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +202,7 @@ def _fact(arrived: _Arrived, now: datetime) -> Put:
 
 def _decode(body: str) -> _Arrived:
     envelope = decode(body)
-    wire = _typed(envelope.detail, _Wire)
+    wire = _typed(envelope.detail, CloudEventWire)
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
     if wire.type not in TYPES:
         raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")

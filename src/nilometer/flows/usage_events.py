@@ -12,23 +12,12 @@ from nilometer.domain.times import parse_rfc3339
 from nilometer.domain.usage import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
 from nilometer.domain.void import VoidEvent, void_event
 from nilometer.errors import Rejected
+from nilometer.flows.envelope import CloudEventWire
 
 TYPES = (RECORDED, SNAPSHOT, VOIDED)
 EVENTS = 100  # in one usage.batch.v1
 EVENT_BYTES = 16_384  # of one event: 90 that wait fit one transaction
 SEE = "see events/schemas and docs/usage.md"
-
-
-class _Wire(msgspec.Struct, kw_only=True):
-    """A CloudEvent as it travels. Extension attributes are allowed, as the specification says."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    time: str
-    data: msgspec.Raw
-    subject: str | None = None
 
 
 class _Element(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -72,7 +61,7 @@ class Parsed:
     context: CloudEvent | None = None
 
 
-_WIRE = msgspec.json.Decoder(_Wire)
+_WIRE = msgspec.json.Decoder(CloudEventWire)
 _ELEMENT = msgspec.json.Decoder(_Element)
 _BATCH = msgspec.json.Decoder(_Batch)
 _AMOUNT = msgspec.json.Decoder(_Amount)
@@ -95,19 +84,19 @@ def parse(payload: bytes, *, arrival: datetime) -> list[Parsed]:
         return [Parsed(payload, error=error)]
 
 
-def _elements(wire: _Wire) -> list[msgspec.Raw]:
+def _elements(wire: CloudEventWire) -> list[msgspec.Raw]:
     events = _BATCH.decode(wire.data).events
     if not 0 < len(events) <= EVENTS:
         raise Rejected("too_large" if events else "invalid_schema", f"{len(events)} events; a batch has 1 to {EVENTS}")
     return events
 
 
-def _element(batch: _Wire, payload: bytes, arrival: datetime) -> Parsed:
+def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
     try:
         element = _ELEMENT.decode(payload)
     except (msgspec.MsgspecError, ValueError) as error:
         return Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))
-    wire = _Wire(
+    wire = CloudEventWire(
         specversion=element.specversion or batch.specversion,
         id=element.id,
         source=element.source or batch.source,
@@ -119,7 +108,7 @@ def _element(batch: _Wire, payload: bytes, arrival: datetime) -> Parsed:
     return _event(wire, msgspec.json.encode(wire), arrival)
 
 
-def _event(wire: _Wire, payload: bytes, arrival: datetime) -> Parsed:
+def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
     context: CloudEvent | None = None
     try:
         _check_wire(wire, payload)
@@ -132,7 +121,7 @@ def _event(wire: _Wire, payload: bytes, arrival: datetime) -> Parsed:
     return Parsed(payload, event=event, context=context)
 
 
-def _check_wire(wire: _Wire, payload: bytes) -> None:
+def _check_wire(wire: CloudEventWire, payload: bytes) -> None:
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
     if wire.type not in TYPES:
         raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")
