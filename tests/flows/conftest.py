@@ -1,4 +1,4 @@
-"""What the tests of flows share: an empty bucket, and the bus's envelope around an event."""
+"""What the tests of flows share: an empty bucket, the bus's envelope, and the door of operations events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
+from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.outcome import Message, Outcome
+from nilometer.flows import operations
 from nilometer.local.engine import REGION, Engine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -43,3 +46,23 @@ def envelope(detail: Mapping[str, Any], *, source: str = "services") -> str:
             "detail": detail,
         }
     )
+
+
+def event(type_: str, data: dict[str, Any], *, id_: str = "e1", subject: str | None = None, second: int = 0) -> str:
+    """An operations event of the console, as its queue delivers it."""
+    cloud = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": "/services/console",
+        "type": type_,
+        "time": f"2026-11-23T04:00:{second:02}Z",
+        "data": data,
+        **({"subject": subject} if subject else {}),
+    }
+    return envelope(cloud)
+
+
+def handle(store: Store, objects: Objects, *bodies: str) -> list[Outcome]:
+    """What the operations flow makes of them, at `NOW`."""
+    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
+    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]

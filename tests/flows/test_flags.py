@@ -7,17 +7,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, event, handle
 from tests.flows.people import RACERS, member, race, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import flag
 from nilometer.domain.act import Caller, service
 from nilometer.domain.flag import Reason
-from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.outcome import Outcome
 from nilometer.domain.roles import Role
 from nilometer.errors import Refused, Unavailable
-from nilometer.flows import flags, operations
+from nilometer.flows import flags
 from nilometer.flows.flags import SECONDS, Flags
 
 
@@ -165,24 +165,6 @@ def test_an_archived_flag_is_off_and_out_of_sight(store: Store) -> None:
 
     assert reason(store, ada) == (False, Reason.ARCHIVED)
     assert [one.flag for one in flags.explain_all(store, ada)] == ["imports"]
-
-
-def event(type_: str, data: dict[str, Any], *, id_: str, subject: str | None = None, second: int = 0) -> str:
-    cloud = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/services/console",
-        "type": type_,
-        "time": f"2026-11-23T04:00:{second:02}Z",
-        "data": data,
-        **({"subject": subject} if subject else {}),
-    }
-    return envelope(cloud)
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 def test_any_order_of_events_ends_in_the_same_answer(store: Store, objects: Any) -> None:

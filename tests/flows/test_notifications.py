@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, envelope, handle
 from tests.flows.people import RACERS, member, race, won, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys, notification
 from nilometer.domain.act import Caller, service
 from nilometer.domain.notification import KEPT, Notice
-from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.outcome import Outcome
 from nilometer.domain.preference import Channel
 from nilometer.domain.redaction import image
 from nilometer.domain.roles import Role
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused, Rejected
-from nilometer.flows import notifications, operations
+from nilometer.flows import notifications
 
 BOB = member("bob", Role.VIEWER)
 
@@ -227,11 +227,6 @@ def event(type_: str, data: dict[str, Any], *, id_: str = "n1", second: int = 0)
         "data": data,
     }
     return envelope(cloud)
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 def test_events_tell_and_read_once(store: Store, objects: Any) -> None:

@@ -7,19 +7,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, envelope, handle
 from tests.flows.people import RACERS, member, race, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.act import service
 from nilometer.domain.onboarding import KEPT
-from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.outcome import Outcome
 from nilometer.domain.roles import Role
 from nilometer.domain.times import epoch
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused
-from nilometer.flows import onboarding, operations
+from nilometer.flows import onboarding
 
 BOB = member("bob", Role.VIEWER)
 
@@ -87,11 +87,6 @@ def event(data: dict[str, Any], *, id_: str, second: int = 0) -> str:
         "data": {"user_id": "bob", "tutorial": "start", **data},
     }
     return envelope(cloud)
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 def test_events_advance_in_any_order(store: Store, objects: Any) -> None:

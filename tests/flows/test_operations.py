@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, event, handle
 from tests.flows.sample_world import prepare
 
 from nilometer.aws.dynamodb import Store
@@ -21,24 +21,6 @@ from nilometer.errors import Refused, Rejected
 from nilometer.flows import operations
 
 SAMPLES = sorted((Path(__file__).parents[2] / "events" / "operations").glob("*.json"))
-
-
-def event(type_: str, data: dict[str, Any], *, id_: str = "e1", subject: str | None = None, second: int = 0) -> str:
-    cloud = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/services/console",
-        "type": type_,
-        "time": f"2026-11-23T04:00:{second:02}Z",
-        "data": data,
-        **({"subject": subject} if subject else {}),
-    }
-    return envelope(cloud)
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 METER = {"meter": "llm_tokens", "unit": "token", "aggregation": "sum", "dimensions": ["model"]}

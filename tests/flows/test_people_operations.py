@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, envelope, handle
 from tests.flows.people import actions, admins, member, roles, workspace
 from tests.flows.sample_world import sha256
 
@@ -16,12 +16,12 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.act import service
 from nilometer.domain.lockout import FAILURES, LOCKED
-from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.outcome import Outcome
 from nilometer.domain.roles import Role
 from nilometer.domain.token import Purpose
 from nilometer.domain.writes import Table
 from nilometer.errors import Refused
-from nilometer.flows import access, operations, people, security
+from nilometer.flows import access, people, security
 
 START = NOW - timedelta(hours=8)  # when the samples' workspace was opened
 DOOR = service("ws", "services")
@@ -37,11 +37,6 @@ def event(type_: str, data: dict[str, Any], *, id_: str, second: int = 0, subjec
 def late(body: str) -> str:
     """As it comes when the bus has had it for an hour."""
     return json.dumps({**json.loads(body), "time": "2026-11-23T11:00:00Z"})
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 ADDED = event("member.added.v1", {"user_id": "bob", "role": "Admin", "actor": "ada"}, id_="added")

@@ -7,18 +7,18 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.flows.conftest import NOW, event, handle
 from tests.flows.people import RACERS, member, race, won, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import policy
 from nilometer.domain.act import service
-from nilometer.domain.outcome import Message, Outcome
+from nilometer.domain.outcome import Outcome
 from nilometer.domain.policy import Policy, PolicyVersion
 from nilometer.domain.redaction import REDACTED, image
 from nilometer.domain.roles import Role
 from nilometer.errors import Refused, Rejected, Unavailable
-from nilometer.flows import operations, policies
+from nilometer.flows import policies
 
 KEY = b"a key of at least sixteen bytes"
 ADDRESS = "192.0.2.7"
@@ -127,19 +127,6 @@ def test_acceptances_are_for_their_person_only(store: Store) -> None:
     assert len(policies.acceptances(store, service("ws", "op"), user_id="bob")) == 2
 
 
-def event(type_: str, data: dict[str, Any], *, id_: str, subject: str | None = None, second: int = 0) -> str:
-    cloud = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/services/console",
-        "type": type_,
-        "time": f"2026-11-23T04:00:{second:02}Z",
-        "data": data,
-        **({"subject": subject} if subject else {}),
-    }
-    return envelope(cloud)
-
-
 PUBLISHED = {
     "policy": "cookies",
     "version": 1,
@@ -148,11 +135,6 @@ PUBLISHED = {
     "effective_at": "2026-11-01T00:00:00Z",
 }
 ACCEPTED = {"user_id": "bob", "policy": "cookies", "version": 1, "ip_hash": "cd" * 32, "user_agent": AGENT}
-
-
-def handle(store: Store, objects: Any, *bodies: str) -> list[Outcome]:
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return [result.outcome for result in operations.handle(messages, store=store, objects=objects, now=NOW)]
 
 
 def test_events_publish_and_accept(store: Store, objects: Any) -> None:
