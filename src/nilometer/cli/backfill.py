@@ -35,7 +35,7 @@ def backfill() -> None:
 @stripe_options
 @json_option
 def objects(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> None:
-    """All objects as they are now: products, prices, customers, payment methods, subscriptions, invoices.
+    """All objects as they are now: catalog, customers, subscriptions, invoices, charges, disputes, entitlements.
 
     What events said later stays. Stopped, it may be run again.
 

@@ -1,4 +1,4 @@
-"""`--api-key-env`, `--api-base`: a client of Stripe's API, and whose objects it sees."""
+"""`--api-key-env`, `--account`, `--api-base`: a client of Stripe's API, and whose objects it sees."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ def stripe_options(command: _Command) -> _Command:
         show_default=True,
         help="The environment variable with a key of Stripe's API that may read.",
     )
+    @click.option("--account", metavar="ACCT", help="A Connect account; its objects only.")
     @click.option("--api-base", metavar="URL", help="Where Stripe's API is; for tests.")
     @functools.wraps(command)
-    def with_stripe(*args: Any, api_key_env: str, api_base: str | None, **kwargs: Any) -> Any:
-        api, scope = _client(api_key_env, api_base)
+    def with_stripe(*args: Any, api_key_env: str, api_base: str | None, account: str | None, **kwargs: Any) -> Any:
+        api, scope = _client(api_key_env, api_base, account)
         return command(*args, api=api, scope=scope, **kwargs)
 
     return with_stripe  # type: ignore[return-value]  # functools.wraps forgets the type
 
 
-def _client(variable: str, base: str | None) -> tuple[StripeApi, Scope]:
-    from nilometer.domain.stripe.event import Scope
+def _client(variable: str, base: str | None, account: str | None) -> tuple[StripeApi, Scope]:
+    from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
     from nilometer.stripe_api.client import StripeApi, is_live
 
     key = os.environ.get(variable)
     if not key:
         raise Misconfigured(f"set {variable} to a key of Stripe's API that may read (rk_... or sk_...)")
-    return StripeApi(key, base_url=base), Scope(livemode=is_live(key))
+    scope = Scope(account=account or OWN_ACCOUNT, livemode=is_live(key))
+    return StripeApi(key, base_url=base, account=account), scope

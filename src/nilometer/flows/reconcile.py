@@ -7,7 +7,7 @@ same flow fills an empty system, checks a full one every night, and repairs afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.keys import stripe_event
 from nilometer.domain.outcome import Message, Outcome, Result
-from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope, as_id
+from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
 from nilometer.domain.stripe.register import Register, merge, of_answer, register
 from nilometer.domain.stripe.register_item import register_key, register_of
 from nilometer.domain.stripe.resolve import resolve
@@ -25,9 +25,26 @@ from nilometer.domain.times import from_epoch, rfc3339
 from nilometer.domain.writes import Item, Key, Table
 from nilometer.errors import Unavailable
 from nilometer.flows.refetch import Answer, merge_answer
+from nilometer.flows.refetch import Api as Fetching
 
-LISTED = ("product", "price", "customer", "payment_method", "subscription", "invoice")  # catalog first
-MISSED = frozenset({"product", "price", "customer", "subscription", "invoice"})  # listed completely, so absence tells
+LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
+    "product",
+    "price",
+    "customer",
+    "payment_method",
+    "subscription",
+    "subscription_schedule",
+    "checkout.session",
+    "invoice",
+    "charge",
+    "dispute",
+    "refund",
+    "radar.early_fraud_warning",
+    SUMMARY,
+)
+MISSED = frozenset(  # listed completely, so absence tells: deleted, or a payment method of nobody any more
+    {"product", "price", "customer", "payment_method", "subscription", "invoice"}
+)
 
 Handle = Callable[[Sequence[Message]], list[Result]]
 
@@ -39,10 +56,9 @@ class Page(Protocol):
     def second(self) -> int: ...
 
 
-class Api(Protocol):
+class Api(Fetching, Protocol):
     """`stripe_api.StripeApi`, of one account and mode."""
 
-    def fetch(self, object_type: str, object_id: str) -> Answer: ...
     def pages(self, object_type: str) -> Iterable[Page]: ...
     def events(self, *, since: int, after: str | None = None) -> Iterable[Page]: ...
 
@@ -93,7 +109,7 @@ def reconcile(
     for object_type in object_types:
         for page in api.pages(object_type):
             answers = [Listed(found, page.second) for found in page.objects]
-            seen |= {str(found["id"]) for found in page.objects}
+            seen |= {_id(found) for found in page.objects}
             _compare(store, answers, scope, now, report, dry_run)
             progress(object_type, report.compared)
             if out_of_time():
@@ -138,7 +154,8 @@ def _compare(
     stored = store.batch_get(Table.RECORDS, keyed)
     for key, answer in keyed.items():
         found = answer.object or {}
-        _differ(store, answer, str(found["object"]), str(found["id"]), stored.get(key), scope, now, report, dry_run)
+        if key in stored or not _nothing(found):
+            _differ(store, answer, str(found["object"]), _id(found), stored.get(key), scope, now, report, dry_run)
 
 
 def _compare_one(
@@ -180,18 +197,34 @@ def changed(before: Register, after: Register) -> tuple[str, ...]:
 
 
 def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[str]) -> Iterator[Item]:
-    """Objects that live here and that Stripe did not list: deleted, most likely. Scans."""
+    """Objects that live here and that Stripe did not list: deleted or detached, most likely. Scans."""
     for item in store.scan(Table.RECORDS, kind="register"):
         listed = item["object_type"] in MISSED and item["object_type"] in object_types
         mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
-        if listed and mine and not item.get("deleted") and item.get("object_id") not in seen:
+        if listed and mine and _lives(item) and item.get("object_id") not in seen:
             yield item
+
+
+def _lives(item: Item) -> bool:
+    """A payment method that is detached is listed no more, and still there."""
+    detached = item["object_type"] == "payment_method" and "customer_id" not in item
+    return not item.get("deleted") and not detached
 
 
 def _key(scope: Scope, answer: Listed) -> Key:
     found = answer.object or {}
     customer_id = found["id"] if found["object"] == "customer" else as_id(found.get("customer"))
-    return register_key(scope, str(found["object"]), str(found["id"]), customer_id)
+    return register_key(scope, str(found["object"]), _id(found), customer_id)
+
+
+def _id(found: Mapping[str, Any]) -> str:
+    """A summary of entitlements goes by its customer."""
+    return str(found["customer"] if found["object"] == SUMMARY else found["id"])
+
+
+def _nothing(found: Mapping[str, Any]) -> bool:
+    """Most customers have no entitlements, and no event ever said so."""
+    return found["object"] == SUMMARY and not found["entitlements"]["data"]
 
 
 def _envelope(event: dict[str, Any]) -> str:

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing import catalog_name
 from nilometer.domain.billing_decision import Evidence, Group, Plan, Torn
-from nilometer.domain.stripe.event import SUMMARY, Scope, as_id
+from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
 from nilometer.domain.stripe.register import of_answer
 from nilometer.domain.stripe.register_item import OWNED, REFETCH_INDEX
 from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Delete, Item, Key, Table, Version
-from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
 from nilometer.flows.catalog import CATALOG, refold
 
 ATTEMPTS = 8
@@ -36,14 +36,17 @@ class Answer(Protocol):
 
 
 class Api(Protocol):
-    """`stripe_api.StripeApi`, of one account and mode."""
+    """`stripe_api.StripeApi`, of one account and mode; `of` is the same key's of a Connect account."""
 
     def fetch(self, object_type: str, object_id: str) -> Answer: ...
+    def of(self, account: str) -> Api: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One object that was due, and what became of it: `settled`, `not_fetchable`, or an error's name."""
+
+    account: str
 
     object_type: str
     object_id: str
@@ -69,21 +72,35 @@ def refetch_due(
 ) -> list[Asked]:
     """Settles due objects of one scope, at most `limit` and until `out_of_time`; the others stay due.
 
-    A failure of one does not stop others.
+    The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
+    stop others; an account that refuses the key is left alone until the next run.
     """
     asked: list[Asked] = []
+    refusing: set[str] = set()
     for item in due(store, now):
         if len(asked) == limit or out_of_time():
             break
-        if (item["account"], item["livemode"]) != (scope.account, scope.livemode):
+        account = str(item["account"])
+        if not _within(scope, item) or account in refusing:
             continue
-        asked.append(_settle(store, api, scope, item, now))
+        if account == scope.account:
+            asked.append(_settle(store, api, scope, item, now))
+            continue
+        try:
+            asked.append(_settle(store, api.of(account), Scope(account=account, livemode=scope.livemode), item, now))
+        except Misconfigured:  # most likely no longer connected
+            refusing.add(account)
+            asked.append(_asked(item, "Misconfigured"))
     return asked
+
+
+def _within(scope: Scope, item: Item) -> bool:
+    return item["livemode"] == scope.livemode and scope.account in {OWN_ACCOUNT, item["account"]}
 
 
 def _settle(store: Store, api: Api, scope: Scope, item: Item, now: datetime) -> Asked:
     key = Key(item["pk"], item["sk"])
-    object_type, object_id = str(item["object_type"]), str(item.get("object_id") or item.get("customer_id"))
+    object_type, object_id = _named(item)
     outcome = "settled"
     try:
         stored = store.get(Table.RECORDS, key, consistent=True)  # an index is behind: it may be settled already
@@ -97,7 +114,17 @@ def _settle(store: Store, api: Api, scope: Scope, item: Item, now: datetime) -> 
         outcome = error.reason
     except Unavailable as error:
         outcome = type(error).__name__
-    return Asked(object_type=object_type, object_id=object_id, outcome=outcome)
+    return _asked(item, outcome)
+
+
+def _asked(item: Item, outcome: str) -> Asked:
+    object_type, object_id = _named(item)
+    return Asked(account=str(item["account"]), object_type=object_type, object_id=object_id, outcome=outcome)
+
+
+def _named(item: Item) -> tuple[str, str]:
+    """A summary of entitlements goes by its customer."""
+    return str(item["object_type"]), str(item.get("object_id") or item.get("customer_id"))
 
 
 def _done(store: Store, key: Key, stored: Item) -> None:

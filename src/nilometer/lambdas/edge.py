@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -39,10 +39,16 @@ def count(flow: str, outcomes: Iterable[str]) -> None:
     """
     counts = Counter(outcomes)
     if counts:
-        metrics = [{"Name": name, "Unit": "Count"} for name in counts]
-        directive = {"Namespace": _NAMESPACE, "Dimensions": [["flow"]], "Metrics": metrics}
-        logger.info(f"{flow}.outcomes", extra={"_aws": _embedded(directive), "flow": flow, **counts})
+        _embed(f"{flow}.outcomes", flow, counts)
 
 
-def _embedded(directive: dict[str, Any]) -> dict[str, Any]:
-    return {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+def metric(flow: str, name: str, value: int) -> None:
+    """One number for an alarm, also when it is nought."""
+    _embed(f"{flow}.metric", flow, {name: value})
+
+
+def _embed(message: str, flow: str, values: Mapping[str, int]) -> None:
+    metrics = [{"Name": name, "Unit": "Count"} for name in values]
+    directive = {"Namespace": _NAMESPACE, "Dimensions": [["flow"]], "Metrics": metrics}
+    embedded = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    logger.info(message, extra={"_aws": embedded, "flow": flow, **values})

@@ -17,7 +17,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
 from nilometer.flows import reconcile, refetch
-from nilometer.lambdas.edge import count, logger
+from nilometer.lambdas.edge import count, logger, metric
 from nilometer.settings import ReconcileSettings, load
 from nilometer.stripe_api.client import StripeApi, is_live
 
@@ -50,7 +50,8 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict
     asked = refetch.refetch_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
     for one in asked:
         log = logger.info if one.outcome == "settled" else logger.warning
-        log(f"refetch.{one.outcome}", extra={"object_type": one.object_type, "object_id": one.object_id})
+        named = {"object_type": one.object_type, "object_id": one.object_id, "stripe_account": one.account}
+        log(f"refetch.{one.outcome}", extra=named)
     count("reconcile", (one.outcome for one in asked))
     return {"asked": len(asked)}
 
@@ -64,6 +65,7 @@ def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> di
     log = logger.warning if report.stopped else logger.info
     log("reconcile.done", extra={"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped})
     count("reconcile", [*["drift"] * len(report.drift), "stopped" if report.stopped else "reconciled"])
+    metric("reconcile", "DriftFound", len(report.drift))
     return {"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped}
 
 

@@ -5,8 +5,8 @@ Slower than Stripe's limits on purpose, and slower still when refused. Source: h
 
 from __future__ import annotations
 
+import copy
 import random
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import stripe
 from nilometer.domain.stripe.event import SUMMARY
 from nilometer.domain.stripe.fetchable import COLLECTIONS
 from nilometer.errors import Misconfigured, Rejected, Unavailable
+from nilometer.stripe_api.pace import Pace
 
 REQUESTS_PER_SECOND = 15  # of 25 for an endpoint; the rest is left to the product
 ATTEMPTS = 6
@@ -42,7 +43,7 @@ class Page:
 
 
 class StripeApi:
-    """Safe to share between threads; `account` names a Connect account."""
+    """Safe to share between threads. `account` names a Connect account; `of` gives the client of another one."""
 
     def __init__(
         self,
@@ -53,13 +54,24 @@ class StripeApi:
         requests_per_second: float = REQUESTS_PER_SECOND,
     ) -> None:
         addresses: Any = {"api": base_url} if base_url else {}
-        self._client = stripe.StripeClient(
-            api_key, base_addresses=addresses, stripe_account=account, max_network_retries=0
-        )
-        self._pause = 1 / requests_per_second
-        self._next = 0.0
-        self._lock = threading.Lock()
-        self.requests = 0
+        self._client = stripe.StripeClient(api_key, base_addresses=addresses, max_network_retries=0)
+        self.account = account
+        self._pace = Pace(requests_per_second)
+
+    @property
+    def requests(self) -> int:
+        """Of all accounts."""
+        return self._pace.turns
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"stripe_account": self.account} if self.account else {}
+
+    def of(self, account: str) -> StripeApi:
+        """The same key within the same pace, for the objects of a Connect account."""
+        other = copy.copy(self)
+        other.account = account
+        return other
 
     def fetch(self, object_type: str, object_id: str) -> Answer:
         """The object as it is now, whole: lists inside it are followed. `Rejected("not_fetchable")` for other types.
@@ -74,7 +86,10 @@ class StripeApi:
         return Answer(self._whole(found) if found else None, second)
 
     def pages(self, object_type: str, **params: Any) -> Iterator[Page]:
-        """All objects of a type, newest first, a hundred a page."""
+        """All objects of a type, newest first, a hundred a page; entitlements a customer each."""
+        if object_type == SUMMARY:
+            yield from self._summaries()
+            return
         if object_type == "subscription":
             params = {"status": "all", **params}
         for page in self._pages(f"/v1/{COLLECTIONS[object_type]}", params):
@@ -83,7 +98,9 @@ class StripeApi:
     def events(self, *, since: int, after: str | None = None) -> Iterator[Page]:
         """Stripe keeps events for thirty days; newest first, from `after` (an event id) on."""
         cursor = {"starting_after": after} if after else {}
-        return self._pages("/v1/events", {"created": {"gte": since}, **cursor})
+        whose = {"account": self.account} if self.account else {}  # an account's own list need not say it
+        for page in self._pages("/v1/events", {"created": {"gte": since}, **cursor}):
+            yield Page([{**event, **whose} for event in page.objects], page.second)
 
     def _summary(self, customer_id: str) -> Answer:
         """A customer's entitlements in the shape of the event, without its limit of ten."""
@@ -91,6 +108,15 @@ class StripeApi:
         listed = [found for page in pages for found in page.objects]
         summary = {"object": SUMMARY, "customer": customer_id, "entitlements": {"data": listed, "has_more": False}}
         return Answer(summary, min(page.second for page in pages))
+
+    def _summaries(self) -> Iterator[Page]:
+        """Of all customers, at a request each; none when no feature exists that a customer could have."""
+        features, _ = self._get("/v1/entitlements/features", limit=1)
+        if not (features or {}).get("data"):
+            return
+        for page in self._pages("/v1/customers", {}):
+            answers = [self._summary(str(customer["id"])) for customer in page.objects]
+            yield Page([answer.object for answer in answers if answer.object], page.second)
 
     def _whole(self, found: Object) -> Object:
         items = found.get("items")
@@ -111,10 +137,10 @@ class StripeApi:
 
     def _get(self, path: str, **params: Any) -> tuple[Object | None, int]:
         for attempt in range(ATTEMPTS):
-            self._wait()
+            self._pace.wait()
             started = time.monotonic()
             try:
-                response = self._client.raw_request("get", path, **params)
+                response = self._client.raw_request("get", path, **self._options, **params)
                 return dict(response.data), _second(response.headers, time.monotonic() - started)
             except stripe.RateLimitError:
                 time.sleep(random.uniform(0, 0.5 * 2**attempt))
@@ -127,15 +153,6 @@ class StripeApi:
             except stripe.StripeError as error:
                 raise Unavailable(f"Stripe did not answer GET {path}: {type(error).__name__}") from error
         raise Unavailable(f"Stripe kept refusing GET {path} by its rate limit; try again later")
-
-    def _wait(self) -> None:
-        """Evenly spaced over all threads."""
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._pause
-            self.requests += 1
-        time.sleep(turn - now)
 
 
 def is_live(api_key: str) -> bool:

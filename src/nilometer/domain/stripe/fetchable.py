@@ -21,6 +21,7 @@ COLLECTIONS: Mapping[str, str] = {
     "plan": "plans",
     "price": "prices",
     "product": "products",
+    "radar.early_fraud_warning": "radar/early_fraud_warnings",
     "refund": "refunds",
     "setup_intent": "setup_intents",
     "subscription": "subscriptions",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,11 +22,15 @@ COLLECTIONS = {
     "charges": "charge",
     "checkout/sessions": "checkout.session",
     "customers": "customer",
+    "disputes": "dispute",
     "invoice_payments": "invoice_payment",
     "invoices": "invoice",
     "payment_methods": "payment_method",
     "prices": "price",
     "products": "product",
+    "radar/early_fraud_warnings": "radar.early_fraud_warning",
+    "refunds": "refund",
+    "subscription_schedules": "subscription_schedule",
     "subscriptions": "subscription",
 }
 EMBEDDED = 10  # elements of a list inside an object; the rest is listed by itself
@@ -34,10 +38,14 @@ _FILTERS = ("customer", "subscription", "status", "product", "type", "active")
 
 
 class FakeStripe:
-    """`refuse(n)` answers the next n requests with 429; `requests` counts all."""
+    """`refuse(n)` answers the next n requests with 429; `requests` counts all.
 
-    def __init__(self, world: World) -> None:
+    `connected` are the worlds of Connect accounts, by account; who names one in `Stripe-Account` sees only it.
+    """
+
+    def __init__(self, world: World, connected: Mapping[str, World]) -> None:
         self.world = world
+        self.connected = connected
         self.requests = 0
         self.refused = 0
         self._to_refuse = 0
@@ -47,26 +55,47 @@ class FakeStripe:
         with self._lock:
             self._to_refuse = requests
 
-    def answer(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
+    def answer(self, path: str, query: dict[str, str], account: str | None = None) -> tuple[int, Object]:
         with self._lock:
             self.requests += 1
             if self._to_refuse:
                 self._to_refuse -= 1
                 self.refused += 1
                 return 429, _error("rate_limit", "Too many requests")
-            return self._route(path.removeprefix("/v1/").strip("/"), query)
+            world = self.connected.get(account) if account else self.world
+            if world is None:
+                return 403, _error("account_invalid", f"The key does not have access to account '{account}'")
+            return _Seen(world).route(path.removeprefix("/v1/").strip("/"), query)
 
-    def _route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
-        if path == "events":
-            return self._page(list(reversed(self.world.events)), path, query)
-        if path == "subscription_items":
-            return self._page(self.world.objects[query["subscription"]]["items"]["data"], path, query)
-        if path == "entitlements/active_entitlements":
-            return self._page(self._entitlements(query["customer"]), path, query)
+
+class _Seen:
+    """What the API shows of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
         if path in COLLECTIONS:
             return self._page(self._listed(COLLECTIONS[path], query), path, query)
+        elements = self._elements(path, query)
+        if elements is not None:
+            return self._page(elements, path, query)
         collection, _, object_id = path.rpartition("/")
         return self._object(COLLECTIONS.get(collection, collection), object_id)
+
+    def _elements(self, path: str, query: dict[str, str]) -> list[Object] | None:
+        """Of the lists that are no collection of objects."""
+        match path:
+            case "events":
+                return [{k: v for k, v in e.items() if k != "account"} for e in reversed(self.world.events)]
+            case "subscription_items":
+                return list(self.world.objects[query["subscription"]]["items"]["data"])
+            case "entitlements/active_entitlements":
+                return self.world.entitlements.get(query["customer"], [])
+            case "entitlements/features":
+                return self._features()
+            case _:
+                return None
 
     def _object(self, kind: str, object_id: str) -> tuple[int, Object]:
         """A deleted customer is 200 and says so; anything else that is gone is 404."""
@@ -76,8 +105,10 @@ class FakeStripe:
         return 200, _shortened(known)
 
     def _listed(self, kind: str, query: dict[str, str]) -> list[Object]:
-        """Newest first, without deleted ones; ended subscriptions only when asked for."""
+        """Newest first, without deleted ones and detached methods; ended subscriptions only when asked for."""
         found = [o for o in self.world.objects.values() if o["object"] == kind and not o.get("deleted")]
+        if kind == "payment_method":
+            found = [o for o in found if o["customer"]]
         if kind == "subscription" and query.get("status") in (None, "all"):
             ended = {"canceled", "incomplete_expired"}
             found = [o for o in found if query.get("status") == "all" or o["status"] not in ended]
@@ -86,9 +117,9 @@ class FakeStripe:
         kept = [o for o in found if all(str(o.get(name)) == value for name, value in wanted)]
         return [_shortened(o) for o in sorted(kept, key=lambda o: (o["created"], o["id"]), reverse=True)]
 
-    def _entitlements(self, customer: str) -> list[Object]:
-        summary = self.world.objects.get(f"entitlements:{customer}")
-        return list(summary["entitlements"]["data"]) if summary else []
+    def _features(self) -> list[Object]:
+        keys = {one["lookup_key"] for listed in self.world.entitlements.values() for one in listed}
+        return [{"id": f"feat_{key}", "object": "entitlements.feature", "lookup_key": key} for key in sorted(keys)]
 
     def _page(self, elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:
         """Cursors are ids, as Stripe's are: `starting_after`, `ending_before`."""
@@ -103,9 +134,9 @@ class FakeStripe:
 
 
 @contextlib.contextmanager
-def serve(world: World, port: int = 0) -> Iterator[tuple[str, FakeStripe]]:
+def serve(world: World, port: int = 0, connected: Mapping[str, World] = {}) -> Iterator[tuple[str, FakeStripe]]:
     """Its base URL and controls, for as long as the block runs."""
-    fake = FakeStripe(world)
+    fake = FakeStripe(world, connected)
     server = ThreadingHTTPServer(("127.0.0.1", port), _handler(fake))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -123,7 +154,7 @@ def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:  # the name that http.server calls
             url = urlsplit(self.path)
-            status, body = fake.answer(url.path, dict(parse_qsl(url.query)))
+            status, body = fake.answer(url.path, dict(parse_qsl(url.query)), self.headers.get("Stripe-Account"))
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -392,9 +392,9 @@ def checkout_session(
     }
 
 
-def entitlement_summary(*, customer_id: str, features: Iterable[tuple[str, str]]) -> Object:
-    """`features`: (id, lookup key). The summary has no id of its own and lists at most ten."""
-    listing = [
+def entitlements(features: Iterable[tuple[str, str]]) -> list[Object]:
+    """`features`: (id, lookup key)."""
+    return [
         {
             "id": f"ent_{feature[5:]}",
             "object": "entitlements.active_entitlement",
@@ -404,6 +404,11 @@ def entitlement_summary(*, customer_id: str, features: Iterable[tuple[str, str]]
         }
         for feature, lookup_key in features
     ]
+
+
+def entitlement_summary(*, customer_id: str, features: Iterable[tuple[str, str]]) -> Object:
+    """`features`: (id, lookup key). The summary has no id of its own and lists at most ten."""
+    listing = entitlements(features)
     url = f"/v1/entitlements/active_entitlements?customer={customer_id}"
     return {
         "object": "entitlements.active_entitlement_summary",

@@ -18,7 +18,7 @@ from nilometer.local.stripe.shapes import API_VERSION, Object
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
-_PREFIX = {"subscription": "customer.subscription"}
+_PREFIX = {"subscription": "customer.subscription", "dispute": "charge.dispute"}
 
 
 class World:
@@ -31,6 +31,7 @@ class World:
         self.random = random.Random(seed)
         self.events: list[Object] = []
         self.objects: dict[str, Object] = {}
+        self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
 
     @property
     def second(self) -> int:
@@ -46,7 +47,7 @@ class World:
 
     def product(self, name: str, metadata: Mapping[str, str] = {}) -> str:
         made = shapes.product(self.new_id("prod"), name=name, created=self.second, metadata=metadata)
-        return self._create(made)
+        return self.create(made)
 
     def price(self, product: str, unit_amount: int, interval: str = "month", metadata: Mapping[str, str] = {}) -> str:
         made = shapes.price(
@@ -57,13 +58,13 @@ class World:
             created=self.second,
             metadata=metadata,
         )
-        return self._create(made)
+        return self.create(made)
 
     # ------------------------------------------------------------------ customers
 
     def customer(self, workspace_id: str | None = None) -> str:
         metadata = {"workspace_id": workspace_id} if workspace_id else {}
-        return self._create(shapes.customer(self.new_id("cus"), created=self.second, metadata=metadata))
+        return self.create(shapes.customer(self.new_id("cus"), created=self.second, metadata=metadata))
 
     def attach_card(self, customer: str) -> str:
         """A payment method that becomes the customer's default."""
@@ -74,6 +75,15 @@ class World:
         self.update(customer, invoice_settings=settings)
         return card
 
+    def detach(self, payment_method: str) -> None:
+        """From its customer, for good; where it was the default, nothing is."""
+        customer = str(self.objects[payment_method]["customer"])
+        self.objects[payment_method]["customer"] = None
+        self.emit("payment_method.detached", self.objects[payment_method], {"customer": customer})
+        settings = self.objects[customer]["invoice_settings"]
+        if settings["default_payment_method"] == payment_method:
+            self.update(customer, invoice_settings=settings | {"default_payment_method": None})
+
     def delete_customer(self, customer: str) -> None:
         """Ends its subscriptions first, as Stripe does."""
         for subscription in self._subscriptions(customer):
@@ -83,6 +93,7 @@ class World:
     def entitle(self, customer: str, lookup_keys: Sequence[str]) -> None:
         """The features that the customer has now; sent as one summary."""
         features = [(f"feat_{key}", key) for key in lookup_keys]
+        self.entitlements[customer] = shapes.entitlements(features)
         summary = shapes.entitlement_summary(customer_id=customer, features=features)
         self.objects[f"entitlements:{customer}"] = summary
         self.emit("entitlements.active_entitlement_summary.updated", summary)
@@ -225,6 +236,13 @@ class World:
 
     # ------------------------------------------------------------------ any object
 
+    def create(self, made: Object) -> str:
+        """Keeps a new object and sends `*.created`."""
+        object_id = self._store(made)
+        kind = made["object"]
+        self.emit(f"{_PREFIX.get(kind, kind)}.created", self.objects[object_id])
+        return object_id
+
     def update(self, object_id: str, **changes: Any) -> None:
         """Changes attributes and sends `*.updated`; nothing is sent when nothing changes."""
         before = copy.deepcopy(self.objects[object_id])
@@ -262,11 +280,6 @@ class World:
     def _event_id(self) -> str:
         """Like Stripe's: the second is in it, the order within the second is not."""
         return f"evt_1{_base62(self.second)}{''.join(self.random.choices(_ALPHABET, k=16))}"
-
-    def _create(self, made: Object) -> str:
-        object_id = self._store(made)
-        self.emit(f"{made['object']}.created", self.objects[object_id])
-        return object_id
 
     def _store(self, made: Object) -> str:
         self.objects[made["id"]] = made | {"livemode": self.livemode}
