@@ -193,7 +193,14 @@ class _Fold:
         return dict(min(phases, key=lambda phase: int(phase["start"]))) if phases else None
 
     def _features(self) -> list[str]:
-        return sorted({feature for _, view in self._of(SUMMARY) for feature in view["features"]})
+        """Of customers that are not deleted."""
+        living = [views for views in self.customers.values() if not _deleted(views)]
+        summaries = [view for views in living for view in views.values() if view["object"] == SUMMARY]
+        return sorted({feature for view in summaries for feature in view["features"]})
+
+
+def _deleted(views: Views) -> bool:
+    return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
 
 
 def _scope(customers: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Protocol
 
 import msgspec
@@ -45,6 +46,8 @@ LISTED = (  # catalog first, charges before what names them, and last what takes
 MISSED = frozenset(  # listed completely, so absence tells: deleted, or a payment method of nobody any more
     {"product", "price", "customer", "payment_method", "subscription", "invoice"}
 )
+
+_Unlisted = tuple[str, str, Item | None]  # type, id, register
 
 Handle = Callable[[Sequence[Message]], list[Result]]
 
@@ -106,20 +109,24 @@ def reconcile(
     """
     report = Report()
     seen: set[str] = set()
+    owners: set[str] = set()
     for object_type in object_types:
         for page in api.pages(object_type):
             answers = [Listed(found, page.second) for found in page.objects]
             seen |= {_id(found) for found in page.objects}
+            owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
             _compare(store, answers, scope, now, report, dry_run)
             progress(object_type, report.compared)
             if out_of_time():
                 report.stopped = True
                 return report
-    for item in _missed(store, scope, seen, object_types):
+    strangers = _strangers(store, scope, owners - seen) if "customer" in object_types else ()
+    for object_type, object_id, stored in chain(_missed(store, scope, seen, object_types), strangers):
         if out_of_time():
             report.stopped = True
             return report
-        _compare_one(store, api, scope, item, now, report, dry_run)
+        answer = api.fetch(object_type, object_id)
+        _differ(store, answer, object_type, object_id, stored, scope, now, report, dry_run)
     return report
 
 
@@ -158,14 +165,7 @@ def _compare(
             _differ(store, answer, str(found["object"]), _id(found), stored.get(key), scope, now, report, dry_run)
 
 
-def _compare_one(
-    store: Store, api: Api, scope: Scope, item: Item, now: datetime, report: Report, dry_run: bool
-) -> None:
-    answer = api.fetch(item["object_type"], item["object_id"])
-    _differ(store, answer, item["object_type"], item["object_id"], item, scope, now, report, dry_run)
-
-
-def _differ(  # noqa: PLR0917  # one comparison in full; the two callers above are its only ones
+def _differ(  # noqa: PLR0917  # one comparison in full; it has two callers
     store: Store,
     answer: Answer,
     object_type: str,
@@ -196,13 +196,20 @@ def changed(before: Register, after: Register) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[str]) -> Iterator[Item]:
+def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[str]) -> Iterator[_Unlisted]:
     """Objects that live here and that Stripe did not list: deleted or detached, most likely. Scans."""
     for item in store.scan(Table.RECORDS, kind="register"):
         listed = item["object_type"] in MISSED and item["object_type"] in object_types
         mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
         if listed and mine and _lives(item) and item.get("object_id") not in seen:
-            yield item
+            yield str(item["object_type"]), str(item["object_id"]), item
+
+
+def _strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
+    """Customers of listed objects that are neither listed nor known here: deleted before we heard of them."""
+    keyed = {register_key(scope, "customer", owner, owner): owner for owner in sorted(owners)}
+    known = store.batch_get(Table.RECORDS, keyed, attributes=("version",))
+    yield from (("customer", owner, None) for key, owner in keyed.items() if key not in known)
 
 
 def _lives(item: Item) -> bool:

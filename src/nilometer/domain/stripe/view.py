@@ -62,7 +62,10 @@ def _invoice(state: Projection, _register: Register) -> dict[str, Any] | None:
 
 
 def _customer(state: Projection, _register: Register) -> dict[str, Any]:
-    return {name: state[name] for name in ("delinquent", "deleted", "default_payment_method") if name in state}
+    """Who is deleted owes nothing and pays with nothing, whether an event said so or a 404."""
+    if state.get("deleted"):
+        return {"deleted": True}
+    return {name: state[name] for name in ("delinquent", "default_payment_method") if name in state}
 
 
 def _payment_method(state: Projection, _register: Register) -> dict[str, Any] | None:
