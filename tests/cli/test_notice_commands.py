@@ -72,10 +72,27 @@ def test_a_preference_mutes_and_explains(nilometer: Any, workspace: str) -> None
 
     why = nilometer("notification", "explain", workspace, "vic", "exports.ready", "--json").lines
     assert why[0] == {"channel": "in_app", "on": False, "because": f"exports.ready in {workspace}"}
+    shown = ("notification", "preferences", workspace, "vic")
+    [said] = nilometer(*shown, "--json").lines
+    assert said == {"workspace": workspace, "topic": "exports.ready", "on": [], "off": ["in_app"]}
+    assert "in_app" in nilometer(*shown).out
     assert send(nilometer, workspace).json["told"] is False
     assert nilometer(*mute, "--forget").code == 0
     assert send(nilometer, workspace).json["told"] is True
     assert nilometer(*mute).code == 2
+
+
+def test_a_tutorial_advances_and_is_shown(nilometer: Any, workspace: str) -> None:
+    """To its person and an operator; a member cannot speak for another."""
+    advance = ("onboarding", "advance", workspace, "vic", "first_invoice")
+    assert nilometer(*advance, "meter_created", "--as", "vic").code == 0
+    assert nilometer(*advance, "--mark", "completed").code == 0
+    assert nilometer(*advance).code == 2
+    assert nilometer(*advance, "forged", "--as", "ada").code == 1
+
+    [shown] = nilometer("onboarding", "show", workspace, "vic", "--as", "vic", "--json").lines
+    assert shown == {"tutorial": "first_invoice", "steps": ["meter_created"], "status": "completed"}
+    assert "meter_created" in nilometer("onboarding", "show", workspace, "vic").out
 
 
 def test_what_the_system_notices_is_told_once(nilometer: Any, workspace: str) -> None:

@@ -122,6 +122,25 @@ def test_a_session_is_opened_checked_and_revoked(nilometer: Any, workspace: str)
     assert nilometer("session", "check", text=two).code == 1
 
 
+def test_a_token_is_issued_and_used_once(nilometer: Any, workspace: str) -> None:
+    """Printed alone on stdout, taken from stdin, for the purpose that it was issued for; members issue none."""
+    made = nilometer("token", "issue", workspace, "ada", "--purpose", "password_reset")
+    token = made.out.strip()
+    use = ("token", "use", "--json", "--purpose")
+
+    assert token.startswith("nil_once_")
+    assert token not in made.err
+    assert nilometer(*use, "email_verification", text=token).code == 1
+    assert nilometer(*use, "password_reset", text=token).json == {
+        "workspace": workspace,
+        "user": "ada",
+        "purpose": "password_reset",
+    }
+    again = nilometer(*use, "password_reset", text=token)
+    assert (again.code, again.err) == (1, "Error: this token is not valid; ask for another\n")
+    assert nilometer("token", "issue", workspace, "ada", "--purpose", "password_reset", "--as", "ada").code == 1
+
+
 def test_the_security_log_tells_it_all(nilometer: Any, workspace: str) -> None:
     """In a table and as JSON, by actor too."""
     nilometer("session", "open", workspace, "ada")

@@ -18,7 +18,7 @@ from nilometer.domain.outcome import Outcome
 from nilometer.domain.roles import Role
 from nilometer.domain.times import epoch
 from nilometer.domain.writes import Table
-from nilometer.errors import Refused
+from nilometer.errors import Refused, Rejected
 from nilometer.flows import onboarding
 
 BOB = member("bob", Role.VIEWER)
@@ -44,14 +44,20 @@ def test_each_member_has_his_own_progress_in_each_workspace(store: Store) -> Non
     assert onboarding.progress(store, member("bob", Role.VIEWER, "other"), now=NOW) == []
 
 
-def test_a_stranger_and_a_service_have_none(store: Store) -> None:
-    """A service reports a member's steps as events."""
-    workspace(store)
-    for caller in (member("eve", Role.ADMIN), service("ws", "console")):
-        with pytest.raises(Refused):
+def test_a_stranger_has_none_and_a_service_says_whose(store: Store) -> None:
+    """Neither speaks for a member without the right to."""
+    workspace(store, bob=Role.VIEWER)
+    console = service("ws", "console")
+    for caller, wrong in ((member("eve", Role.ADMIN), Refused), (console, Rejected)):
+        with pytest.raises(wrong):
             advance(store, caller, step="invite")
-        with pytest.raises(Refused):
+        with pytest.raises(wrong):
             onboarding.progress(store, caller, now=NOW)
+    with pytest.raises(Refused):
+        advance(store, member("ada", Role.ADMIN), step="invite", user_id="bob")
+
+    advance(store, console, step="invite", user_id="bob")
+    assert onboarding.progress(store, console, now=NOW, user_id="bob")[0].steps == ("invite",)
 
 
 def test_eight_steps_at_once_are_all_kept(store: Store) -> None:

@@ -22,6 +22,7 @@ from nilometer.cli.local import local
 from nilometer.cli.member import member
 from nilometer.cli.meter import meter
 from nilometer.cli.notification import notification
+from nilometer.cli.onboarding import onboarding
 from nilometer.cli.policy import policy
 from nilometer.cli.rebuild import rebuild
 from nilometer.cli.reconcile import reconcile
@@ -29,6 +30,7 @@ from nilometer.cli.replay import replay
 from nilometer.cli.security import security
 from nilometer.cli.session import session
 from nilometer.cli.status import status, wait
+from nilometer.cli.token import token
 from nilometer.cli.trigger import trigger
 from nilometer.cli.usage import usage
 from nilometer.cli.verify import verify
@@ -54,8 +56,8 @@ _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter),
     *(query, recipes, tables, history, verify, rebuild),
     *(reconcile, backfill),
-    *(workspace, member, invite, session, security),
-    *(notification, policy, flag),
+    *(workspace, member, invite, session, token, security),
+    *(onboarding, notification, policy, flag),
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -209,6 +209,35 @@ def explain(store: Any, caller: Any, user_id: str, topic: str, as_json: bool) ->
     out().print(table(columns, ([one[column] for column in columns] for one in found)))
 
 
+@notification.command()
+@in_workspace
+@_user
+@json_option
+def preferences(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+    """What USER has said, everywhere and in workspace W.
+
+    \b
+    Example:
+      nilometer notification preferences acme user_ada
+    """
+    from nilometer.flows import notifications
+
+    found = [_said(item) for item in notifications.preferences(store, caller, user_id=user_id)]
+    if as_json:
+        print_json_lines(found)
+        return
+    if not found:
+        note(f"{user_id} has said nothing: the defaults hold")
+        return
+    rows = ([one["workspace"] or "everywhere", one["topic"], *map(", ".join, (one["on"], one["off"]))] for one in found)
+    out().print(table(("workspace", "topic", "on", "off"), rows))
+
+
+def _said(item: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"workspace_id": "workspace", "topic": "topic", "channels_on": "on", "channels_off": "off"}
+    return {said: item[name] for name, said in names.items()}
+
+
 def _shown(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": item["notification_id"],

@@ -81,6 +81,7 @@ INVITATION = Entity(
 
 TOKEN = Entity(
     name="One-time token",
+    command="token",
     kinds=("token",),
     meaning="Proves one thing about one user, once: verification of an address, reset of a password.",
     rows=("One-time token",),
@@ -126,10 +127,11 @@ SECURITY = Entity(
 
 ONBOARDING = Entity(
     name="Onboarding",
+    command="onboarding",
     kinds=("onboarding",),
     meaning="How far a user is in a tutorial of a workspace.",
     rows=("Onboarding (TTL)",),
-    access=(("advance", "onboarding.advance"), ("of the caller", "onboarding.progress")),
+    access=(("advance", "onboarding.advance"), ("of a person", "onboarding.progress")),
     ends="180 days after the last step",
     events=("onboarding.",),
     permissions=("onboarding.",),

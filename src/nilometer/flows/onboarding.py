@@ -1,4 +1,4 @@
-"""How far the caller is with the tutorials of his workspace."""
+"""How far a person is with the tutorials of a workspace: a member for himself, a service for whom it names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from nilometer.domain.origin import of_act
 from nilometer.domain.records import alive
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Table, Write
-from nilometer.errors import Refused
 from nilometer.flows.acting import Stored, new_act, perform, reading
+from nilometer.flows.persons import whose
 
 
 def advance(
-    store: Store, caller: Caller, *, tutorial: str, now: datetime, step: str | None = None, mark: str | None = None
+    store: Store,
+    caller: Caller,
+    *,
+    tutorial: str,
+    now: datetime,
+    step: str | None = None,
+    mark: str | None = None,
+    user_id: str | None = None,
 ) -> None:
-    """The caller did a step, or restarted, dismissed or completed a tutorial. Doing it again changes its time only."""
-    said = onboarding.new_advance(caller.workspace_id, _person(caller), tutorial=tutorial, at=now, step=step, mark=mark)
+    """He did a step, or restarted, dismissed or completed a tutorial. Doing it again changes its time only."""
+    own = whose(caller, user_id)
+    said = onboarding.new_advance(caller.workspace_id, own, tutorial=tutorial, at=now, step=step, mark=mark)
 
     def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
         act.caller.require(Permission.ONBOARDING_UPDATE)
@@ -30,15 +38,9 @@ def advance(
     perform(store, new_act(caller, now), [said.key], decide)
 
 
-def progress(store: Store, caller: Caller, *, now: datetime) -> list[Progress]:
-    """Every tutorial that the caller began here and that has not expired."""
-    key = keys.onboarding(caller.workspace_id, _person(caller), "")
+def progress(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> list[Progress]:
+    """Every tutorial that he began here and that has not expired."""
+    key = keys.onboarding(caller.workspace_id, whose(caller, user_id), "")
     reading(store, caller, Permission.ONBOARDING_UPDATE)
     items = store.query(Table.RECORDS, key.pk, prefix=key.sk)
     return [onboarding.progress(item) for item in items if alive(item, now)]
-
-
-def _person(caller: Caller) -> str:
-    if caller.role is None:
-        raise Refused("a tutorial belongs to a member, not to a service")
-    return caller.user_id
