@@ -10,7 +10,7 @@ from nilometer.domain import keys
 from nilometer.domain.billing import Inputs, fold
 from nilometer.domain.link import Claim, best
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.payload import pack, unpack
+from nilometer.domain.stripe.payload import pack_record, unpack
 from nilometer.domain.stripe.register_item import register_of
 from nilometer.domain.stripe.resolve import resolve
 from nilometer.domain.writes import Item, Key
@@ -51,7 +51,7 @@ def inputs_of(record: Item | None) -> Inputs:
 def _packed(inputs: Inputs) -> bytes:
     """What was folded: compressed, so that most records cost one kilobyte's write."""
     document = {"customers": inputs.customers, "catalog": inputs.catalog}
-    return pack(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
+    return pack_record(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
 
 
 def claims_of(link: Item | None) -> dict[str, Claim]:

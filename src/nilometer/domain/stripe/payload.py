@@ -2,12 +2,14 @@
 
 A fact with its payload then fits into one kilobyte, which is one write unit less, or two in a transaction. The
 dictionary is part of the stored format: it never changes (`tests/domain/test_payload.py` pins it); a better one
-would be a second one. The format is zlib's own (RFC 1950, FDICT), and payloads without a dictionary are read too.
+would be one more. The format is zlib's own (RFC 1950, FDICT), which names the dictionary; without one is read too.
 """
 
 from __future__ import annotations
 
 import zlib
+
+from nilometer.domain.stripe.record_dictionary import RECORD
 
 DICTIONARY = (
     b'{"id":"evt_","object":"event","api_version":"2026-10-28.endive","created":0,"data":{"object":{"id":"prod_","ob'
@@ -96,15 +98,27 @@ DICTIONARY = (
 
 # A small window and state, made once and copied: a third of the time, and payloads rarely are larger than it.
 _PREPARED = zlib.compressobj(6, zlib.DEFLATED, 14, 6, zdict=DICTIONARY)
+_PREPARED_RECORD = zlib.compressobj(6, zlib.DEFLATED, 14, 6, zdict=RECORD)
+_BY_ID = {zlib.adler32(known): known for known in (DICTIONARY, RECORD)}
 
 
 def pack(text: bytes) -> bytes:
-    """`text` is JSON, best without white space."""
-    compressor = _PREPARED.copy()
+    """`text` is JSON of an event or a register, best without white space."""
+    return _packed(_PREPARED, text)
+
+
+def pack_record(text: bytes) -> bytes:
+    """`text` is JSON of what a billing record is folded from."""
+    return _packed(_PREPARED_RECORD, text)
+
+
+def _packed(prepared: zlib._Compress, text: bytes) -> bytes:
+    compressor = prepared.copy()
     return compressor.compress(text) + compressor.flush()
 
 
 def unpack(content: bytes) -> bytes:
-    """`zlib.error` for what `pack` did not make."""
-    decompressor = zlib.decompressobj(zdict=DICTIONARY)
+    """`zlib.error` for what neither made. Source: RFC 1950, 2.2: FLG.FDICT, and DICTID after it."""
+    dictionary = _BY_ID.get(int.from_bytes(content[2:6]), DICTIONARY)
+    decompressor = zlib.decompressobj(zdict=dictionary)
     return decompressor.decompress(content) + decompressor.flush()
