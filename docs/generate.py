@@ -11,7 +11,7 @@ from pathlib import Path
 from nilometer.domain import keys
 from nilometer.domain.entities import ENTITIES, Entity
 from nilometer.domain.roles import MATRIX, Permission, Role
-from nilometer.flows.event_schemas import description, schema
+from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, description, schema
 from nilometer.flows.operations import TYPES
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,9 @@ def pages() -> dict[Path, str]:
     schemas = {
         ROOT / "events" / "schemas" / f"{name}.json": json.dumps(schema(name, row), indent=2) + "\n"
         for name, row in TYPES.items()
+    } | {
+        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(announced_schema(name), indent=2) + "\n"
+        for name in ANNOUNCED
     }
     return {ROOT / "docs" / "data.md": "\n".join(_data()), **schemas}
 
@@ -101,6 +104,9 @@ def _entity(entity: Entity) -> Iterator[str]:
         yield "| event | says |\n|---|---|"
         yield from (f"| [`{name}`](../events/schemas/{name}.json) | {description(TYPES[name])} |" for name in events)
         yield ""
+    for name in entity.announces:
+        yield f"Announced on the bus, once, by the stack itself: [`{name}`](../events/schemas/{name}.json)"
+        yield f"([sample](../events/announced/{name}.json)).\n"
 
 
 def _rules(entity: Entity) -> Iterator[str]:

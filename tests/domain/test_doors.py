@@ -16,6 +16,7 @@ from nilometer.domain.membership import membership_of
 from nilometer.domain.roles import Role
 from nilometer.domain.secret import checked_hash, hash_of
 from nilometer.domain.session import session_of
+from nilometer.domain.times import rfc3339
 from nilometer.domain.token import LIFETIME, Purpose
 from nilometer.errors import Refused, Rejected
 
@@ -135,12 +136,17 @@ def test_a_lockout_comes_with_the_fifth_failure_of_a_window(times: list[int], se
     """In the order of time: exactly when five lie within 15 minutes, and once until it ends."""
     stored = Memory()
     locks = []
+    told = []
     for second in sorted(times):
-        writes = lockout.failed(act(now=after(second)), stored=stored.get(LOCKOUT), user_id="ada")
+        before = stored.get(LOCKOUT)
+        writes = lockout.failed(act(now=after(second)), stored=before, user_id="ada")
         stored.commit(writes)
         locks += [second] if len(writes) == 2 else []
+        told += [one] if (one := lockout.locked_out(before, stored.get(LOCKOUT))) else []
 
     assert locks == expected_locks(sorted(times))
+    assert [one.locked_until for one in told] == [rfc3339(after(second) + LOCKED) for second in locks]
+    assert len({one.id for one in told}) == len(locks)
 
 
 @given(times=st.permutations(range(FAILURES)))

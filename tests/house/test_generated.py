@@ -13,7 +13,7 @@ import pytest
 
 from nilometer.domain.entities import ENTITIES
 from nilometer.domain.roles import Permission
-from nilometer.flows.event_schemas import schema
+from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, schema
 from nilometer.flows.operations import TYPES
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +85,16 @@ def test_every_sample_follows_its_schema(path: Path) -> None:
     validator.validate(event)
     assert not validator.is_valid({**event, "data": {**event["data"], "unknown": 1}})
     assert not validator.is_valid({**event, "type": "other"})
+
+
+def test_what_is_announced_has_its_entity_schema_and_sample() -> None:
+    """Each event of our own, named by one entity; its sample follows the schema and would not without its data."""
+    named = [name for entity in ENTITIES for name in entity.announces]
+    samples = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events" / "announced").glob("*.json")}
+
+    assert sorted(named) == sorted(samples) == sorted(ANNOUNCED)
+    for name, sample in samples.items():
+        validator = jsonschema.Draft202012Validator(announced_schema(name))
+        assert (sample["source"], sample["detail-type"]) == ("nilometer.changes", name)
+        validator.validate(sample["detail"])
+        assert not validator.is_valid({**sample["detail"], "data": {}})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Entity:
     """`rows` are names in the key table, `events` and `permissions` prefixes, `access` functions of `flows`.
 
-    `command` is a group of the command line.
+    `announces` are events that its changes put on the bus. `command` is a group of the command line.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Entity:
     ends: str
     events: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    announces: tuple[str, ...] = ()
     command: str | None = None
     rules: str = ""
     """The module whose docstring draws what decides."""
@@ -122,6 +123,7 @@ SECURITY = Entity(
     ),
     ends="entries 400 days (the lake keeps all), a lock-out 15 minutes, its record 1 day",
     events=("security.",),
+    announces=("security.locked_out.v1",),
     permissions=("security.",),
 )
 

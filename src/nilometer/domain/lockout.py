@@ -3,11 +3,12 @@
     failure, failure, ... five within 15 minutes ──▶ locked for 15 minutes ──▶ open, counted anew
     a login between them ──▶ counted anew
 
-The record's change is the signal: it is on the bus as every change is, with an entry `locked_out` in the log.
+The signal is the record's change, announced as `security.locked_out.v1` once a lock-out, with an entry in the log.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,37 @@ FAILURES = 5
 WINDOW = timedelta(minutes=15)
 LOCKED = timedelta(minutes=15)
 KEPT = timedelta(days=1)
+LOCKED_OUT = "security.locked_out.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedOut:
+    """A member is locked out after repeated failures. `locked_until` is RFC 3339, `cause` the event of the last one."""
+
+    workspace_id: str
+    user_id: str
+    locked_until: str
+    failures: int
+    cause: str | None
+
+    @property
+    def id(self) -> str:
+        """The same for every delivery: a lock-out is known by when it ends, for the record's version begins anew."""
+        return f"{self.workspace_id}:{self.user_id}:{self.locked_until}:{LOCKED_OUT}"
+
+
+def locked_out(old: Item | None, new: Item | None) -> LockedOut | None:
+    """What a write of the record announces: the end of a lock that was not there before."""
+    until = (new or {}).get("locked_until")
+    if not new or not until or until == (old or {}).get("locked_until"):
+        return None
+    return LockedOut(
+        workspace_id=new["workspace_id"],
+        user_id=new["user_id"],
+        locked_until=until,
+        failures=FAILURES,
+        cause=new.get("cause"),
+    )
 
 
 def locked_until(stored: Item | None, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from nilometer.aws.sqs import Queue
 from nilometer.domain import redaction, rows
 from nilometer.domain.billing_changes import billing_changes
 from nilometer.domain.change import Action, Change, action_of, audit_row, change_id, table_of
+from nilometer.domain.lockout import LOCKED_OUT, locked_out
 from nilometer.domain.outcome import Outcome, Result
 from nilometer.domain.stripe.payload import unpack
 from nilometer.domain.tables import STRIPE_EVENTS, USAGE
@@ -123,7 +124,9 @@ def _output(change: Change, objects: Objects) -> _Row | Entry | None:
 
 
 def _announced(change: Change) -> Iterator[Entry]:
-    """What a billing record's change means to its workspace."""
+    """What a change of a billing record or a lock-out means to its workspace."""
+    if change.kind == "lockout" and (lock := locked_out(change.old, change.new)):
+        yield _entry(change, LOCKED_OUT, asdict(lock), event_id=lock.id, subject=lock.workspace_id)
     if change.kind == "billing":
         for told in billing_changes(change.old, change.new):
             data = {"workspace_id": told.workspace_id, "cause": told.cause, "before": told.before, "after": told.after}
