@@ -15,6 +15,7 @@ from tests.flows.test_billing import company
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.stripe.event import SUMMARY, Scope
 from nilometer.domain.writes import Table
+from nilometer.errors import Misconfigured
 from nilometer.flows.reconcile import Report, reconcile
 from nilometer.flows.refetch import refetch_due
 from nilometer.local.stripe import schedules, troubles
@@ -199,3 +200,27 @@ def test_a_shortened_list_of_entitlements_is_listed(store: Store) -> None:
 
     assert (shown, len(records(store)["ws"]["features"])) == (10, 12)
     assert [item for item in store.scan(Table.RECORDS) if "gsi1pk" in item] == []
+
+
+def test_what_a_restricted_key_may_not_read_is_named(store: Store) -> None:
+    """The others are compared; what was not listed is not taken for deleted."""
+    told = scene()
+    play(store, told.world.events)
+    told.world.change_quantity(told.subscription, 4)
+    told.world.advance(timedelta(minutes=1))
+    with serve(told.world) as (url, fake):
+        fake.forbidden = {"charges", "products", "entitlements/features"}
+        report = reconcile(store, api(url), scope=SCOPE, now=NOW)
+
+    assert report.refused == ["product", "charge", SUMMARY]
+    assert {drift.object_type for drift in report.drift} == {"subscription"}
+    assert (wrong(store, told.world), records(store)["ws"]["seats"]) == ([], 4)
+
+
+def test_a_key_that_may_read_nothing_is_an_error(store: Store) -> None:
+    """Rather than a night that found no drift."""
+    told = scene()
+    with serve(told.world) as (url, fake):
+        fake.forbidden = {"charges", "products"}
+        with pytest.raises(Misconfigured, match="every type"):
+            reconcile(store, api(url), scope=SCOPE, now=NOW, object_types=["product", "charge"])

@@ -56,6 +56,8 @@ def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
 def print_report(report: Report, *, as_json: bool) -> None:
     from dataclasses import asdict
 
+    if report.refused:
+        note(f"not compared, since the key may not read them: {', '.join(report.refused)}")
     if as_json:
         print_json(asdict(report))
     elif report.drift:

@@ -24,7 +24,7 @@ from nilometer.domain.stripe.register_item import register_key, register_of
 from nilometer.domain.stripe.resolve import resolve
 from nilometer.domain.times import from_epoch, rfc3339
 from nilometer.domain.writes import Item, Key, Table
-from nilometer.errors import Unavailable
+from nilometer.errors import Misconfigured, Unavailable
 from nilometer.flows.refetch import Answer, merge_answer
 from nilometer.flows.refetch import Api as Fetching
 
@@ -85,11 +85,15 @@ class Drift:
 
 @dataclass(slots=True)
 class Report:
-    """`stopped`: the time was over before the end, so deletions that were not told were not looked for."""
+    """`stopped`: the time was over before the end, so deletions that were not told were not looked for.
+
+    `refused`: types that the key may not read; the others were compared.
+    """
 
     compared: int = 0
     drift: list[Drift] = field(default_factory=list)
     stopped: bool = False
+    refused: list[str] = field(default_factory=list)
 
 
 def reconcile(
@@ -106,12 +110,13 @@ def reconcile(
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
     `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
+    `Misconfigured` when Stripe refuses the key for every type.
     """
     report = Report()
     seen: set[str] = set()
     owners: set[str] = set()
     for object_type in object_types:
-        for page in api.pages(object_type):
+        for page in _readable(api, object_type, report):
             answers = [Listed(found, page.second) for found in page.objects]
             seen |= {_id(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
@@ -120,14 +125,25 @@ def reconcile(
             if out_of_time():
                 report.stopped = True
                 return report
-    strangers = _strangers(store, scope, owners - seen) if "customer" in object_types else ()
-    for object_type, object_id, stored in chain(_missed(store, scope, seen, object_types), strangers):
+    readable = [object_type for object_type in object_types if object_type not in report.refused]
+    if object_types and not readable:
+        raise Misconfigured("Stripe refused the API key for every type of object; give it read access")
+    strangers = _strangers(store, scope, owners - seen) if "customer" in readable else ()
+    for object_type, object_id, stored in chain(_missed(store, scope, seen, readable), strangers):
         if out_of_time():
             report.stopped = True
             return report
         answer = api.fetch(object_type, object_id)
         _differ(store, answer, object_type, object_id, stored, scope, now, report, dry_run)
     return report
+
+
+def _readable(api: Api, object_type: str, report: Report) -> Iterator[Page]:
+    """A restricted key need not read everything: what it may not is named."""
+    try:
+        yield from api.pages(object_type)
+    except Misconfigured:
+        report.refused.append(object_type)
 
 
 def backfill_events(api: Api, handle: Handle, *, since: int, after: str | None = None) -> Iterator[tuple[str, int]]:

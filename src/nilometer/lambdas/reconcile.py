@@ -62,6 +62,8 @@ def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> di
     for drift in report.drift:
         extra = {"object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}
         logger.warning("reconcile.drift", extra=extra)
+    if report.refused:
+        logger.warning("reconcile.refused", extra={"object_types": report.refused})
     log = logger.warning if report.stopped else logger.info
     log("reconcile.done", extra={"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped})
     count("reconcile", [*["drift"] * len(report.drift), "stopped" if report.stopped else "reconciled"])

@@ -38,7 +38,8 @@ _FILTERS = ("customer", "subscription", "status", "product", "type", "active")
 
 
 class FakeStripe:
-    """`refuse(n)` answers the next n requests with 429; `requests` counts all.
+    """`refuse(n)` answers the next n requests with 429; `requests` counts all; `forbidden` are paths that a
+    restricted key may not read.
 
     `connected` are the worlds of Connect accounts, by account; who names one in `Stripe-Account` sees only it.
     """
@@ -48,6 +49,7 @@ class FakeStripe:
         self.connected = connected
         self.requests = 0
         self.refused = 0
+        self.forbidden: set[str] = set()
         self._to_refuse = 0
         self._lock = threading.Lock()
 
@@ -62,6 +64,8 @@ class FakeStripe:
                 self._to_refuse -= 1
                 self.refused += 1
                 return 429, _error("rate_limit", "Too many requests")
+            if path.removeprefix("/v1/").strip("/") in self.forbidden:
+                return 403, _error("more_permissions_required", "The key may not do this")
             world = self.connected.get(account) if account else self.world
             if world is None:
                 return 403, _error("account_invalid", f"The key does not have access to account '{account}'")
