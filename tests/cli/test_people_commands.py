@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +140,22 @@ def test_a_token_is_issued_and_used_once(nilometer: Any, workspace: str) -> None
     again = nilometer(*use, "password_reset", text=token)
     assert (again.code, again.err) == (1, "Error: this token is not valid; ask for another\n")
     assert nilometer("token", "issue", workspace, "ada", "--purpose", "password_reset", "--as", "ada").code == 1
+
+
+def test_a_file_is_kept_listed_and_given_back(nilometer: Any, workspace: str, tmp_path: Path) -> None:
+    """To its workspace, and an export to who may query."""
+    file = tmp_path / "export.csv"
+    file.write_text("id,total\nada,42\n")
+    add = ("attachment", "add", workspace, str(file), "--purpose", "export", "--type", "text/csv", "--json")
+    kept, again = nilometer(*add).json, nilometer(*add).json
+    nilometer("member", "add", workspace, "vi", "--role", "Viewer")
+    get = ("attachment", "get", workspace, kept["sha256"], "--purpose", "export")
+
+    assert kept == again
+    assert nilometer("attachment", "list", workspace, "--purpose", "export", "--json").lines == [kept]
+    assert kept["sha256"][:16] in nilometer("attachment", "list", workspace, "--purpose", "export").out
+    assert nilometer(*get).out == file.read_text()
+    assert nilometer(*get, "--as", "vi").code == 1
 
 
 def test_the_security_log_tells_it_all(nilometer: Any, workspace: str) -> None:

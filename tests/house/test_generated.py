@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from nilometer.cli import cli
 from nilometer.domain.entities import ENTITIES
 from nilometer.domain.roles import Permission
 from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, schema
@@ -98,3 +99,10 @@ def test_what_is_announced_has_its_entity_schema_and_sample() -> None:
         assert (sample["source"], sample["detail-type"]) == ("nilometer.changes", name)
         validator.validate(sample["detail"])
         assert not validator.is_valid({**sample["detail"], "data": {}})
+
+
+def test_every_entity_has_a_command() -> None:
+    """A group of the command line; only a customer's link is part of a larger one."""
+    missing = [one.name for one in ENTITIES if one.command not in cli.commands]
+
+    assert missing == ["Customer link"]

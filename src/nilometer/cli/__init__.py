@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from nilometer.cli.attachment import attachment
 from nilometer.cli.backfill import backfill
 from nilometer.cli.billing import billing
 from nilometer.cli.demo import demo
@@ -57,7 +58,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     *(query, recipes, tables, history, verify, rebuild),
     *(reconcile, backfill),
     *(workspace, member, invite, session, token, security),
-    *(onboarding, notification, policy, flag),
+    *(onboarding, notification, policy, flag, attachment),
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -28,13 +28,26 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def in_workspace(command: _Command) -> _Command:
     """Takes the workspace W as first argument and hands the command a `store` and a `caller` in it."""
 
+    @connected_in_workspace
+    @functools.wraps(command)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        del kwargs["connection"]
+        return command(*args, **kwargs)
+
+    return called  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+def connected_in_workspace(command: _Command) -> _Command:
+    """The same, with the `connection`: for what is not in the tables alone."""
+
     @click.argument("workspace_id", metavar="W")
     @click.option("--as", "as_user", metavar="USER", help="Act as this member, with what his role allows.")
     @stack_options
     @functools.wraps(command)
     def called(*args: Any, connection: Connection, workspace_id: str, as_user: str | None, **kwargs: Any) -> Any:
         store = connection.store()
-        return command(*args, store=store, caller=_caller(store, workspace_id, as_user), **kwargs)
+        caller = _caller(store, workspace_id, as_user)
+        return command(*args, connection=connection, store=store, caller=caller, **kwargs)
 
     return called  # type: ignore[return-value]  # functools.wraps forgets the type
 

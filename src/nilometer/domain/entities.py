@@ -214,6 +214,7 @@ FLAG = Entity(
 
 ATTACHMENT = Entity(
     name="Attachment",
+    command="attachment",
     kinds=("attachment",),
     meaning="A large value (an avatar, an export, an attachment): up to 10 MB in S3, here no more than its reference. "
     "Exports are read by who may query.",
