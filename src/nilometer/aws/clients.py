@@ -36,3 +36,18 @@ def client(service: str) -> Any:
 def _session() -> boto3.session.Session:
     """One for all clients: a second one reads AWS's endpoints again (`benchmarks/cold_start.py`)."""
     return boto3.session.Session()
+
+
+class _Later:
+    """A client that is made at its first use: what most calls never need must not cost every cold start."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(client(self._service), name)
+
+
+def later(service: str) -> Any:
+    """As `client`, but its endpoint and model are read when it is first used (`benchmarks/cold_start.py`)."""
+    return _Later(service)

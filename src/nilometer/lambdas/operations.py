@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from nilometer.aws.clients import client
+from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.flows import notices, operations
@@ -31,5 +31,5 @@ def _dependencies() -> dict[str, Any]:
     settings = load(TablesSettings, os.environ)
     return {
         "store": Store(client("dynamodb"), records=settings.records_table, events=settings.events_table),
-        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
+        "objects": Objects(later("s3"), bucket=settings.lake_bucket),
     }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from nilometer.aws.clients import client
+from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.flows import usage
@@ -31,4 +31,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _dependencies() -> dict[str, Any]:
     settings = load(TablesSettings, os.environ)
     store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
-    return {"store": store, "known": Known(store), "objects": Objects(client("s3"), bucket=settings.lake_bucket)}
+    return {"store": store, "known": Known(store), "objects": Objects(later("s3"), bucket=settings.lake_bucket)}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from nilometer.aws.clients import client
+from nilometer.aws.clients import client, later
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import SigningSecrets
@@ -44,7 +44,7 @@ def _dependencies() -> dict[str, Any]:
     return {
         "secrets": SigningSecrets(client("secretsmanager"), arn=settings.stripe_secret_arn),
         "bus": Bus(client("events"), name=settings.bus_name),
-        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
+        "objects": Objects(later("s3"), bucket=settings.lake_bucket),
     }
 
 
