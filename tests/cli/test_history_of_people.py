@@ -13,10 +13,12 @@ from typing import Any
 import boto3
 import pytest
 
+from nilometer.domain.lockout import FAILURES
 from nilometer.local.engine import REGION
 
 ADDRESS_HASH = hashlib.sha256(b"192.0.2.7").hexdigest()
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64)"
+LOGO = b"a picture of Grace"
 TITLE = "Your export of grace@example.com is ready"
 
 
@@ -27,13 +29,15 @@ class Lived:
     workspace: str
     user: str
     flag: str
+    meter: str
+    customer: str
     secrets: list[str]
 
 
 @pytest.fixture(scope="module")
 def lived(nilometer: Any, stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     suffix = uuid.uuid4().hex[:8]
-    ws, user, flag = f"ws-{suffix}", f"vic-{suffix}", f"f_{suffix}"
+    ws, user, flag, meter, customer = f"ws-{suffix}", f"vic-{suffix}", f"f_{suffix}", f"m_{suffix}", f"cus_{suffix}"
 
     def run(*arguments: str) -> Any:
         answer = nilometer(*arguments)
@@ -51,11 +55,21 @@ def lived(nilometer: Any, stack: Any, tmp_path_factory: pytest.TempPathFactory) 
     run("notification", "send", ws, user, "--topic", "exports.ready", "--title", TITLE)
     run("notification", "read", ws, user, "--all", "--as", user)
     run("notification", "prefer", ws, user, "exports.ready", "--no-in-app", "--as", user)
-    accept(run, stack, ws, user, tmp_path_factory.mktemp("policy") / "terms.html")
+    reset = run("token", "issue", ws, user, "--purpose", "password_reset", "--json").json
+    run("onboarding", "advance", ws, user, "first_invoice", "meter_created")
+    run("meter", "create", meter, "--unit", "call", "--aggregation", "sum")
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "logo.png").write_bytes(LOGO)
+    run("attachment", "add", ws, str(folder / "logo.png"), "--purpose", "avatar", "--type", "image/png")
+    accept(run, stack, ws, user, folder / "terms.html")
+    for _ in range(FAILURES):
+        announce(stack, ws, "security.event_recorded.v1", action="login_failed", user_id=user, reason="wrong_password")
+    announce(stack, ws, "billing.linked.v1", customer=customer, livemode=False)
     run("wait")
-    tokens = [invited["token"], again["token"], session["token"]]
+    tokens = [invited["token"], again["token"], session["token"], reset["token"]]
     hashes = [hashlib.sha256(one.encode()).hexdigest() for one in tokens]
-    return Lived(ws, user, flag, [*tokens, *hashes, "grace@", "192.0.2.7", ADDRESS_HASH, BROWSER, TITLE])
+    private = ["grace@", "192.0.2.7", ADDRESS_HASH, BROWSER, TITLE, LOGO.decode()]
+    return Lived(ws, user, flag, meter, customer, [*tokens, *hashes, *private])
 
 
 def accept(run: Any, stack: Any, workspace: str, user: str, text: Path) -> None:
@@ -63,12 +77,17 @@ def accept(run: Any, stack: Any, workspace: str, user: str, text: Path) -> None:
     text.write_text(uuid.uuid4().hex)
     publish = ("policy", "publish", "terms", "--url", "https://example.com/t", "--file", str(text), "--yes", "--json")
     version = run(*publish).json["policy_version"]
-    data = {"user_id": user, "policy": "terms", "version": version, "ip_hash": ADDRESS_HASH, "user_agent": BROWSER}
+    told = {"policy": "terms", "version": version, "ip_hash": ADDRESS_HASH, "user_agent": BROWSER}
+    announce(stack, workspace, "policy.accepted.v1", user_id=user, **told)
+
+
+def announce(stack: Any, workspace: str, event_type: str, **data: Any) -> None:
+    """What the console says on the bus."""
     detail = {
         "specversion": "1.0",
         "id": uuid.uuid4().hex,
         "source": "/services/console",
-        "type": "policy.accepted.v1",
+        "type": event_type,
         "subject": workspace,
         "time": datetime.now(UTC).isoformat(),
         "data": data,
@@ -102,6 +121,14 @@ def accept(run: Any, stack: Any, workspace: str, user: str, text: Path) -> None:
         ("notification", "user", {"INSERT", "MODIFY"}, "read_at"),
         ("preference", "user", {"INSERT"}, "channels_off"),
         ("slug", "workspace", {"INSERT"}, "slug"),
+        ("workspace", "workspace", {"INSERT"}, "name"),
+        ("token", "workspace", {"INSERT"}, "purpose"),
+        ("lockout", "workspace", {"INSERT", "MODIFY"}, "locked_until"),
+        ("onboarding", "workspace", {"INSERT"}, "steps"),
+        ("attachment", "workspace", {"INSERT"}, "content_type"),
+        ("unread", "user", {"INSERT", "MODIFY"}, "unread"),
+        ("meter", "meter", {"INSERT"}, "unit"),
+        ("link", "workspace", {"INSERT"}, "workspace_id"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -80,7 +80,7 @@ def _event_id(one: Evidence) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """`word` is what an operator says of the customer's workspace, `said_in` the id of the event that says it."""
+    """`word` is what an operator says of the customer's workspace, `said_in` the event's id, `said_by` its source."""
 
     scope: Scope
     customer_id: str | None
@@ -88,6 +88,7 @@ class Group:
     updated_at: str
     word: Claim | None = None
     said_in: str = ""
+    said_by: str | None = None
 
     @property
     def cause(self) -> str:
@@ -343,6 +344,7 @@ class _Change:
                 customer_id=str(group.customer_id),
                 version=int(self.link["version"]) + 1 if self.link else 1,
                 cause=group.cause,
+                actor=group.said_by,
                 updated_at=group.updated_at,
             )
             yield Put(table=Table.RECORDS, item=item, expected=version_of(self.link))

@@ -66,6 +66,7 @@ def link_item(
     customer_id: str,
     version: int,
     cause: str,
+    actor: str | None,
     updated_at: str,
 ) -> Item:
     return {
@@ -75,7 +76,7 @@ def link_item(
         "version": version,
         "updated_at": updated_at,
         "cause": cause,
-        "actor": None,
+        "actor": actor,
         "account": scope.account,
         "livemode": scope.livemode,
         "customer_id": customer_id,

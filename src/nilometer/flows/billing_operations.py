@@ -46,6 +46,7 @@ def link_customer(
                 updated_at=rfc3339(now),
                 word=said,
                 said_in=f"{origin} {rfc3339(now)}",
+                said_by=origin,
             ),
         )
 
@@ -59,6 +60,7 @@ def _group(operation: Operation, now: datetime) -> Group:
         updated_at=rfc3339(now),
         word=word(operation.workspace_id, at=event.time, origin=f"{event.source} {event.id}"),
         said_in=event.id,
+        said_by=event.source,
     )
 
 
