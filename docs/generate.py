@@ -49,6 +49,36 @@ people.accept_invitation(store, sent.token, user_id="user_grace", email="grace@e
 ```
 
 `store` is `nilometer.aws.dynamodb.Store` with the stack's two tables, `now` an aware UTC datetime.
+
+A service that imports the library needs these rights and no others; the ARNs are those of the stack's outputs
+`RecordsTable`, `EventsTable` and `LakeBucket`. Whoever has them is an operator: the workspace and the role are
+checked by the library, not by IAM, so callers come from sessions and memberships, never from what a request names.
+
+```json
+{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": [
+        "dynamodb:GetItem",
+        "dynamodb:BatchGetItem",
+        "dynamodb:Query",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:ConditionCheckItem"
+      ],
+      "Resource": ["RECORDS_TABLE_ARN", "RECORDS_TABLE_ARN/index/gsi1", "EVENTS_TABLE_ARN"]
+    },
+    {
+      "Effect": "Allow",
+      "Action": ["s3:GetObject", "s3:PutObject"],
+      "Resource": ["LAKE_BUCKET_ARN/attachments/*"]
+    }
+  ]
+}
+```
 """
 
 

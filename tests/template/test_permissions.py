@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -176,3 +177,14 @@ def test_no_secret_stands_in_the_template(project: Path) -> None:
     text = (project / "template.yaml").read_text() + (project / "samconfig.toml").read_text()
 
     assert not re.search(r"whsec_\w{8}|[rs]k_(live|test)_\w{8}|AKIA[A-Z0-9]{16}", text)
+
+
+def test_a_service_with_the_library_may_what_our_own_may(template: Template, project: Path) -> None:
+    """The policy in the documents: the tables' actions of the operations flow, its index, its attachments."""
+    text = (project / "docs/data.md").read_text()
+    tables, objects = json.loads(re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])["Statement"]
+    ours = [s["Action"] for role, s in template.statements if role == "OperationsRole"]
+
+    assert tables["Action"] in ours
+    assert "RECORDS_TABLE_ARN/index/gsi1" in tables["Resource"]
+    assert objects["Resource"] == ["LAKE_BUCKET_ARN/attachments/*"]
