@@ -9,12 +9,11 @@ import click
 
 from nilometer.cli.caller import connected_in_workspace, in_workspace, row
 from nilometer.cli.connection import Connection
-from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.cli.output import json_option, note, print_json, print_rows
 
 _purpose = click.option(
     "--purpose", type=click.Choice(["avatar", "export", "attachment"]), default="attachment", show_default=True
 )
-_COLUMNS = ("sha256", "size", "content_type", "added_at", "added_by")
 
 
 @click.group()
@@ -73,13 +72,8 @@ def list_attachments(store: Any, caller: Any, purpose: str, as_json: bool) -> No
     from nilometer.flows import attachments
 
     rows = [row(one) for one in attachments.attached(store, caller, purpose=Purpose(purpose))]
-    if as_json:
-        print_json_lines(rows)
-        return
-    if not rows:
-        note(f"no {purpose} in {caller.workspace_id}")
-        return
-    out().print(table(_COLUMNS, ([one[name] for name in _COLUMNS] for one in rows)))
+    columns = ("sha256", "size", "content_type", "added_at", "added_by")
+    print_rows(columns, rows, as_json=as_json, empty=f"no {purpose} in {caller.workspace_id}")
 
 
 @attachment.command()

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.output import note, print_json
 
 if TYPE_CHECKING:
     from nilometer.domain.act import Caller
+    from nilometer.flows.issued import Issued
 
 OPERATOR = "nilometer cli"
 
@@ -72,6 +74,15 @@ def row(found: Any) -> Mapping[str, Any]:
     """A record of the library as an object for people and machines: `workspace` and `user` are ids."""
     names = {"workspace_id": "workspace", "user_id": "user"}
     return {names.get(name, name): value for name, value in asdict(found).items()}
+
+
+def print_issued(made: Issued[Any], about: str, *, as_json: bool) -> None:
+    """A secret, the only time that it is shown: alone on stdout, or with what it is for as JSON."""
+    if as_json:
+        print_json({**row(made.of), "token": made.token})
+        return
+    note(f"{about} is shown this once:")
+    click.echo(made.token)
 
 
 def _caller(store: Any, workspace_id: str, as_user: str | None) -> Caller:

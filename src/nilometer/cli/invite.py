@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nilometer.cli.caller import confirmed, in_workspace, row, secret, yes_option
+from nilometer.cli.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.member import ROLES
 from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
@@ -128,8 +128,4 @@ def accept(connection: Connection, user_id: str, email: str, as_json: bool) -> N
 
 
 def _issued(made: Issued[Invitation], as_json: bool) -> None:
-    if as_json:
-        print_json({**row(made.of), "token": made.token})
-        return
-    note(f"invitation {made.of.id} is pending until {made.of.valid_until}; its token is shown this once:")
-    click.echo(made.token)
+    print_issued(made, f"invitation {made.of.id} is pending until {made.of.valid_until}; its token", as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nilometer.cli.caller import OPERATOR, in_workspace
-from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, print_rows, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,14 +40,8 @@ def list_notifications(store: Any, caller: Any, user_id: str, unread: bool, limi
 
     items = notifications.shown(store, caller, now=datetime.now(UTC), user_id=user_id, unread=unread, limit=limit)
     found = [_shown(item) for item in items]
-    if as_json:
-        print_json_lines(found)
-        return
-    if not found:
-        note(f"nothing for {user_id} in {caller.workspace_id}")
-        return
     columns = ("id", "created_at", "unread", "topic", "~title")
-    out().print(table(columns, ([one[column.lstrip("~")] for column in columns] for one in found)))
+    print_rows(columns, found, as_json=as_json, empty=f"nothing for {user_id} in {caller.workspace_id}")
 
 
 @notification.command()

@@ -29,6 +29,16 @@ def print_json_lines(values: Iterable[object]) -> None:
         print_json(value)
 
 
+def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """A line a row for machines; for people a table of `columns`, marked as in `table`, or the note `empty`."""
+    if as_json:
+        print_json_lines(rows)
+    elif not rows:
+        note(empty)
+    else:
+        out().print(table(columns, ([row[column.lstrip(">~")] for column in columns] for row in rows)))
+
+
 def note(message: str) -> None:
     """Commentary."""
     click.echo(message, err=True)

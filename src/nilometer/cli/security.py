@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nilometer.cli.caller import in_workspace, row
-from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.cli.output import json_option, print_json, print_rows
 
 
 @click.group()
@@ -39,14 +39,8 @@ def log(store: Any, caller: Any, actor: str | None, since: str | None, limit: in
     else:
         found = flow.entries(store, caller, now=now, since=start, limit=limit)
     rows = [row(one) for one in found]
-    if as_json:
-        print_json_lines(rows)
-        return
-    if not rows:
-        note("nothing")
-        return
     columns = ("time", "action", "actor", "subject", "role", "role_before", "object_id", "reason")
-    out().print(table(columns, ([one[name] for name in columns] for one in rows)))
+    print_rows(columns, rows, as_json=as_json, empty="nothing")
 
 
 @security.command()

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from nilometer.cli.caller import confirmed, in_workspace, row, secret, yes_option
+from nilometer.cli.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.cli.output import json_option, note, out, print_json, print_rows
 
 
 @click.group()
@@ -32,11 +32,9 @@ def open_(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
     from nilometer.flows import access
 
     made = access.open_session(store, caller, user_id, now=datetime.now(UTC))
-    if as_json:
-        print_json({**row(made.of), "token": made.token})
-        return
-    note(f"session {made.of.id} until {made.of.expires_at:%Y-%m-%d %H:%M} UTC; its token is shown this once:")
-    click.echo(made.token)
+    print_issued(
+        made, f"session {made.of.id} until {made.of.expires_at:%Y-%m-%d %H:%M} UTC; its token", as_json=as_json
+    )
 
 
 @session.command()
@@ -76,14 +74,7 @@ def list_sessions(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
     from nilometer.flows import access
 
     rows = [row(one) for one in access.sessions(store, caller, user_id=user_id, now=datetime.now(UTC))]
-    if as_json:
-        print_json_lines(rows)
-        return
-    if not rows:
-        note("no session")
-        return
-    columns = ("id", "user", "created_at", "expires_at")
-    out().print(table(columns, ([one[name] for name in columns] for one in rows)))
+    print_rows(("id", "user", "created_at", "expires_at"), rows, as_json=as_json, empty="no session")
 
 
 @session.command()

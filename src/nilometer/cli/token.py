@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from nilometer.cli.caller import in_workspace, row, secret
+from nilometer.cli.caller import in_workspace, print_issued, row, secret
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.output import json_option, note, out, print_json
+from nilometer.cli.output import json_option, out, print_json
 
 _purpose = click.option(
     "--purpose", required=True, type=click.Choice(["email_verification", "password_reset"], case_sensitive=False)
@@ -39,11 +39,7 @@ def issue(store: Any, caller: Any, user_id: str, purpose: str, as_json: bool) ->
 
     wanted = Purpose(purpose)
     made = access.issue_token(store, caller, user_id, purpose=wanted, now=datetime.now(UTC))
-    if as_json:
-        print_json({**row(made.of), "token": made.token})
-        return
-    note(f"{wanted} of {user_id}; it works once and is shown this once:")
-    click.echo(made.token)
+    print_issued(made, f"{wanted} of {user_id}; it works once and", as_json=as_json)
 
 
 @token.command()

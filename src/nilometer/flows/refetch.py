@@ -47,7 +47,6 @@ class Asked:
     """One object that was due, and what became of it: `settled`, `not_fetchable`, or an error's name."""
 
     account: str
-
     object_type: str
     object_id: str
     outcome: str

@@ -58,18 +58,19 @@ class FakeStripe:
             self._to_refuse = requests
 
     def answer(self, path: str, query: dict[str, str], account: str | None = None) -> tuple[int, Object]:
+        path = path.removeprefix("/v1/").strip("/")
         with self._lock:
             self.requests += 1
             if self._to_refuse:
                 self._to_refuse -= 1
                 self.refused += 1
                 return 429, _error("rate_limit", "Too many requests")
-            if path.removeprefix("/v1/").strip("/") in self.forbidden:
+            if path in self.forbidden:
                 return 403, _error("more_permissions_required", "The key may not do this")
             world = self.connected.get(account) if account else self.world
             if world is None:
                 return 403, _error("account_invalid", f"The key does not have access to account '{account}'")
-            return _Seen(world).route(path.removeprefix("/v1/").strip("/"), query)
+            return _Seen(world).route(path, query)
 
 
 class _Seen:
