@@ -75,6 +75,34 @@ def test_tables_are_described(nilometer: Any, stack: Any, used: str) -> None:
     assert "stripe_events" in nilometer("tables").out
 
 
+def test_upkeep_says_each_step_and_what_it_did(nilometer: Any, used: str) -> None:
+    """Steps on stderr, a line a table on stdout."""
+    answer = nilometer("tables", "optimize", "--table", "usage", "--json")
+
+    assert (answer.code, answer.json["table"], answer.json["stopped"]) == (0, "usage", None)
+    assert "usage: cleaning" in answer.err
+
+
+def test_vacuum_of_a_young_table_deletes_nothing(nilometer: Any, used: str) -> None:
+    """In a dry run and in earnest; the rows are there afterwards."""
+    expected = {"table": "usage", "files": [], "stopped": None}
+
+    assert nilometer("tables", "vacuum", "--table", "usage", "--dry-run", "--json").json == expected
+    assert nilometer("tables", "vacuum", "--table", "usage", "--json").json == expected
+    assert "audit" in nilometer("tables", "vacuum").out
+    assert nilometer("query", f"select count(*) as n from usage where workspace_id = '{used}'", "--json").json == {
+        "n": 2
+    }
+
+
+def test_vacuum_refuses_a_short_retention(nilometer: Any) -> None:
+    """Readers and writers may still need what is younger."""
+    answer = nilometer("tables", "vacuum", "--retention-days", "1")
+
+    assert answer.code == 2
+    assert "7" in answer.err
+
+
 def test_the_announced_lake_is_open_to_any_client(stack: Any, used: str) -> None:
     """delta-rs with the announced endpoint reads what DuckDB reads."""
     from deltalake import DeltaTable

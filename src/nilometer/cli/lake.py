@@ -128,16 +128,20 @@ def status(connection: Connection, as_json: bool) -> None:
     out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
 
 
+tables_option = click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+
+
 @tables.command()
-@click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@tables_option
+@dry_run_option
 @click.option("--minutes", type=click.IntRange(min=1), default=10, help="Begin no further day after this time; 10.")
 @stack_options
 @json_option
-def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> None:
-    """Compact closed days, write checkpoints, remove expired logs and files: what the schedule does every night.
+def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> int:
+    """Write checkpoints, remove expired logs and files, compact closed days: what the schedule does every night.
 
-    Never blocks the writers; safe beside another run.
+    Never blocks the writers; safe beside another run. Exit code 1 when something failed or the time was over.
 
     \b
     Example:
@@ -147,26 +151,75 @@ def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, m
     from dataclasses import asdict
     from datetime import UTC, datetime
 
-    from nilometer.domain.tables import TABLES
     from nilometer.flows.maintenance import maintain
     from nilometer.lake.append import Lake
 
-    if unknown := set(names) - set(TABLES):
-        raise click.UsageError(f"there is no table {unknown.pop()}; one of {', '.join(TABLES)}")
-    lake = _lake(connection)
+    lake, stopped = _lake(connection), False
     done = maintain(
         Lake(uri=lake["lake_uri"], storage_options=lake["storage_options"]),
         now=datetime.now(UTC),
         deadline=time.monotonic() + 60 * minutes,
-        tables=names or tuple(TABLES),
+        tables=_named(names),
         dry_run=dry_run,
+        progress=note,
     )
     for report in done:
+        stopped = stopped or report.stopped is not None
         if as_json:
             print_json(asdict(report))
         else:
             rows_of = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(report).items() if name != "table"]
             out().print(f"{report.table}: {', '.join(rows_of)}", markup=False)
+    return int(stopped)
+
+
+@tables.command()
+@tables_option
+@dry_run_option
+@click.option(
+    "--retention-days",
+    type=click.IntRange(min=7),
+    default=7,
+    help="Keep what a version of this time named; 7, the least.",
+)
+@stack_options
+@json_option
+def vacuum(connection: Connection, *, names: tuple[str, ...], dry_run: bool, retention_days: int, as_json: bool) -> int:
+    """Delete the files that no version within the retention names, and as old ones that no version ever named.
+
+    No row is lost: compaction has replaced the first, and writers that died have left the second. Writes a
+    checkpoint and removes expired logs on the way. --json prints one object a table, with the paths. Exit code 1
+    when a table could not be vacuumed.
+
+    \b
+    Example:
+      nilometer tables vacuum --dry-run --json | jq -r '.files[]'
+    """
+    from dataclasses import asdict
+
+    from nilometer.domain.tables import TABLES
+    from nilometer.lake.maintenance import vacuum as delete_expired
+
+    done = []
+    for name in _named(names):
+        note(f"{name}: looking for expired files")
+        lake = _lake(connection)
+        done.append(delete_expired(TABLES[name], **lake, retention_hours=24 * retention_days, dry_run=dry_run))
+    if as_json:
+        print_json_lines(asdict(one) for one in done)
+    else:
+        header = ["table", ">expired" if dry_run else ">deleted", "~stopped"]
+        out().print(table(header, [(one.table, f"{len(one.files):,}", one.stopped) for one in done]))
+    return int(any(one.stopped for one in done))
+
+
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    """All of them unless named."""
+    from nilometer.domain.tables import TABLES
+
+    if unknown := set(names) - set(TABLES):
+        raise click.UsageError(f"there is no table {unknown.pop()}; one of {', '.join(TABLES)}")
+    return names or tuple(TABLES)
 
 
 def _sql(sql: str | None, recipe: str | None) -> str:

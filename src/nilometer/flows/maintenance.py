@@ -1,7 +1,7 @@
-"""Maintenance: compact closed days, checkpoint, clean logs and files, table by table.
+"""Maintenance: checkpoint, clean logs and files, compact closed days, table by table.
 
 What if two run at once? Of two compactions of one day Delta refuses the later one; it reports so and goes on with
-the next table. What if it dies? The next run finds what is left to do in the log.
+the next. What if it dies, or storage fails for one table? The next run finds what is left to do in the log.
 """
 
 from __future__ import annotations
@@ -22,9 +22,22 @@ def maintain(
     deadline: float,
     tables: tuple[str, ...] = tuple(TABLES),
     dry_run: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Maintained]:
-    """One report a table, as each is done. After `deadline` (on the `monotonic` clock) no further day is begun."""
-    upkeep = Upkeep(today=now.date(), out_of_time=lambda: monotonic() >= deadline, dry_run=dry_run)
-    for name in tables:
+    """One report a table, as each is done. `deadline` is on the `monotonic` clock.
+
+    A table begins no further day when its even share of the time that is left is over, so that one with very many
+    files does not take the others' turn night after night.
+    """
+    for position, name in enumerate(tables):
+        out_of_time = _turn(deadline, len(tables) - position, monotonic)
+        upkeep = Upkeep(today=now.date(), out_of_time=out_of_time, dry_run=dry_run, progress=progress)
         yield upkeep.run(TABLES[name], lake_uri=lake.uri, storage_options=lake.storage_options)
+
+
+def _turn(deadline: float, tables: int, monotonic: Callable[[], float]) -> Callable[[], bool]:
+    """Whether the share of the first of `tables` is over."""
+    now = monotonic()
+    until = now + (deadline - now) / tables
+    return lambda: monotonic() >= until

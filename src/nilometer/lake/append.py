@@ -28,7 +28,6 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
-    PostCommitHookProperties,
     QueryBuilder,
     Transaction,
     WriterProperties,
@@ -39,7 +38,7 @@ from nilometer.domain import tables
 from nilometer.domain.tables import PARTITION, Type
 from nilometer.errors import Unavailable
 from nilometer.lake.rows import DAY_SECONDS, Columns, date_text, keys, take, to_arrow
-from nilometer.lake.tables import conform, open_or_create
+from nilometer.lake.tables import NO_CLEANUP, conform, open_or_create
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
 _COMMIT_RETRIES = 100  # against commits that touched other days
@@ -184,8 +183,7 @@ def _commit(snapshot: DeltaTable, group: _Group, positions: list[int]) -> None:
             app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in days],
             max_commit_retries=_COMMIT_RETRIES,
         ),
-        # The hook would list the whole log on every commit; maintenance cleans it.
-        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+        post_commithook_properties=NO_CLEANUP,
     )
 
 

@@ -12,22 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from arro3.core import Table
-from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from nilometer.domain import tables
 from nilometer.lake.append import writer_properties
-from nilometer.lake.tables import table_uri
+from nilometer.lake.tables import NO_CLEANUP, table_uri
 
 OPEN_DAYS = 2  # today and yesterday still grow
 OPEN_DAY_FILES = 64  # an open day is compacted only when reading it has become slow
 TARGET_BYTES = 128 * 1024 * 1024
 # Longer than any reader or writer holds a snapshot: files it still needs are not deleted under it.
 RETENTION_HOURS = 7 * 24
+FAILURES = (DeltaError, OSError)  # the log refused, or the storage did not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,41 +54,59 @@ class Maintained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuumed:
+    """The files of one table that were deleted, or would be; `stopped` says why they were not."""
+
+    table: str
+    files: tuple[str, ...] = ()
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upkeep:
-    """One run over any number of tables."""
+    """One table's part of a run. `progress` hears of every step before it is taken."""
 
     today: date
     out_of_time: Callable[[], bool]
     dry_run: bool = False
+    progress: Callable[[str], None] = lambda _: None
 
     def run(self, table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> Maintained:
-        """Compacts day by day, one commit each, then cleans. A table that is not written yet has nothing to do."""
-        uri = table_uri(lake_uri, table.name)
+        """Cleans, then compacts day by day, one commit each. A table that is not written yet has nothing to do.
+
+        In this order, so that a table is cleaned even if its days take all the time. A step that fails is reported
+        and keeps no other one from being taken.
+        """
+        report = Maintained(table=table.name)
         try:
-            snapshot = DeltaTable(uri, storage_options=storage_options)
+            snapshot = DeltaTable(table_uri(lake_uri, table.name), storage_options=storage_options)
         except TableNotFoundError:
-            return Maintained(table=table.name)
-        report = self._compact(snapshot, table)
-        if report.stopped:
             return report
+        except FAILURES as error:
+            return replace(report, stopped=str(error))
+        return self._compact_days(snapshot, table, _tried(report, partial(self._clean, snapshot)))
+
+    def _clean(self, snapshot: DeltaTable, report: Maintained) -> Maintained:
+        self.progress(f"{report.table}: cleaning")
         return replace(report, vacuumed=len(clean(snapshot, dry_run=self.dry_run)))
 
-    def _compact(self, snapshot: DeltaTable, table: tables.DeltaTable) -> Maintained:
-        report = Maintained(table=table.name)
-        for day in worth_compacting(days(snapshot), today=self.today):
+    def _compact_days(self, snapshot: DeltaTable, table: tables.DeltaTable, report: Maintained) -> Maintained:
+        found = worth_compacting(days(snapshot), today=self.today)
+        for number, day in enumerate(found, start=1):
             if self.out_of_time():
-                return replace(report, stopped="out of time")
-            try:
-                removed, added = (day.files, 1) if self.dry_run else compact(snapshot, table, day.day)
-            except DeltaError as error:
-                return replace(report, stopped=str(error))
-            report = replace(
-                report,
-                days=(*report.days, day.day),
-                files_removed=report.files_removed + removed,
-                files_added=report.files_added + added,
-            )
+                return replace(report, stopped=report.stopped or "out of time")
+            self.progress(f"{table.name}: compacting {day.day}, {day.files} files, day {number} of {len(found)}")
+            report = _tried(report, partial(self._compact, snapshot, table, day))
         return report
+
+    def _compact(self, snapshot: DeltaTable, table: tables.DeltaTable, day: Day, report: Maintained) -> Maintained:
+        removed, added = (day.files, 1) if self.dry_run else compact(snapshot, table, day.day)
+        return replace(
+            report,
+            days=(*report.days, day.day),
+            files_removed=report.files_removed + removed,
+            files_added=report.files_added + added,
+        )
 
 
 def days(snapshot: DeltaTable) -> list[Day]:
@@ -114,17 +134,52 @@ def compact(snapshot: DeltaTable, table: tables.DeltaTable, day: str) -> tuple[i
         partition_filters=[(tables.PARTITION, "=", day)],
         target_size=TARGET_BYTES,
         writer_properties=writer_properties(table),
-        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+        post_commithook_properties=NO_CLEANUP,
     )
     return metrics["numFilesRemoved"], metrics["numFilesAdded"]
 
 
-def clean(snapshot: DeltaTable, *, dry_run: bool = False) -> list[str]:
-    """A checkpoint, then expired logs and then files that no version within the retention names; those files."""
+def vacuum(
+    table: tables.DeltaTable,
+    *,
+    lake_uri: str,
+    storage_options: dict[str, str],
+    retention_hours: int = RETENTION_HOURS,
+    dry_run: bool = False,
+) -> Vacuumed:
+    """Cleans and does not compact. A table that is not written yet has nothing to delete."""
+    try:
+        snapshot = DeltaTable(table_uri(lake_uri, table.name), storage_options=storage_options)
+        files = clean(snapshot, retention_hours=retention_hours, dry_run=dry_run)
+    except TableNotFoundError:
+        return Vacuumed(table=table.name)
+    except FAILURES as error:
+        return Vacuumed(table=table.name, stopped=str(error))
+    return Vacuumed(table=table.name, files=tuple(files))
+
+
+def clean(snapshot: DeltaTable, *, retention_hours: int = RETENTION_HOURS, dry_run: bool = False) -> list[str]:
+    """A checkpoint, then expired logs and then the files that no version within the retention names; those files.
+
+    Also files that no version ever named, once they are older than it: of a writer or compactor that died. Younger
+    ones may belong to a commit that is on its way. Delta refuses a shorter retention than the table's.
+    """
     if not dry_run:
         snapshot.create_checkpoint()
         snapshot.cleanup_metadata()
-    return snapshot.vacuum(retention_hours=RETENTION_HOURS, dry_run=dry_run)
+        # The checkpoint forgets the files that earlier vacuums deleted; what was loaded before it still names them.
+        snapshot.load_as_version(snapshot.version())
+    expired = snapshot.vacuum(retention_hours, dry_run=True, full=True)
+    if expired and not dry_run:
+        snapshot.vacuum(retention_hours, dry_run=False, full=True, post_commithook_properties=NO_CLEANUP)
+    return expired
+
+
+def _tried(report: Maintained, step: Callable[[Maintained], Maintained]) -> Maintained:
+    try:
+        return step(report)
+    except FAILURES as error:
+        return replace(report, stopped=report.stopped or str(error))
 
 
 def _day(day: str, sizes: list[int]) -> Day:

@@ -11,7 +11,8 @@ from deltalake.exceptions import TableNotFoundError
 from nilometer.domain import tables
 from nilometer.lake.schema import arrow_schema, properties
 
-_NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
+# The default hook would list the whole log on every commit; maintenance cleans it.
+NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 def table_uri(lake_uri: str, name: str) -> str:
@@ -41,7 +42,7 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
         description=table.meaning,
         configuration=dict(properties(table)),
         storage_options=storage_options,
-        post_commithook_properties=_NO_CLEANUP,
+        post_commithook_properties=NO_CLEANUP,
     )
 
 
@@ -52,7 +53,7 @@ def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
     if missing:
         schema = Schema.from_arrow(arrow_schema(table))
         fields: list[Field] = [field for field in schema.fields if field.name not in known]
-        snapshot.alter.add_columns(fields, post_commithook_properties=_NO_CLEANUP)
+        snapshot.alter.add_columns(fields, post_commithook_properties=NO_CLEANUP)
     return snapshot
 
 
