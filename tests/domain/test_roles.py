@@ -28,6 +28,7 @@ def test_what_nobody_has_is_for_services() -> None:
         Permission.TOKEN_ISSUE,
         Permission.SECURITY_RECORD,
         Permission.POLICY_PUBLISH,
+        Permission.DATASET_DECLARE,
         Permission.NOTIFICATION_SEND,
     }
     assert all(service("ws", "services").may(permission) for permission in Permission)

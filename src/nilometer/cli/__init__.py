@@ -14,6 +14,7 @@ import click
 from nilometer.cli.attachment import attachment
 from nilometer.cli.backfill import backfill
 from nilometer.cli.billing import billing
+from nilometer.cli.datasets import datasets
 from nilometer.cli.demo import demo
 from nilometer.cli.flag import flag
 from nilometer.cli.history import history
@@ -55,7 +56,7 @@ def cli() -> None:
 
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter),
-    *(query, recipes, tables, history, verify, rebuild),
+    *(query, recipes, tables, datasets, history, verify, rebuild),
     *(reconcile, backfill),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),

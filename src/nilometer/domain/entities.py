@@ -228,6 +228,23 @@ ATTACHMENT = Entity(
     permissions=("attachment.",),
 )
 
+DATASET = Entity(
+    name="Dataset",
+    command="datasets",
+    kinds=("dataset",),
+    meaning="A table of the lake that an internal service feeds in batches, by append or merge; see "
+    "[the lake](lake.md#connector-datasets). Its record is the declaration, its rows are in Delta alone.",
+    rows=("Dataset",),
+    access=(
+        ("declare, add columns", "declaring.declare"),
+        ("what is declared", "declaring.declared, declaring.all_datasets"),
+    ),
+    rules="nilometer.domain.dataset",
+    ends="never",
+    events=("dataset.",),
+    permissions=("dataset.",),
+)
+
 CUSTOMER_LINK = Entity(
     name="Customer link",
     kinds=("link",),
@@ -264,6 +281,7 @@ ENTITIES = (
     POLICY,
     FLAG,
     ATTACHMENT,
+    DATASET,
     CUSTOMER_LINK,
     METER,
 )

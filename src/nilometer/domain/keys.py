@@ -30,6 +30,7 @@
 | Policy version             | POLICY#policy                        | VERSION#n                      |
 | Policy acceptance          | USER#user                            | ACCEPTANCE#policy#n            |
 | Feature flag               | FLAG#flag                            | FLAG                           |
+| Dataset                    | DATASET#dataset                      | DATASET                        |
 | Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
 | Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
 | Attachment                 | WORKSPACE#ws                         | ATTACHMENT#purpose#sha256      |
@@ -52,6 +53,7 @@
 | Security entry             | ACTOR#actor                          | ulid                           |
 | Policy acceptance          | POLICY#policy#n                      | time#user                      |
 | Feature flag               | FLAGS                                | flag                           |
+| Dataset                    | DATASETS                             | dataset                        |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 | Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
 
@@ -67,6 +69,7 @@ from nilometer.domain.writes import Key
 
 FACT = "FACT"
 FLAGS = "FLAGS"  # in the index: all feature flags, which are few
+DATASETS = "DATASETS"  # and all datasets
 
 
 def part(value: str) -> str:
@@ -228,6 +231,10 @@ def flag(name: str) -> Key:
 
 def override(workspace_id: str, flag: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"FLAG#{part(flag)}")
+
+
+def dataset(name: str) -> Key:
+    return Key(f"DATASET#{part(name)}", "DATASET")
 
 
 def onboarding(workspace_id: str, user_id: str, tutorial: str) -> Key:

@@ -72,7 +72,9 @@ _HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#([^~].*)\Z", re.DOTALL)
 _PARTITION_KEYS = frozenset({"pk", "gsi1pk"})
 _SORT_KEYS = frozenset({"sk", "gsi1sk"})
 _BY_SLUG = frozenset({"limits", "limit_rules"})  # maps whose names are meters: `emails` is one, and no address
-_IMAGE_PUBLIC_NAMES = frozenset({"meter", "flag", "policy"})  # kinds whose `name` and `description` are our catalog
+_IMAGE_PUBLIC_NAMES = frozenset(
+    {"meter", "flag", "policy", "dataset"}
+)  # kinds whose `name` and `description` are our catalog
 
 
 def stripe_payload(payload: Any) -> Any:

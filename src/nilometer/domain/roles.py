@@ -43,6 +43,7 @@ class Permission(StrEnum):
     METER_MANAGE = "meter.manage"
     FLAG_VIEW = "flag.view"
     FLAG_MANAGE = "flag.manage"
+    DATASET_DECLARE = "dataset.declare"
     POLICY_ACCEPT = "policy.accept"
     POLICY_PUBLISH = "policy.publish"
     NOTIFICATION_VIEW = "notification.view"
@@ -75,6 +76,7 @@ history.query       x      x        x        -
 meter.manage        x      x        -        -
 flag.view           x      x        x        x
 flag.manage         x      x        -        -
+dataset.declare     -      -        -        -
 policy.accept       x      x        x        x
 policy.publish      -      -        -        -
 notification.view   x      x        x        x

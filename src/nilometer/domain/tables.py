@@ -23,6 +23,7 @@ class Type(StrEnum):
     DATE = "date"
     DECIMAL = "decimal"  # (24, 9)
     BOOL = "bool"
+    DOUBLE = "double"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaTable:
-    """One table. A row is identified by `key`; two rows of one key have the same `created`, so the same partition."""
+    """One table. A row is identified by `key`; two rows of one key have the same `created`, so the same partition.
+
+    Connector datasets (`domain.dataset`) are not partitioned, and not all of them are append-only.
+    """
 
     name: str
     meaning: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    partitioned: bool = True
+    append_only: bool = True
 
     @property
     def version(self) -> int:

@@ -30,6 +30,7 @@ from nilometer.errors import Refused, Rejected, Unavailable
 from nilometer.flows import (
     access_operations,
     billing_operations,
+    dataset_operations,
     flag_operations,
     notification_operations,
     onboarding_operations,
@@ -53,6 +54,7 @@ TYPES: OperationTypes = {
     **notification_operations.TYPES,
     **policy_operations.TYPES,
     **flag_operations.TYPES,
+    **dataset_operations.TYPES,
     **onboarding_operations.TYPES,
     **billing_operations.TYPES,
 }

@@ -20,6 +20,7 @@ _SQL = {
     Type.DATE: "date",
     Type.DECIMAL: f"decimal({DECIMAL_PRECISION}, {DECIMAL_SCALE})",
     Type.BOOL: "boolean",
+    Type.DOUBLE: "double",
 }
 
 

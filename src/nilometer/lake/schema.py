@@ -14,6 +14,7 @@ _ARROW = {
     Type.DATE: DataType.date32(),
     Type.DECIMAL: DataType.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
     Type.BOOL: DataType.bool(),
+    Type.DOUBLE: DataType.float64(),
 }
 
 
@@ -32,12 +33,12 @@ def field(column: Column) -> Field:
 def properties(table: DeltaTable) -> dict[str, str]:
     """Table properties, each for a measured reason.
 
-    * `appendOnly`: update, delete and overwrite are refused; append and compact pass.
+    * `appendOnly`: update, delete and overwrite are refused; append and compact pass. Not where rows are merged.
     * `checkpointInterval` 10: later commits are read twice on opening; the default is 100.
     * Statistics on ids and times alone: those of a payload only lengthen the log.
     """
     return {
-        "delta.appendOnly": "true",
+        "delta.appendOnly": "true" if table.append_only else "false",
         "delta.checkpointInterval": "10",
         "delta.dataSkippingStatsColumns": ",".join(column.name for column in table.columns if column.statistics),
         "delta.logRetentionDuration": "interval 30 days",

@@ -37,7 +37,7 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
     return DeltaTable.create(
         uri,
         arrow_schema(table),
-        partition_by=[tables.PARTITION],
+        partition_by=[tables.PARTITION] if table.partitioned else None,
         name=table.name,
         description=table.meaning,
         configuration=dict(properties(table)),

@@ -1,0 +1,135 @@
+"""`nilometer datasets`: tables of the lake that internal services feed in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.caller import OPERATOR
+from nilometer.cli.connection import Connection, stack_options
+from nilometer.cli.output import json_option, note, print_json, print_rows
+
+if TYPE_CHECKING:
+    from nilometer.domain.dataset import Dataset, DatasetColumn
+
+
+@click.group()
+def datasets() -> None:
+    """Tables of the lake that internal services feed in batches, by append or merge."""
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--mode", type=click.Choice(["append", "merge"]), required=True, help="merge keeps one row a key.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    required=True,
+    metavar="NAME:TYPE[:null]",
+    help="string, json, int64, timestamp, date, decimal, bool or double; repeatable.",
+)
+@click.option("--key", multiple=True, metavar="NAME", help="A column that names a row; repeatable.")
+@click.option("--order-by", metavar="NAME", help="Of the rows of a key the one that is highest here stays.")
+@click.option("--description", default="")
+@stack_options
+@json_option
+def declare(
+    connection: Connection,
+    *,
+    name: str,
+    mode: str,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    order_by: str | None,
+    description: str,
+    as_json: bool,
+) -> None:
+    """Declare DATASET, or further columns of it, which are nullable. Doing it again changes nothing.
+
+    Nothing is ever dropped, renamed or retyped: name all columns each time.
+
+    \b
+    Example:
+      nilometer datasets declare crm_contacts --mode merge --key contact_id --order-by updated_at \\
+        --column contact_id:string --column updated_at:timestamp --column stage:string:null
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.dataset import new_dataset
+    from nilometer.flows import declaring
+
+    said = new_dataset(
+        name, mode=mode, columns=map(_column, columns), key=key, order_by=order_by, description=description
+    )
+    changed = declaring.declare(connection.store(), said, actor=OPERATOR, now=datetime.now(UTC))
+    note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
+    if as_json:
+        print_json({**_shown(said), "changed": changed})
+
+
+@datasets.command(name="list")
+@stack_options
+@json_option
+def list_datasets(connection: Connection, as_json: bool) -> None:
+    """Every dataset.
+
+    \b
+    Example:
+      nilometer datasets list --json | jq -r .dataset
+    """
+    from nilometer.flows import declaring
+
+    rows = [_shown(one) for one in declaring.all_datasets(connection.store())]
+    shown = rows if as_json else [{**row, "key": ", ".join(row["key"]), "columns": len(row["columns"])} for row in rows]
+    empty = "no dataset yet; declare one with `nilometer datasets declare`"
+    print_rows(("dataset", "mode", "key", "order_by", ">columns", "~description"), shown, as_json=as_json, empty=empty)
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@stack_options
+@json_option
+def show(connection: Connection, name: str, as_json: bool) -> None:
+    """The declared columns of DATASET.
+
+    \b
+    Example:
+      nilometer datasets show crm_contacts
+    """
+    found = _declared(connection, name)
+    if as_json:
+        print_json(_shown(found))
+        return
+    key = f", key {', '.join(found.key)}" if found.key else ""
+    order = f", the highest {found.order_by} stays" if found.order_by else ""
+    note(f"{found.name}: {found.mode}{key}{order}")
+    print_rows(("name", "type", "nullable", "~description"), _shown(found)["columns"], as_json=False, empty="")
+
+
+def _column(text: str) -> DatasetColumn:
+    from nilometer.domain.dataset import new_column
+
+    name, _, rest = text.partition(":")
+    type_, _, null = rest.partition(":")
+    if null not in {"", "null"}:
+        raise click.UsageError(f"--column {text}: write NAME:TYPE, or NAME:TYPE:null for one that may be empty")
+    return new_column(name, type_, nullable=bool(null))
+
+
+def _declared(connection: Connection, name: str) -> Dataset:
+    from nilometer.errors import Refused
+    from nilometer.flows import declaring
+
+    found = declaring.declared(connection.store(), name)
+    if found is None:
+        raise Refused(f"there is no dataset {name}; `nilometer datasets list` shows them")
+    return found
+
+
+def _shown(dataset: Dataset) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    found = asdict(dataset)
+    return {"dataset": found.pop("name"), **found}
