@@ -79,9 +79,9 @@ def senders(statement: Mapping[str, Any]) -> list[str]:
 
 
 def referred(value: Any) -> str:
-    """The logical id behind `!Ref X` and `!GetAtt X.Arn`."""
+    """The logical id behind `!Ref X`, `!Ref X.Alias` and `!GetAtt X.Arn`."""
     [(function, target)] = value.items()
-    return str(target if function == "Ref" else target[0])
+    return str(target if function == "Ref" else target[0]).partition(".")[0]
 
 
 def under(name: str, tree: Any) -> Iterator[Any]:

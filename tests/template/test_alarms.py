@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,30 @@ def alarms(template: Template) -> dict[str, Properties]:
     return template.of("AWS::CloudWatch::Alarm")
 
 
+def metrics(alarm: Properties) -> Iterator[Mapping[str, Any]]:
+    """What an alarm looks at: its own metric, or those of its expression."""
+    yield from (
+        [alarm] if "MetricName" in alarm else [m["MetricStat"]["Metric"] for m in alarm["Metrics"] if "MetricStat" in m]
+    )
+
+
+def dimensions(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+
+
 def watched(alarms: Mapping[str, Properties], metric: str) -> set[str]:
-    """The logical ids, or literal values, that alarms on this metric look at."""
-    values = [d["Value"] for a in alarms.values() if a["MetricName"] == metric for d in a["Dimensions"]]
+    """The logical ids, or literal values, that alarms on this metric alone look at."""
+    values = [v for a in alarms.values() if a.get("MetricName") == metric for v in dimensions(a).values()]
     return {value if isinstance(value, str) else referred(value) for value in values}
 
 
 def test_every_dead_letter_queue_has_an_alarm(template: Template, alarms: dict[str, Properties]) -> None:
     """At the first message: each is an event that somebody waits for."""
     assert watched(alarms, "ApproximateNumberOfMessagesVisible") == template.dead_letter_queues
-    assert {a["Threshold"] for a in alarms.values() if a["MetricName"] == "ApproximateNumberOfMessagesVisible"} == {0}
+    thresholds = [
+        a["Threshold"] for a in alarms.values() if a.get("MetricName") == "ApproximateNumberOfMessagesVisible"
+    ]
+    assert set(thresholds) == {0}
 
 
 def test_every_source_queue_has_an_alarm_on_its_age(template: Template, alarms: dict[str, Properties]) -> None:
@@ -45,7 +59,7 @@ def test_every_function_has_its_alarms(template: Template, alarms: dict[str, Pro
 def test_the_duration_alarm_knows_the_timeout(template: Template, alarms: dict[str, Properties]) -> None:
     """At 80 % of it; a timeout that was raised raises the alarm too."""
     for alarm in alarms.values():
-        if alarm["MetricName"] == "Duration":
+        if alarm.get("MetricName") == "Duration":
             [function] = [referred(dimension["Value"]) for dimension in alarm["Dimensions"]]
             assert alarm["Threshold"] == 0.8 * 1000 * template.functions[function]["Timeout"]
             assert alarm["ExtendedStatistic"] == "p99"
@@ -63,28 +77,52 @@ def test_every_stream_is_watched(template: Template, alarms: dict[str, Propertie
 def test_an_alarm_on_our_own_numbers_uses_names_that_are_counted(alarms: dict[str, Properties], project: Path) -> None:
     """A metric that nobody writes never alarms."""
     source = "".join(path.read_text() for path in (project / "src/nilometer").rglob("*.py"))
-    ours = [alarm for alarm in alarms.values() if alarm["Namespace"] == {"Ref": "AWS::StackName"}]
+    ours = [m for alarm in alarms.values() for m in metrics(alarm) if m["Namespace"] == {"Ref": "AWS::StackName"}]
 
     assert ours
-    for alarm in ours:
-        metric, [flow] = alarm["MetricName"], [d["Value"] for d in alarm["Dimensions"] if d["Name"] == "flow"]
-        assert metric in set(Outcome) or f'"{metric}"' in source
+    for metric in ours:
+        name, flow = metric["MetricName"], dimensions(metric)["flow"]
+        assert name in set(Outcome) or f'"{name}"' in source
         assert (project / f"src/nilometer/lambdas/{flow}.py").exists()
 
 
-def test_silence_alarms_in_production_only(alarms: dict[str, Properties]) -> None:
+def test_every_flow_that_rejects_has_an_alarm(alarms: dict[str, Properties], project: Path) -> None:
+    """A reject is kept and forgotten, unless somebody is told."""
+    flows = {path.stem: path.read_text() for path in (project / "src/nilometer/flows").glob("*.py")}
+    functions = {path.stem for path in (project / "src/nilometer/lambdas").glob("*.py")}
+    rejecting = {flow for flow, source in flows.items() if "Outcome.REJECTED" in source} & functions
+
+    assert rejecting
+    assert watched(alarms, "rejected") == rejecting
+
+
+def test_silence_is_that_of_every_way_from_stripe(template: Template, alarms: dict[str, Properties]) -> None:
+    """Webhook or partner bus: whichever is used ends in the queue that is watched."""
+    watched_queue = referred(dimensions(alarms["StripeSilenceAlarm"])["QueueName"])
+    from_stripe = [
+        rule
+        for rule in template.of("AWS::Events::Rule").values()
+        if {"prefix": "aws.partner/stripe.com/"} in rule["EventPattern"].get("source", ())
+    ]
+
+    assert len(from_stripe) == 2
+    assert {referred(target["Arn"]) for rule in from_stripe for target in rule["Targets"]} == {watched_queue}
+
+
+def test_silence_alarms_in_production_only(template: Template, alarms: dict[str, Properties]) -> None:
     """Missing numbers are silence too; a test stage is silent at night."""
-    silence = alarms["WebhookSilenceAlarm"]
+    silence = alarms["StripeSilenceAlarm"]
 
     assert silence["TreatMissingData"] == "breaching"
     assert silence["ComparisonOperator"] == "LessThanThreshold"
+    assert template.resources["StripeSilenceAlarm"]["Condition"] == "IsProduction"
 
 
 def test_every_alarm_tells_somebody(template: Template, alarms: dict[str, Properties]) -> None:
     """And says when it is over. No alarm is made on one machine."""
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-        assert template.resources[name]["Condition"] in {"OnAws", "IsProduction"}
+        assert template.resources[name]["Condition"] in {"OnAws", "IsProduction", "HasCanary"}
 
 
 def test_every_alarm_has_a_paragraph_in_the_runbook(alarms: dict[str, Properties], project: Path) -> None:
@@ -118,14 +156,15 @@ def test_the_dashboard_is_json_over_what_exists(template: Template) -> None:
     assert set(template.of("AWS::SQS::Queue")) <= set(named)
 
 
-def dimension(alarm: Mapping[str, Any]) -> str:
-    return str(alarm["Dimensions"][0]["Name"])
-
-
-def test_metrics_have_the_dimension_that_aws_gives_them(alarms: dict[str, Properties]) -> None:
+def test_metrics_have_the_dimensions_that_aws_gives_them(alarms: dict[str, Properties]) -> None:
     """A wrong dimension is a metric that does not exist, and an alarm that stays silent."""
-    expected = {"AWS/SQS": {"QueueName"}, "AWS/Lambda": {"FunctionName", "EventSourceMappingUUID"}}
+    expected = {
+        "AWS/SQS": [{"QueueName"}],
+        "AWS/Lambda": [{"FunctionName"}, {"EventSourceMappingUUID"}, {"FunctionName", "Resource", "ExecutedVersion"}],
+        "ours": [{"flow"}, {"flow", "version"}],
+    }
 
     for alarm in alarms.values():
-        namespace = alarm["Namespace"]
-        assert dimension(alarm) in (expected[namespace] if isinstance(namespace, str) else {"flow"})
+        for metric in metrics(alarm):
+            namespace = metric["Namespace"] if isinstance(metric["Namespace"], str) else "ours"
+            assert set(dimensions(metric)) in expected[namespace]

@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger
 from nilometer.domain.outcome import Message, Outcome, Result
 
 logger = Logger()
+_VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
 _NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "nilometer")
 
 
@@ -48,7 +49,13 @@ def metric(flow: str, name: str, value: int) -> None:
 
 
 def _embed(message: str, flow: str, values: Mapping[str, int]) -> None:
-    metrics = [{"Name": name, "Unit": "Count"} for name in values]
-    directive = {"Namespace": _NAMESPACE, "Dimensions": [["flow"]], "Metrics": metrics}
-    embedded = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    logger.info(message, extra={"_aws": embedded, "flow": flow, **values})
+    """What went wrong is counted by version too, so that a canary is judged by its own failures."""
+    wrong = values.keys() & {Outcome.FAILED, Outcome.REJECTED}
+    directives = [_directive(values, ["flow"]), *([_directive(wrong, ["flow", "version"])] if wrong else [])]
+    embedded = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}
+    logger.info(message, extra={"_aws": embedded, "flow": flow, "version": _VERSION, **values})
+
+
+def _directive(names: Iterable[str], dimensions: list[str]) -> dict[str, Any]:
+    metrics = [{"Name": name, "Unit": "Count"} for name in names]
+    return {"Namespace": _NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}
