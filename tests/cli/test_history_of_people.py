@@ -52,6 +52,7 @@ def lived(nilometer: Any, stack: Any, tmp_path_factory: pytest.TempPathFactory) 
     session = run("session", "open", ws, user, "--json").json
     run("flag", "set", flag, "--description", "For a test")
     run("flag", "override", ws, flag, "on", "--as", "ada")
+    run("limit", "override", ws, meter, "--included", "5")
     run("notification", "send", ws, user, "--topic", "exports.ready", "--title", TITLE)
     run("notification", "read", ws, user, "--all", "--as", user)
     run("notification", "prefer", ws, user, "exports.ready", "--no-in-app", "--as", user)
@@ -117,6 +118,7 @@ def announce(stack: Any, workspace: str, event_type: str, **data: Any) -> None:
         ("security", "workspace", {"INSERT"}, "action"),
         ("flag", "flag", {"INSERT"}, "enabled"),
         ("flag_override", "workspace", {"INSERT"}, "enabled"),
+        ("limits", "workspace", {"INSERT"}, "own_limits"),
         ("acceptance", "user", {"INSERT"}, "user_id"),
         ("notification", "user", {"INSERT", "MODIFY"}, "read_at"),
         ("preference", "user", {"INSERT"}, "channels_off"),

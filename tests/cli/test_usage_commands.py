@@ -240,3 +240,44 @@ def _spoil(stack: Any, workspace: str) -> None:
 
 def _an_hour_ago() -> str:
     return (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def test_a_workspace_has_limits_of_its_own(nilometer: Any, workspace: str) -> None:
+    """Overridden, granted, shown to people and machines, and taken back."""
+    assert "nothing limits" in nilometer("limit", "show", workspace).err
+    said = nilometer("limit", "override", workspace, "api_calls", "--included", "100", "--overage", "block")
+    assert (said.code, said.err) == (0, f"api_calls of {workspace} is overridden\n")
+    nilometer("limit", "grant", workspace, "api_calls", "sorry", "5.5", "--until", "2099-01-01")
+
+    shown = nilometer("limit", "show", workspace, "--json").json
+    assert [(one["included"], one["hard"], one["source"]) for one in shown["limits"]] == [("105.5", "105.5", "grant")]
+    assert [(one["grant"], one["ends_at"]) for one in shown["own"]] == [
+        (None, None),
+        ("sorry", "2099-01-01T00:00:00.000Z"),
+    ]
+    assert "105.5" in nilometer("limit", "show", workspace).out
+    assert nilometer("usage", "show", workspace, "--json").json["meters"][0]["limit"] == "105.5"
+
+    assert nilometer("limit", "grant", workspace, "api_calls", "sorry", "--revoke").code == 0
+    assert nilometer("limit", "override", workspace, "api_calls", "--plan").code == 0
+    assert nilometer("limit", "show", workspace, "--json").json == {"workspace": workspace, "limits": [], "own": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["override", "api_calls"], 2, "--plan"),
+        (["override", "api_calls", "--plan", "--hard", "5"], 2, "--plan"),
+        (["override", "api_calls", "--hard", "much"], 1, "decimal string"),
+        (["grant", "api_calls", "sorry"], 2, "AMOUNT"),
+        (["grant", "api_calls", "sorry", "5", "--as", "nobody"], 1, "no member"),
+    ],
+)
+def test_own_limits_that_cannot_be_are_refused(
+    nilometer: Any, workspace: str, arguments: list[str], code: int, says: str
+) -> None:
+    """In one sentence."""
+    command, *rest = arguments
+    answer = nilometer("limit", command, workspace, *rest)
+
+    assert (answer.code, says in answer.err) == (code, True)

@@ -18,7 +18,7 @@ def test_the_page_is_complete() -> None:
 
 
 def test_what_nobody_has_is_for_services() -> None:
-    """Nobody makes himself a member, opens his own session or writes his own log."""
+    """Nobody makes himself a member, opens his own session writes his own log or raises his limits."""
     nobody = set(Permission) - MATRIX[Role.ADMIN]
 
     assert nobody == {
@@ -30,6 +30,7 @@ def test_what_nobody_has_is_for_services() -> None:
         Permission.POLICY_PUBLISH,
         Permission.DATASET_DECLARE,
         Permission.NOTIFICATION_SEND,
+        Permission.LIMIT_MANAGE,
     }
     assert all(service("ws", "services").may(permission) for permission in Permission)
 

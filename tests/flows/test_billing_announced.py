@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tests.flows.conftest import NOW
 from tests.flows.test_changes import World, record, world
 
 from nilometer.domain.billing import Inputs, with_views
 from nilometer.domain.billing_item import record_item
 from nilometer.domain.keys import billing
+from nilometer.domain.origin import of_actor
 from nilometer.domain.outcome import Outcome
+from nilometer.domain.own_limits import change, new_grant
 
 __all__ = ["world"]
 
@@ -33,3 +36,16 @@ def test_lost_access_is_announced(world: World) -> None:
         "before": {"access": "full"},
         "after": {"access": "none"},
     }
+
+
+def test_own_limits_are_announced_like_the_plan_s(world: World) -> None:
+    """Under an id that no version of the billing record has."""
+    put = change(None, new_grant("ws", "calls", "g", "5"), origin=of_actor("ops", NOW), now=NOW)
+    assert put
+    world.relay(record(put.item, None))
+
+    told = {event["detail"]["type"]: event["detail"] for event in world.bodies("bus")}
+    assert set(told) == {"record.changed.v1", "billing.limits_changed.v1"}
+    changed = told["billing.limits_changed.v1"]
+    assert (changed["id"], changed["subject"]) == ("own:ws:1:billing.limits_changed.v1", "ws")
+    assert changed["data"]["after"] == {"own_limits": {"calls/g": {"amount": 5}}}

@@ -24,7 +24,7 @@ from nilometer.domain.attachment import Purpose
 from nilometer.domain.roles import Role
 from nilometer.domain.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
-from nilometer.flows import attachments, flags, notifications, onboarding, policies, workspaces
+from nilometer.flows import attachments, flags, notifications, onboarding, own_limits, policies, workspaces
 
 SECRET = "of ours alone"
 SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
@@ -45,6 +45,9 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     flags.override: {"name": "exports", "enabled": False, "now": LATER},
     flags.explain: {"name": "exports"},
     flags.explain_all: {},
+    own_limits.override: {"meter": "calls", "rule": {"included": "1"}, "now": LATER},
+    own_limits.grant: {"meter": "calls", "grant_id": "g", "amount": "1", "now": LATER},
+    own_limits.limits_of: {"now": LATER},
     onboarding.advance: {"tutorial": "start", "step": "connect", "now": LATER},
     onboarding.progress: {"now": LATER},
     attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
@@ -77,6 +80,7 @@ def ours(store: Store, objects: Objects) -> None:
     notifications.prefer(store, bob, topic="exports.done", channels={"email": True}, now=NOW)
     policies.accept(store, bob, "terms", 1, now=NOW, user_agent=SECRET)
     flags.override(store, ada, "exports", True, now=NOW)
+    own_limits.grant(store, service("ours", "s"), "calls", "ours", "5", now=NOW)
     onboarding.advance(store, bob, tutorial="start", step="invite", now=NOW)
     attachments.attach(store, ada, SECRET.encode(), objects=objects, **ATTACHED, now=NOW)
 
@@ -115,7 +119,7 @@ def test_every_function_is_tried() -> None:
     """A new one must be added above."""
     functions = {
         one
-        for module in (notifications, policies, flags, onboarding, attachments)
+        for module in (notifications, policies, flags, own_limits, onboarding, attachments)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -20,6 +20,7 @@ from nilometer.cli.flag import flag
 from nilometer.cli.history import history
 from nilometer.cli.invite import invite
 from nilometer.cli.lake import query, recipes, tables
+from nilometer.cli.limit import limit
 from nilometer.cli.local import local
 from nilometer.cli.member import member
 from nilometer.cli.meter import meter
@@ -55,7 +56,7 @@ def cli() -> None:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
-    *(local, demo, status, wait, trigger, replay, usage, billing, meter),
+    *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
     *(reconcile, backfill),
     *(workspace, member, invite, session, token, security),

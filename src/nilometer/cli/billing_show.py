@@ -26,9 +26,11 @@ def show(connection: Connection, workspace: str, as_json: bool) -> int:
     Example:
       nilometer billing show acme --json | jq '{plan, access, limits}'
     """
+    from datetime import UTC, datetime
+
     from nilometer.flows.billing_list import show_billing
 
-    found = show_billing(connection.store(), workspace)
+    found = show_billing(connection.store(), workspace, now=datetime.now(UTC))
     if found is None:
         note(f"Stripe told nothing of {workspace}; `nilometer billing list` names customers without a workspace")
         return 1

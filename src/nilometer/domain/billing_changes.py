@@ -7,15 +7,17 @@ events come, a change is said once. A record's version is part of the id, so a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Record = Mapping[str, Any]
 
+_LIMITS = "billing.limits_changed.v1"
+
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "billing.subscription_changed.v1": ("subscription", "status", "pause"),
     "billing.plan_changed.v1": ("plan",),
-    "billing.limits_changed.v1": ("limits", "limit_rules"),
+    _LIMITS: ("limits", "limit_rules"),
     "billing.seats_changed.v1": ("seats",),
     "billing.features_changed.v1": ("features",),
     "billing.access_changed.v1": ("access",),
@@ -53,6 +55,15 @@ def billing_changes(old: Record | None, new: Record | None) -> list[BillingChang
         if any(_value(before, name) != _value(new, name) for name in names)
     ]
     return [*found, *_payments(before, new)]
+
+
+def own_limits_changes(old: Record | None, new: Record | None) -> list[BillingChange]:
+    """The same of the workspace's own limits; what they come to is asked with `limits.check`."""
+    before = old or {}
+    if new is None or before.get("own_limits", {}) == new["own_limits"]:
+        return []
+    told = _change(_LIMITS, ("own_limits",), before, new)
+    return [replace(told, id=f"own:{told.id}")]  # the two records count their versions apart
 
 
 def _payments(old: Record, new: Record) -> list[BillingChange]:

@@ -256,6 +256,23 @@ CUSTOMER_LINK = Entity(
     events=("billing.linked.",),
 )
 
+OWN_LIMITS = Entity(
+    name="Own limits",
+    command="limit",
+    kinds=("limits",),
+    meaning="Where a workspace differs from its plan: overrides of a meter's limit, and grants on top of it.",
+    rows=("Own limits of a workspace",),
+    access=(
+        ("override", "own_limits.override"),
+        ("grant", "own_limits.grant"),
+        ("limits in effect, and why", "own_limits.limits_of"),
+    ),
+    rules="nilometer.domain.own_limits",
+    ends="never; an override or a grant holds until the end that it was given",
+    events=("limit.",),
+    permissions=("limit.",),
+)
+
 METER = Entity(
     name="Meter",
     command="meter",
@@ -283,5 +300,6 @@ ENTITIES = (
     ATTACHMENT,
     DATASET,
     CUSTOMER_LINK,
+    OWN_LIMITS,
     METER,
 )

@@ -12,6 +12,7 @@
 | Allowance to reserve from  | WORKSPACE#ws                         | ALLOWANCE#meter#period_start   |
 | Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
 | What Stripe's meter was told| WORKSPACE#ws                        | METERED#meter#period_start     |
+| Own limits of a workspace  | WORKSPACE#ws                         | LIMITS                         |
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
@@ -83,6 +84,10 @@ def workspace(workspace_id: str) -> Key:
 
 def billing(workspace_id: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", "BILLING")
+
+
+def limits(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", "LIMITS")
 
 
 def slug(slug: str) -> Key:

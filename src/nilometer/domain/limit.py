@@ -21,7 +21,7 @@ from nilometer.domain.writes import Absent, Item, Put, Table
 
 THRESHOLDS = (Decimal(50), Decimal(80), Decimal(100))  # percent of what is included
 HARD = "hard"
-_GRACE = re.compile(r"([0-9]{1,6}) ?(h|d)?")
+GRACE = re.compile(r"([0-9]{1,6}) ?(h|d)?")
 
 
 class State(StrEnum):
@@ -136,7 +136,7 @@ def _amount(value: Any) -> Decimal | None:
 
 def _grace(value: Any) -> timedelta:
     """`72`, `"72h"` or `"3d"`."""
-    match = _GRACE.fullmatch(str(value)) if value is not None else None
+    match = GRACE.fullmatch(str(value)) if value is not None else None
     if match is None:
         return timedelta(0)
     number = int(match[1])

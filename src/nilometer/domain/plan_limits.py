@@ -39,17 +39,18 @@ def total(parts: Iterable[tuple[Limit, int]]) -> Limit:
             whole[name] = None if None in amounts else sum(a for a in amounts if a is not None)
     for limit, _ in given:
         whole |= {name: limit[name] for name in _OTHERS if name in limit}
-    return {**whole, "source": "plan", "version": _version(whole)}
+    return versioned(whole, "plan")
+
+
+def versioned(rule: Limit, source: str) -> Limit:
+    """With a version that changes exactly when the rule does: thresholds alert once a version."""
+    content = json.dumps(rule, sort_keys=True, default=str)
+    return {**rule, "source": source, "version": hashlib.sha256(content.encode()).hexdigest()[:8]}
 
 
 def _scaled(limit: Limit, name: str, quantity: int) -> int | Decimal | None:
     amount: int | Decimal | None = limit[name]
     return amount * quantity if amount is not None and limit.get("per_seat") else amount
-
-
-def _version(limit: Limit) -> str:
-    """Changes exactly when the limit does: thresholds alert once a version."""
-    return hashlib.sha256(json.dumps(limit, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _written(metadata: Mapping[str, str]) -> list[tuple[str, Any]]:

@@ -71,10 +71,10 @@ _LONG_NUMBER = 7  # digits: as short as telephone numbers are
 _HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#([^~].*)\Z", re.DOTALL)
 _PARTITION_KEYS = frozenset({"pk", "gsi1pk"})
 _SORT_KEYS = frozenset({"sk", "gsi1sk"})
-_BY_SLUG = frozenset({"limits", "limit_rules"})  # maps whose names are meters: `emails` is one, and no address
-_IMAGE_PUBLIC_NAMES = frozenset(
-    {"meter", "flag", "policy", "dataset"}
-)  # kinds whose `name` and `description` are our catalog
+# Maps whose names are meters: `emails` is one, and no address.
+_BY_SLUG = frozenset({"limits", "limit_rules", "own_limits"})
+# Kinds whose `name` and `description` are our catalog.
+_IMAGE_PUBLIC_NAMES = frozenset({"meter", "flag", "policy", "dataset"})
 
 
 def stripe_payload(payload: Any) -> Any:

@@ -41,6 +41,8 @@ class Permission(StrEnum):
     USAGE_VIEW = "usage.view"
     HISTORY_QUERY = "history.query"
     METER_MANAGE = "meter.manage"
+    LIMIT_VIEW = "limit.view"
+    LIMIT_MANAGE = "limit.manage"
     FLAG_VIEW = "flag.view"
     FLAG_MANAGE = "flag.manage"
     DATASET_DECLARE = "dataset.declare"
@@ -74,6 +76,8 @@ billing.manage      x      -        -        -
 usage.view          x      x        x        x
 history.query       x      x        x        -
 meter.manage        x      x        -        -
+limit.view          x      x        x        x
+limit.manage        -      -        -        -
 flag.view           x      x        x        x
 flag.manage         x      x        -        -
 dataset.declare     -      -        -        -

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain import keys
+from nilometer.domain import keys, own_limits
 from nilometer.domain.billing import Inputs, fold
 from nilometer.domain.billing_item import inputs_of
 from nilometer.domain.stripe.explain import explain
@@ -22,10 +23,15 @@ def list_billing(store: Store) -> Iterator[dict[str, Any]]:
     return map(billing_of, store.scan(Table.RECORDS, kind="billing"))
 
 
-def show_billing(store: Store, workspace_id: str) -> dict[str, Any] | None:
-    """One workspace's billing record; None when Stripe told nothing of it."""
-    record = store.get(Table.RECORDS, keys.billing(workspace_id), consistent=True)
-    return billing_of(record) if record else None
+def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
+    """One workspace's billing record with its own limits laid over; None when Stripe told nothing of it."""
+    wanted = [keys.billing(workspace_id), keys.limits(workspace_id)]
+    record, own = map(store.batch_get(Table.RECORDS, wanted, consistent=True).get, wanted)
+    if record is None:
+        return None
+    rules = own_limits.rules(record.get("limit_rules"), own, now)
+    limits = {meter: rule.get("included") for meter, rule in rules.items()}
+    return {**billing_of(record), "limits": limits, "limit_rules": rules}
 
 
 def list_objects(store: Store) -> Iterator[dict[str, Any]]:

@@ -22,8 +22,8 @@ from nilometer.aws.eventbridge import ENTRY_BYTES, Bus, Entry
 from nilometer.aws.items import unmarshal
 from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
-from nilometer.domain import redaction, rows
-from nilometer.domain.billing_changes import billing_changes
+from nilometer.domain import own_limits, redaction, rows
+from nilometer.domain.billing_changes import billing_changes, own_limits_changes
 from nilometer.domain.change import Action, Change, action_of, audit_row, change_id, table_of
 from nilometer.domain.lockout import LOCKED_OUT, locked_out
 from nilometer.domain.outcome import Outcome, Result
@@ -40,6 +40,8 @@ ROW_PAYLOAD_BYTES = 700_000  # a larger payload rests in S3 and the row carries 
 ENTRY_MARGIN = 2_000  # for the bus' own count of source, detail type and time
 PAYLOADS = "payloads"  # kept as long as the rows that refer to it: for ever
 REJECTS = "rejects/changes"
+
+_CHANGES = {"billing": billing_changes, own_limits.KIND: own_limits_changes}
 
 _json = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _text = _json.encode
@@ -124,11 +126,11 @@ def _output(change: Change, objects: Objects) -> _Row | Entry | None:
 
 
 def _announced(change: Change) -> Iterator[Entry]:
-    """What a change of a billing record or a lock-out means to its workspace."""
+    """What a change of a billing record, of own limits or a lock-out means to its workspace."""
     if change.kind == "lockout" and (lock := locked_out(change.old, change.new)):
         yield _entry(change, LOCKED_OUT, asdict(lock), event_id=lock.id, subject=lock.workspace_id)
-    if change.kind == "billing":
-        for told in billing_changes(change.old, change.new):
+    if changes_of := _CHANGES.get(change.kind):
+        for told in changes_of(change.old, change.new):
             data = {"workspace_id": told.workspace_id, "cause": told.cause, "before": told.before, "after": told.after}
             yield _entry(change, told.type, data, event_id=told.id, subject=told.workspace_id)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain import keys
+from nilometer.domain import keys, own_limits
+from nilometer.domain.limit import Limit, limit_of
 from nilometer.domain.meter import Meter, meter_of
+from nilometer.domain.plan_limits import Limit as Rule
 from nilometer.domain.writes import Item, Table
 
 METER_SECONDS = 30.0
@@ -29,6 +32,14 @@ class Tenant:
     workspace_id: str
     shards: int
     billing: Item | None
+    own_limits: Item | None = None
+
+    def rules(self, now: datetime) -> Mapping[str, Rule]:
+        """Of every meter that has a limit at this moment: the plan's, or the workspace's own."""
+        return own_limits.rules((self.billing or {}).get("limit_rules"), self.own_limits, now)
+
+    def limit(self, meter: str, now: datetime) -> Limit | None:
+        return limit_of(self.rules(now), meter)
 
 
 @dataclass(slots=True)
@@ -73,11 +84,12 @@ class Known:
         return {item["meter"]: meter_of(item) for item in items.values()}
 
     def _read_tenants(self, workspace_ids: set[str]) -> dict[str, Tenant]:
-        wanted = [key(one) for one in workspace_ids for key in (keys.workspace, keys.billing)]
+        wanted = [key(one) for one in workspace_ids for key in (keys.workspace, keys.billing, keys.limits)]
         items: Mapping[Any, Item] = self.store.batch_get(Table.RECORDS, wanted, consistent=True)
         found = {}
         for one in workspace_ids:
             record, billing = items.get(keys.workspace(one)), items.get(keys.billing(one))
             if record or billing:
-                found[one] = Tenant(one, int((record or {}).get("shards", 1)), billing)
+                own = items.get(keys.limits(one))
+                found[one] = Tenant(one, int((record or {}).get("shards", 1)), billing, own)
         return found

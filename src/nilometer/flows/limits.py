@@ -1,6 +1,6 @@
 """Limits: what is left of one, and an alert for every threshold that was crossed.
 
-    counter or billing record changes ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
+    counter, plan or own limits change ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
                                                             what can still be reserved?   ──▶ allowance
 
 Level-triggered: each change asks what is true now, not what the change says, so a lost, repeated or late one does
@@ -21,6 +21,7 @@ from nilometer.domain import keys
 from nilometer.domain.limit import HARD, Limit, State, alert, crossed_at, limit_of, state_of
 from nilometer.domain.meter import Meter
 from nilometer.domain.outcome import Outcome, Result
+from nilometer.domain.own_limits import KIND as OWN_LIMITS
 from nilometer.domain.period import Period, period_at
 from nilometer.domain.times import parse_rfc3339, rfc3339
 from nilometer.domain.writes import Table
@@ -32,7 +33,7 @@ from nilometer.flows.reserving import synchronize
 SYNCHRONIZING = 5  # tries against those who reserve at this moment
 
 Subject = tuple[str, str | None, str | None]
-"""Workspace, and for a counter its meter and the start of its period; for a billing record all its limits now."""
+"""Workspace, and for a counter its meter and the start of its period; for what sets limits all of them now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def _check(known: Known, workspace_id: str, meter: Meter, quantity: Decimal, now
     tenant = known.tenants([workspace_id]).get(workspace_id)
     billing = tenant.billing if tenant else None
     period = period_at(billing, now)
-    limit = limit_of((billing or {}).get("limit_rules"), meter.slug)
+    limit = tenant.limit(meter.slug, now) if tenant else None
     amount = used_in(known.store, workspace_id, meter, rfc3339(period.start))
     since = _exceeded_at(known.store, workspace_id, meter.slug, period, limit, amount)
     state = state_of(limit, amount, exceeded_at=since, now=now)
@@ -126,7 +127,7 @@ def _subject(record: Mapping[str, Any]) -> Subject | None:
         item = unmarshal({name: image[name] for name in ("workspace_id", "meter", "period_start")})
         return item["workspace_id"], item["meter"], item["period_start"]
     # A customer without a workspace has a billing record of its own, whose workspace is null.
-    workspace_id = image["workspace_id"].get("S") if image and kind == "billing" else None
+    workspace_id = image["workspace_id"].get("S") if image and kind in {"billing", OWN_LIMITS} else None
     return (workspace_id, None, None) if workspace_id else None
 
 
@@ -140,11 +141,11 @@ def _try_alert(subject: Subject, known: Known, now: datetime) -> tuple[Outcome, 
 
 
 def _alert(subject: Subject, known: Known, now: datetime) -> int:
-    """The number of alerts that are new. Reads the billing record afresh: a plan change applies at once."""
+    """The number of alerts that are new. Reads the limits afresh: their change applies at once."""
     workspace_id, meter, start = subject
     tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
     billing = tenant.billing if tenant else None
-    rules = dict((billing or {}).get("limit_rules") or {})
+    rules = tenant.rules(now) if tenant else {}
     period = period_at(billing, parse_rfc3339(start) if start else now)
     meters = known.meters(rules if meter is None else rules.keys() & {meter})
     return sum(

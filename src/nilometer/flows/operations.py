@@ -32,6 +32,7 @@ from nilometer.flows import (
     billing_operations,
     dataset_operations,
     flag_operations,
+    limit_operations,
     notification_operations,
     onboarding_operations,
     people_operations,
@@ -55,6 +56,7 @@ TYPES: OperationTypes = {
     **policy_operations.TYPES,
     **flag_operations.TYPES,
     **dataset_operations.TYPES,
+    **limit_operations.TYPES,
     **onboarding_operations.TYPES,
     **billing_operations.TYPES,
 }

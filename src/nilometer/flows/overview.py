@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain import keys
+from nilometer.domain import keys, own_limits
 from nilometer.domain.billing import customer_name
 from nilometer.domain.counter import late, used
 from nilometer.domain.limit import HARD, Limit, State, crossed_at, limit_of, state_of
@@ -25,7 +25,7 @@ from nilometer.flows.billing_list import billing_of, subscription_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterUsage:
-    """One meter of one workspace in one billing period. `limit` is what the plan includes; None is no limit.
+    """One meter of one workspace in one billing period. `limit` is what is included; None is no limit.
 
     `late_delta` of `used`, and `late_count` events, arrived after the period was closed; None where no delta exists.
     """
@@ -70,7 +70,8 @@ class _InPeriod:
 
     def __init__(self, items: Sequence[Item], at: datetime, now: datetime) -> None:
         billing = next((item for item in items if item["kind"] == "billing"), None)
-        self._rules = (billing or {}).get("limit_rules") or {}
+        own = next((item for item in items if item["kind"] == own_limits.KIND), None)
+        self._rules = own_limits.rules((billing or {}).get("limit_rules"), own, now)
         self._now = now
         period = period_at(billing, at)
         self._closed = is_closed(period, now)

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
-from nilometer.domain.limit import Limit, limit_of
+from nilometer.domain.limit import Limit
 from nilometer.domain.meter import Meter
 from nilometer.domain.period import Period, period_at
 from nilometer.domain.reservation import (
@@ -58,21 +58,31 @@ def reserve(
 ) -> Answer:
     """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes.
 
-    The same id again is the same answer; `Refused` for the same id with another content or one that has ended. Where
+    A limit that changed applies at once where it leaves less: a refused write reads it anew. The same id again is the
+    same answer; `Refused` for the same id with another content or one that has ended. Where
     no hard limit is, everything is granted and nothing is held. `Unavailable`: ask again with the same id.
     """
-    tenant = known.tenants([workspace_id]).get(workspace_id)
-    billing = tenant.billing if tenant else None
     found = known.meters([meter]).get(meter)
     if found is None:
         raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
-    limit, period = limit_of((billing or {}).get("limit_rules"), meter), period_at(billing, now)
-    wanted = new_reservation(
-        reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
-    )
-    if limit is None or limit.hard is None:
-        return Answer(granted=True, remaining=None)
-    return _reserve(known.store, wanted, found, limit, period, now)
+    for attempt in range(ATTEMPTS):
+        limit, period = _bounds(known, workspace_id, meter, now, fresh=attempt > 0)
+        wanted = new_reservation(
+            reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
+        )
+        if limit is None or limit.hard is None:
+            return Answer(granted=True, remaining=None)
+        if attempt and (refused := _refused(known.store, wanted, found, limit, period, now)):
+            return refused
+        try:
+            known.store.commit(reserved(wanted, limit, now=now))
+        except Cancelled as error:
+            if 0 in error.condition_failed:
+                return _again(known.store, wanted)
+            time.sleep(random.uniform(0, 0.01 * 2**attempt) if attempt else 0)
+        else:
+            return Answer(granted=True, remaining=None)
+    raise Unavailable("others reserve from the same limit at this moment; ask again with the same id")
 
 
 def release(known: Known, reservation_id: str, *, workspace_id: str, now: datetime) -> bool:
@@ -98,19 +108,9 @@ def synchronize(store: Store, workspace_id: str, meter: Meter, period: Period, l
         store.commit([put])
 
 
-def _reserve(store: Store, wanted: Reservation, meter: Meter, limit: Limit, period: Period, now: datetime) -> Answer:
-    for attempt in range(ATTEMPTS):
-        try:
-            store.commit(reserved(wanted, limit, now=now))
-        except Cancelled as error:
-            if 0 in error.condition_failed:
-                return _again(store, wanted)
-            if answer := _refused(store, wanted, meter, limit, period, now):
-                return answer
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            return Answer(granted=True, remaining=None)
-    raise Unavailable("others reserve from the same limit at this moment; ask again with the same id")
+def _bounds(known: Known, workspace_id: str, meter: str, now: datetime, *, fresh: bool) -> tuple[Limit | None, Period]:
+    tenant = known.tenants([workspace_id], fresh=fresh).get(workspace_id)
+    return (tenant.limit(meter, now), period_at(tenant.billing, now)) if tenant else (None, period_at(None, now))
 
 
 def _again(store: Store, wanted: Reservation) -> Answer:
