@@ -10,7 +10,7 @@ import pytest
 from nilometer.domain import plan_limits
 from nilometer.domain.billing import Inputs, fold, with_catalog, with_views
 from nilometer.domain.period import Period, period_at
-from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.event import SUMMARY, Scope
 
 CUSTOMER = "self/test/cus_1"
 
@@ -61,6 +61,21 @@ def test_limits_of_product_and_price() -> None:
     assert record["limit_rules"]["calls"]["source"] == "plan"
 
 
+def test_limits_of_features_hold_against_the_plan_s() -> None:
+    """Of several features they add up; one that the customer does not have gives nothing."""
+    features = {"a": {"limit_calls": "10"}, "b": {"limit_calls": "5", "limit_seats": "few"}, "c": {"limit_calls": "99"}}
+    catalog = product(limit_calls="1000", limit_exports="5")
+    catalog["self/test/entitlements.features/entitlements.features"] = {"version": 1, "features": features}
+    entitled = {"object": SUMMARY, "features": ["a", "b"], "version": 1}
+
+    record = folded(catalog, sub=subscription(items=[item()]), entitlements=entitled)
+    without = folded(catalog, sub=subscription(items=[item()]))
+
+    assert record["limits"] == {"calls": 15, "exports": 5}
+    assert [record["limit_rules"][meter]["source"] for meter in ("calls", "exports")] == ["entitlement", "plan"]
+    assert (record["unreadable_limits"], without["limits"]["calls"]) == (["seats"], 1000)
+
+
 def test_an_unreadable_limit_is_named() -> None:
     """It limits nothing, and the record says so."""
     record = folded(product(limit_calls="many"), sub=subscription(items=[item()]))
@@ -84,7 +99,7 @@ def test_how_a_limit_is_written(text: str, limit: dict[str, Any]) -> None:
 
 def test_a_limits_version_moves_with_the_limit_only() -> None:
     """A threshold alerts once a version."""
-    small, same, large = (plan_limits.total([({"included": n}, 1)])["version"] for n in (1, 1, 2))
+    small, same, large = (plan_limits.total([({"included": n}, 1)], "plan")["version"] for n in (1, 1, 2))
 
     assert small == same != large
 

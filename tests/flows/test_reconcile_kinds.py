@@ -13,7 +13,7 @@ from tests.flows.conftest import NOW
 from tests.flows.test_billing import company
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.stripe.event import SUMMARY, Scope
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.domain.writes import Table
 from nilometer.errors import Misconfigured
 from nilometer.flows.reconcile import Report, reconcile
@@ -149,7 +149,7 @@ def test_a_lost_event_of_each_kind(store: Store, lost: str) -> None:
     before(told)
     told.world.advance(timedelta(seconds=9))
     play(store, told.world.events)
-    assert night(store, told.world).drift == []
+    assert {drift.object_type for drift in night(store, told.world).drift} <= {FEATURES}  # of which no event tells
 
     act(told)
     first, second = night(store, told.world), night(store, told.world)
@@ -202,6 +202,36 @@ def test_a_shortened_list_of_entitlements_is_listed(store: Store) -> None:
     assert [item for item in store.scan(Table.RECORDS) if "gsi1pk" in item] == []
 
 
+def limits(store: Store) -> dict[str, Any]:
+    return dict(records(store)["ws"]["limits"])
+
+
+def test_features_bring_limits_with_them(store: Store) -> None:
+    """Their metadata is asked for when a summary names one that was never listed, once; a change is seen at night."""
+    told = scene()
+    told.world.features = {"big": {"limit_calls": "500"}, "sso": {}}
+    told.world.entitle(told.customer, ["big", "sso"])
+    play(store, told.world.events)
+    assert "calls" not in limits(store)
+    told.world.advance(timedelta(minutes=1))
+    with serve(told.world) as (url, fake):
+        refetch_due(store, api(url), scope=SCOPE, now=told.world.now)
+        assert (fake.requests, limits(store)["calls"]) == (1, 500)
+        events = len(told.world.events)
+        told.world.entitle(told.customer, ["sso"])
+        told.world.entitle(told.world.customer("other"), ["big"])
+        play(store, told.world.events[events:])
+        assert ("calls" in limits(store), records(store)["other"]["limits"]) == (False, {"calls": 500})
+        assert refetch_due(store, api(url), scope=SCOPE, now=told.world.now + timedelta(hours=1)) == []
+
+    told.world.features["big"] = {"limit_calls": "700"}
+    report = night(store, told.world)
+
+    assert [(drift.object_type, drift.fields) for drift in report.drift] == [(FEATURES, ("features",))]
+    assert records(store)["other"]["limits"] == {"calls": 700}
+    assert night(store, told.world).drift == []
+
+
 def test_what_a_restricted_key_may_not_read_is_named(store: Store) -> None:
     """The others are compared; what was not listed is not taken for deleted."""
     told = scene()
@@ -212,7 +242,7 @@ def test_what_a_restricted_key_may_not_read_is_named(store: Store) -> None:
         fake.forbidden = {"charges", "products", "entitlements/features"}
         report = reconcile(store, api(url), scope=SCOPE, now=NOW)
 
-    assert report.refused == ["product", "charge", SUMMARY]
+    assert report.refused == ["product", FEATURES, "charge", SUMMARY]
     assert {drift.object_type for drift in report.drift} == {"subscription"}
     assert (wrong(store, told.world), records(store)["ws"]["seats"]) == ([], 4)
 

@@ -6,13 +6,13 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nilometer.domain import plan_limits
 from nilometer.domain.risk import RISKS, risk
-from nilometer.domain.stripe.event import SUMMARY, Scope
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.domain.stripe.view import View
 
 Views = Mapping[str, View]  # one customer's, by object id
@@ -66,16 +66,24 @@ def without_customer(inputs: Inputs, customer: str) -> Inputs:
 
 
 def catalog_names(inputs: Inputs) -> set[str]:
-    """The products and prices that the subscriptions use, as names within the catalog."""
+    """What the customers use of the catalog, by its names there."""
     return {
-        catalog_name(name.rpartition("/")[0], key, item[key])
+        used
         for name, views in inputs.customers.items()
         for view in views.values()
-        if view["object"] == "subscription"
-        for item in view.get("items", ())
-        for key in ("product", "price")
-        if key in item
+        for used in used_names(name.rpartition("/")[0], view)
     }
+
+
+def used_names(scope: Scope | str, view: Mapping[str, Any]) -> Iterator[str]:
+    """The products and prices of a subscription; the features where a customer has any."""
+    if view["object"] == "subscription":
+        items = view.get("items", ())
+        yield from (
+            catalog_name(scope, key, item[key]) for item in items for key in ("product", "price") if key in item
+        )
+    elif view["object"] == SUMMARY and view["features"]:
+        yield catalog_name(scope, FEATURES, FEATURES)
 
 
 def fold(inputs: Inputs) -> dict[str, Any]:
@@ -125,7 +133,8 @@ class _Fold:
         metadata = [self._metadata(item) for item in items]
         counted = [item for item, told in zip(items, metadata, strict=True) if told.get("seats")] or items[:1]
         rules = self._limits(items, metadata)
-        unread = sorted({name for told in metadata for name in plan_limits.problems(told)})
+        told = [*metadata, *self._entitling()]
+        unread = sorted({name for one in told for name in plan_limits.problems(one)})
         return {
             "plan": next((told["plan"] for told in metadata if told.get("plan")), self._name(items)),
             "seats": sum(int(item.get("quantity") or 0) for item in counted) if items else None,
@@ -155,7 +164,21 @@ class _Fold:
         for item, told in zip(items, metadata, strict=True):
             for meter, limit in plan_limits.limits_of(told).items():
                 parts.setdefault(meter, []).append((limit, int(item.get("quantity") or 1)))
-        return {meter: plan_limits.total(parts[meter]) for meter in sorted(parts)}
+        limits = {meter: plan_limits.total(parts[meter], "plan") for meter in parts}
+        return dict(sorted({**limits, **self._entitled()}.items()))
+
+    def _entitled(self) -> dict[str, plan_limits.Limit]:
+        """What features bring with them; of one meter they add up."""
+        parts: dict[str, list[tuple[plan_limits.Limit, int]]] = {}
+        for told in self._entitling():
+            for meter, limit in plan_limits.limits_of(told).items():
+                parts.setdefault(meter, []).append((limit, 1))
+        return {meter: plan_limits.total(parts[meter], "entitlement") for meter in parts}
+
+    def _entitling(self) -> list[Mapping[str, str]]:
+        """The metadata of the customers' features."""
+        known = self.catalog.get(f"{FEATURES}/{FEATURES}", {}).get("features", {})
+        return [known[feature] for feature in self._features() if feature in known]
 
     def _payments(self, effective: tuple[str, View] | None) -> dict[str, Any]:
         open_invoices = [{"id": id_, **_without_object(view)} for id_, view in self._of("invoice")]

@@ -7,8 +7,8 @@ One group's writes are one transaction, and each condition says what was read:
 * registers, links and records are as read, so nobody's evidence is lost;
 * a customer that nobody has linked is still unlinked, and one that is linked has nothing left where the unlinked
   wait (`Check`), so its billing is in one record;
-* a product or price that a record begins to use is as read (`Check`), and `use` items name its users: its
-  later change reaches every record that was folded with it.
+* a product, a price or the features that a record begins to use are as read (`Check`), and `use` items name the
+  users: a later change reaches every record that was folded with it.
 
 A record is written only when a view or the link changes: of a register whose view stays, nothing else depends.
 """
@@ -26,6 +26,7 @@ from nilometer.domain.billing import (
     catalog_name,
     catalog_names,
     customer_name,
+    used_names,
     with_catalog,
     with_views,
     without_customer,
@@ -42,7 +43,7 @@ from nilometer.domain.billing_item import (
 )
 from nilometer.domain.link import CLAIMING, Claim, best, claim, claim_of, with_word
 from nilometer.domain.risk import CHARGE
-from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.refetch import request
 from nilometer.domain.stripe.register import Element, Register, merge, register
@@ -184,15 +185,13 @@ def _guesses(group: Group) -> set[Key]:
 
 
 def _used_by(group: Group) -> set[str]:
-    """Catalog names in the group's own subscriptions: read at once, most are new to a record only once."""
-    return {
-        catalog_name(group.scope, key, item[key])
-        for one in group.evidence
-        if one.element and one.object_type == "subscription"
-        for item in (one.element.state or {}).get("items", ())
-        for key in ("product", "price")
-        if key in item
-    }
+    """Catalog names in the group's own events: read at once, most are new to a record only once."""
+    states = (one.element.state for one in group.evidence if one.element)
+    return {name for state in states if state for name in used_names(group.scope, state)}
+
+
+def _features(view: View | None) -> Sequence[str]:
+    return view["features"] if view and view["object"] == SUMMARY else ()
 
 
 def _claim(evidence: Evidence) -> Claim | None:
@@ -250,14 +249,30 @@ class _Change:
             if one.fetch and one.object_id and fetchable(one.object_type)
         }
         for (object_type, object_id), one in asked.items():
-            yield request(
-                self.group.scope,
-                object_type,
-                object_id,
-                second=one.second,
-                cause=self.group.cause,
-                updated_at=self.group.updated_at,
+            yield self._request(object_type, object_id, one.second)
+        named = {key for view in self._changed.values() for key in _features(view)}
+        if named - self._listed_features.keys():
+            yield self._request(
+                FEATURES, FEATURES, max(one.element.second for one in self.group.evidence if one.element)
             )
+
+    def _request(self, object_type: str, object_id: str, second: int) -> Write:
+        return request(
+            self.group.scope,
+            object_type,
+            object_id,
+            second=second,
+            cause=self.group.cause,
+            updated_at=self.group.updated_at,
+        )
+
+    @property
+    def _listed_features(self) -> Mapping[str, Any]:
+        """Those that Stripe listed when it was last asked."""
+        resolution = resolve(
+            register_of(self.known.get(catalog_key(catalog_name(self.group.scope, FEATURES, FEATURES))))
+        )
+        return resolution.state.get("features", {}) if resolution else {}
 
     def registers(self) -> Iterator[Write]:
         for one in self.merged:
@@ -394,7 +409,7 @@ class _Change:
 
     @property
     def newly_used(self) -> set[str]:
-        """Products and prices that the new home's record did not know of."""
+        """What of the catalog the new home's record did not know of."""
         return catalog_names(self._inputs) - self._inputs.catalog.keys()
 
     @property

@@ -86,16 +86,18 @@ def link_item(
 
 
 def catalog_entry(register: Item | None) -> dict[str, Any]:
-    """What a record keeps of a product or price; version 0 when we have not heard of it yet."""
+    """What a record keeps of a product, a price or the features; version 0 when we have not heard of it yet."""
     resolution = resolve(register_of(register))
     if register is None or resolution is None:
         return {"version": 0}
     kept = {name: resolution.state[name] for name in ("metadata", "name", "deleted") if name in resolution.state}
+    with_limits = {key: told for key, told in resolution.state.get("features", {}).items() if told}
+    kept |= {"features": with_limits} if with_limits else {}
     return {**kept, "version": register["version"]}
 
 
 def catalog_key(name: str) -> Key:
-    """The register of `account/mode/product/id`, or of a price."""
+    """The register of `account/mode/product/id`, of a price, or of the features."""
     account, mode, object_type, object_id = name.split("/", 3)
     return keys.register(account, mode == "live", object_type, object_id, None)
 

@@ -1,4 +1,5 @@
-"""Limits written into Stripe's catalog: product metadata, overlaid by price metadata, per seat where so marked.
+"""Limits written into Stripe's catalog: product metadata, overlaid by price metadata, per seat where so marked;
+and in the metadata of features.
 
 `limit_<meter>` is a number, `unlimited`, a number per seat (`1000/seat`), or a JSON object with `included`, `soft`,
 `hard`, `overage`, `grace`, `thresholds`, `per_seat`. `limits` is a JSON object of such values by meter.
@@ -29,7 +30,7 @@ def problems(metadata: Mapping[str, str]) -> list[str]:
     return sorted([*unread, *(["limits"] if "limits" in metadata and _json(metadata["limits"]) is None else [])])
 
 
-def total(parts: Iterable[tuple[Limit, int]]) -> Limit:
+def total(parts: Iterable[tuple[Limit, int]], source: str) -> Limit:
     """The limit of several items of one meter: `(limit, quantity)` each; amounts add up, unlimited wins."""
     given = list(parts)
     whole: dict[str, Any] = {}
@@ -39,7 +40,7 @@ def total(parts: Iterable[tuple[Limit, int]]) -> Limit:
             whole[name] = None if None in amounts else sum(a for a in amounts if a is not None)
     for limit, _ in given:
         whole |= {name: limit[name] for name in _OTHERS if name in limit}
-    return versioned(whole, "plan")
+    return versioned(whole, source)
 
 
 def versioned(rule: Limit, source: str) -> Limit:

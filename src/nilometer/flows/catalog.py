@@ -1,4 +1,4 @@
-"""A changed product or price reaches every billing record that was folded with it.
+"""A changed product, price or feature reaches every billing record that was folded with it.
 
 The users of a product or price stand beside it (`USED#`), written with the record that began to use it and
 conditioned on the version that it was folded with: a change commits before and is seen by the record, or after
@@ -14,11 +14,12 @@ from datetime import datetime
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing import with_catalog
 from nilometer.domain.billing_item import catalog_entry, catalog_key, inputs_of, record_item
+from nilometer.domain.stripe.event import FEATURES
 from nilometer.domain.times import rfc3339
 from nilometer.domain.writes import Key, Put, Table, version_of
 from nilometer.errors import Cancelled, Unavailable
 
-CATALOG = frozenset({"product", "price"})
+CATALOG = frozenset({"product", "price", FEATURES})
 ATTEMPTS = 8
 
 

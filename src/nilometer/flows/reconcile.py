@@ -18,7 +18,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.keys import stripe_event
 from nilometer.domain.outcome import Message, Outcome, Result
-from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
+from nilometer.domain.stripe.event import FEATURES, OWN_ACCOUNT, SUMMARY, Scope, as_id
 from nilometer.domain.stripe.register import Register, merge, of_answer, register
 from nilometer.domain.stripe.register_item import register_key, register_of
 from nilometer.domain.stripe.resolve import resolve
@@ -31,6 +31,7 @@ from nilometer.flows.refetch import Api as Fetching
 LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
     "product",
     "price",
+    FEATURES,
     "customer",
     "payment_method",
     "subscription",
@@ -246,7 +247,9 @@ def _id(found: Mapping[str, Any]) -> str:
 
 
 def _nothing(found: Mapping[str, Any]) -> bool:
-    """Most customers have no entitlements, and no event ever said so."""
+    """Most customers have no entitlements, and no event ever said so; many accounts have no features."""
+    if found["object"] == FEATURES:
+        return not found["features"]
     return found["object"] == SUMMARY and not found["entitlements"]["data"]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import stripe
 
-from nilometer.domain.stripe.event import SUMMARY
+from nilometer.domain.stripe.event import FEATURES, SUMMARY
 from nilometer.domain.stripe.fetchable import COLLECTIONS
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.stripe_api.pace import Pace
@@ -80,15 +80,21 @@ class StripeApi:
         """
         if object_type == SUMMARY:
             return self._summary(object_id)
+        if object_type == FEATURES:
+            return self._features()
         if object_type not in COLLECTIONS:
             raise Rejected("not_fetchable", f"objects of type {object_type} cannot be fetched by id")
         found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{object_id}")
         return Answer(self._whole(found) if found else None, second)
 
     def pages(self, object_type: str, **params: Any) -> Iterator[Page]:
-        """All objects of a type, newest first, a hundred a page; entitlements a customer each."""
+        """All objects of a type, newest first, a hundred a page; entitlements a customer each, features as one."""
         if object_type == SUMMARY:
             yield from self._summaries()
+            return
+        if object_type == FEATURES:
+            answer = self._features()
+            yield Page([answer.object] if answer.object else [], answer.second)
             return
         if object_type == "subscription":
             params = {"status": "all", **params}
@@ -108,6 +114,11 @@ class StripeApi:
         listed = [found for page in pages for found in page.objects]
         summary = {"object": SUMMARY, "customer": customer_id, "entitlements": {"data": listed, "has_more": False}}
         return Answer(summary, min(page.second for page in pages))
+
+    def _features(self) -> Answer:
+        pages = list(self._pages("/v1/entitlements/features", {}))
+        listed = [found for page in pages for found in page.objects]
+        return Answer({"object": FEATURES, "id": FEATURES, "features": listed}, min(page.second for page in pages))
 
     def _summaries(self) -> Iterator[Page]:
         """Of all customers, at a request each; none when no feature exists that a customer could have."""

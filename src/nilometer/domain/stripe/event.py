@@ -13,6 +13,8 @@ from nilometer.errors import Rejected
 
 OWN_ACCOUNT = "self"  # the platform itself; Connect accounts have an id
 SUMMARY = "entitlements.active_entitlement_summary"
+FEATURES = "entitlements.features"
+"""Ours: all features of an account as one object, whose id is `FEATURES` too. No event tells of them."""
 
 Object = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nilometer.domain.stripe.event import SUMMARY
+from nilometer.domain.stripe.event import FEATURES, SUMMARY
 
 COLLECTIONS: Mapping[str, str] = {
     "charge": "charges",
@@ -30,5 +30,5 @@ COLLECTIONS: Mapping[str, str] = {
 
 
 def fetchable(object_type: str) -> bool:
-    """A customer's entitlements have no id and are listed instead."""
-    return object_type in COLLECTIONS or object_type == SUMMARY
+    """A customer's entitlements have no id and are listed instead, as all features are."""
+    return object_type in COLLECTIONS or object_type in {SUMMARY, FEATURES}

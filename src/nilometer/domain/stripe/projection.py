@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nilometer.domain.stripe.event import SUMMARY, Object, as_id
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Object, as_id
 from nilometer.domain.stripe.normalise import items_of
 
 Projection = Mapping[str, Any]
@@ -168,6 +168,11 @@ def _summary(snapshot: Object) -> dict[str, Any]:
     }
 
 
+def _features(snapshot: Object) -> dict[str, Any]:
+    """Limits by lookup key, which is a feature's for life."""
+    return {"features": {str(one.get("lookup_key")): _catalog_metadata(one) for one in snapshot.get("features") or []}}
+
+
 def _warning(snapshot: Object) -> dict[str, Any]:
     return {
         **_take("created", "actionable", "fraud_type")(snapshot),
@@ -221,4 +226,5 @@ _PROJECTIONS: Mapping[str, Callable[[Object], dict[str, Any]]] = {
     "subscription_schedule": _schedule,
     "radar.early_fraud_warning": _warning,
     SUMMARY: _summary,
+    FEATURES: _features,
 }

@@ -123,8 +123,10 @@ class _Seen:
         return [_shortened(o) for o in sorted(kept, key=lambda o: (o["created"], o["id"]), reverse=True)]
 
     def _features(self) -> list[Object]:
-        keys = {one["lookup_key"] for listed in self.world.entitlements.values() for one in listed}
-        return [{"id": f"feat_{key}", "object": "entitlements.feature", "lookup_key": key} for key in sorted(keys)]
+        return [
+            {"id": f"feat_{key}", "object": "entitlements.feature", "lookup_key": key, "metadata": dict(metadata)}
+            for key, metadata in sorted(self.world.features.items())
+        ]
 
     def _page(self, elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:
         """Cursors are ids, as Stripe's are: `starting_after`, `ending_before`."""

@@ -32,6 +32,7 @@ class World:
         self.events: list[Object] = []
         self.objects: dict[str, Object] = {}
         self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
+        self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event tells of them
 
     @property
     def second(self) -> int:
@@ -93,6 +94,7 @@ class World:
     def entitle(self, customer: str, lookup_keys: Sequence[str]) -> None:
         """The features that the customer has now; sent as one summary."""
         features = [(f"feat_{key}", key) for key in lookup_keys]
+        self.features |= {key: {} for key in lookup_keys if key not in self.features}
         self.entitlements[customer] = shapes.entitlements(features)
         summary = shapes.entitlement_summary(customer_id=customer, features=features)
         self.objects[f"entitlements:{customer}"] = summary
