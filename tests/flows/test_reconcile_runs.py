@@ -120,6 +120,28 @@ def test_a_night_without_time_says_so_and_takes_nothing_for_deleted(store: Store
     assert records(store)["ws"]["status"] == "active"
 
 
+def test_the_night_compares_connect_accounts_too(store: Store, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Each as itself; one that refuses the key stops no other."""
+    worlds = {}
+    for name in (None, "acct_reed", "acct_gone"):
+        world, _, price = company(seed=1, account=name)
+        subscription = world.subscribe(world.customer(f"ws_{name}"), [(price, 1)])
+        play(store, world.events)
+        world.change_quantity(subscription, 9)
+        world.advance(timedelta(minutes=1))
+        worlds[name] = world
+
+    with serve(worlds[None], connected={"acct_reed": worlds["acct_reed"]}) as (url, _):
+        first = run("reconcile", store=store, api=api(url), scope=SCOPE, seconds=60)
+        second = run("reconcile", store=store, api=api(url), scope=SCOPE, seconds=60)
+
+    drifts = {vars(line)["stripe_account"] for line in caplog.records if line.message == "reconcile.drift"}
+    refused = {vars(line)["stripe_account"] for line in caplog.records if line.message == "reconcile.refused"}
+    assert (first["drift"], second["drift"]) == (2, 0)
+    assert (drifts, refused) == ({"self", "acct_reed"}, {"acct_gone"})
+    assert [records(store)[f"ws_{name}"]["seats"] for name in worlds] == [9, 9, 1]
+
+
 def test_an_unknown_task_is_a_defect(store: Store, run: Any) -> None:
     """The function ends with an error, and its alarm tells."""
     with pytest.raises(KeyError):

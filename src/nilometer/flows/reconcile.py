@@ -7,6 +7,7 @@ same flow fills an empty system, checks a full one every night, and repairs afte
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -96,6 +97,12 @@ class Report:
     stopped: bool = False
     refused: list[str] = field(default_factory=list)
 
+    def add(self, other: Report) -> None:
+        """What was found in another account."""
+        self.compared += other.compared
+        self.drift += other.drift
+        self.stopped = self.stopped or other.stopped
+
 
 def reconcile(
     store: Store,
@@ -137,6 +144,13 @@ def reconcile(
         answer = api.fetch(object_type, object_id)
         _differ(store, answer, object_type, object_id, stored, scope, now, report, dry_run)
     return report
+
+
+def accounts(store: Store, *, livemode: bool) -> list[str]:
+    """The Connect accounts that we hold objects of, in another order each time, so that each gets its turn. Scans."""
+    of_mode = (item for item in store.scan(Table.RECORDS, kind="register") if item["livemode"] == livemode)
+    found = sorted({str(item["account"]) for item in of_mode} - {OWN_ACCOUNT})
+    return random.sample(found, len(found))
 
 
 def _readable(api: Api, object_type: str, report: Report) -> Iterator[Page]:

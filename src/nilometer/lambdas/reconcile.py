@@ -16,6 +16,7 @@ from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
+from nilometer.errors import Misconfigured
 from nilometer.flows import reconcile, refetch
 from nilometer.lambdas.edge import count, logger, metric
 from nilometer.settings import ReconcileSettings, load
@@ -57,18 +58,36 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict
 
 
 def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+    """The platform, then its Connect accounts; one that refuses the key is named and passed over."""
     over = _deadline(seconds)
-    report = reconcile.reconcile(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
-    for drift in report.drift:
-        extra = {"object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}
-        logger.warning("reconcile.drift", extra=extra)
-    if report.refused:
-        logger.warning("reconcile.refused", extra={"object_types": report.refused})
+    report = _compare(store, api, scope, over)
+    accounts = reconcile.accounts(store, livemode=scope.livemode)
+    while accounts and not over():
+        account = accounts.pop()
+        try:
+            found = _compare(store, api.of(account), Scope(account=account, livemode=scope.livemode), over)
+        except Misconfigured:  # most likely no longer connected
+            logger.warning("reconcile.refused", extra={"stripe_account": account})
+            continue
+        report.add(found)
+    report.stopped = report.stopped or bool(accounts)
     log = logger.warning if report.stopped else logger.info
-    log("reconcile.done", extra={"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped})
+    done = {"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped}
+    log("reconcile.done", extra=done)
     count("reconcile", [*["drift"] * len(report.drift), "stopped" if report.stopped else "reconciled"])
     metric("reconcile", "DriftFound", len(report.drift))
-    return {"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped}
+    return done
+
+
+def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> reconcile.Report:
+    report = reconcile.reconcile(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+    whose = {"stripe_account": scope.account}
+    for drift in report.drift:
+        extra = {**whose, "object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}
+        logger.warning("reconcile.drift", extra=extra)
+    if report.refused:
+        logger.warning("reconcile.refused", extra={**whose, "object_types": report.refused})
+    return report
 
 
 _TASKS: dict[str, Callable[[Store, StripeApi, Scope, float], dict[str, Any]]] = {
