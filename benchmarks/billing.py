@@ -31,8 +31,9 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
 from nilometer.domain import keys
 from nilometer.domain.outcome import Message
-from nilometer.domain.writes import Item, Key, Put, Table, Write
+from nilometer.domain.writes import Key, Put, Table, Write
 from nilometer.flows import billing
+from nilometer.local.charges import item_bytes
 from nilometer.local.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
@@ -94,34 +95,12 @@ class Itemised(Store):
         shares = Counter[str]()
         for write in writes:
             if isinstance(write, Put):
-                shares[_ITEMS.get(write.item["kind"], "other")] += 2 * math.ceil(item_bytes(write.item) / 1024)
+                shares[_ITEMS.get(write.item["kind"], "other")] += 2 * math.ceil(item_bytes(marshal(write.item)) / 1024)
         shares["conditions"] = round(self.write_units - before - sum(shares.values()))
         self.by_item.update(shares)
 
 
 _ITEMS = {"stripe_event": "facts", "register": "registers", "billing": "records", "link": "links", "use": "links"}
-
-
-def item_bytes(item: Item) -> int:
-    """As DynamoDB counts: names and values. Source: the developer guide, "Item sizes and formats"."""
-    return sum(len(name) + _bytes(value) for name, value in marshal(item).items())
-
-
-def _bytes(attribute: Any) -> int:
-    [(kind, value)] = attribute.items()
-    match kind:
-        case "S":
-            return len(value.encode())
-        case "N":
-            return (len(value.lstrip("-")) + 1) // 2 + 1
-        case "B":
-            return len(value)
-        case "L":
-            return 3 + sum(1 + _bytes(one) for one in value)
-        case "M":
-            return 3 + sum(1 + len(name) + _bytes(one) for name, one in value.items())
-        case _:
-            return 1
 
 
 def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100) -> None:

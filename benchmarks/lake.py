@@ -24,7 +24,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from counting import CountingProxy
 from deltalake import DeltaTable, write_deltalake
 
 from nilometer.aws.clients import client
@@ -38,6 +37,7 @@ from nilometer.lake.query import query
 from nilometer.lake.rows import decode, to_arrow
 from nilometer.lake.storage import storage_options
 from nilometer.lake.tables import open_or_create, table_uri
+from nilometer.local.counting import CountingProxy
 from nilometer.local.engine import engine
 
 DAY = 86_400
@@ -158,14 +158,19 @@ def measure_sizes(lake: Lake, sizes: list[int], batch: int, merge: bool, proxy: 
             if proxy:
                 proxy.reset()
             times.append(land(lake, messages))
-        cost = {"requests": proxy.requests, "mb_read": round(proxy.read / 1e6, 2)} if proxy else {}
+        cost = (
+            {"requests": (counted := proxy.counts()).requests, "mb_read": round(counted.read / 1e6, 2)} if proxy else {}
+        )
         if merge:
             arrow = ready(bodies(number, batch, lambda n, today=today: recent(batch)(n) + today))
             number += batch
             if proxy:
                 proxy.reset()
             merged = round(_merge(lake, arrow), 3)
-            cost |= {"merge_requests": proxy.requests, "merge_mb_read": round(proxy.read / 1e6, 2)} if proxy else {}
+            counted = proxy.counts() if proxy else None
+            cost |= (
+                {"merge_requests": counted.requests, "merge_mb_read": round(counted.read / 1e6, 2)} if counted else {}
+            )
         yield {
             "measure": "size in S3" if proxy else "size",
             "stored": size,
@@ -191,10 +196,9 @@ def measure_sizes_in_s3(sizes: list[int], batch: int, merge: bool) -> Iterator[d
     with engine(port=0, data=folder, log=folder / "log") as running:
         os.environ.update(running.environment)
         client("s3").create_bucket(Bucket="lake")
-        proxy = CountingProxy(running.endpoint_url)
-        options = storage_options(os.environ | {"AWS_ENDPOINT_URL": proxy.url})
-        yield from measure_sizes(Lake(uri="s3://lake/sizes", storage_options=options), sizes, batch, merge, proxy)
-        proxy.close()
+        with CountingProxy(running.endpoint_url) as proxy:
+            options = storage_options(os.environ | {"AWS_ENDPOINT_URL": proxy.url})
+            yield from measure_sizes(Lake(uri="s3://lake/sizes", storage_options=options), sizes, batch, merge, proxy)
     shutil.rmtree(folder)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import tempfile
 import threading
@@ -34,6 +35,7 @@ from nilometer.domain.writes import Absent, Key, Put, Table, Update, Write
 from nilometer.errors import Cancelled
 from nilometer.flows import operations, usage
 from nilometer.flows.known import Known
+from nilometer.local.charges import item_bytes
 from nilometer.local.engine import REGION, Engine, engine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -113,23 +115,11 @@ class MeteredStore(Store):
 
     def commit(self, writes: Sequence[Write]) -> None:
         began = time.thread_time()
-        sizes = (_kilobytes(marshal(write.item)) if isinstance(write, Put) else 1 for write in writes)
+        sizes = (math.ceil(item_bytes(marshal(write.item)) / 1024) if isinstance(write, Put) else 1 for write in writes)
         self._metered.units += 2.0 * sum(sizes)
         self._metered.own += time.thread_time() - began
         with self._flight.holding({write.key for write in writes}) if self._flight else nullcontext():
             super().commit(writes)
-
-
-def _kilobytes(item: dict[str, Any] | None) -> int:
-    size = sum(len(name) + _size(value) for name, value in (item or {}).items())
-    return max(1, -(-size // 1024))
-
-
-def _size(attribute: dict[str, Any]) -> int:
-    [(tag, value)] = attribute.items()
-    if tag == "M":
-        return 3 + sum(1 + len(name) + _size(inner) for name, inner in value.items())
-    return len(value) if isinstance(value, str) else 1
 
 
 @dataclass

@@ -14,6 +14,7 @@ import click
 from nilometer.cli.attachment import attachment
 from nilometer.cli.backfill import backfill
 from nilometer.cli.billing import billing
+from nilometer.cli.cost import cost
 from nilometer.cli.datasets import datasets
 from nilometer.cli.demo import demo
 from nilometer.cli.flag import flag
@@ -59,6 +60,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
     *(reconcile, backfill),
+    *(cost,),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),
 )

@@ -37,7 +37,7 @@ def demo(keep: Path | None, as_json: bool) -> int:
     """
     from nilometer.local.demo import demo as play
 
-    with signals_interrupt(), _progress() as progress:
+    with signals_interrupt(), progress_bars() as progress:
         report = play(keep=keep, progress=progress)
     if as_json:
         print_json(_plain(report))
@@ -105,7 +105,7 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_bars() -> Iterator[Progress]:
     """Stages on stderr, each with a bar while it can be counted, and a tick when it is done."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -31,12 +31,14 @@ def status(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer status --json | jq .dead_letters
     """
+    from nilometer.local.deployed import logical
+
     found = reader(connection)()
     if as_json:
         print_json(found)
         return
     out().print(_queues(found))
-    for name, lag in ((_logical(name), lag) for name, lag in found["streams"].items()):
+    for name, lag in ((logical(name), lag) for name, lag in found["streams"].items()):
         out().print(f"stream {name}: {lag} behind" if lag else f"[dim]stream {name}: read to its end[/dim]")
     out().print("[green]idle[/green]" if found["idle"] else "[yellow]busy[/yellow]")
 
@@ -115,14 +117,11 @@ def _counts(sqs: Any, url: str) -> dict[str, int]:
 
 
 def _queues(found: dict[str, Any]) -> Any:
+    from nilometer.local.deployed import logical
+
     rows: list[tuple[object, ...]] = [
-        (_logical(name), queue["visible"], queue["in_flight"], queue["delayed"])
+        (logical(name), queue["visible"], queue["in_flight"], queue["delayed"])
         for name, queue in found["queues"].items()
     ]
-    rows += [(_logical(name), count, "", "") for name, count in found["dead_letters"].items() if count]
+    rows += [(logical(name), count, "", "") for name, count in found["dead_letters"].items() if count]
     return table(["queue", ">visible", ">in flight", ">delayed"], rows)
-
-
-def _logical(name: str) -> str:
-    """`BillingQueue` of `nilometer-BillingQueue-1A2B3C`; a stack's own name may hold dashes."""
-    return name.split("-")[-2] if name.count("-") >= 2 else name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -130,14 +130,24 @@ def with_copies(items: list[str], chance: random.Random) -> list[str]:
 
 def cloud_event(event_id: str, *, workspace: str, meter: str, quantity: Decimal, time: datetime) -> str:
     units = {"api_calls": "call", "storage_gb_hours": "gb_hour"}
+    data = {"meter": meter, "quantity": format(quantity, "f"), "unit": units.get(meter, "call")}
+    return _event("usage.recorded.v1", event_id, subject=workspace, time=time, data=data)
+
+
+def workspace_created(workspace: str, *, time: datetime) -> str:
+    name = {"name": workspace.capitalize()}
+    return _event("workspace.created.v1", f"created-{workspace}", subject=workspace, time=time, data=name)
+
+
+def _event(kind: str, event_id: str, *, subject: str, time: datetime, data: Mapping[str, str]) -> str:
     return json.dumps(
         {
             "specversion": "1.0",
             "id": event_id,
             "source": SOURCE,
-            "type": "usage.recorded.v1",
-            "subject": workspace,
+            "type": kind,
+            "subject": subject,
             "time": rfc3339(time),
-            "data": {"meter": meter, "quantity": format(quantity, "f"), "unit": units.get(meter, "call")},
+            "data": data,
         }
     )

@@ -1,4 +1,7 @@
-"""`nilometer demo`: a fresh stack, a company's month through it, and a comparison with the truth at the end."""
+"""`nilometer demo`: a fresh stack, a company's month through it, and a comparison with the truth at the end.
+
+`nilometer cost` plays the same month, and counts.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from nilometer.flows import operations, overview
 from nilometer.lake.query import Description, describe, query
 from nilometer.lake.storage import storage_options
 from nilometer.local import company
+from nilometer.local.cost import Run
 from nilometer.local.delivery import Endpoint
 from nilometer.local.idle import await_idle
 from nilometer.local.stack import Options, Stack, stack
@@ -31,6 +35,7 @@ ACTOR = "nilometer demo"
 SEED = 7
 FORGED = "whsec_of_somebody_else"
 IDLE_SECONDS = 120
+ANNOUNCED = 200
 SAMPLE_ROWS = 3
 SAMPLES = {
     "stripe_events": """
@@ -120,6 +125,22 @@ def demo(*, keep: Path | None, progress: Progress) -> Report:
         return play.report(began=began, started=started)
 
 
+def count(*, progress: Progress) -> Run:
+    """The same month, and what a service announces, through a stack whose requests are counted."""
+    progress.stage("starting the stack: engine, template.yaml, functions")
+    with stack(Options(port=0, aws_port=0, counted=True)) as running:
+        assert running.counter  # noqa: S101  # asked for
+        play = _Play(running, progress)
+        running.counter.reset()
+        play.all()
+        play.announce()
+        return Run(
+            counts=running.counter.counts(),
+            functions=running.runner.status().functions,
+            deployment=running.runner.deployment,
+        )
+
+
 class _Play:
     """One month through one stack."""
 
@@ -149,6 +170,13 @@ class _Play:
         self._progress.stage("writing the lake")
         await_idle(self._stack.status, timeout=IDLE_SECONDS)
 
+    def announce(self) -> None:
+        """Workspaces that a service of the company opens."""
+        self._progress.stage("publishing operations events on the bus", ANNOUNCED // 10)
+        self._send([company.workspace_created(f"nome-{number}", time=self._now) for number in range(ANNOUNCED)])
+        self._progress.stage("writing the lake")
+        await_idle(self._stack.status, timeout=IDLE_SECONDS)
+
     def _post(self) -> None:
         self._progress.stage("posting signed webhooks: shuffled, three of ten twice, one forged", len(self._events))
         forged = sign(self._events[0], secret=FORGED, timestamp=int(time.time()))
@@ -163,11 +191,11 @@ class _Play:
         stray = company.cloud_event(
             "stray", workspace="thebes", meter="camel_hours", quantity=Decimal(1), time=self._now
         )
-        entries = [
-            Entry(source="demo.gateway", detail_type="usage.recorded.v1", detail=event)
-            for event in (*self._usage.events, stray)
-        ]
-        self._progress.stage("publishing usage events on the bus", len(entries) // 10)
+        self._progress.stage("publishing usage events on the bus", len(self._usage.events) // 10)
+        self._send([*self._usage.events, stray])
+
+    def _send(self, events: Sequence[str]) -> None:
+        entries = [Entry(source="demo", detail_type=json.loads(event)["type"], detail=event) for event in events]
         for start in range(0, len(entries), 10):
             self._bus.publish(entries[start : start + 10])
             self._progress.advance()

@@ -246,6 +246,11 @@ def _patterns(mapping: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return patterns
 
 
+def logical(name: str) -> str:
+    """`BillingQueue` of `nilometer-BillingQueue-1A2B3C`; a stack's own name may hold dashes."""
+    return name.split("-")[-2] if name.count("-") >= 2 else name
+
+
 def _name(function_arn: str) -> str:
     """`arn:aws:lambda:REGION:ACCOUNT:function:NAME`, with or without a qualifier."""
     parts = function_arn.split(":")

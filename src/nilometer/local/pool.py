@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nilometer.local.activity import Activity
@@ -14,6 +15,14 @@ from nilometer.local.runtime import Answer
 from nilometer.local.workers import Worker
 
 THROTTLED = Answer.failed("TooManyRequestsException", "Rate Exceeded.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What Lambda bills: invocations and the seconds that they took, failed ones too."""
+
+    invocations: int = 0
+    seconds: float = 0.0
 
 
 class Pool:
@@ -35,6 +44,7 @@ class Pool:
         self._closed = False
         self.errors = 0
         self.restarts = 0
+        self.used: dict[str, Used] = {}  # by what invoked
 
     def warm(self) -> None:
         """Starts the first worker in the background."""
@@ -42,12 +52,14 @@ class Pool:
             if not self._workers and not self._closed:
                 self._add()
 
-    def invoke(self, event: bytes, *, sabotage: Sabotage = NONE, patience: float | None = None) -> Answer:
+    def invoke(
+        self, event: bytes, *, source: str = "", sabotage: Sabotage = NONE, patience: float | None = None
+    ) -> Answer:
         """The function's answer or a function error. Waits for a free worker, `patience` seconds at most."""
         with self._activity.running():
             time.sleep(sabotage.delay)
             worker = self._idle_worker(patience)
-            answer = worker.invoke(event, sabotage) if isinstance(worker, Worker) else worker
+            answer = self._run(worker, event, source, sabotage) if isinstance(worker, Worker) else worker
         if sabotage.drop_answer and not answer.error:
             answer = Answer.failed("Chaos.AnswerDropped", "the function succeeded and its answer was dropped")
         if answer.error:
@@ -65,6 +77,19 @@ class Pool:
             worker.kill()
         for worker in workers:
             worker.join()
+
+    @property
+    def log_bytes(self) -> int:
+        return self._log.stat().st_size if self._log.exists() else 0
+
+    def _run(self, worker: Worker, event: bytes, source: str, sabotage: Sabotage) -> Answer:
+        began = time.monotonic()
+        answer = worker.invoke(event, sabotage)
+        took = time.monotonic() - began
+        with self._changed:
+            before = self.used.get(source, Used())
+            self.used[source] = Used(invocations=before.invocations + 1, seconds=before.seconds + took)
+        return answer
 
     def _idle_worker(self, patience: float | None) -> Worker | Answer:
         deadline = None if patience is None else time.monotonic() + patience

@@ -201,7 +201,11 @@ class QueuePoller:
 
     def _failed(self, batch: Sequence[Delivery]) -> frozenset[str]:
         spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)
-        answer = self._pool.invoke(event([d.record for d in batch]), sabotage=self._dice.sabotage(spared=spared))
+        answer = self._pool.invoke(
+            event([d.record for d in batch]),
+            source=self._mapping.queue.name,
+            sabotage=self._dice.sabotage(spared=spared),
+        )
         return failed_identifiers(answer, [d.message_id for d in batch], partial=self._mapping.partial)
 
     def _settle(self, batch: Sequence[Delivery], failed: frozenset[str]) -> None:

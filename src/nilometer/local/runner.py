@@ -29,6 +29,7 @@ from nilometer.local.status import Observer, Status
 from nilometer.local.streams import ShardPoller, shards
 from nilometer.local.workers import environment_of
 
+HTTP = "http"  # what invokes a function that answers it
 HTTP_CONCURRENCY = 4  # workers of a function that answers HTTP
 HTTP_SECONDS = 30  # API Gateway's longest wait
 GRACE_SECONDS = 3  # for what runs when the runner stops
@@ -207,4 +208,5 @@ class Runner:
         ]
 
     def _invoke_http(self, function: str, event: bytes) -> Answer:
-        return self._pools[function].invoke(event, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
+        pool = self._pools[function]
+        return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)

@@ -200,6 +200,6 @@ class Clock:
 
     def _invoke(self, schedule: Schedule) -> None:
         for attempt in range(schedule.retries + 1):
-            answer = self._pools(schedule.function).invoke(schedule.input.encode())
+            answer = self._pools(schedule.function).invoke(schedule.input.encode(), source=schedule.name)
             if not answer.error or self._stopping.wait(_RETRY_SECONDS * 2 ** min(attempt, 5)):
                 return

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nilometer.errors import Misconfigured, NilometerError
 from nilometer.local import deploy, discovery
 from nilometer.local.chaos import Chaos
+from nilometer.local.counting import CountingProxy
 from nilometer.local.engine import REGION, Engine, engine
 from nilometer.local.idle import await_idle
 from nilometer.local.runner import Runner
@@ -33,13 +34,17 @@ _STARTED = "started"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `nilometer local` may be told. Port 0 is a free one; without `data` all is gone at the end."""
+    """What `nilometer local` may be told. Port 0 is a free one; without `data` all is gone at the end.
+
+    `counted` puts a proxy before the engine that counts every request (`Stack.counter`).
+    """
 
     port: int = 8787
     aws_port: int = 4566
     data: Path | None = None
     stripe_secrets: tuple[str, ...] = (deploy.STRIPE_SECRET,)
     chaos: Chaos | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Stack:
     engine: Engine
     runner: Runner
     warnings: tuple[str, ...] = field(default=())
+    counter: CountingProxy | None = None
 
     def client(self, service: str) -> Any:
         """A boto3 client of this engine, whatever the environment says."""
@@ -79,11 +85,14 @@ def stack(options: Options) -> Iterator[Stack]:
             engine(port=options.aws_port, data=data, log=data / "engine.log", keep_open=(lock,))
         )
         (data / _STARTED).touch()
+        counter = parts.enter_context(CountingProxy(running_engine.endpoint_url)) if options.counted else None
+        if counter:
+            running_engine = replace(running_engine, endpoint_url=counter.url)
         outputs = deploy.deploy(clients(running_engine), stripe_secrets=options.stripe_secrets)
         runner = parts.enter_context(_runner(running_engine, options, data))
         description = _describe(outputs, running_engine, runner, options)
         parts.enter_context(discovery.announced(description))
-        yield Stack(description=description, engine=running_engine, runner=runner, warnings=warnings)
+        yield Stack(description=description, engine=running_engine, runner=runner, warnings=warnings, counter=counter)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nilometer.errors import Unavailable
 from nilometer.local.activity import Activity
 from nilometer.local.deployed import Deployment, Queue
-from nilometer.local.pool import Pool
+from nilometer.local.pool import Pool, Used
 from nilometer.local.queues import QueuePoller
 from nilometer.local.streams import ShardPoller
 
@@ -30,10 +30,15 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionStatus:
-    """Since the start: invocations that failed, and workers that ended by themselves or were killed."""
+    """Since the start: invocations that failed, workers that ended by themselves or were killed, what was used.
+
+    `used` is by what invoked: a queue, a table, a schedule, or HTTP.
+    """
 
     errors: int
     restarts: int
+    used: Mapping[str, Used]
+    log_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,7 @@ class Observer:
             streams=_by_table(self._shards, [poller.lag() for poller in self._shards]),
             discarded=_by_table(self._shards, [poller.discarded for poller in self._shards]),
             invocations=self._activity.invocations,
-            functions={n: FunctionStatus(errors=p.errors, restarts=p.restarts) for n, p in self._pools.items()},
+            functions={name: _function(pool) for name, pool in self._pools.items()},
         )
 
     def _depths(self, queue: Queue) -> QueueStatus:
@@ -130,6 +135,10 @@ class Observer:
             in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
             delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
         )
+
+
+def _function(pool: Pool) -> FunctionStatus:
+    return FunctionStatus(errors=pool.errors, restarts=pool.restarts, used=dict(pool.used), log_bytes=pool.log_bytes)
 
 
 def _quiet(status: Status) -> bool:

@@ -194,7 +194,7 @@ class ShardPoller:
     def _try(self, batch: Batch) -> list[Batch]:
         """What is left to do of the batch, in order."""
         sabotage = self._dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
-        answer = self._pool.invoke(event(batch.records), sabotage=sabotage)
+        answer = self._pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
         if self._stopping.is_set() and answer.error:
             # It may be the stop itself that killed the worker: nothing is decided.
             return []
@@ -209,7 +209,7 @@ class ShardPoller:
 
     def _succeed(self, batch: Batch) -> list[Batch]:
         if self._dice.duplicated():
-            self._pool.invoke(event(batch.records))
+            self._pool.invoke(event(batch.records), source=self.mapping.table)
         self._finish(batch.records)
         return []
 

@@ -168,6 +168,8 @@ def environment_of(function: Function, *, aws: Mapping[str, str], extra: Mapping
         "AWS_LAMBDA_LOG_FORMAT": function.log_format,
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        # Names the function in the user agent of its requests (`local.charges`).
+        "AWS_SDK_UA_APP_ID": function.name,
         "TZ": "UTC",
     }
     return {**inherited, **function.environment, **engine, **reserved, **extra}
