@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -81,7 +81,7 @@ class Lake:
         """
         parts = [
             self._append_days(_Group(table, group, recorded_at), deadline=deadline, monotonic=monotonic)
-            for group in _by_days(_first_of_each_key(table, rows))
+            for group in _by_days(rows)
         ]
         return Appended(
             new=frozenset().union(*(part.new for part in parts)),
@@ -105,10 +105,10 @@ class Lake:
     def _attempt(self, group: _Group) -> tuple[frozenset[Any], int]:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
         stored = _stored_keys(snapshot, group)
-        new = [position for position, key in enumerate(group.keys) if key not in stored]
+        new = group.distinct - stored
         if new:
-            _commit(snapshot, group, new)
-        return frozenset(group.keys[position] for position in new), snapshot.version()
+            _commit(snapshot, group, _missing(group.keys, stored))
+        return new, snapshot.version()
 
 
 class _Group:
@@ -116,19 +116,20 @@ class _Group:
 
     def __init__(self, table: tables.DeltaTable, rows: Columns, recorded_at: datetime) -> None:
         self.table = table
-        self.created: list[int] = rows["created"]
         self.keys = keys(table, rows)
+        self.distinct = frozenset(self.keys)
+        if len(self.distinct) < len(self.keys):
+            rows = take(rows, _first_of_each(self.keys))
+            self.keys = keys(table, rows)
+        self.created: list[int] = rows["created"]
         self.arrow = to_arrow(table, rows, recorded_at=recorded_at)
 
 
-def _first_of_each_key(table: tables.DeltaTable, rows: Columns) -> Columns:
-    identities = keys(table, rows)
-    if len(set(identities)) == len(identities):
-        return rows
+def _first_of_each(identities: list[Any]) -> list[int]:
     first: dict[Any, int] = {}
     for position, identity in enumerate(identities):
         first.setdefault(identity, position)
-    return take(rows, list(first.values()))
+    return list(first.values())
 
 
 def _by_days(rows: Columns) -> Iterator[Columns]:
@@ -144,12 +145,12 @@ def _by_days(rows: Columns) -> Iterator[Columns]:
 
 def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[Any]:
     """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
-    wanted, names = set(group.keys), group.table.key
+    names = group.table.key
     sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.created)}"  # noqa: S608  # our own names and numbers
     found: set[Any] = set()
     for batch in QueryBuilder().register("target", snapshot).execute(sql):
         columns = [batch.column(name).to_pylist() for name in names]
-        found.update(wanted.intersection(columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
+        found.update(group.distinct.intersection(columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
     return found
 
 
@@ -163,7 +164,14 @@ def _seconds_of_each_day(created: list[int]) -> str:
     return " OR ".join(ranges)
 
 
-def _take(ready: Table, positions: list[int]) -> Table:
+def _missing(wanted: list[Any], stored: set[Any]) -> Sequence[int]:
+    """The positions of what is not stored."""
+    if not stored:
+        return range(len(wanted))
+    return [position for position, key in enumerate(wanted) if key not in stored]
+
+
+def _take(ready: Table, positions: Sequence[int]) -> Table:
     if len(positions) == ready.num_rows:
         return ready
     indices = Array(positions, type=DataType.uint64())
@@ -171,7 +179,7 @@ def _take(ready: Table, positions: list[int]) -> Table:
     return Table.from_arrays(columns, schema=ready.schema)
 
 
-def _commit(snapshot: DeltaTable, group: _Group, positions: list[int]) -> None:
+def _commit(snapshot: DeltaTable, group: _Group, positions: Sequence[int]) -> None:
     number = snapshot.version() + 1
     days = sorted({group.created[position] // DAY_SECONDS for position in positions})
     write_deltalake(
