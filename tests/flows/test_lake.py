@@ -174,3 +174,13 @@ def test_a_reject_that_cannot_be_kept_is_delivered_again(
 def test_an_empty_batch_of_rows_commits_nothing(lake: Lake, objects: Objects) -> None:
     assert outcomes(land(lake, objects, packed("usage"))) == [Outcome.DUPLICATE]
     assert not Path(lake.uri).exists()
+
+
+def test_a_change_that_comes_in_the_buss_envelope_lands(lake: Lake, objects: Objects) -> None:
+    """As a dead letter of the bus may hold it: without the rule's InputPath."""
+    whole = json.dumps({"detail-type": "record.changed.v1", "detail": json.loads(event(change("c1")))})
+
+    results = land(lake, objects, whole, event(change("c1")))
+
+    assert outcomes(results) == [Outcome.ACCEPTED, Outcome.DUPLICATE]
+    assert ask(lake, "select count(*) from audit") == [(1,)]

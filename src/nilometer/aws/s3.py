@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,3 +41,13 @@ class Objects:
         if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
             raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not match its hash")
         return content
+
+    def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Keys in their order, with contents."""
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    key = found["Key"]
+                    yield key, self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not give {prefix}: {error}") from error

@@ -17,6 +17,7 @@ from nilometer.cli.billing import billing
 from nilometer.cli.cost import cost
 from nilometer.cli.datasets import datasets
 from nilometer.cli.demo import demo
+from nilometer.cli.dlq import dlq
 from nilometer.cli.flag import flag
 from nilometer.cli.history import history
 from nilometer.cli.invite import invite
@@ -59,7 +60,7 @@ def cli() -> None:
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
-    *(reconcile, backfill),
+    *(dlq, reconcile, backfill),
     *(cost,),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),

@@ -53,6 +53,16 @@ class Connection:
 
         return Objects(self.client("s3"), bucket=self.description.lake_bucket)
 
+    def queues(self) -> dict[str, str]:
+        """URLs by the names of the template: `BillingQueue`."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.description.stack_name)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == "AWS::SQS::Queue"
+        }
+
     def endpoint(self) -> Endpoint:
         """The webhook, signed for with the stack's own secret, which needs the right to read it."""
         from nilometer.aws.secrets import SigningSecrets

@@ -66,7 +66,7 @@ def wait(connection: Connection, timeout: float, as_json: bool) -> None:
         )
     dead = sum(found["dead_letters"].values())
     if dead:
-        note(f"idle, but {dead} messages are in dead-letter queues; see nilometer status")
+        note(f"idle, but {dead} messages are in dead-letter queues; see nilometer dlq list")
     if as_json:
         print_json(found)
 
@@ -88,7 +88,9 @@ def _from_runner(origin: str) -> dict[str, Any]:
 
 def _from_queues(connection: Connection) -> Callable[[], dict[str, Any]]:
     """The streams' lag is CloudWatch's IteratorAge on AWS; here it is not known and not waited for."""
-    sqs, urls = connection.client("sqs"), _queue_urls(connection)
+    sqs = connection.client("sqs")
+    # By physical name, as locally: `prod-BillingQueue-1A2B3C`.
+    urls = {url.rpartition("/")[2]: url for url in connection.queues().values()}
 
     def read() -> dict[str, Any]:
         counts = {name: _counts(sqs, url) for name, url in urls.items()}
@@ -98,17 +100,6 @@ def _from_queues(connection: Connection) -> Callable[[], dict[str, Any]]:
         return {"queues": queues, "dead_letters": dead, "streams": {}, "idle": idle}
 
     return read
-
-
-def _queue_urls(connection: Connection) -> dict[str, str]:
-    """By physical name, as locally: `prod-BillingQueue-1A2B3C`."""
-    pages = connection.client("cloudformation").get_paginator("list_stack_resources")
-    return {
-        resource["PhysicalResourceId"].rpartition("/")[2]: resource["PhysicalResourceId"]
-        for page in pages.paginate(StackName=connection.description.stack_name)
-        for resource in page["StackResourceSummaries"]
-        if resource["ResourceType"] == "AWS::SQS::Queue"
-    }
 
 
 def _counts(sqs: Any, url: str) -> dict[str, int]:

@@ -39,12 +39,13 @@ AUDIT_TYPE = "record.changed.v1"
 
 
 class Body(msgspec.Struct):
-    """`{"table", "rows"}` packed by the changes flow, or the CloudEvent of one change."""
+    """`{"table", "rows"}` packed by the changes flow, or the CloudEvent of one change, also in the bus's envelope."""
 
     table: str | None = None
     rows: msgspec.Raw = msgspec.Raw(b"null")
     type: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
+    detail: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, bytes]:
         parsed = msgspec.json.decode(body, type=Body)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise Rejected("invalid_json", f"the message is no packed rows and no change: {error}") from error
+    # What the bus could not deliver may come back whole, without the rule's InputPath.
+    parsed = parsed.detail or parsed
     if parsed.type == AUDIT_TYPE:
         return AUDIT, b"[" + bytes(parsed.data) + b"]"
     if parsed.table not in TABLES:

@@ -25,7 +25,7 @@ NOT_RUNNING = "no local stack is running; start one with `nilometer local`, or n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What any client needs to know of a stack. `pid`, `data`, endpoint and secret are those of a local one."""
+    """What any client needs to know of a stack. `pid`, `data`, `logs`, endpoint and secret are those of a local one."""
 
     webhook_url: str
     aws_endpoint_url: str | None
@@ -41,6 +41,7 @@ class Description:
     stripe_secret: str | None = None
     pid: int | None = None
     data: str | None = None
+    logs: str | None = None
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

@@ -76,7 +76,8 @@ class Runner:
         self._started = False
         self._session = boto3.session.Session()
         self._clients: dict[str, Any] = {}
-        (data / "logs").mkdir(parents=True, exist_ok=True)
+        self.logs = (data / "logs").absolute()
+        self.logs.mkdir(parents=True, exist_ok=True)
         self.deployment: Deployment = read(self._client, stack_name=stack_name)
         self._pools = {name: self._pool(function) for name, function in self.deployment.functions.items()}
         self._queues = self._queue_pollers()
@@ -160,7 +161,7 @@ class Runner:
         return Pool(
             function,
             environment=environment,
-            log=(self._data / "logs" / f"{function.name}.log").absolute(),
+            log=self.logs / f"{function.name}.log",
             size=self._size(function.name),
             activity=self._activity,
         )

@@ -215,4 +215,5 @@ def _describe(outputs: Mapping[str, str], running: Engine, runner: Runner, optio
         stripe_secret=options.stripe_secrets[0],
         pid=os.getpid(),
         data=str(options.data.resolve()) if options.data else None,
+        logs=str(runner.logs),
     )
