@@ -281,7 +281,7 @@ def test_what_waited_is_judged_by_its_first_arrival(ready: Store, objects: Objec
     assert totals(ready, workspace="ws_new") == {"api_calls": 10}
     assert totals(ready, workspace="ws_late") == {}
     [kept] = ready.query(Table.EVENTS, "REJECT#usage#2026-12-29")
-    assert (kept["reason"], kept["event_id"]) == ("unknown_workspace", None)
+    assert (kept["reason"], kept["event_id"], kept["workspace_id"]) == ("unknown_workspace", "b", "ws_late")
 
 
 def test_other_changes_are_not_for_us(ready: Store, objects: Objects) -> None:

@@ -45,6 +45,7 @@
 | Operations event           | OPERATION#source#id                  | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
+| Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
 
 | index of records           | gsi1pk                               | gsi1sk                         |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -277,3 +278,7 @@ def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
 
 def waiting(workspace_id: str, source: str, event_id: str) -> Key:
     return Key(f"WAITING#{part(workspace_id)}", usage_event(source, event_id).pk)
+
+
+def waited(day: datetime, workspace_id: str) -> Key:
+    return Key(f"WAITED#{rfc3339(day)[:10]}", waiting(workspace_id, "", "").pk)

@@ -31,6 +31,7 @@ BATCH = "usage.batch.v1"
 OLDEST = timedelta(days=35)
 KEPT = timedelta(days=40)
 WAITS = timedelta(days=35)  # less than KEPT: what waits cannot outlive the fact of a copy that did not
+TOO_LATE = f"its workspace was not known for {WAITS.days} days; record it anew"
 DIMENSION_LENGTH = 128
 
 _QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -185,10 +186,24 @@ def waiting(
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
+def waited(workspace_id: str, *, received_at: datetime) -> Put:
+    """Names a workspace among those whose usage began to wait on this day: the same each time."""
+    key = keys.waited(received_at, workspace_id)
+    item = {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "waiting_day",
+        "version": 1,
+        "workspace_id": workspace_id,
+        "expires_at": epoch(received_at + KEPT),
+    }
+    return Put(table=Table.EVENTS, item=item)
+
+
 def check_wait(received_at: datetime, *, now: datetime) -> None:
     """`Rejected("unknown_workspace")` when its workspace became known too late."""
     if now > received_at + WAITS:
-        raise Rejected("unknown_workspace", f"its workspace was not known for {WAITS.days} days; record it anew")
+        raise Rejected("unknown_workspace", TOO_LATE)
 
 
 def _hash(

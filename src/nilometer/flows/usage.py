@@ -170,7 +170,7 @@ def _redrive_page(items: Sequence[Item], batch: Batch, objects: Objects) -> bool
             candidates.append(_waited(item, batch.now))
         except Rejected as error:
             rejects.append(_reject(error, item["payload"]))
-    _count(candidates, batch)
+    _count([one for one in candidates if one.error is None], batch)
     rejects += _rejects_of(candidates)
     keep(batch.store, objects, rejects, now=batch.now)
     unsettled = {one.waited for one in candidates if one.outcome in {Outcome.FAILED, Outcome.WAITING}}
@@ -182,11 +182,15 @@ def _redrive_page(items: Sequence[Item], batch: Batch, objects: Objects) -> bool
 def _waited(item: Item, now: datetime) -> Candidate:
     """An event that waited, judged by its first arrival."""
     received_at = parse_rfc3339(item["received_at"])
-    check_wait(received_at, now=now)
     [parsed] = parse(item["payload"].encode(), arrival=received_at)
     if parsed.event is None:
         raise parsed.error or Rejected("invalid_schema", "no event")
-    return Candidate(parsed.event, parsed.payload, received_at=received_at, waited=Key(item["pk"], item["sk"]))
+    candidate = Candidate(parsed.event, parsed.payload, received_at=received_at, waited=Key(item["pk"], item["sk"]))
+    try:
+        check_wait(received_at, now=now)
+    except Rejected as error:
+        candidate.reject(error)
+    return candidate
 
 
 def _keep_rejects(parcels: Sequence[_Parcel], *, store: Store, objects: Objects, now: datetime) -> None:

@@ -2,18 +2,26 @@
 
 What if the workspace is created at this very moment? The checks and the puts are one transaction: either the
 creation finds what waits, or the puts are cancelled and the events are counted at once.
+
+What if it never is? After 35 days each event becomes a reject in one transaction with its removal: whoever dies or is
+late on the way leaves it waiting or rejected, never both and never neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 
+from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
 from nilometer.domain.outcome import Outcome
-from nilometer.domain.usage import waiting
-from nilometer.domain.writes import Absent, Check, Put, Table
-from nilometer.errors import Unavailable
+from nilometer.domain.reject import Reject, item
+from nilometer.domain.times import parse_rfc3339
+from nilometer.domain.usage import KEPT, TOO_LATE, WAITS, waited, waiting
+from nilometer.domain.writes import Absent, Check, Delete, Item, Key, Present, Put, Table
+from nilometer.errors import Cancelled, Unavailable
 from nilometer.flows.candidate import ATTEMPTS, Batch, Candidate, note, settle
+from nilometer.flows.usage_events import parse
 
 TOGETHER = 90  # in one transaction; an event has at most 16 KB, a transaction 4 MB
 
@@ -26,11 +34,55 @@ def wait(batch: Batch, candidates: Sequence[Candidate]) -> list[Candidate]:
     return []
 
 
+def abandon(store: Store, *, now: datetime, out_of_time: Callable[[], bool] = lambda: False) -> int:
+    """Rejects what waited too long, `unknown_workspace`; how many. What is left waits for the next run."""
+    done = 0
+    for found in _overdue(store, now):
+        if out_of_time():
+            break
+        done += _abandon(store, found, now)
+    return done
+
+
+def _overdue(store: Store, now: datetime) -> Iterator[Item]:
+    """Of the days on which what waits now may have begun to."""
+    for back in range(WAITS.days, KEPT.days + 1):
+        for mark in store.query(Table.EVENTS, keys.waited(now - timedelta(days=back), "").pk):
+            for found in store.query(Table.EVENTS, mark["sk"], consistent=True):
+                if now > parse_rfc3339(found["received_at"]) + WAITS:
+                    yield found
+
+
+def _abandon(store: Store, found: Item, now: datetime) -> bool:
+    """False when it was counted or rejected meanwhile."""
+    [parsed] = parse(found["payload"].encode(), arrival=parse_rfc3339(found["received_at"]))
+    event = parsed.event
+    reject = Reject(
+        flow="usage",
+        reason="unknown_workspace",
+        message=TOO_LATE,
+        payload=found["payload"],
+        event_id=event.id if event else None,
+        source=event.source if event else None,
+        workspace_id=found["workspace_id"],
+    )
+    gone = Delete(table=Table.EVENTS, key=Key(found["pk"], found["sk"]), expected=Present())
+    try:
+        store.commit([Put(table=Table.EVENTS, item=item(reject, now=now)), gone])
+    except Cancelled:
+        return False
+    return True
+
+
 def _keep(batch: Batch, chunk: Sequence[Candidate]) -> bool:
     """False when the workspace is known by now."""
     workspace_id = chunk[0].event.workspace_id
     unknown = [
         Check(table=Table.RECORDS, key=key(workspace_id), expected=Absent()) for key in (keys.workspace, keys.billing)
+    ]
+    days = [
+        waited(workspace_id, received_at=at)
+        for at in {one.received_at.date(): one.received_at for one in chunk}.values()
     ]
     pending = list(chunk)
     for attempt in range(ATTEMPTS):
@@ -38,7 +90,7 @@ def _keep(batch: Batch, chunk: Sequence[Candidate]) -> bool:
             return True
         puts = [_put(one) for one in pending]
         try:
-            batch.store.commit([*puts, *unknown])
+            batch.store.commit([*puts, *days, *unknown])
         except Unavailable as error:
             note(pending, error)
             batch.pause(attempt)

@@ -1,4 +1,7 @@
-"""SQS batch of the usage queue → the usage flow → the partial batch response."""
+"""SQS batch of the usage queue → the usage flow → the partial batch response.
+
+Called by its schedule, without records, it rejects what waited too long for its workspace.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,25 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.flows import usage
 from nilometer.flows.known import Known
-from nilometer.lambdas.edge import batch_response, messages
+from nilometer.flows.waiting import abandon
+from nilometer.lambdas.edge import batch_response, count, messages
 from nilometer.settings import TablesSettings, load
+
+_RESERVE_SECONDS = 5.0
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What is not settled when Lambda's deadline nears is delivered again."""
-    results = usage.handle(
-        messages(event),
-        now=datetime.now(UTC),
-        remaining=lambda: context.get_remaining_time_in_millis() / 1000,
-        **_dependencies(),
-    )
+    now, given = datetime.now(UTC), _dependencies()
+
+    def remaining() -> float:
+        return float(context.get_remaining_time_in_millis() / 1000)
+
+    if "Records" not in event:
+        rejected = abandon(given["store"], now=now, out_of_time=lambda: remaining() < _RESERVE_SECONDS)
+        count("usage", ["rejected"] * rejected)
+        return {}
+    results = usage.handle(messages(event), now=now, remaining=remaining, **given)
     return batch_response("usage", results)
 
 
