@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_query_from_stdin_for_people(nilometer: Any, used: str) -> None:
 
     assert used in answer.out
     assert "workspace_id" in answer.out
+
+
+def test_a_recipe_as_a_picture(nilometer: Any, used: str, tmp_path: Path) -> None:
+    """Its question is the title; stdout stays empty."""
+    answer = nilometer("query", "--recipe", "usage-per-day", "--chart", str(tmp_path / "usage.svg"))
+
+    assert (answer.code, answer.out) == (0, "")
+    assert "How much did each workspace use" in (tmp_path / "usage.svg").read_text()
 
 
 def test_wrong_sql_is_a_sentence(nilometer: Any, stack: Any) -> None:

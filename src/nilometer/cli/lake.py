@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.chart import drawable
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import cell, json_option, note, out, print_json, print_json_lines, table
 from nilometer.cli.times import time_option
@@ -30,6 +32,13 @@ SHOWN = 100  # rows on a terminal; --json and --csv give all
 @time_option("--as-of", help="What the SQL sees as getvariable('as_of'); now unless given.")
 @time_option("--since", help="What it sees as getvariable('since'); 31 days before unless given.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
+@click.option(
+    "--chart",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=drawable,
+    metavar="FILE",
+    help="Draw it into FILE.png or .svg instead.",
+)
 @stack_options
 @json_option
 def query(
@@ -40,24 +49,29 @@ def query(
     as_of: datetime | None,
     since: datetime | None,
     as_csv: bool,
+    chart: Path | None,
     as_json: bool,
 ) -> None:
     """Ask the Delta tables stripe_events, usage and audit in SQL (DuckDB's); - reads it from stdin.
 
-    --json prints one object a row, with exact decimals as strings.
+    --json prints one object a row, with exact decimals as strings. --chart draws numbers as lines over the first
+    column of times, or as bars by name; it needs the extra `chart`.
 
     \b
     Examples:
       nilometer query "select type, count(*) from stripe_events group by 1 order by 2 desc"
       nilometer query "select * from usage" --csv > usage.csv
-      nilometer query --recipe usage-per-day --since 2026-11-01
+      nilometer query --recipe usage-per-day --since 2026-11-01 --chart usage.png
     """
+    from nilometer.cli.chart import draw
     from nilometer.lake.query import query as ask
 
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
+    if as_csv + as_json + (chart is not None) > 1:
+        raise click.UsageError("--csv, --json and --chart exclude each other")
     found = ask(_sql(sql, recipe), **_lake(connection), as_of=as_of, since=since)
-    if as_json:
+    if chart:
+        note(draw(found.columns, found.rows, chart, title=_question(recipe)))
+    elif as_json:
         print_json_lines(dict(zip(found.columns, map(_number, row), strict=True)) for row in found.rows)
     elif as_csv:
         writer = csv.writer(sys.stdout)
@@ -230,6 +244,12 @@ def _sql(sql: str | None, recipe: str | None) -> str:
     if recipe is not None and recipe not in RECIPES:
         raise click.UsageError(f"there is no recipe {recipe}; `nilometer recipes` lists them")
     return RECIPES[recipe].sql if recipe else sys.stdin.read() if sql == "-" else str(sql)
+
+
+def _question(recipe: str | None) -> str:
+    from nilometer.lake.recipes import RECIPES
+
+    return RECIPES[recipe].question if recipe else ""
 
 
 def _lake(connection: Connection) -> dict[str, Any]:
