@@ -20,6 +20,7 @@ OUTPUTS = {
     "LakeBucket": "prod-lake",
     "LakeUri": "s3://prod-lake/lake",
     "StripeSecretArn": "arn:secret",
+    "StripeApiKeyArn": "arn:key",
 }
 
 

@@ -18,6 +18,7 @@ from nilometer.cli.cost import cost
 from nilometer.cli.datasets import datasets
 from nilometer.cli.demo import demo
 from nilometer.cli.dlq import dlq
+from nilometer.cli.doctor import doctor
 from nilometer.cli.flag import flag
 from nilometer.cli.history import history
 from nilometer.cli.invite import invite
@@ -61,7 +62,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
     *(dlq, reconcile, backfill),
-    *(cost,),
+    *(cost, doctor),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),
 )

@@ -55,12 +55,16 @@ class Connection:
 
     def queues(self) -> dict[str, str]:
         """URLs by the names of the template: `BillingQueue`."""
+        return self.resources("AWS::SQS::Queue")
+
+    def resources(self, resource_type: str) -> dict[str, str]:
+        """Physical ids by the names of the template."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for page in pages.paginate(StackName=self.description.stack_name)
             for resource in page["StackResourceSummaries"]
-            if resource["ResourceType"] == "AWS::SQS::Queue"
+            if resource["ResourceType"] == resource_type
         }
 
     def endpoint(self) -> Endpoint:
@@ -75,17 +79,28 @@ class Connection:
 def stack_options(command: _Command) -> _Command:
     """Hands the command a `connection`."""
 
+    @stack_choice
+    @functools.wraps(command)
+    def connected(*args: Any, connect: Callable[[], Connection], **kwargs: Any) -> Any:
+        return command(*args, connection=connect(), **kwargs)
+
+    return connected  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+def stack_choice(command: _Command) -> _Command:
+    """Hands the command a `connect` that finds the stack when it is called."""
+
     @click.option("--port", type=int, envvar="NILOMETER_PORT", help="The local stack with this webhook port.")
     @click.option("--endpoint-url", metavar="URL", help="The local stack with this AWS endpoint.")
     @click.option("--stack", metavar="NAME", envvar="NILOMETER_STACK", help="A stack on AWS, with your credentials.")
     @functools.wraps(command)
-    def connected(*args: Any, port: int | None, endpoint_url: str | None, stack: str | None, **kwargs: Any) -> Any:
+    def choosing(*args: Any, port: int | None, endpoint_url: str | None, stack: str | None, **kwargs: Any) -> Any:
         if stack and (port or endpoint_url):
             raise click.UsageError("--stack is on AWS, --port and --endpoint-url are on this machine: choose one")
-        connection = on_aws(stack) if stack else on_this_machine(port, endpoint_url)
-        return command(*args, connection=connection, **kwargs)
+        found = functools.partial(on_aws, stack) if stack else functools.partial(on_this_machine, port, endpoint_url)
+        return command(*args, connect=found, **kwargs)
 
-    return connected  # type: ignore[return-value]  # functools.wraps forgets the type
+    return choosing  # type: ignore[return-value]  # functools.wraps forgets the type
 
 
 def on_this_machine(port: int | None, endpoint_url: str | None) -> Connection:

@@ -37,6 +37,7 @@ class Description:
     lake_uri: str
     tables: Mapping[str, str]
     stripe_secret_arn: str
+    stripe_api_key_arn: str
     stack_name: str
     stripe_secret: str | None = None
     pid: int | None = None
@@ -79,6 +80,7 @@ def describe(outputs: Mapping[str, str], **known: Any) -> Description:
             "lake_uri": lake_uri,
             "tables": {name: f"{lake_uri}/{name}" for name in LAKE_TABLES},
             "stripe_secret_arn": outputs["StripeSecretArn"],
+            "stripe_api_key_arn": outputs["StripeApiKeyArn"],
             **known,
         }
     )

@@ -1,0 +1,191 @@
+"""`nilometer doctor` finds what is wrong, says what to do, and shows no secret."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from nilometer.cli.doctor_lake import verdict
+from nilometer.cli.doctor_stack import clock
+from nilometer.cli.finding import Verdict
+from nilometer.lake.soundness import Soundness
+from nilometer.local import deploy
+from nilometer.local.engine import Engine
+from nilometer.local.stack import clients
+from nilometer.local.stripe.month import random_month
+from nilometer.local.stripe.server import serve
+
+SECRET = "whsec_of_the_doctors_own_stack"
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client(aws: Engine) -> deploy.Client:
+    return clients(aws)
+
+
+@pytest.fixture(scope="module")
+def name() -> str:
+    return f"doctored-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def outputs(client: deploy.Client, name: str) -> dict[str, str]:
+    """A stack with no runner, as on AWS; TTL and recovery are on, which the engine's CloudFormation leaves out."""
+    found = deploy.deploy(client, stripe_secrets=[SECRET], stack_name=name)
+    for table in (found["RecordsTable"], found["EventsTable"]):
+        keep(client, table)
+    return found
+
+
+def keep(client: deploy.Client, table: str, *, ttl: bool = True) -> None:
+    dynamodb = client("dynamodb")
+    dynamodb.update_time_to_live(
+        TableName=table, TimeToLiveSpecification={"Enabled": ttl, "AttributeName": "expires_at"}
+    )
+    dynamodb.update_continuous_backups(
+        TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+
+
+def examined(alone: Any, aws: Engine, name: str, *arguments: str) -> tuple[int, Mapping[str, Any], str]:
+    """Exit code, the findings by check, and all that was printed."""
+    answer = alone("doctor", "--stack", name, "--json", *arguments, env=aws.environment)
+    return answer.code, {line["check"]: line for line in answer.lines}, answer.out + answer.err
+
+
+def test_a_running_local_stack_is_well(alone: Any) -> None:
+    """Every check of it passes, for machines and for people; no secret is in what it prints."""
+    running = alone.local()
+    answer, shown = alone("doctor", "--json"), alone("doctor")
+    running.stop()
+    found = {line["check"]: line for line in answer.lines}
+
+    assert (answer.code, shown.code) == (0, 0), answer.out
+    assert {found[check]["verdict"] for check in ("identity", "clock", "records table", "events table")} == {"ok"}
+    assert found["signing secrets"]["found"] == "1 stored"
+    assert {"BillingQueue", "dead letters", "stream of RecordsTable", "lake audit"} <= found.keys()
+    assert any(line.split()[:3] == ["records", "table", "ok"] for line in shown.out.splitlines())
+    assert running.about["stripe_secret"] not in answer.out + answer.err + shown.out
+
+
+def test_without_a_stack_the_machine_is_checked(alone: Any) -> None:
+    """And the exit code says that the rest was not."""
+    answer = alone("doctor", "--json")
+    found = {line["check"]: line for line in answer.lines}
+
+    assert answer.code == 1
+    assert found["python"]["verdict"] == found["extra local"]["verdict"] == "ok"
+    assert found["stack"]["found"].startswith("no local stack is running; start one with `nilometer local`")
+
+
+def test_a_stack_on_aws_is_examined_with_its_own_promises(
+    alone: Any, aws: Engine, name: str, outputs: dict[str, str]
+) -> None:
+    """A missing key and mail warn; nothing fails."""
+    code, found, said = examined(alone, aws, name)
+
+    assert code == 0, said
+    assert found["records table"]["found"].endswith("stream NEW_AND_OLD_IMAGES, TTL, point-in-time recovery")
+    assert found["alarms"]["verdict"] == found["Stripe API key"]["verdict"] == "warn"
+    assert found["mappings"]["found"].endswith(" enabled")
+    assert found["ages"]["verdict"] == "not checked"
+    assert SECRET not in said
+
+
+def test_what_somebody_switched_off_fails(
+    alone: Any, aws: Engine, client: deploy.Client, name: str, outputs: dict[str, str]
+) -> None:
+    """TTL by hand, and a message that nothing will ever take."""
+    keep(client, outputs["RecordsTable"], ttl=False)
+    resources = client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
+    [url] = [r["PhysicalResourceId"] for r in resources if r["LogicalResourceId"] == "BillingDeadLetters"]
+    client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+
+    code, found, _ = examined(alone, aws, name)
+    keep(client, outputs["RecordsTable"])
+    client("sqs").purge_queue(QueueUrl=url)
+
+    assert code == 1
+    assert (found["records table"]["verdict"], found["records table"]["found"]) == ("fail", "no TTL on expires_at")
+    assert (found["dead letters"]["verdict"], found["dead letters"]["found"]) == ("fail", "1 in BillingDeadLetters")
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ("unset", ("fail", "the signing secret holds no whsec_... value; store one with put-secret-value")),
+        (json.dumps(["whsec_a1", "whsec_b2"]), ("ok", "2 stored")),
+        ("whsec_a1 whsec_b2 whsec_c3", ("warn", "3 secrets")),
+    ],
+)
+def test_signing_secrets_are_counted(
+    alone: Any,
+    aws: Engine,
+    client: deploy.Client,
+    name: str,
+    outputs: dict[str, str],
+    stored: str,
+    expected: tuple[str, str],
+) -> None:
+    """And never shown."""
+    client("secretsmanager").put_secret_value(SecretId=outputs["StripeSecretArn"], SecretString=stored)
+
+    _, found, said = examined(alone, aws, name)
+
+    assert (found["signing secrets"]["verdict"], found["signing secrets"]["found"]) == expected
+    assert "whsec_a1" not in said
+
+
+def test_the_api_key_is_tried(
+    alone: Any, aws: Engine, client: deploy.Client, name: str, outputs: dict[str, str]
+) -> None:
+    """One request; a key that Stripe refuses fails, and neither is shown."""
+    client("secretsmanager").put_secret_value(SecretId=outputs["StripeApiKeyArn"], SecretString="rk_test_doctor")
+    with serve(random_month(1, customers=1)) as (url, fake):
+        _, taken, said = examined(alone, aws, name, "--api-base", url)
+        fake.forbidden.add("customers")
+        code, refused, _ = examined(alone, aws, name, "--api-base", url)
+    client("secretsmanager").put_secret_value(SecretId=outputs["StripeApiKeyArn"], SecretString="unset")
+
+    assert (taken["Stripe API key"]["verdict"], taken["Stripe API key"]["found"]) == ("ok", "Stripe answers, test mode")
+    assert (code, refused["Stripe API key"]["verdict"]) == (1, "fail")
+    assert "rk_test_doctor" not in said
+
+
+def test_who_may_not_look_is_told_so(alone: Any, aws: Engine) -> None:
+    """An unknown stack is one finding, not a traceback."""
+    code, found, _ = examined(alone, aws, "nowhere")
+
+    assert code == 1
+    assert found["stack"]["found"].startswith("there is no stack nowhere in ")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(2, "ok"), (-90, "warn"), (240, "fail")])
+def test_a_wrong_clock_is_told_before_signatures_are_refused(seconds: int, expected: str) -> None:
+    assert clock(NOW, NOW + timedelta(seconds=seconds)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Soundness(name="usage", version=None), Verdict.OK),
+        (Soundness(name="usage", version=7), Verdict.OK),
+        (Soundness(name="usage", version=7, reader_version=3, features=("deletionVectors",)), Verdict.FAIL),
+        (Soundness(name="usage", version=7, retyped=("quantity",)), Verdict.FAIL),
+        (Soundness(name="usage", version=7, strange=("new",)), Verdict.WARN),
+        (Soundness(name="usage", version=7, missing=("new",)), Verdict.WARN),
+        (Soundness(name="usage", version=7, append_only=False), Verdict.WARN),
+    ],
+)
+def test_a_table_of_the_lake_is_judged(seen: Soundness, expected: Verdict) -> None:
+    """What is not well says what to do."""
+    found = verdict(seen)
+
+    assert found.verdict is expected
+    assert bool(found.advice) is (expected is not Verdict.OK)
