@@ -10,7 +10,8 @@ import socket
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 LATEST = 1.5  # seconds that a late write is on its way
@@ -19,20 +20,26 @@ KINDS = ("answer_lost", "request_lost", "doubled", "late")
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """`share` of the writes to a Delta log meet one of `KINDS`."""
+    """`share` of the writes to a Delta log, and at most `most` of them, meet one of `kinds`."""
 
-    share: float
-    seed: int
+    share: float = 1.0
+    seed: int = 1
+    kinds: tuple[str, ...] = KINDS
+    most: int = 1_000_000
+
+
+NONE = Faults(most=0)
 
 
 class FaultyProxy:
-    """Runs in a process of its own while the context is open."""
+    """Runs in a process of its own while the context is open. Every request becomes a line of the file `record`:
+    method, path and `If-None-Match`."""
 
-    def __init__(self, upstream: str, faults: Faults) -> None:
+    def __init__(self, upstream: str, faults: Faults, record: Path | None = None) -> None:
         fork = multiprocessing.get_context("fork")
         self._counts = fork.Array("i", len(KINDS))
         ours, theirs = fork.Pipe()
-        self._process = fork.Process(target=_serve, args=(upstream, faults, self._counts, theirs), daemon=True)
+        self._process = fork.Process(target=_serve, args=(upstream, faults, self._counts, theirs, record), daemon=True)
         self._process.start()
         self.url = f"http://127.0.0.1:{ours.recv()}"
 
@@ -47,21 +54,24 @@ class FaultyProxy:
         return dict(zip(KINDS, self._counts, strict=True))
 
 
-def _serve(upstream: str, faults: Faults, counts: Any, pipe: Any) -> None:
+def _serve(upstream: str, faults: Faults, counts: Any, pipe: Any, record: Path | None) -> None:
     chance, lock = random.Random(faults.seed), threading.Lock()
 
     def choose(path: str) -> str | None:
         with lock:
-            if "/_delta_log/" not in path or chance.random() >= faults.share:
+            if "/_delta_log/" not in path or sum(counts) >= faults.most or chance.random() >= faults.share:
                 return None
-            index = chance.randrange(len(KINDS))
-            counts[index] += 1
-            return KINDS[index]
+            kind = chance.choice(faults.kinds)
+            counts[KINDS.index(kind)] += 1
+            return kind
 
     address = urlsplit(upstream)
-    handler = type(
-        "Handler", (_Handler,), {"upstream": (address.hostname, address.port), "choose": staticmethod(choose)}
-    )
+    about = {
+        "upstream": (address.hostname, address.port),
+        "choose": staticmethod(choose),
+        "record": record.open("a", buffering=1) if record else None,
+    }
+    handler = type("Handler", (_Handler,), about)
     server = _Server(("127.0.0.1", 0), handler)
     pipe.send(server.server_port)
     server.serve_forever()
@@ -81,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     upstream: ClassVar[tuple[str, int]]
     choose: ClassVar[Any]
+    record: ClassVar[IO[str] | None]
 
     def _forward(self) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(*self.upstream, timeout=20)
@@ -95,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
             return answer.status, answer.getheaders(), answer.read()
 
     def _any(self) -> None:
+        if self.record:
+            self.record.write(f"{self.command} {self.path} {self.headers.get('If-None-Match', '')}\n")
         self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         match self.choose(self.path) if self.command == "PUT" else None:
             case "request_lost":

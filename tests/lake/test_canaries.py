@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    QueryBuilder,
+    Schema,
+    Transaction,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError
+from tests.lake.proxy import NONE, Faults, FaultyProxy
+
+from nilometer.lake.storage import storage_options
+from nilometer.local.engine import Engine
 
 SCHEMA = pa.schema([pa.field("day", pa.string()), pa.field("id", pa.int64())])
 QUIET = PostCommitHookProperties(cleanup_expired_logs=False)
@@ -28,6 +44,11 @@ def rows(*ids: int, day: str = "a") -> pa.Table:
 def write(table: DeltaTable, data: pa.Table, *, app_id: str = "dedupe:a", number: int = 1) -> None:
     properties = CommitProperties(app_transactions=[Transaction(app_id, number)], max_commit_retries=100)
     write_deltalake(table, data, mode="append", commit_properties=properties, post_commithook_properties=QUIET)
+
+
+def merged(table: str | DeltaTable, data: pa.Table, on: str = "t.id = s.id") -> Any:
+    opened = DeltaTable(table) if isinstance(table, str) else table
+    return opened.merge(data, on, source_alias="s", target_alias="t")
 
 
 def count(uri: str) -> int:
@@ -85,6 +106,28 @@ def test_append_only_refuses_what_removes_rows(uri: str) -> None:
     assert count(uri) == 2
 
 
+def test_append_only_lets_an_insert_only_merge_pass(uri: str) -> None:
+    """And refuses one that updates or deletes."""
+    write(DeltaTable(uri), rows(1))
+
+    merged(uri, rows(1, 2)).when_not_matched_insert_all().execute()
+
+    with pytest.raises(DeltaError, match="append-only"):
+        merged(uri, rows(1)).when_matched_update_all().execute()
+    with pytest.raises(DeltaError, match="append-only"):
+        merged(uri, rows(1)).when_matched_delete().execute()
+    assert count(uri) == 2
+
+
+def test_append_only_lets_z_order_pass(uri: str) -> None:
+    for n in range(3):
+        write(DeltaTable(uri), rows(n))
+
+    DeltaTable(uri).optimize.z_order(["id"])
+
+    assert (count(uri), len(DeltaTable(uri).file_uris())) == (3, 1)
+
+
 def test_append_only_lets_upkeep_pass(uri: str) -> None:
     for n in range(3):
         write(DeltaTable(uri), rows(n))
@@ -128,6 +171,45 @@ def test_the_default_hook_checkpoints_at_the_interval(tmp_path: Path) -> None:
     assert len(list((uri / "_delta_log").glob("*.checkpoint.parquet"))) == 2
 
 
+def test_without_an_interval_checkpoints_are_a_hundred_commits_apart(tmp_path: Path) -> None:
+    """And every later commit is read on opening: why the tables set ten."""
+    uri = tmp_path / "table"
+    DeltaTable.create(str(uri), SCHEMA)
+    for n in range(101):
+        write(DeltaTable(str(uri)), rows(n))
+
+    assert [path.name[:20] for path in (uri / "_delta_log").glob("*.checkpoint.parquet")] == ["99".zfill(20)]
+
+
+@pytest.mark.parametrize("microseconds", [1, 999, 1000])
+def test_a_merge_sees_a_concurrent_duplicate(tmp_path: Path, microseconds: int) -> None:
+    """1.6.6 misses it when the times are finer than a millisecond: the second reason for the pin."""
+    uri, schema = str(tmp_path / "table"), pa.schema([("time", pa.timestamp("us", tz="UTC")), ("id", pa.int64())])
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    DeltaTable.create(uri, schema)
+    write_deltalake(DeltaTable(uri), pa.table({"time": [start], "id": [0]}, schema=schema), mode="append")
+    same = pa.table({"time": [start + timedelta(microseconds=microseconds)], "id": [1]}, schema=schema)
+    first, second = (
+        merged(DeltaTable(uri), same, "t.id = s.id AND t.time = s.time").when_not_matched_insert_all() for _ in range(2)
+    )
+    first.execute()
+
+    with pytest.raises(CommitFailedError, match="concurrent"):
+        second.execute()
+    assert count(uri) == 2
+
+
+def test_a_variant_takes_no_json_text(tmp_path: Path) -> None:
+    """It would lift the reader version besides: payloads are JSON in a string."""
+    fields = [{"name": "payload", "type": "variant", "nullable": True, "metadata": {}}]
+    uri = str(tmp_path / "table")
+    table = DeltaTable.create(uri, Schema.from_json(json.dumps({"type": "struct", "fields": fields})))
+
+    with pytest.raises(DeltaError, match="Cannot cast"):
+        write_deltalake(table, pa.table({"payload": ['{"a": 1}']}), mode="append")
+    assert table.protocol().min_reader_version == 3
+
+
 @pytest.mark.parametrize(
     ("column", "reader_version"), [(pa.timestamp("us", tz="UTC"), 1), (pa.timestamp("us"), 3)], ids=["aware", "naive"]
 )
@@ -157,3 +239,72 @@ def test_merging_schemas_may_change_values(tmp_path: Path) -> None:
 
     batches = QueryBuilder().register("t", DeltaTable(uri)).execute("SELECT n FROM t")
     assert sorted(n for batch in batches for n in batch.column("n").to_pylist()) == [1, 1]
+
+
+class Recorded:
+    """A table in S3, and the requests that it costs."""
+
+    def __init__(self, uri: str, proxy: FaultyProxy, record: Path) -> None:
+        self.uri, self._record = uri, record
+        self.options = storage_options(os.environ | {"AWS_ENDPOINT_URL": proxy.url})
+
+    def open(self) -> DeltaTable:
+        return DeltaTable(self.uri, storage_options=self.options)
+
+    def requests(self) -> list[tuple[str, str, str]]:
+        """Method, name below the table's log, and `If-None-Match`, since it was last asked."""
+        lines = self._record.read_text().splitlines()
+        self._record.write_text("")
+        return [(method, path.rpartition("/")[2], only_if) for method, path, only_if in (x.split(" ") for x in lines)]
+
+
+@pytest.fixture
+def recorded(aws: Engine, bucket: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    record = tmp_path / "requests"
+    uri = f"s3://{bucket}/table"
+    DeltaTable.create(uri, SCHEMA, storage_options=storage_options(os.environ))
+    with FaultyProxy(aws.endpoint_url, getattr(request, "param", NONE), record) as proxy:
+        yield Recorded(uri, proxy, record)
+
+
+def listings(requests: list[tuple[str, str, str]]) -> list[str]:
+    """Of the whole log: those of its end begin after a version."""
+    return [name for method, name, _ in requests if "list-type=2" in name and "start-after" not in name]
+
+
+def test_a_commit_to_s3_is_a_conditional_put(recorded: Recorded) -> None:
+    """No lock table is needed, whatever older documentation asks for."""
+    write(recorded.open(), rows(1))
+
+    puts = [request for request in recorded.requests() if request[0] == "PUT"]
+    assert puts[-1] == ("PUT", "1".zfill(20) + ".json", "*")
+
+
+def test_the_default_hook_lists_the_whole_log(recorded: Recorded) -> None:
+    """On every commit; ours leave that to maintenance."""
+    table = recorded.open()
+    recorded.requests()
+    write_deltalake(table, rows(1), mode="append")
+    by_default = listings(recorded.requests())
+    write(table, rows(2))
+
+    assert (len(by_default), len(listings(recorded.requests()))) == (1, 0)
+
+
+@pytest.mark.parametrize("recorded", [Faults(kinds=("answer_lost",), most=1)], indirect=True)
+def test_a_lost_answer_lands_twice_in_the_log(recorded: Recorded) -> None:
+    """The client tries again, meets its own commit and goes on to the next version. Both name the same file, so that
+    readers count its rows once; a writer that retried the whole append would write another file."""
+    write_deltalake(recorded.open(), rows(1), mode="append", post_commithook_properties=QUIET)
+
+    table = recorded.open()
+    assert (table.version(), len(table.file_uris()), table.to_pyarrow_table().num_rows) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("recorded", [Faults(kinds=("answer_lost",), most=1)], indirect=True)
+def test_a_lost_answer_with_a_transaction_raises(recorded: Recorded) -> None:
+    """It has landed all the same: an exception means unknown."""
+    with pytest.raises(CommitFailedError, match="Concurrent transaction"):
+        write(recorded.open(), rows(1))
+
+    assert (recorded.open().version(), recorded.open().to_pyarrow_table().num_rows) == (1, 1)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from nilometer.local.engine import REGION, Engine
+from nilometer.local.engine import Engine
 
 
 def storm(project: Path, *arguments: object) -> dict[str, Any]:
@@ -21,16 +19,6 @@ def storm(project: Path, *arguments: object) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-@pytest.fixture
-def bucket(aws: Engine) -> str:
-    client = boto3.client(
-        "s3", endpoint_url=aws.endpoint_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
-    )
-    name = f"lake-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    return name
 
 
 @pytest.mark.parametrize("writers", [2, 4])
