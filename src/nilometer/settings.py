@@ -63,3 +63,11 @@ class ChangesSettings:
 class LakeSettings:
     lake_bucket: str
     lake_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSettings:
+    records_table: str
+    events_table: str
+    lake_bucket: str
+    lake_uri: str

@@ -281,3 +281,33 @@ def test_own_limits_that_cannot_be_are_refused(
     answer = nilometer("limit", command, workspace, *rest)
 
     assert (answer.code, says in answer.err) == (code, True)
+
+
+def test_a_meter_is_changed_by_command(nilometer: Any, stack: Any) -> None:
+    """What is not given stays."""
+    slug = f"m_{uuid.uuid4().hex[:8]}"
+    assert nilometer("meter", "update", slug, "--inactive").code == 1
+    nilometer("meter", "create", slug, "--unit", "call", "--aggregation", "sum", "--stripe-event-name", "calls")
+
+    changed = nilometer("meter", "update", slug, "--dimension", "model", "--fail-closed", "--json").json
+    assert nilometer("meter", "update", slug).code == 2
+    nilometer("meter", "update", slug, "--inactive")
+
+    assert (changed["dimensions"], changed["fail_open"], changed["stripe_event_name"]) == (["model"], False, "calls")
+    [listed] = [one for one in nilometer("meter", "list", "--json").lines if one["meter"] == slug]
+    assert listed == {**changed, "active": False}
+
+
+def test_what_stripe_has_yet_to_be_told(nilometer: Any, workspace: str) -> None:
+    """A counter of a meter that Stripe bills is in the outbox as soon as its change was seen."""
+    slug = f"m_{uuid.uuid4().hex[:8]}"
+    nilometer("meter", "create", slug, "--unit", "call", "--aggregation", "sum", "--stripe-event-name", "calls")
+    nilometer("usage", "send", "--workspace", workspace, "--meter", slug, "--quantity", "4")
+    nilometer("wait")
+
+    [waits] = [one for one in nilometer("usage", "outbox", "--json").lines if one["workspace"] == workspace]
+    assert (waits["meter"], waits["sent"], waits["pending"]) == (slug, "0", None)
+    assert slug in nilometer("usage", "outbox").out
+    refused = nilometer("usage", "outbox", "--sent", "nothing")
+    assert (refused.code, "no delta nothing waits" in refused.err) == (1, True)
+    assert nilometer("usage", "outbox", "--sent", "a", "--send-again", "b").code == 2

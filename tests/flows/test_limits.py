@@ -21,7 +21,8 @@ from nilometer.domain.outcome import Result
 from nilometer.domain.writes import Item, Put, Table
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.known import Known
-from nilometer.flows.limits import check, watch
+from nilometer.flows.limits import check
+from nilometer.flows.reactions import react
 
 __all__ = ["ready"]
 
@@ -64,7 +65,7 @@ def alerts(store: Store) -> list[tuple[str, str]]:
 
 
 def look(store: Any) -> list[Result]:
-    return watch(changes(store), known=Known(store), now=NOW)
+    return react(changes(store), known=Known(store), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +181,10 @@ def test_a_reader_that_dies_tells_it_once(landed: bool, ready: Store, objects: O
     while not survived:
         number += 1
         try:
-            watch(batch, known=Known(FaultyStore(ready, dies_at(number, landed=landed))), now=NOW)  # type: ignore[arg-type]
+            react(batch, known=Known(FaultyStore(ready, dies_at(number, landed=landed))), now=NOW)  # type: ignore[arg-type]
             survived = True
         except Killed:
-            watch(batch, known=Known(ready), now=NOW)
+            react(batch, known=Known(ready), now=NOW)
             for item in list(ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="ALERT#")):
                 assert item["version"] == 1
     assert alerts(ready) == [("100", "v1"), ("50", "v1"), ("80", "v1")]
@@ -198,7 +199,7 @@ def test_an_unread_record_comes_again(ready: Store, objects: Objects) -> None:
     def away(*_: Any) -> None:
         raise Unavailable("away")
 
-    results = watch(batch, known=Known(FaultyStore(ready, away)), now=NOW)  # type: ignore[arg-type]
+    results = react(batch, known=Known(FaultyStore(ready, away)), now=NOW)  # type: ignore[arg-type]
 
     assert outcomes(results).count("failed") == 2
     assert alerts(ready) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nilometer.flows.rebucket import Rebucketed, rebucket
 from nilometer.flows.recount import recount
 from nilometer.flows.verify import Report, Verification
 from nilometer.lake.append import Lake
+from nilometer.lake.facts import usage_identities
 from nilometer.lake.ledger import Ledger
 from nilometer.lake.rows import decode
 
@@ -37,6 +39,7 @@ class Landed:
     def __init__(self, store: Store, folder: Path, objects: Objects) -> None:
         self._store = store
         self._lake = Lake(uri=str(folder), storage_options={})
+        self.facts = partial(usage_identities, self._lake)
         self.ledger = Ledger(lake_uri=str(folder), storage_options={})
         self._verification = Verification(store=store, ledger=self.ledger, objects=objects, now=LATER)
 
@@ -127,7 +130,7 @@ def test_facts_move_with_a_boundary_and_the_lake_follows(ready: Store, objects: 
     old = cloud("e", quantity="16", time=NOW - timedelta(days=10))
     handle(ready, objects, *history(), old)
     landed.land()
-    identities = list(landed.ledger.usage_identities(WORKSPACE, since=NOW - timedelta(days=40)))
+    identities = sorted(landed.facts(WORKSPACE, NOW - timedelta(days=40)))
 
     periods(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
     assert rebucket(ready, WORKSPACE, identities, now=LATER).left == 2

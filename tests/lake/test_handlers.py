@@ -6,14 +6,19 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from deltalake import DeltaTable
+from tests.conftest import new_store
 from tests.lake.build import DAY, START, change, event, packed, stripe_event, usage
 
 from nilometer.aws import clients
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.writes import Table
+from nilometer.flows import rebucket
 from nilometer.lake.query import describe, query
 from nilometer.lake.storage import storage_options
 from nilometer.lambdas import changes, lake, maintenance
@@ -42,6 +47,9 @@ def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         url = boto3.client("sqs").create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"]
         monkeypatch.setenv(f"LAKE_{name}_QUEUE_URL", url)
     monkeypatch.setenv("BUS_NAME", f"bus-{suffix}")
+    tables = new_store(boto3.client("dynamodb"))
+    for table in Table:
+        monkeypatch.setenv(f"{table.upper()}_TABLE", tables._names[table])
     monkeypatch.setenv("LAKE_BUCKET", bucket)
     monkeypatch.setenv("LAKE_URI", f"s3://{bucket}/lake")
     yield f"s3://{bucket}/lake"
@@ -93,13 +101,17 @@ def test_out_of_time_is_delivered_again(uri: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_maintenance_works_in_s3(uri: str) -> None:
-    """A closed day becomes one file and the rows stay."""
+    """A closed day becomes one file and the rows stay; a workspace whose periods moved was looked at first."""
+    tables = {name: os.environ[f"{name.upper()}_TABLE"] for name in ("records", "events")}
+    store = Store(boto3.client("dynamodb"), **tables)
+    rebucket.mark(store, "ws", since=datetime.now(UTC), now=datetime.now(UTC) - timedelta(hours=2))
     for n in range(4):
         lake.handler(sqs(packed("usage", usage(f"u{n}", created=START - 300 * DAY))), Context())
 
     report = maintenance.handler({}, Context(seconds=600))
 
     table = DeltaTable(f"{uri}/usage", storage_options=storage_options(os.environ))
+    assert report["workspaces"] == [{"workspace_id": "ws", "moved": 0, "done": True}]
     assert [(t["table"], t["files_removed"]) for t in report["tables"]] == [
         ("stripe_events", 0),
         ("usage", 4),

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ACTOR = "nilometer cli"
+_FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
+
+_dimensions = click.option(
+    "--dimension", "dimensions", multiple=True, metavar="NAME", help="That events may carry; repeatable."
+)
+_stripe_event_name = click.option(
+    "--stripe-event-name", metavar="NAME", help="Of the meter at Stripe that is told of its usage."
+)
 
 
 @click.group()
@@ -24,12 +37,11 @@ def meter() -> None:
     required=True,
     help="How events become a number; max and latest are fed by snapshots.",
 )
-@click.option("--dimension", "dimensions", multiple=True, metavar="NAME", help="That events may carry; repeatable.")
+@_dimensions
+@_stripe_event_name
 @stack_options
 @json_option
-def create(
-    connection: Connection, slug: str, unit: str, aggregation: str, dimensions: tuple[str, ...], as_json: bool
-) -> None:
+def create(connection: Connection, slug: str, *, unit: str, aggregation: str, as_json: bool, **given: Any) -> None:
     """Create the meter SLUG. Doing it again changes nothing; one that differs is refused.
 
     \b
@@ -45,13 +57,40 @@ def create(
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
     now = datetime.now(UTC)
-    made = operations.create_meter(
-        store, slug, unit=unit, aggregation=aggregation, dimensions=dimensions, now=now, actor=ACTOR
-    )
+    made = operations.create_meter(store, slug, unit=unit, aggregation=aggregation, now=now, actor=ACTOR, **given)
     note(f"meter {slug} {'exists already' if existing else 'created'}")
     if as_json:
-        shown = {name: made[name] for name in ("meter", "unit", "aggregation", "dimensions", "active")}
-        print_json({**shown, "created": not existing})
+        print_json({**_shown(made), "created": not existing})
+
+
+@meter.command()
+@click.argument("slug")
+@_dimensions
+@_stripe_event_name
+@click.option("--active/--inactive", default=None, help="Whether it takes usage.")
+@click.option("--fail-open/--fail-closed", default=None, help="Whether work goes on when a limit cannot be read.")
+@stack_options
+@json_option
+def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as_json: bool, **said: Any) -> None:
+    """Change the meter SLUG; what is not given stays. Unit and aggregation are for good.
+
+    \b
+    Examples:
+      nilometer meter update llm_tokens --stripe-event-name llm_tokens
+      nilometer meter update llm_tokens --inactive
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows import operations
+
+    given = {name: value for name, value in said.items() if value is not None}
+    given |= {"dimensions": dimensions} if dimensions else {}
+    if not given:
+        raise click.UsageError("say what to change; see nilometer meter update --help")
+    made = operations.update_meter(connection.store(), slug, given, now=datetime.now(UTC), actor=ACTOR)
+    note(f"meter {slug} updated")
+    if as_json:
+        print_json(_shown(made))
 
 
 @meter.command(name="list")
@@ -71,11 +110,14 @@ def show_meters(connection: Connection, *, as_json: bool) -> None:
     from nilometer.domain.writes import Table
 
     found = sorted(connection.store().scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"]))
-    names = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
     if as_json:
-        print_json_lines({name: item.get(name) for name in names} for item in found)
+        print_json_lines(map(_shown, found))
     elif found:
         rows = ({**item, "dimensions": ", ".join(item["dimensions"])} for item in found)
-        out().print(table(names, ([row.get(name) for name in names] for row in rows)))
+        out().print(table(_FIELDS, ([*_shown(row).values()] for row in rows)))
     else:
         note("no meter yet; create one with `nilometer meter create`")
+
+
+def _shown(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item.get(name) for name in _FIELDS}

@@ -12,6 +12,7 @@ from nilometer.cli.meter import show_meters
 from nilometer.cli.output import json_option, note, out, print_json, table
 from nilometer.cli.times import time_option
 from nilometer.cli.usage_corrections import recount, rejects, void
+from nilometer.cli.usage_outbox import outbox
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,7 +29,7 @@ def usage() -> None:
     """Publish usage events, see what was counted, correct it."""
 
 
-for command in (void, rejects, recount):
+for command in (void, rejects, recount, outbox):
     usage.add_command(command)
 
 

@@ -48,6 +48,15 @@ def inputs_of(record: Item | None) -> Inputs:
     return Inputs(customers=document["customers"], catalog=document["catalog"])
 
 
+def payer(record: Item | None) -> str | None:
+    """The customer that usage is billed to, "account/mode/customer": the effective subscription's, else the first."""
+    if record is None:
+        return None
+    customers = inputs_of(record).customers
+    owners = (name for name in sorted(customers) if record.get("subscription") in customers[name])
+    return next(owners, min(customers, default=None))
+
+
 def _packed(inputs: Inputs) -> bytes:
     """What was folded: compressed, so that most records cost one kilobyte's write."""
     document = {"customers": inputs.customers, "catalog": inputs.catalog}

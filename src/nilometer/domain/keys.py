@@ -13,6 +13,7 @@
 | Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
 | What Stripe's meter was told| WORKSPACE#ws                        | METERED#meter#period_start     |
 | Own limits of a workspace  | WORKSPACE#ws                         | LIMITS                         |
+| Facts to be moved          | WORKSPACE#ws                         | REBUCKET                       |
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
@@ -57,6 +58,8 @@
 | Feature flag               | FLAGS                                | flag                           |
 | Dataset                    | DATASETS                             | dataset                        |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
+| Facts to be moved          | REBUCKET                             | WORKSPACE#ws                   |
+| Stripe's meter, to be told | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
 | Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
@@ -71,6 +74,9 @@ from nilometer.domain.writes import Key
 
 FACT = "FACT"
 FLAGS = "FLAGS"  # in the index: all feature flags, which are few
+COUNTERS = "USAGE#"  # the sort keys of all counters of a workspace begin so
+REBUCKET = "REBUCKET"  # in the index: workspaces whose periods moved
+OUTBOX = "OUTBOX"  # in the index: counters that Stripe's meters may not have in full
 DATASETS = "DATASETS"  # and all datasets
 
 
@@ -89,6 +95,10 @@ def billing(workspace_id: str) -> Key:
 
 def limits(workspace_id: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", "LIMITS")
+
+
+def rebucket(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", REBUCKET)
 
 
 def slug(slug: str) -> Key:
@@ -137,7 +147,7 @@ def actor(actor: str) -> str:
 
 def counter(workspace_id: str, meter: str, start: str, shard: int) -> Key:
     """`start` is the period's start (RFC 3339), or `DAY#YYYY-MM-DD`'s own text for a UTC day."""
-    return Key(f"WORKSPACE#{part(workspace_id)}", f"USAGE#{part(meter)}#{start}#{shard}")
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"{COUNTERS}{part(meter)}#{start}#{shard}")
 
 
 def counters(workspace_id: str, meter: str, start: str) -> Key:

@@ -7,15 +7,54 @@ lake       a row that takes it back in the old period, and one that counts it in
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from nilometer.domain import keys
 from nilometer.domain.counter import Group, Seen, counter_writes, void_writes
-from nilometer.domain.period import Period
-from nilometer.domain.times import parse_rfc3339, rfc3339
+from nilometer.domain.period import Period, calendar_month, period_at
+from nilometer.domain.times import from_epoch, parse_rfc3339, rfc3339
+from nilometer.domain.usage import KEPT
 from nilometer.domain.void import counted
-from nilometer.domain.writes import Absent, Item, Key, Put, Table, Update, Version, Write
+from nilometer.domain.writes import Absent, Item, Key, Put, Table, Update, Version, Write, version_of
 
 MOVED = "usage.moved.v1"
+
+
+def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> datetime | None:
+    """The first instant, of those whose facts are still kept, that lies in another period by `after` than by `before`.
+
+    Between the bounds that either knows and the turns of the months nothing changes, so only these are compared.
+    """
+    since = now - KEPT
+    months = {calendar_month(since + timedelta(days=days)).end for days in range(0, KEPT.days + 1, 28)}
+    known = {
+        from_epoch(one)
+        for billing in (before, after)
+        for bounds in (billing or {}).get("periods", ())
+        for one in bounds
+    }
+    instants = sorted({since} | {one for one in months | known if since < one <= now})
+    return next((at for at in instants if period_at(before, at).start != period_at(after, at).start), None)
+
+
+def mark(stored: Item | None, workspace_id: str, *, since: datetime, now: datetime) -> Put:
+    """The workspace's facts since then may be in the wrong period."""
+    key = keys.rebucket(workspace_id)
+    item = {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "rebucket",
+        "version": int(stored["version"]) + 1 if stored else 1,
+        "workspace_id": workspace_id,
+        "since": min(rfc3339(since), stored["since"]) if stored else rfc3339(since),
+        "marked_at": rfc3339(now),
+        "gsi1pk": keys.REBUCKET,
+        "gsi1sk": key.pk,
+        "updated_at": rfc3339(now),
+        "cause": None,
+        "actor": None,
+    }
+    return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 
 def is_elsewhere(fact: Item, period: Period) -> bool:

@@ -1,27 +1,20 @@
 """Limits: what is left of one, and an alert for every threshold that was crossed.
 
-    counter, plan or own limits change ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
-                                                            what can still be reserved?   ──▶ allowance
-
-Level-triggered: each change asks what is true now, not what the change says, so a lost, repeated or late one does
-not matter as long as one comes after. What if two readers see the same crossing? One put wins, once a limit version.
+counter, plan or own limits change ──▶ what is used now? which thresholds are reached? ──▶ alert, put if absent
+                                                         what can still be reserved?   ──▶ allowance
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.items import unmarshal
 from nilometer.domain import keys
 from nilometer.domain.limit import HARD, Limit, State, alert, crossed_at, limit_of, state_of
 from nilometer.domain.meter import Meter
-from nilometer.domain.outcome import Outcome, Result
-from nilometer.domain.own_limits import KIND as OWN_LIMITS
 from nilometer.domain.period import Period, period_at
 from nilometer.domain.times import parse_rfc3339, rfc3339
 from nilometer.domain.writes import Table
@@ -31,9 +24,6 @@ from nilometer.flows.known import Known
 from nilometer.flows.reserving import synchronize
 
 SYNCHRONIZING = 5  # tries against those who reserve at this moment
-
-Subject = tuple[str, str | None, str | None]
-"""Workspace, and for a counter its meter and the start of its period; for what sets limits all of them now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +56,23 @@ def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now
         return _checked(found.fail_open, State.UNKNOWN, None, Decimal(0), Decimal(0), period, now)
 
 
-def watch(records: Sequence[Mapping[str, Any]], *, known: Known, now: datetime) -> list[Result]:
-    """One result a stream record of `records`, in order; changes of one counter are looked at once a batch."""
-    subjects = [_subject(record) for record in records]
-    results: dict[Subject, tuple[Outcome, dict[str, str | int]]] = {}
-    for subject in dict.fromkeys(one for one in subjects if one):
-        results[subject] = _try_alert(subject, known, now)
-    return [_result(record, results.get(one) if one else None) for record, one in zip(records, subjects, strict=True)]
+def tell(known: Known, workspace_id: str, meter: str | None, start: str | None, *, now: datetime) -> int:
+    """Puts an alert for every threshold that is reached and was not told; how many. Of one counter, the `meter`'s in
+    the period that starts at `start`, or of all limits now.
+
+    Level-triggered: it asks what is true now, with the limits read afresh, so a lost, repeated or late call does not
+    matter as long as one comes after. Of two who see the same crossing one put wins, once a limit version.
+    """
+    tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
+    billing = tenant.billing if tenant else None
+    rules = tenant.rules(now) if tenant else {}
+    period = period_at(billing, parse_rfc3339(start) if start else now)
+    meters = known.meters(rules if meter is None else rules.keys() & {meter})
+    return sum(
+        _tell_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now)
+        for one in meters.values()
+        if (limit := limit_of(rules, one.slug))
+    )
 
 
 def _check(known: Known, workspace_id: str, meter: Meter, quantity: Decimal, now: datetime) -> Checked:
@@ -120,42 +120,7 @@ def _exceeded_at(
     )
 
 
-def _subject(record: Mapping[str, Any]) -> Subject | None:
-    image = record["dynamodb"].get("NewImage")
-    kind = image["kind"]["S"] if image and "kind" in image else None
-    if kind == "counter" and image["scope"]["S"] == "period":
-        item = unmarshal({name: image[name] for name in ("workspace_id", "meter", "period_start")})
-        return item["workspace_id"], item["meter"], item["period_start"]
-    # A customer without a workspace has a billing record of its own, whose workspace is null.
-    workspace_id = image["workspace_id"].get("S") if image and kind in {"billing", OWN_LIMITS} else None
-    return (workspace_id, None, None) if workspace_id else None
-
-
-def _try_alert(subject: Subject, known: Known, now: datetime) -> tuple[Outcome, dict[str, str | int]]:
-    fields: dict[str, str | int] = {"workspace_id": subject[0]}
-    try:
-        alerts = _alert(subject, known, now)
-    except Unavailable as error:
-        return Outcome.FAILED, {**fields, "error": str(error)}
-    return (Outcome.ACCEPTED, {**fields, "alerts": alerts}) if alerts else (Outcome.IGNORED, fields)
-
-
-def _alert(subject: Subject, known: Known, now: datetime) -> int:
-    """The number of alerts that are new. Reads the limits afresh: their change applies at once."""
-    workspace_id, meter, start = subject
-    tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
-    billing = tenant.billing if tenant else None
-    rules = tenant.rules(now) if tenant else {}
-    period = period_at(billing, parse_rfc3339(start) if start else now)
-    meters = known.meters(rules if meter is None else rules.keys() & {meter})
-    return sum(
-        _alert_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now)
-        for one in meters.values()
-        if (limit := limit_of(rules, one.slug))
-    )
-
-
-def _alert_meter(
+def _tell_meter(
     store: Store, workspace_id: str, meter: Meter, limit: Limit, start: str, period: Period, now: datetime
 ) -> int:
     amount = used_in(store, workspace_id, meter, start, consistent=True)
@@ -198,8 +163,3 @@ def _put_once(store: Store, put: Any) -> int:
             return 0
         raise
     return 1
-
-
-def _result(record: Mapping[str, Any], found: tuple[Outcome, dict[str, str | int]] | None) -> Result:
-    outcome, fields = found or (Outcome.IGNORED, {})
-    return Result(message_id=record["dynamodb"]["SequenceNumber"], outcome=outcome, fields=fields)

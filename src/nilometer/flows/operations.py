@@ -10,7 +10,7 @@ What if a rule forbids it? Another event may be on its way that permits it, so i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,11 +90,26 @@ def create_meter(
     now: datetime,
     actor: str | None,
     dimensions: Sequence[str] = (),
+    stripe_event_name: str | None = None,
 ) -> Item:
     """The meter's record. Doing it again changes nothing; `Refused` when it exists and differs."""
-    given = {"unit": unit, "aggregation": aggregation, "dimensions": tuple(dimensions)}
+    told = {"stripe_event_name": stripe_event_name} if stripe_event_name else {}
+    given = {"unit": unit, "aggregation": aggregation, "dimensions": tuple(dimensions), **told}
     change = meter_change(slug, creates=True, given=given, stamp=rfc3339(now), cause=None, actor=actor)
     return _create(store, change, now)
+
+
+def update_meter(store: Store, slug: str, given: Mapping[str, Any], *, now: datetime, actor: str | None) -> Item:
+    """The meter's record with `given`: dimensions, active, stripe_event_name, fail_open. `Unavailable` for none."""
+    change = meter_change(slug, creates=False, given=given, stamp=rfc3339(now), cause=None, actor=actor)
+
+    def attempt() -> Item:
+        stored = store.get(Table.RECORDS, change.key, consistent=True)
+        put = decide(stored, change, now=now)
+        store.commit([put] if put else [])
+        return put.item if put else stored or {}
+
+    return retrying(attempt)
 
 
 def _create(store: Store, change: Change, now: datetime) -> Item:

@@ -8,23 +8,29 @@ the process dies? Facts that were moved are found in their place. Run it again u
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
+from nilometer.domain import rebucket as domain
 from nilometer.domain.counter import Group, Name, Seen
 from nilometer.domain.period import period_at
 from nilometer.domain.rebucket import is_elsewhere, moved
 from nilometer.domain.times import parse_rfc3339
 from nilometer.domain.void import counted
-from nilometer.domain.writes import Item, Key, Table
+from nilometer.domain.writes import Delete, Item, Key, Table, Version
 from nilometer.errors import Cancelled
 from nilometer.flows.known import Known, Tenant
+from nilometer.flows.races import retrying
 
 TOGETHER = 100
+SETTLES = timedelta(hours=1)
+
+Facts = Callable[[str, datetime], Iterable[tuple[str, str]]]
+"""(source, id) of a workspace's facts since a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +42,60 @@ class Rebucketed:
     expired: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """One workspace that was marked; `done` when nothing was left to move, so that its mark is gone."""
+
+    workspace_id: str
+    moved: int
+    done: bool
+
+
+def mark(store: Store, workspace_id: str, *, since: datetime, now: datetime) -> None:
+    """Its facts since then are looked at by the next run."""
+
+    def attempt() -> None:
+        stored = store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True)
+        store.commit([domain.mark(stored, workspace_id, since=since, now=now)])
+
+    retrying(attempt)
+
+
+def run(
+    store: Store, facts: Facts, *, now: datetime, out_of_time: Callable[[], bool] = lambda: False
+) -> Iterator[Moved]:
+    """Moves the facts of every workspace whose periods moved, by what the lake's `facts` names.
+
+    A mark stays until a run finds nothing to move: the lake is behind, and a fact may have been counted by a period
+    that a consumer still remembered. A mark that is younger than an hour waits for the same reason.
+    """
+    for item in store.query_index(keys.REBUCKET):
+        if out_of_time():
+            return
+        if parse_rfc3339(item["marked_at"]) > now - SETTLES:
+            continue
+        named = facts(item["workspace_id"], parse_rfc3339(item["since"]))
+        found = rebucket(store, item["workspace_id"], named, now=now, dry_run=False)
+        done = not found.moved and not found.left
+        yield Moved(workspace_id=item["workspace_id"], moved=found.moved, done=done and _unmark(store, item))
+
+
+def _unmark(store: Store, item: Item) -> bool:
+    """False when it was marked again meanwhile."""
+    gone = Delete(table=Table.RECORDS, key=Key(item["pk"], item["sk"]), expected=Version(int(item["version"])))
+    try:
+        store.commit([gone])
+    except Cancelled:
+        return False
+    return True
+
+
 def rebucket(
     store: Store, workspace_id: str, identities: Iterable[tuple[str, str]], *, now: datetime, dry_run: bool = True
 ) -> Rebucketed:
     """Moves the facts among `identities` (source, id) that are in another period than the timeline says.
 
-    `lake.ledger.Ledger.usage_identities` gives those of a workspace. With `dry_run` they are counted as `left`.
+    `lake.facts.usage_identities` gives those of a workspace. With `dry_run` they are counted as `left`.
     """
     known = Known(store)
     tenant = known.tenants([workspace_id]).get(workspace_id)

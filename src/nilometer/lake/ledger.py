@@ -62,16 +62,6 @@ class Ledger:
         ):
             yield from self._rows(_RECOUNT.format(start=start), workspace_id=workspace_id)
 
-    def usage_identities(self, workspace_id: str, *, since: datetime) -> Iterator[tuple[Any, ...]]:
-        """(source, event_id) of what was used since and was not voided."""
-        yield from self._rows(
-            """select source, event_id from usage
-               where workspace_id = $workspace_id and time >= $since and voids_id is null
-                 and type <> 'usage.moved.v1' order by source, event_id""",
-            workspace_id=workspace_id,
-            since=since,
-        )
-
     def stripe_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
         """(account, event_id, type, received_at) of what arrived since."""
         yield from self._rows(

@@ -10,13 +10,18 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.meter_event import ERRORS
+from nilometer.domain.outcome import Outcome
 from nilometer.flows import billing
-from nilometer.lambdas.edge import batch_response, messages
+from nilometer.lambdas.edge import batch_response, messages, metric
 from nilometer.settings import TablesSettings, load
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    return batch_response("billing", billing.handle(messages(event), now=datetime.now(UTC), **_dependencies()))
+    results = billing.handle(messages(event), now=datetime.now(UTC), **_dependencies())
+    if reports := sum(one.outcome is Outcome.ACCEPTED and one.fields.get("type") in ERRORS for one in results):
+        metric("billing", "MeterErrorReports", reports)
+    return batch_response("billing", results)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Stream batch of `records`, counters and billing records alone → the limits flow → where to go on from.
+"""Stream batch of `records`, counters and what sets limits alone → the reactions → where to go on from.
 
 Called by its schedule, without records, it sweeps reservations whose time is over.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
-from nilometer.flows import limits
 from nilometer.flows.known import Known
+from nilometer.flows.reactions import react
 from nilometer.flows.reserving import sweep
 from nilometer.lambdas.edge import batch_response, count
 from nilometer.settings import LimitsSettings, load
@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "Records" not in event:
         count("limits", ["expired"] * sweep(_known().store, now=datetime.now(UTC)))
         return {}
-    results = limits.watch(event["Records"], known=_known(), now=datetime.now(UTC))
+    results = react(event["Records"], known=_known(), now=datetime.now(UTC))
     return {"batchItemFailures": batch_response("limits", results)["batchItemFailures"][:1]}
 
 

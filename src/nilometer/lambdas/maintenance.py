@@ -1,4 +1,4 @@
-"""The schedule → the maintenance flow → one line a table."""
+"""The schedule → facts into the periods that moved, then the maintenance flow → one line a workspace and a table."""
 
 from __future__ import annotations
 
@@ -6,25 +6,46 @@ import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from nilometer.flows import maintenance
+from nilometer.aws.clients import client
+from nilometer.aws.dynamodb import Store
+from nilometer.flows import maintenance, rebucket
 from nilometer.lake.append import Lake
+from nilometer.lake.facts import usage_identities
 from nilometer.lake.storage import storage_options
 from nilometer.lambdas.edge import count, logger
-from nilometer.settings import LakeSettings, load
+from nilometer.settings import MaintenanceSettings, load
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up
+_MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
-    settings = load(LakeSettings, os.environ)
+    settings = load(MaintenanceSettings, os.environ)
     lake = Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ))
-    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
+    seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
+    begun = time.monotonic()
+    store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
+    moved = _move(store, lake, until=begun + seconds * _MOVING_SHARE)
+    return {"workspaces": moved, "tables": _maintain(lake, deadline=begun + seconds)}
+
+
+def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
+    found = []
+    facts = partial(usage_identities, lake)
+    for one in rebucket.run(store, facts, now=datetime.now(UTC), out_of_time=lambda: time.monotonic() >= until):
+        found.append(asdict(one))
+        logger.info("maintenance.rebucketed", extra=found[-1])
+    return found
+
+
+def _maintain(lake: Lake, *, deadline: float) -> list[dict[str, Any]]:
     reports = []
     for report in maintenance.maintain(lake, now=datetime.now(UTC), deadline=deadline):
         log = logger.warning if report.stopped else logger.info
         log("maintenance.table", extra=asdict(report))
         reports.append(report)
     count("maintenance", ("stopped" if report.stopped else "maintained" for report in reports))
-    return {"tables": [asdict(report) for report in reports]}
+    return [asdict(report) for report in reports]

@@ -1,4 +1,5 @@
-"""The schedules → refetch what is due, or reconcile everything → counts, and one line an object that differed.
+"""The schedules → refetch what is due, reconcile everything, or tell Stripe's meters → counts, and one line an
+object that was asked for, differed or was told.
 
 Without an API key of Stripe in its secret the function does nothing and says so.
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,7 +20,9 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
-from nilometer.flows import reconcile, refetch
+from nilometer.flows import metering, reconcile, refetch
+from nilometer.flows.known import Known
+from nilometer.flows.metering import Told
 from nilometer.lambdas.edge import count, logger, metric
 from nilometer.settings import ReconcileSettings, load
 from nilometer.stripe_api.client import StripeApi, is_live
@@ -30,7 +35,7 @@ _OutOfTime = Callable[[], bool]
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """`event` is the schedule's input: `{"do": "refetch"}` or `{"do": "reconcile"}`."""
+    """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
     store, secrets, arn = _dependencies()
     key = api_key(secrets, arn=arn)
     if key is None:
@@ -90,9 +95,24 @@ def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> re
     return report
 
 
+def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+    drained = metering.drain(
+        Known(store), api.meter_events, scope=scope, now=datetime.now(UTC), out_of_time=_deadline(seconds)
+    )
+    told: Counter[str] = Counter()
+    for one in drained:
+        log = logger.info if one.told in {Told.SENT, Told.NOTHING} else logger.warning
+        log(f"metering.{one.told}", extra={**asdict(one.of), "reason": one.message})
+        told[one.told] += 1
+    count("reconcile", told.elements())
+    metric("reconcile", "MeterEventsStuck", told[Told.OVERDUE] + told[Told.REFUSED])
+    return dict(told)
+
+
 _TASKS: dict[str, Callable[[Store, StripeApi, Scope, float], dict[str, Any]]] = {
     "refetch": _refetch,
     "reconcile": _reconcile,
+    "meter": _meter,
 }
 
 

@@ -19,6 +19,7 @@ import stripe
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 from nilometer.domain.stripe.fetchable import COLLECTIONS
 from nilometer.errors import Misconfigured, Rejected, Unavailable
+from nilometer.stripe_api.meter_events import StripeMeterEvents
 from nilometer.stripe_api.pace import Pace
 
 REQUESTS_PER_SECOND = 15  # of 25 for an endpoint; the rest is left to the product
@@ -72,6 +73,10 @@ class StripeApi:
         other = copy.copy(self)
         other.account = account
         return other
+
+    @property
+    def meter_events(self) -> StripeMeterEvents:
+        return StripeMeterEvents(self._client)
 
     def fetch(self, object_type: str, object_id: str) -> Answer:
         """The object as it is now, whole: lists inside it are followed. `Rejected("not_fetchable")` for other types.

@@ -13,11 +13,10 @@ HAS_IT = "already exists with identifier"
 
 
 class StripeMeterEvents:
-    """`base_url` is the fake Stripe's in tests."""
+    """Of the account that the client's key belongs to."""
 
-    def __init__(self, api_key: str, *, base_url: str | None = None) -> None:
-        addresses: Any = {"api": base_url} if base_url else {}
-        self._client = stripe.StripeClient(api_key, base_addresses=addresses, max_network_retries=2)
+    def __init__(self, client: stripe.StripeClient) -> None:
+        self._client = client
 
     def send(self, event: MeterEvent) -> None:
         """Stripe's 400 about a known identifier is success: an earlier attempt got through."""
@@ -28,7 +27,7 @@ class StripeMeterEvents:
             "payload": {"stripe_customer_id": event.customer_id, "value": format(event.value, "f")},
         }
         try:
-            self._client.v1.billing.meter_events.create(params)
+            self._client.v1.billing.meter_events.create(params, {"max_network_retries": 2})
         except stripe.InvalidRequestError as error:
             if HAS_IT not in str(error):
                 raise Rejected("meter_event_refused", f"Stripe refused {event.identifier}: {error.code}") from error

@@ -1,7 +1,7 @@
 """Stripe's HTTP API over a `World`, on loopback: what the official SDK needs to fetch, list and be refused.
 
-Objects, lists with cursors, events of the last thirty days, 404, deleted customers, rate limits, and a `Date`
-that is the world's own clock. Reading only: what happens is said to the world.
+Objects, lists with cursors, events of the last thirty days, 404, deleted customers, meter events by identifier, rate
+limits, and a `Date` that is the world's own clock. What else happens is said to the world.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class FakeStripe:
         with self._lock:
             self._to_refuse = requests
 
-    def answer(self, path: str, query: dict[str, str], account: str | None = None) -> tuple[int, Object]:
+    def answer(
+        self, path: str, query: dict[str, str], account: str | None = None, *, creates: bool = False
+    ) -> tuple[int, Object]:
+        """`query` is the form of what is created."""
         path = path.removeprefix("/v1/").strip("/")
         with self._lock:
             self.requests += 1
@@ -70,7 +73,7 @@ class FakeStripe:
             world = self.connected.get(account) if account else self.world
             if world is None:
                 return 403, _error("account_invalid", f"The key does not have access to account '{account}'")
-            return _Seen(world).route(path, query)
+            return _Seen(world).create(path, query) if creates else _Seen(world).route(path, query)
 
 
 class _Seen:
@@ -87,6 +90,23 @@ class _Seen:
             return self._page(elements, path, query)
         collection, _, object_id = path.rpartition("/")
         return self._object(COLLECTIONS.get(collection, collection), object_id)
+
+    def create(self, path: str, form: Mapping[str, str]) -> tuple[int, Object]:
+        if path == "billing/meter_events":
+            return self._meter_event(form)
+        return 404, _error("resource_missing", f"Unrecognized request URL (POST: /v1/{path})")
+
+    def _meter_event(self, form: Mapping[str, str]) -> tuple[int, Object]:
+        """Once an identifier; that its name has no meter Stripe says later, in an event."""
+        customer, identifier = form["payload[stripe_customer_id]"], form["identifier"]
+        if identifier in self.world.meter_events:
+            return 400, _error("", f"An event already exists with identifier {identifier}.")
+        if self.world.objects.get(customer, {}).get("object") != "customer":
+            return 400, _error("resource_missing", f"No such customer: '{customer}'")
+        if not -35 * 86400 <= int(form["timestamp"]) - self.world.second <= 300:
+            return 400, _error("timestamp_too_far_in_past", "The timestamp is within the past 35 days")
+        self.world.meter_events[identifier] = {"object": "billing.meter_event", **form}
+        return 200, self.world.meter_events[identifier]
 
     def _elements(self, path: str, query: dict[str, str]) -> list[Object] | None:
         """Of the lists that are no collection of objects."""
@@ -160,8 +180,14 @@ def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:  # the name that http.server calls
-            url = urlsplit(self.path)
-            status, body = fake.answer(url.path, dict(parse_qsl(url.query)), self.headers.get("Stripe-Account"))
+            self._answer(urlsplit(self.path).query)
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode(), creates=True)
+
+        def _answer(self, query: str, *, creates: bool = False) -> None:
+            path, account = urlsplit(self.path).path, self.headers.get("Stripe-Account")
+            status, body = fake.answer(path, dict(parse_qsl(query)), account, creates=creates)
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -33,6 +33,7 @@ class World:
         self.objects: dict[str, Object] = {}
         self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
         self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event tells of them
+        self.meter_events: dict[str, Object] = {}  # by identifier
 
     @property
     def second(self) -> int:
