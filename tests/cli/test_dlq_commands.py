@@ -257,3 +257,13 @@ def test_on_aws_reasons_come_from_cloudwatch(nilometer: CommandLine, running: Lo
     assert [row["reason"] for row in unreadable.lines] == [None]
     assert "its reasons are left out" in unreadable.err
     assert [row["reason"] for row in readable.lines] == ["DynamoDB answered nothing"]
+
+
+def test_a_trace_leads_to_the_letter(nilometer: CommandLine, queues: Queues) -> None:
+    """Also of an event in a batch, whose own id the letter does not have."""
+    batch = {"type": "usage.batch.v1", "id": "b1", "data": {"events": [{"id": "req_1"}, {"id": "req_2"}]}}
+    letter = queues.put("UsageDeadLetters", envelope(batch))
+
+    [hop] = nilometer("trace", "/services/test#req_2", "--json").json["hops"]
+
+    assert (hop["place"], hop["what"]) == ("dead letter", f"UsageDeadLetters {letter}: no reason is known")

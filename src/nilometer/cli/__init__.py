@@ -37,6 +37,7 @@ from nilometer.cli.security import security
 from nilometer.cli.session import session
 from nilometer.cli.status import status, wait
 from nilometer.cli.token import token
+from nilometer.cli.trace import trace
 from nilometer.cli.trigger import trigger
 from nilometer.cli.usage import usage
 from nilometer.cli.verify import verify
@@ -61,7 +62,7 @@ def cli() -> None:
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
-    *(dlq, reconcile, backfill),
+    *(dlq, trace, reconcile, backfill),
     *(cost, doctor),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),

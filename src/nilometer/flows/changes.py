@@ -106,7 +106,7 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
 def _convert(record: StreamRecord, objects: Objects) -> _Converted:
     change = _change(record)
     fields: dict[str, str | int] = {"kind": change.kind, "action": change.action.value, "change_id": change.change_id}
-    return _Converted(_record_id(record), fields, _output(change, objects), tuple(_announced(change)))
+    return _Converted(_record_id(record), fields, _output(change, objects), tuple(announced(change)))
 
 
 def _output(change: Change, objects: Objects) -> _Row | Entry | None:
@@ -125,7 +125,7 @@ def _output(change: Change, objects: Objects) -> _Row | Entry | None:
     return None
 
 
-def _announced(change: Change) -> Iterator[Entry]:
+def announced(change: Change) -> Iterator[Entry]:
     """What a change of a billing record, of own limits or a lock-out means to its workspace."""
     if change.kind == "lockout" and (lock := locked_out(change.old, change.new)):
         yield _entry(change, LOCKED_OUT, asdict(lock), event_id=lock.id, subject=lock.workspace_id)

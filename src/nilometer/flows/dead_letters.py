@@ -23,10 +23,11 @@ Reasons = Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failure
 """What is known of the failures of these letters of a queue, by message id."""
 
 
-def look(queues: Sequence[DeadLetterQueue], wanted: Wanted, *, reasons: Reasons) -> list[DeadLetter]:
-    """The wanted letters without their bodies, the oldest first."""
+def look(queues: Sequence[DeadLetterQueue], wanted: Wanted, *, reasons: Reasons, mention: str = "") -> list[DeadLetter]:
+    """The wanted letters without their bodies, the oldest first; those in whose body the id `mention` stands."""
+    looked = partial(_look, wanted=wanted, reasons=reasons, mention=json.dumps(mention) if mention else "")
     with ThreadPoolExecutor() as threads:  # an empty queue is waited for
-        found = threads.map(partial(_look, wanted=wanted, reasons=reasons), queues)
+        found = threads.map(looked, queues)
         return sorted((letter for letters in found for letter in letters), key=lambda letter: letter.sent_at)
 
 
@@ -58,9 +59,9 @@ def given_up(objects: Objects) -> Iterator[DeadLetter]:
         yield _batch(key, json.loads(content))
 
 
-def _look(queue: DeadLetterQueue, *, wanted: Wanted, reasons: Reasons) -> list[DeadLetter]:
+def _look(queue: DeadLetterQueue, *, wanted: Wanted, reasons: Reasons, mention: str) -> list[DeadLetter]:
     with queue.opened() as batches:
-        letters = [replace(letter, body="") for batch in batches for letter in batch]
+        letters = [replace(letter, body="") for batch in batches for letter in batch if mention in letter.body]
     known = reasons(queue, letters) if letters else {}
     return [one for letter in letters if wanted.includes(one := explained(letter, known.get(letter.id)))]
 

@@ -6,7 +6,7 @@ DuckDB sorts and groups with a bounded memory and spills to disk, so a table may
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,6 +94,46 @@ class Ledger:
             key=key,
             as_of=as_of,
         )
+
+    def stripe_event(self, event_id: str) -> Iterator[dict[str, Any]]:
+        """Rows of stripe_events but their payload: one, or one an account."""
+        yield from self._named(
+            "select * exclude (payload, payload_ref) from stripe_events where event_id = $event_id", event_id=event_id
+        )
+
+    def usage_event(self, event_id: str) -> Iterator[dict[str, Any]]:
+        """Rows of usage with this id, and those that void it: sources may have ids in common."""
+        yield from self._named(
+            "select * from usage where event_id = $event_id or voids_id = $event_id", event_id=event_id
+        )
+
+    def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
+        """Rows of audit with one of these causes, in order."""
+        yield from self._named(
+            """select * from audit where event_date >= $since::date and list_contains($causes, cause)
+               order by pk, sk, sequence_number""",
+            causes=list(causes),
+            since=since,
+        )
+
+    def written(self, pk: str, prefix: str, *, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+        """Rows of audit of some records of one partition in a span of time, in order."""
+        yield from self._named(
+            """select * from audit
+               where event_date between $since::date and $until::date and occurred_at between $since and $until
+                 and pk = $pk and starts_with(sk, $prefix)
+               order by pk, sk, sequence_number""",
+            pk=pk,
+            prefix=prefix,
+            since=since,
+            until=until,
+        )
+
+    def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
+        """By column; for few rows."""
+        with connect(lake_uri=self.lake_uri, storage_options=self.storage_options) as connection:
+            for batch in connection.sql(sql, params=values).to_arrow_reader(BATCH_ROWS):
+                yield from batch.to_pylist()
 
     def _rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         with tempfile.TemporaryDirectory() as spill:
