@@ -1,9 +1,9 @@
 """A storm over one table: writers that are killed, answers that are lost, batches that come again and regrouped.
 
-`python -m tests.lake.fuzz --uri DIR --events 2000` prints one JSON line: how many ids are expected, stored, lost and
-twice, and how hard it was. It runs in a process of its own and never opens a table before it forks, so that writers
-start in milliseconds. `--endpoint` puts a faulty proxy between the writers and S3. `--plain` leaves the protocol
-out, to show that the storm is one.
+`python -m tests.lake.fuzz --uri DIR --events 50000 --batch 200` prints one JSON line: how many ids are expected,
+stored, lost and twice, and how hard it was. It runs in a process of its own and never opens a table before it forks,
+so that writers start in milliseconds. `--endpoint` puts a faulty proxy between the writers and S3. `--plain` leaves
+the protocol out, to show that the storm is one.
 """
 
 from __future__ import annotations

@@ -24,20 +24,24 @@ def storm(project: Path, *arguments: object) -> dict[str, Any]:
 @pytest.mark.parametrize("writers", [2, 4])
 def test_nothing_is_lost_or_twice_on_disk(project: Path, tmp_path: Path, writers: int) -> None:
     """Kills, lost answers, batches regrouped and repeated hours apart in event time, a compactor all along."""
-    seen = storm(project, "--uri", tmp_path / "lake", "--events", 2000, "--writers", writers, "--seed", writers)
+    seen = storm(
+        project, "--uri", tmp_path / "lake",
+        "--events", 4000, "--batch", 50, "--writers", writers, "--seed", writers,
+    )  # fmt: skip
 
-    assert (seen["stored"], seen["lost"], seen["twice"]) == (2000, 0, 0)
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (4000, 0, 0)
     assert seen["killed"] > 0
 
 
-def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str) -> None:
+@pytest.mark.parametrize("writers", [2, 4])
+def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str, writers: int) -> None:
     """Commits whose answer or request is lost, that come twice, or so late that their writer is dead."""
     seen = storm(
         project, "--uri", f"s3://{bucket}/lake", "--endpoint", aws.endpoint_url,
-        "--events", 800, "--batch", 40, "--days", 2, "--lose", 0.2, "--seed", 7,
+        "--events", 2500, "--batch", 125, "--days", 2, "--lose", 0.2, "--writers", writers, "--seed", writers,
     )  # fmt: skip
 
-    assert (seen["stored"], seen["lost"], seen["twice"]) == (800, 0, 0)
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (2500, 0, 0)
     assert sum(seen["faults"].values()) > 0
 
 
