@@ -30,7 +30,7 @@ local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 	@$(VENV)/bin/nilometer local
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed  ## lint, types, architecture, template, build and all tests
+test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: build
@@ -63,6 +63,7 @@ lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; U
 	  $(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file "$$@"
 	}
 	part requirements/local.txt --universal --python-version 3.11 --extra local --extra build
+	part requirements/engine.txt --universal --python-version 3.11 --extra engine
 	# No function runs on another machine than Lambda's, so these carry no markers.
 	part src/requirements/aws.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws
 	part src/requirements/lake.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra lake
@@ -91,6 +92,17 @@ $(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed: $(
 	$(VENV)/bin/python -m venv $(VENV)/$*
 	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
 	touch $@
+
+# On the functions' own Python, because it runs what was built. Without one the proof of deployment is skipped; in CI it fails.
+$(VENV)/engine/.installed: requirements/engine.txt | $(VENV)/bin/python
+	@if test -n "$(RUNTIME_PYTHON)"; then
+	  echo "Installing the engine that runs what was built into $(VENV)/engine (once) ..."
+	  "$(RUNTIME_PYTHON)" -m venv $(VENV)/engine
+	  $(VENV)/engine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	  touch $@
+	else
+	  echo "Python 3.13 is missing: what was built will not be deployed" >&2
+	fi
 
 # Without npm, or on another kind of machine, its tests are skipped; in CI they fail.
 $(VENV)/dynoxide/.installed: tests/contract/dynoxide/package-lock.json | $(VENV)/bin/python

@@ -17,6 +17,7 @@ from packaging.version import Version
 LOCKS = (
     "requirements/dev.txt",
     "requirements/local.txt",
+    "requirements/engine.txt",
     "requirements/sam.txt",
     "requirements/checkov.txt",
     "requirements/readers.txt",
@@ -28,6 +29,7 @@ LOCKS = (
 EXTRAS = {
     "requirements/dev.txt": {"dev"},
     "requirements/local.txt": {"local", "build"},
+    "requirements/engine.txt": {"engine"},
     "src/requirements/aws.txt": {"aws"},
     "src/requirements/lake.txt": {"aws", "lake"},
     "src/requirements/stripe.txt": {"aws", "stripe"},

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from template.cloudformation import Template
+
+HERE = "arm64" if os.uname().machine == "aarch64" else "x86_64"  # the processor of this machine
+Build = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +45,21 @@ def sam() -> Path:
     if not path.exists():
         pytest.skip("the SAM CLI is not installed; `make test` does it")
     return path
+
+
+@pytest.fixture(scope="session")
+def build(project: Path, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """What `make build` makes for a processor: a template, and a folder a function. Each is built once."""
+
+    @cache
+    def built(architecture: str) -> Path:
+        into = tmp_path_factory.mktemp(architecture)
+        make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
+        done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return into
+
+    return built
 
 
 @pytest.fixture(scope="session")

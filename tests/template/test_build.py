@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from template.cloudformation import Template
+from template.conftest import HERE, Build
 
 MEGABYTE = 1024 * 1024  # as Lambda counts
 LIMIT = 250 * MEGABYTE  # Lambda, unzipped
 WRITERS = {"LakeFunction", "MaintenanceFunction"}  # of the lake
 GOALS = {**dict.fromkeys(WRITERS, 160 * MEGABYTE), "ReconcileFunction": 45 * MEGABYTE}  # Stripe's SDK is 15 MB
 GOAL = 25 * MEGABYTE
+Artifacts = Mapping[str, Path]
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Only `local`, the command line and analysts have these.
 NEVER = {"pyarrow", "duckdb", "click", "rich", "ministack", "samtranslator", "moto"}
 
-Artifacts = Mapping[str, Path]
-Build = Callable[[str], Artifacts]
-
 # One worker builds; the others would only wait for it.
 pytestmark = pytest.mark.xdist_group("build")
-
-
-@pytest.fixture(scope="session")
-def build(project: Path, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """What `make build` makes for a processor, by function; each is built once."""
-
-    @cache
-    def built(architecture: str) -> Artifacts:
-        into = tmp_path_factory.mktemp(architecture)
-        make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
-        done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return {path.name: path for path in into.iterdir() if path.is_dir()}
-
-    return built
 
 
 @pytest.fixture(params=MACHINES)
@@ -51,13 +33,17 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def artifacts(build: Build, architecture: str) -> Artifacts:
-    return build(architecture)
+    return functions(build(architecture))
 
 
 @pytest.fixture
 def runnable(build: Build) -> Artifacts:
-    """For the processor of this machine."""
-    return build("arm64" if os.uname().machine == "aarch64" else "x86_64")
+    return functions(build(HERE))
+
+
+def functions(built: Path) -> Artifacts:
+    """The folders of a build, by function."""
+    return {path.name: path for path in built.iterdir() if path.is_dir()}
 
 
 def size(artifact: Path) -> int:

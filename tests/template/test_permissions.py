@@ -1,4 +1,4 @@
-"""Least privilege, read from the roles; `tests/local` runs the functions under them."""
+"""Least privilege, read from the roles; `test_deployment.py` runs the functions under them."""
 
 from __future__ import annotations
 

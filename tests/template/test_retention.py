@@ -49,10 +49,12 @@ def test_nothing_below_the_lake_expires(template: Template) -> None:
 def test_claims_outlive_facts_and_archive(template: Template) -> None:
     """A reference must not outlast what it refers to: facts 40 days, the archive as long as it says."""
     archives = template.of("AWS::Events::Archive").values()
+    days = template.body["Parameters"]["ArchiveDays"]
     [bucket] = template.of("AWS::S3::Bucket").values()
     [claims] = [r for r in bucket["LifecycleConfiguration"]["Rules"] if r.get("Prefix") == "claims/"]
 
-    assert all(40 <= archive["RetentionDays"] <= claims["ExpirationInDays"] for archive in archives)
+    assert all(archive["RetentionDays"] == {"Ref": "ArchiveDays"} for archive in archives)
+    assert 40 <= days["Default"] <= days["MaxValue"] <= claims["ExpirationInDays"]
 
 
 def test_every_bus_is_archived_whole(template: Template) -> None:
@@ -63,7 +65,7 @@ def test_every_bus_is_archived_whole(template: Template) -> None:
         template.of("AWS::Events::EventBus")
     )
     assert not any("EventPattern" in archive for archive in archives.values())
-    assert {template.resources[name]["Condition"] for name in archives} == {"OnAws", "HasPartner"}
+    assert {template.resources[name]["Condition"] for name in archives} == {"HasArchive", "HasPartnerArchive"}
 
 
 def test_the_door_is_throttled(template: Template) -> None:
