@@ -44,14 +44,20 @@ def outbox(connection: Connection, sent: str | None, send_again: str | None, as_
 
 
 def _row(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Amounts are decimal strings: no reader rounds them."""
     pending = item.get("pending")
     return {
         "workspace": item["workspace_id"],
         "meter": item["meter"],
         "period_start": item["period_start"],
-        "sent": format(item["sent"].normalize(), "f"),
-        "pending": format(pending["value"].normalize(), "f") if pending else None,
+        "sent": _plain(item["sent"]),
+        "pending": _plain(pending["value"]) if pending else None,
         "identifier": pending["identifier"] if pending else None,
         "since": item.get("pending_since"),
     }
+
+
+def _plain(amount: Any) -> str:
+    """A decimal string: no reader rounds it."""
+    from decimal import Decimal
+
+    return format(Decimal(amount).normalize(), "f")
