@@ -11,7 +11,8 @@ from pathlib import Path
 from nilometer.domain import keys
 from nilometer.domain.entities import ENTITIES, Entity
 from nilometer.domain.roles import MATRIX, Permission, Role
-from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, description, schema
+from nilometer.flows.batch_ready import BATCH_READY
+from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, description, schema
 from nilometer.flows.operations import TYPES
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +92,7 @@ def pages() -> dict[Path, str]:
         ROOT / "events" / "schemas" / f"{name}.json": json.dumps(announced_schema(name), indent=2) + "\n"
         for name in ANNOUNCED
     }
+    schemas[ROOT / "events" / "schemas" / f"{BATCH_READY}.json"] = json.dumps(batch_ready_schema(), indent=2) + "\n"
     return {ROOT / "docs" / "data.md": "\n".join(_data()), **schemas}
 
 

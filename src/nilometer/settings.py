@@ -60,6 +60,14 @@ class ChangesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetsSettings:
+    records_table: str
+    events_table: str
+    lake_bucket: str
+    lake_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LakeSettings:
     lake_bucket: str
     lake_uri: str

@@ -72,6 +72,14 @@ def test_changed_content_is_not_believed(objects: Objects, aws: Engine) -> None:
     assert caught.value.reason == "claim_broken"
 
 
+def test_folders_are_what_is_right_below(objects: Objects) -> None:
+    """Not what is further down, nor objects."""
+    for key in ("lake/datasets/a/x/y", "lake/datasets/b/x", "lake/datasets/c", "lake/other/x"):
+        objects._client.put_object(Bucket=objects.bucket, Key=key, Body=b"")
+
+    assert (objects.folders("lake/datasets/"), objects.folders("nothing/")) == (["a", "b"], [])
+
+
 def test_a_bucket_that_does_not_answer_is_unavailable() -> None:
     """Both ways."""
     away = Objects(s3(f"http://127.0.0.1:{free_port()}"), bucket="bucket")

@@ -43,6 +43,7 @@ ON_A_STACK = [
     ["notification", "count", "w", "u"],
     ["policy", "list"],
     ["flag", "list"],
+    ["datasets", "list"],
     ["meter", "create", "m", "--unit", "u", "--aggregation", "sum"],
     ["query", "select 1"],
     ["tables"],
@@ -124,7 +125,7 @@ def test_a_stack_is_found_by_port_and_endpoint(nilometer: Any, stack: Any) -> No
 
 
 def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
-    """Six queues, their dead letters and two streams; one JSON object alone on stdout."""
+    """Seven queues, their dead letters and two streams; one JSON object alone on stdout."""
     nilometer("wait")
     found = nilometer("status", "--json").json
 
@@ -137,6 +138,7 @@ def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
         "LakeStripeEventsQueue",
         "LakeUsageQueue",
         "LakeAuditQueue",
+        "DatasetsQueue",
     }
     assert sorted(found["streams"].values()) == [0, 0]
     assert not any(found["dead_letters"].values())
@@ -196,7 +198,7 @@ def test_a_stack_on_aws_is_asked_by_name(nilometer: Any, alone: Any, stack: Any,
     tables = alone("tables", "--stack", "nilometer", "--json", env=aws).lines
     listed = alone("billing", "list", "--stack", "nilometer", "--json", env=aws).lines
 
-    assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 6, 7)
+    assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 7, 8)
     assert {table["name"]: table["location"] for table in tables} == stack.about["tables"]
     assert "ws_on_aws" in {row["workspace"] for row in listed}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+# ruff: noqa: S608  # names are the test's own
 import uuid
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 COLUMNS = ("--column", "id:string", "--column", "seen:timestamp", "--column", "note:string:null")
@@ -49,3 +53,43 @@ def test_what_is_no_safe_step_is_a_sentence(nilometer: Any, contacts: str) -> No
     assert "column score is new, so it must be nullable" in grown.err
     assert "nilometer datasets list" in unknown.err
     assert declare(nilometer, contacts, "--column", "score:double:maybe").code == 2
+
+
+@pytest.fixture
+def orders(nilometer: Any, stack: Any) -> str:
+    """A new dataset that appends."""
+    name = f"orders_{uuid.uuid4().hex[:8]}"
+    assert nilometer("datasets", "declare", name, "--mode", "append", "--column", "id:string").code == 0
+    return name
+
+
+def rows(nilometer: Any, dataset: str, columns: str) -> list[Any]:
+    """What an analyst sees when all has landed."""
+    assert nilometer("wait").code == 0
+    sql = f"select {columns} from datasets.{dataset} order by all"
+    return [tuple(line.values()) for line in nilometer("query", sql, "--json").lines]
+
+
+def test_files_and_rows_land_in_the_lake_once(nilometer: Any, orders: str, tmp_path: Path) -> None:
+    """From a file of either format, or inline; through bus, queue, function and lake, under the function's own role."""
+    ndjson, parquet = tmp_path / "one.ndjson", tmp_path / "two.parquet"
+    ndjson.write_text('{"id": "1"}\n{"id": "2"}\n')
+    pq.write_table(pa.table({"id": ["3"]}), parquet)
+    for _ in range(2):
+        sent = nilometer("datasets", "send", orders, str(ndjson), "--json").json
+        assert nilometer("datasets", "send", orders, str(parquet), "--id", "second").code == 0
+        assert nilometer("datasets", "send", orders, "-", "--inline", "--id", "third", text='{"id": "4"}').code == 0
+
+    landed = rows(nilometer, orders, "id, batch_id")
+
+    assert landed == [("1", sent["id"]), ("2", sent["id"]), ("3", "second"), ("4", "third")]
+    assert sent["data"]["object"]["key"].startswith(f"landing/{orders}/")
+
+
+def test_what_cannot_be_sent_is_said(nilometer: Any, orders: str, tmp_path: Path) -> None:
+    parquet = tmp_path / "two.parquet"
+    pq.write_table(pa.table({"id": ["3"]}), parquet)
+
+    assert nilometer("datasets", "send", orders, str(parquet), "--inline").code == 2
+    assert "object of JSON a line" in nilometer("datasets", "send", orders, "-", "--inline", text="{").err
+    assert "not a slug" in nilometer("datasets", "send", "../usage", "-", text="{}").err

@@ -14,7 +14,7 @@ import pytest
 from nilometer.cli import cli
 from nilometer.domain.entities import ENTITIES
 from nilometer.domain.roles import Permission
-from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, schema
+from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, schema
 from nilometer.flows.operations import TYPES
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,18 @@ def test_what_is_announced_has_its_entity_schema_and_sample() -> None:
         assert (sample["source"], sample["detail-type"]) == ("nilometer.changes", name)
         validator.validate(sample["detail"])
         assert not validator.is_valid({**sample["detail"], "data": {}})
+
+
+def test_the_samples_of_batches_follow_their_schema() -> None:
+    """Each has an object or rows, and nothing else."""
+    validator = jsonschema.Draft202012Validator(batch_ready_schema())
+    samples = [json.loads(path.read_text())["detail"] for path in (ROOT / "events" / "datasets").glob("*.json")]
+
+    assert {name for sample in samples for name in sample["data"]} == {"dataset", "object", "rows"}
+    for sample in samples:
+        validator.validate(sample)
+        for more in ({"unknown": 1}, {"rows": [], "object": samples[0]["data"].get("object")}):
+            assert not validator.is_valid({**sample, "data": {**sample["data"], **more}})
 
 
 def test_every_entity_has_a_command() -> None:

@@ -222,6 +222,7 @@ def test_the_lambda_loads_neither_pyarrow_nor_pandas(project: Path) -> None:
     """Together with deltalake they exceed what Lambda unpacks."""
     code = (
         "import sys, nilometer.lambdas.lake, nilometer.lambdas.maintenance, nilometer.lambdas.changes;"
+        "import nilometer.lambdas.datasets;"
         "print(sorted({'pyarrow', 'pandas', 'duckdb', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=project)

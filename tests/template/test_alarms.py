@@ -90,7 +90,8 @@ def test_every_flow_that_rejects_has_an_alarm(alarms: dict[str, Properties], pro
     """A reject is kept and forgotten, unless somebody is told."""
     flows = {path.stem: path.read_text() for path in (project / "src/nilometer/flows").glob("*.py")}
     functions = {path.stem for path in (project / "src/nilometer/lambdas").glob("*.py")}
-    rejecting = {flow for flow, source in flows.items() if "Outcome.REJECTED" in source} & functions
+    keeping = re.compile(r"Outcome\.REJECTED|\brefuse\(")
+    rejecting = {flow for flow, source in flows.items() if keeping.search(source)} & functions
 
     assert rejecting
     assert watched(alarms, "rejected") == rejecting

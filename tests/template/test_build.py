@@ -14,7 +14,7 @@ from template.conftest import HERE, Build
 
 MEGABYTE = 1024 * 1024  # as Lambda counts
 LIMIT = 250 * MEGABYTE  # Lambda, unzipped
-WRITERS = {"LakeFunction", "MaintenanceFunction"}  # of the lake
+WRITERS = {"LakeFunction", "DatasetsFunction", "MaintenanceFunction"}  # of the lake
 GOALS = {**dict.fromkeys(WRITERS, 160 * MEGABYTE), "ReconcileFunction": 45 * MEGABYTE}  # Stripe's SDK is 15 MB
 GOAL = 25 * MEGABYTE
 Artifacts = Mapping[str, Path]

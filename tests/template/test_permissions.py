@@ -19,6 +19,7 @@ KEPT = {
     "Changes": {"payloads", "rejects/changes", "aws/lambda"},
     "Limits": {"aws/lambda"},
     "Lake": {"lake", "rejects/lake"},
+    "Datasets": {"lake/datasets", "rejects/datasets"},
     "Maintenance": {"lake"},
 }
 # (role, action): why this action has no narrower resource
@@ -94,11 +95,14 @@ def test_a_role_writes_where_its_flow_keeps_objects(template: Template) -> None:
 
 
 def test_who_reads_claims_may_learn_that_one_is_missing(template: Template) -> None:
-    """Without s3:ListBucket S3 answers 403 instead of 404, and a broken claim would be asked for for ever."""
+    """Without s3:ListBucket S3 answers 403 instead of 404, and a broken claim would be asked for for ever.
+
+    So would a batch whose object is gone from the landing prefix.
+    """
     readers, listers = set(), set()
     for role, statement in template.statements:
         actions, resources = listed(statement["Action"]), str(statement["Resource"])
-        if "s3:GetObject" in actions and "/claims/" in resources:
+        if "s3:GetObject" in actions and ("/claims/" in resources or "/landing/" in resources):
             readers.add(role)
         if "s3:ListBucket" in actions:
             listers.add(role)

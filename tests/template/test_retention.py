@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nilometer.aws.landing import PREFIX
+from nilometer.domain.reject import KEPT
 from template.cloudformation import Template, referred
 
 
@@ -55,6 +57,17 @@ def test_claims_outlive_facts_and_archive(template: Template) -> None:
 
     assert all(archive["RetentionDays"] == {"Ref": "ArchiveDays"} for archive in archives)
     assert 40 <= days["Default"] <= days["MaxValue"] <= claims["ExpirationInDays"]
+
+
+def test_a_landed_object_outlives_who_may_ask_for_it(template: Template) -> None:
+    """Its event in the queue, then as a dead letter; and the reject that refers to it."""
+    [bucket] = template.of("AWS::S3::Bucket").values()
+    [landing] = [r for r in bucket["LifecycleConfiguration"]["Rules"] if r.get("Prefix") == PREFIX]
+    queues = template.of("AWS::SQS::Queue")
+    waits = sum(queues[name]["MessageRetentionPeriod"] for name in ("DatasetsQueue", "DatasetsDeadLetters"))
+
+    assert landing["ExpirationInDays"] > KEPT.days
+    assert landing["ExpirationInDays"] * 86_400 > waits
 
 
 def test_every_bus_is_archived_whole(template: Template) -> None:

@@ -30,6 +30,15 @@ class Objects:
             raise Unavailable(f"S3 did not take {key}: {error}") from error
         return key
 
+    def folders(self, prefix: str) -> list[str]:
+        """Names right below `prefix`, which ends in `/`, that have something below them."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        try:
+            found = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", ())]
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not list {prefix}: {error}") from error
+        return [name.removeprefix(prefix).rstrip("/") for name in found]
+
     def get(self, key: str) -> bytes:
         """`Rejected("claim_broken")` when the content is gone or is not what the key's hash says."""
         try:

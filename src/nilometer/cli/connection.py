@@ -15,6 +15,7 @@ from nilometer.errors import Misconfigured
 if TYPE_CHECKING:
     from nilometer.aws.dynamodb import Store
     from nilometer.aws.eventbridge import Bus
+    from nilometer.aws.landing import Landing
     from nilometer.aws.s3 import Objects
     from nilometer.local.delivery import Endpoint
     from nilometer.local.discovery import Description
@@ -66,6 +67,11 @@ class Connection:
             for resource in page["StackResourceSummaries"]
             if resource["ResourceType"] == resource_type
         }
+
+    def landing(self) -> Landing:
+        from nilometer.aws.landing import Landing
+
+        return Landing(self.client("s3"), bucket=self.description.lake_bucket)
 
     def endpoint(self) -> Endpoint:
         """The webhook, signed for with the stack's own secret, which needs the right to read it."""

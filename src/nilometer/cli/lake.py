@@ -54,6 +54,8 @@ def query(
 ) -> None:
     """Ask the Delta tables stripe_events, usage and audit in SQL (DuckDB's); - reads it from stdin.
 
+    Connector datasets are in the schema datasets: `from datasets.crm_contacts`.
+
     --json prints one object a row, with exact decimals as strings. --chart draws numbers as lines over the first
     column of times, or as bars by name; it needs the extra `chart`.
 
@@ -64,11 +66,14 @@ def query(
       nilometer query --recipe usage-per-day --since 2026-11-01 --chart usage.png
     """
     from nilometer.cli.chart import draw
+    from nilometer.domain.dataset import FOLDER
     from nilometer.lake.query import query as ask
 
     if as_csv + as_json + (chart is not None) > 1:
         raise click.UsageError("--csv, --json and --chart exclude each other")
-    found = ask(_sql(sql, recipe), **_lake(connection), as_of=as_of, since=since)
+    asked = _sql(sql, recipe)
+    datasets = _datasets(connection) if f"{FOLDER}." in asked.lower() else []
+    found = ask(asked, **_lake(connection), as_of=as_of, since=since, datasets=datasets)
     if chart:
         note(draw(found.columns, found.rows, chart, title=_question(recipe)))
     elif as_json:
@@ -250,6 +255,15 @@ def _question(recipe: str | None) -> str:
     from nilometer.lake.recipes import RECIPES
 
     return RECIPES[recipe].question if recipe else ""
+
+
+def _datasets(connection: Connection) -> list[str]:
+    """Those that have been written, as S3 knows them: who may read the lake may not see the tables of DynamoDB."""
+    from nilometer.domain.dataset import FOLDER
+
+    bucket = connection.objects()
+    folder = connection.description.lake_uri.removeprefix(f"s3://{bucket.bucket}/")
+    return bucket.folders(f"{folder}/{FOLDER}/")
 
 
 def _lake(connection: Connection) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from nilometer.domain import lockout
 from nilometer.domain.cloudevents import NAME_LENGTH, SPECVERSION
+from nilometer.flows.batch_ready import BATCH_READY, BatchReady
 from nilometer.flows.operation_types import OperationType
 
 ANNOUNCED: Mapping[str, type] = {lockout.LOCKED_OUT: lockout.LockedOut}
@@ -24,6 +25,13 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH}
 def schema(event_type: str, row: OperationType) -> dict[str, Any]:
     """Of the whole CloudEvent. Extension attributes are allowed beside `data`, unknown fields in it are not."""
     return _schema(event_type, row.data, optional=set() if row.has_workspace else {"subject"})
+
+
+def batch_ready_schema() -> dict[str, Any]:
+    """Of a batch for a dataset. It has an object or rows, never both."""
+    whole = _schema(BATCH_READY, BatchReady, optional={"subject"})
+    whole["$defs"]["BatchReady"]["oneOf"] = [{"required": ["object"]}, {"required": ["rows"]}]
+    return whole
 
 
 def announced_schema(event_type: str) -> dict[str, Any]:

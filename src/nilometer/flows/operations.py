@@ -23,7 +23,6 @@ from nilometer.domain import keys
 from nilometer.domain.cloudevents import CloudEvent, check_context, check_not_ahead
 from nilometer.domain.operations import Change, check_same, decide, meter_change, workspace_change
 from nilometer.domain.outcome import Message, Outcome, Result
-from nilometer.domain.reject import Reject
 from nilometer.domain.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.writes import Absent, Item, Key, Put, Table, Write
 from nilometer.errors import Refused, Rejected, Unavailable
@@ -42,7 +41,7 @@ from nilometer.flows import (
 from nilometer.flows.envelope import CloudEventWire, decode
 from nilometer.flows.operation_types import Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.races import retrying
-from nilometer.flows.rejects import keep
+from nilometer.flows.rejects import refuse
 
 KEPT = timedelta(days=40)
 PATIENCE = timedelta(minutes=10)
@@ -131,8 +130,7 @@ def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> 
     try:
         outcome = _apply(message.body, store, now, fields)
     except Rejected as error:
-        fields["reason"] = error.reason
-        outcome = _reject(message, error, store, objects, now, fields)
+        outcome = refuse("operations", message, error, store=store, objects=objects, now=now, fields=fields)
     except Exception as error:  # noqa: BLE001  # the neighbours must pass; the queue delivers this one again
         fields["error"] = str(error) if isinstance(error, Unavailable | Refused) else type(error).__name__
         outcome = Outcome.FAILED
@@ -150,25 +148,6 @@ def _apply(body: str, store: Store, now: datetime, fields: dict[str, str | int])
         if now < arrived.at + PATIENCE:
             raise
         raise Rejected("refused", str(error)) from error
-
-
-def _reject(
-    message: Message, error: Rejected, store: Store, objects: Objects, now: datetime, fields: dict[str, str | int]
-) -> Outcome:
-    reject = Reject(
-        flow="operations",
-        reason=error.reason,
-        message=str(error),
-        payload=message.body,
-        event_id=str(fields["event_id"]) if "event_id" in fields else None,
-        source=str(fields["source"]) if "source" in fields else None,
-    )
-    try:
-        keep(store, objects, [reject], now=now)
-    except Exception as failure:  # noqa: BLE001  # not kept: it must come again
-        fields["error"] = type(failure).__name__
-        return Outcome.FAILED
-    return Outcome.REJECTED
 
 
 def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:

@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain import keys
+from nilometer.domain.outcome import Message, Outcome
 from nilometer.domain.reject import INLINE_BYTES, Reject, item
 from nilometer.domain.times import epoch
 from nilometer.domain.writes import Item, Key, Put, Table
-from nilometer.errors import Cancelled
+from nilometer.errors import Cancelled, Rejected
 
 TOGETHER = 50  # rejects in one transaction
 TOGETHER_BYTES = 3_000_000  # a transaction holds 4 MB
@@ -31,6 +32,37 @@ def keep(store: Store, objects: Objects, rejects: Iterable[Reject], *, now: date
     items = (_item(reject, objects, now) for reject in rejects)
     for chunk in _chunks({Key(one["pk"], one["sk"]): one for one in items}.values()):
         _commit(store, [Put(table=Table.EVENTS, item=one) for one in chunk])
+
+
+def refuse(
+    flow: str,
+    message: Message,
+    error: Rejected,
+    *,
+    store: Store,
+    objects: Objects,
+    now: datetime,
+    fields: dict[str, str | int],
+) -> Outcome:
+    """`REJECTED` once the message is kept, `FAILED` when it could not be and must come again; `fields` say why.
+
+    They have `event_id` and `source` when these could be read.
+    """
+    fields["reason"] = error.reason
+    reject = Reject(
+        flow=flow,
+        reason=error.reason,
+        message=str(error),
+        payload=message.body,
+        event_id=str(fields["event_id"]) if "event_id" in fields else None,
+        source=str(fields["source"]) if "source" in fields else None,
+    )
+    try:
+        keep(store, objects, [reject], now=now)
+    except Exception as failure:  # noqa: BLE001  # whatever it is, the message must not be lost
+        fields["error"] = type(failure).__name__
+        return Outcome.FAILED
+    return Outcome.REJECTED
 
 
 def listed(store: Store, flow: str, *, since: datetime, now: datetime) -> Iterator[Item]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from arro3.core import Array, DataType, Table
 from deltalake import (
@@ -36,7 +36,7 @@ from deltalake import (
 
 from nilometer.domain import tables
 from nilometer.domain.tables import PARTITION, Type
-from nilometer.errors import Unavailable
+from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.rows import DAY_SECONDS, Columns, date_text, keys, take, to_arrow
 from nilometer.lake.tables import NO_CLEANUP, conform, open_or_create
 
@@ -46,6 +46,7 @@ _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 
 Clock = Callable[[], float]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +91,10 @@ class Lake:
         )
 
     def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
-        failure: Exception | None = None
-        for attempt, pause in enumerate(_pauses(), start=1):
-            try:
-                new, version = self._attempt(group)
-                return Appended(new=new, attempts=attempt, version=version)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the commit may have landed: the next anti-join knows
-                failure = error
-            if monotonic() + pause >= deadline:
-                break
-            time.sleep(pause)
-        raise Unavailable(f"{group.table.name}: not appended in time: {failure}") from failure
+        (new, version), attempts = until_known(
+            lambda: self._attempt(group), what=group.table.name, deadline=deadline, monotonic=monotonic
+        )
+        return Appended(new=new, attempts=attempts, version=version)
 
     def _attempt(self, group: _Group) -> tuple[frozenset[Any], int]:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
@@ -109,6 +103,26 @@ class Lake:
         if new:
             _commit(snapshot, group, _missing(group.keys, stored))
         return new, snapshot.version()
+
+
+def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monotonic: Clock) -> tuple[_T, int]:
+    """The answer of the first attempt that does not raise, and its number.
+
+    Whatever an attempt raised, its commit may have landed: so it begins by reading what is there. What it rejects for
+    good is raised at once. `Unavailable` after the deadline.
+    """
+    failure: Exception | None = None
+    for number, pause in enumerate(_pauses(), start=1):
+        try:
+            return attempt(), number
+        except Rejected:
+            raise
+        except Exception as error:  # noqa: BLE001  # unknown, whatever it is
+            failure = error
+        if monotonic() + pause >= deadline:
+            break
+        time.sleep(pause)
+    raise Unavailable(f"{what}: not appended in time: {failure}") from failure
 
 
 class _Group:

@@ -6,7 +6,7 @@ DuckDB gets Arrow datasets made from the Delta log, because its own Delta extens
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from nilometer.domain import tables
+from nilometer.domain.dataset import FOLDER
 from nilometer.errors import Rejected
 from nilometer.lake.schema import arrow_schema
 from nilometer.lake.tables import table_uri
@@ -52,13 +53,16 @@ def query(
     storage_options: dict[str, str],
     as_of: datetime | None = None,
     since: datetime | None = None,
+    datasets: Iterable[str] = (),
 ) -> Result:
-    """Runs `sql` with every declared table in view; one that is not written yet is empty.
+    """Runs `sql` with every table of ours in view, empty when it is not written yet, and `datasets` in the schema
+    `datasets`.
 
     SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
     connection = connect(lake_uri=lake_uri, storage_options=storage_options)
+    _add_datasets(connection, datasets, lake_uri, storage_options)
     with _refusing_wrong_sql():
         _set_times(connection, as_of, since)
         relation = connection.sql(sql)
@@ -75,6 +79,17 @@ def connect(*, lake_uri: str, storage_options: dict[str, str]) -> duckdb.DuckDBP
     for table in tables.TABLES.values():
         connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
     return connection
+
+
+def _add_datasets(
+    connection: duckdb.DuckDBPyConnection, names: Iterable[str], lake_uri: str, storage_options: dict[str, str]
+) -> None:
+    connection.execute(f"CREATE SCHEMA {FOLDER}")
+    for name in names:
+        path = f"{FOLDER}/{name}"
+        opened = DeltaTable(table_uri(lake_uri, path), storage_options=storage_options)
+        connection.register(path, opened.to_pyarrow_dataset())
+        connection.execute(f'CREATE VIEW {FOLDER}."{name}" AS FROM "{path}"')
 
 
 def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:

@@ -31,13 +31,15 @@ _DECIMALS = re.compile(r"(?:-?[0-9]{1,15}(?:\.[0-9]{1,9})?\n)*")  # of a whole c
 _NULL = b"null"
 _BATCH_ROWS = 5000  # of one Arrow array: of payloads, twice as many would cost four times as much in fresh memory
 
-_PYTHON: dict[Type, Any] = {
+PYTHON: dict[Type, Any] = {
     Type.STRING: str,
     Type.JSON: msgspec.Raw,
-    Type.INT64: int,
+    Type.INT64: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     Type.TIMESTAMP: str,
     Type.DECIMAL: str,
     Type.BOOL: bool,
+    Type.DATE: str,
+    Type.DOUBLE: float,
 }
 _CREATED = Annotated[int, msgspec.Meta(ge=0, lt=_LAST_SECOND)]
 
@@ -45,7 +47,8 @@ _CREATED = Annotated[int, msgspec.Meta(ge=0, lt=_LAST_SECOND)]
 @cache
 def struct(table: DeltaTable) -> type[msgspec.Struct]:
     """What a row must look like. Unknown names are skipped: a newer producer may know more columns."""
-    return msgspec.defstruct(table.name, [_field(column) for column in _incoming(table)], frozen=True, gc=False)
+    fields = [field(c, _CREATED if c.name == "created" else PYTHON[c.type]) for c in incoming(table)]
+    return msgspec.defstruct(table.name, fields, frozen=True, gc=False)
 
 
 def decode(table: DeltaTable, rows: bytes | msgspec.Raw) -> Columns:
@@ -67,7 +70,7 @@ def decode_packed(body: str) -> tuple[DeltaTable, Columns]:
 
 
 def empty(table: DeltaTable) -> Columns:
-    return {column.name: [] for column in _incoming(table)}
+    return {column.name: [] for column in incoming(table)}
 
 
 def count(columns: Columns) -> int:
@@ -117,22 +120,22 @@ def to_arrow(table: DeltaTable, columns: Columns, *, recorded_at: datetime) -> T
 
 
 def _record_batch(table: DeltaTable, columns: Columns, recorded_at: datetime) -> RecordBatch:
-    stamps = {PARTITION: _days(columns["created"]), "recorded_at": _instants(recorded_at, count(columns))}
-    arrays = [stamps[c.name] if c.stamped else _array(c, columns[c.name]) for c in table.columns]
+    stamps = {PARTITION: _days(columns["created"]), "recorded_at": instants(recorded_at, count(columns))}
+    arrays = [stamps[c.name] if c.stamped else array_of(c, columns[c.name]) for c in table.columns]
     return RecordBatch.from_arrays(arrays, schema=arrow_schema(table))
 
 
 def _turned(table: DeltaTable, rows: list[Row]) -> Columns:
-    return {column.name: list(map(attrgetter(column.name), rows)) for column in _incoming(table)}
+    return {column.name: list(map(attrgetter(column.name), rows)) for column in incoming(table)}
 
 
-def _incoming(table: DeltaTable) -> list[Column]:
+def incoming(table: DeltaTable) -> list[Column]:
     """Required names first, as a struct wants them."""
     return sorted((column for column in table.columns if not column.stamped), key=lambda column: column.nullable)
 
 
-def _field(column: Column) -> Any:
-    kind = _CREATED if column.name == "created" else _PYTHON[column.type]
+def field(column: Column, kind: Any) -> Any:
+    """Of a struct: its name, its type, and null where it may be left out."""
     if not column.nullable:
         return (column.name, kind)
     if column.type is Type.JSON:
@@ -156,11 +159,12 @@ def _packed(table: DeltaTable) -> type[msgspec.Struct]:
     return msgspec.defstruct(table.name, [("rows", rows)], tag_field="table", tag=table.name)
 
 
-def _array(column: Column, values: list[Any]) -> Array:
+def array_of(column: Column, values: list[Any]) -> Array:
+    """Values as their decoder left them. `Rejected("invalid_row")` for a text that is no time, date or decimal."""
     match column.type:
         case Type.JSON:
             return Array(_json_texts(values), type=DataType.binary()).cast(DataType.string())
-        case Type.TIMESTAMP | Type.DECIMAL:
+        case Type.TIMESTAMP | Type.DECIMAL | Type.DATE:
             return _parsed(column, values)
         case _:
             return Array(values, type=data_type(column))
@@ -193,7 +197,7 @@ def _days(created: list[int]) -> Array:
     return days
 
 
-def _instants(instant: datetime, count: int) -> Array:
+def instants(instant: datetime, count: int) -> Array:
     microseconds = (instant - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
     instants: Array = Array(array("q", [microseconds]) * count).cast(DataType.timestamp("us", tz="UTC"))
     return instants

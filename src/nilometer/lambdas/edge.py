@@ -14,12 +14,19 @@ from nilometer.domain.outcome import Message, Outcome, Result
 
 logger = Logger()
 _VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+_RESERVE_SECONDS = 30.0  # to answer before Lambda kills: a request under way may be retried for 20
 _NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "nilometer")
 
 
 def messages(event: dict[str, Any]) -> list[Message]:
     """The records of an SQS batch."""
     return [Message(record["messageId"], record["body"]) for record in event["Records"]]
+
+
+def commit_deadline(context: Any) -> float:
+    """On the monotonic clock: until when commits of the lake are tried."""
+    remaining: float = context.get_remaining_time_in_millis() / 1000
+    return time.monotonic() + max(remaining - _RESERVE_SECONDS, 0.0)
 
 
 def batch_response(flow: str, results: Sequence[Result]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -13,20 +12,14 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows import lake
 from nilometer.lake.append import Lake
 from nilometer.lake.storage import storage_options
-from nilometer.lambdas.edge import batch_response, messages
+from nilometer.lambdas.edge import batch_response, commit_deadline, messages
 from nilometer.settings import LakeSettings, load
-
-_RESERVE_SECONDS = 30.0  # to answer before Lambda kills: a request under way may be retried for 20
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    results = lake.append(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=_deadline(context))
+    deadline = commit_deadline(context)
+    results = lake.append(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)
     return batch_response("lake", results)
-
-
-def _deadline(context: Any) -> float:
-    remaining: float = context.get_remaining_time_in_millis() / 1000
-    return time.monotonic() + max(remaining - _RESERVE_SECONDS, 0.0)
 
 
 @cache
