@@ -23,6 +23,7 @@ _OBJECTS = {
     "charge.refund": "refund",
     "customer.discount": "discount",
     "customer.source": "source",
+    "customer.subscription": "subscription",
     "customer.tax_id": "tax_id",
     "issuing_authorization": "issuing.authorization",
     "issuing_card": "issuing.card",
@@ -71,7 +72,8 @@ class _Company(World):
         """A type that billing keeps as a fact: the smallest object of its kind."""
         kind = event_type.rpartition(".")[0]
         data = {
-            "id": self.new_id(kind.rpartition(".")[2][:6], 24),
+            # An invoice to come has no id. Source: https://docs.stripe.com/api/events/types.
+            **({} if event_type == "invoice.upcoming" else {"id": self.new_id(kind.rpartition(".")[2][:6], 24)}),
             "object": _OBJECTS.get(kind, kind),
             "created": self.second,
             "customer": self.customer_id,

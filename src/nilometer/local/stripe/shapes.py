@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-API_VERSION = "2026-10-28.endive"
-
 Object = dict[str, Any]
 
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nilometer.domain.stripe.handled import API_VERSION
 from nilometer.local.stripe import shapes
-from nilometer.local.stripe.shapes import API_VERSION, Object
+from nilometer.local.stripe.shapes import Object
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
