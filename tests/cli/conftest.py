@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nilometer.local import deploy
+from nilometer.local.engine import Engine
+from nilometer.local.stack import clients
 
 READY_SECONDS = 60
 STOP_SECONDS = 40
@@ -141,6 +146,37 @@ def stack(nilometer: CommandLine) -> Iterator[Local]:
     running = nilometer.local()
     yield running
     assert running.stop()[0] == 0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack in an engine, as on AWS: no runner beside it."""
+
+    name: str
+    outputs: Mapping[str, str]
+    client: deploy.Client
+    environment: Mapping[str, str]
+
+    def queue(self, logical: str) -> str:
+        found = self.client("cloudformation").list_stack_resources(StackName=self.name)["StackResourceSummaries"]
+        [url] = [one["PhysicalResourceId"] for one in found if one["LogicalResourceId"] == logical]
+        return str(url)
+
+    @property
+    def signing_secrets(self) -> str:
+        arn = self.outputs["StripeSecretArn"]
+        return str(self.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+
+    def store(self, output: str, text: str) -> None:
+        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[output], SecretString=text)
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: Engine) -> Deployed:
+    """One of its own for a module."""
+    name = f"deployed-{uuid.uuid4().hex[:8]}"
+    outputs = deploy.deploy(clients(aws), stripe_secrets=["unset"], stack_name=name)
+    return Deployed(name, outputs, clients(aws), aws.environment)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +13,7 @@ from nilometer.cli.doctor_lake import verdict
 from nilometer.cli.doctor_stack import clock
 from nilometer.cli.finding import Verdict
 from nilometer.lake.soundness import Soundness
-from nilometer.local import deploy
 from nilometer.local.engine import Engine
-from nilometer.local.stack import clients
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.server import serve
 
@@ -24,27 +21,16 @@ SECRET = "whsec_of_the_doctors_own_stack"
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def client(aws: Engine) -> deploy.Client:
-    return clients(aws)
+@pytest.fixture(scope="module", autouse=True)
+def kept(deployed: Any) -> None:
+    """A signing secret, and what the engine's CloudFormation leaves out: TTL and recovery."""
+    deployed.store("StripeSecretArn", SECRET)
+    for output in ("RecordsTable", "EventsTable"):
+        keep(deployed, output)
 
 
-@pytest.fixture(scope="module")
-def name() -> str:
-    return f"doctored-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture(scope="module")
-def outputs(client: deploy.Client, name: str) -> dict[str, str]:
-    """A stack with no runner, as on AWS; TTL and recovery are on, which the engine's CloudFormation leaves out."""
-    found = deploy.deploy(client, stripe_secrets=[SECRET], stack_name=name)
-    for table in (found["RecordsTable"], found["EventsTable"]):
-        keep(client, table)
-    return found
-
-
-def keep(client: deploy.Client, table: str, *, ttl: bool = True) -> None:
-    dynamodb = client("dynamodb")
+def keep(deployed: Any, output: str, *, ttl: bool = True) -> None:
+    table, dynamodb = deployed.outputs[output], deployed.client("dynamodb")
     dynamodb.update_time_to_live(
         TableName=table, TimeToLiveSpecification={"Enabled": ttl, "AttributeName": "expires_at"}
     )
@@ -53,9 +39,9 @@ def keep(client: deploy.Client, table: str, *, ttl: bool = True) -> None:
     )
 
 
-def examined(alone: Any, aws: Engine, name: str, *arguments: str) -> tuple[int, Mapping[str, Any], str]:
+def examined(alone: Any, deployed: Any, *arguments: str) -> tuple[int, Mapping[str, Any], str]:
     """Exit code, the findings by check, and all that was printed."""
-    answer = alone("doctor", "--stack", name, "--json", *arguments, env=aws.environment)
+    answer = alone("doctor", "--stack", deployed.name, "--json", *arguments, env=deployed.environment)
     return answer.code, {line["check"]: line for line in answer.lines}, answer.out + answer.err
 
 
@@ -84,11 +70,9 @@ def test_without_a_stack_the_machine_is_checked(alone: Any) -> None:
     assert found["stack"]["found"].startswith("no local stack is running; start one with `nilometer local`")
 
 
-def test_a_stack_on_aws_is_examined_with_its_own_promises(
-    alone: Any, aws: Engine, name: str, outputs: dict[str, str]
-) -> None:
+def test_a_stack_on_aws_is_examined_with_its_own_promises(alone: Any, deployed: Any) -> None:
     """A missing key and mail warn; nothing fails."""
-    code, found, said = examined(alone, aws, name)
+    code, found, said = examined(alone, deployed)
 
     assert code == 0, said
     assert found["records table"]["found"].endswith("stream NEW_AND_OLD_IMAGES, TTL, point-in-time recovery")
@@ -98,18 +82,14 @@ def test_a_stack_on_aws_is_examined_with_its_own_promises(
     assert SECRET not in said
 
 
-def test_what_somebody_switched_off_fails(
-    alone: Any, aws: Engine, client: deploy.Client, name: str, outputs: dict[str, str]
-) -> None:
+def test_what_somebody_switched_off_fails(alone: Any, deployed: Any) -> None:
     """TTL by hand, and a message that nothing will ever take."""
-    keep(client, outputs["RecordsTable"], ttl=False)
-    resources = client("cloudformation").list_stack_resources(StackName=name)["StackResourceSummaries"]
-    [url] = [r["PhysicalResourceId"] for r in resources if r["LogicalResourceId"] == "BillingDeadLetters"]
-    client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+    keep(deployed, "RecordsTable", ttl=False)
+    deployed.client("sqs").send_message(QueueUrl=deployed.queue("BillingDeadLetters"), MessageBody="{}")
 
-    code, found, _ = examined(alone, aws, name)
-    keep(client, outputs["RecordsTable"])
-    client("sqs").purge_queue(QueueUrl=url)
+    code, found, _ = examined(alone, deployed)
+    keep(deployed, "RecordsTable")
+    deployed.client("sqs").purge_queue(QueueUrl=deployed.queue("BillingDeadLetters"))
 
     assert code == 1
     assert (found["records table"]["verdict"], found["records table"]["found"]) == ("fail", "no TTL on expires_at")
@@ -119,51 +99,42 @@ def test_what_somebody_switched_off_fails(
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
-        ("unset", ("fail", "the signing secret holds no whsec_... value; store one with put-secret-value")),
+        ("unset", ("fail", "the signing secret holds no whsec_... value; see nilometer stripe endpoint create")),
         (json.dumps(["whsec_a1", "whsec_b2"]), ("ok", "2 stored")),
         ("whsec_a1 whsec_b2 whsec_c3", ("warn", "3 secrets")),
     ],
 )
-def test_signing_secrets_are_counted(
-    alone: Any,
-    aws: Engine,
-    client: deploy.Client,
-    name: str,
-    outputs: dict[str, str],
-    stored: str,
-    expected: tuple[str, str],
-) -> None:
+def test_signing_secrets_are_counted(alone: Any, deployed: Any, stored: str, expected: tuple[str, str]) -> None:
     """And never shown."""
-    client("secretsmanager").put_secret_value(SecretId=outputs["StripeSecretArn"], SecretString=stored)
+    deployed.store("StripeSecretArn", stored)
 
-    _, found, said = examined(alone, aws, name)
+    _, found, said = examined(alone, deployed)
+    deployed.store("StripeSecretArn", SECRET)
 
     assert (found["signing secrets"]["verdict"], found["signing secrets"]["found"]) == expected
     assert "whsec_a1" not in said
 
 
-def test_the_api_key_is_tried(
-    alone: Any, aws: Engine, client: deploy.Client, name: str, outputs: dict[str, str]
-) -> None:
+def test_the_api_key_is_tried(alone: Any, deployed: Any) -> None:
     """One request; a key that Stripe refuses fails, and neither is shown."""
-    client("secretsmanager").put_secret_value(SecretId=outputs["StripeApiKeyArn"], SecretString="rk_test_doctor")
+    deployed.store("StripeApiKeyArn", "rk_test_doctor")
     with serve(random_month(1, customers=1)) as (url, fake):
-        _, taken, said = examined(alone, aws, name, "--api-base", url)
+        _, taken, said = examined(alone, deployed, "--api-base", url)
         fake.forbidden.add("customers")
-        code, refused, _ = examined(alone, aws, name, "--api-base", url)
-    client("secretsmanager").put_secret_value(SecretId=outputs["StripeApiKeyArn"], SecretString="unset")
+        code, refused, _ = examined(alone, deployed, "--api-base", url)
+    deployed.store("StripeApiKeyArn", "unset")
 
     assert (taken["Stripe API key"]["verdict"], taken["Stripe API key"]["found"]) == ("ok", "Stripe answers, test mode")
     assert (code, refused["Stripe API key"]["verdict"]) == (1, "fail")
     assert "rk_test_doctor" not in said
 
 
-def test_who_may_not_look_is_told_so(alone: Any, aws: Engine) -> None:
-    """An unknown stack is one finding, not a traceback."""
-    code, found, _ = examined(alone, aws, "nowhere")
+def test_an_unknown_stack_is_a_finding(alone: Any, aws: Engine) -> None:
+    """No traceback, and the machine was looked at."""
+    answer = alone("doctor", "--stack", "nowhere", "--json", env=aws.environment)
 
-    assert code == 1
-    assert found["stack"]["found"].startswith("there is no stack nowhere in ")
+    assert answer.code == 1
+    assert answer.lines[-1]["found"].startswith("there is no stack nowhere in ")
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(2, "ok"), (-90, "warn"), (240, "fail")])

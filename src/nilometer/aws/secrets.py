@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 UNSET = "unset"
+_CHANGES = 3
 REFRESH_SECONDS = 10  # forged signatures must not become a Secrets Manager request each
 
 
@@ -39,12 +41,37 @@ class SigningSecrets:
             self._read_at = time.monotonic()
         return self._values
 
-    def _read(self) -> tuple[str, ...]:
+    def stored(self) -> tuple[str, ...]:
+        """What is stored now, perhaps nothing: for who changes it."""
         text = _text(self._client, self._arn)
         values = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
-        secrets = tuple(value for value in values if value.startswith("whsec_"))
+        return tuple(value for value in values if value.startswith("whsec_"))
+
+    def add(self, secret: str) -> None:
+        """As the first. Two who add at once may lose one of theirs, so what was written is read again."""
+        self._change(lambda stored: (secret, *(one for one in stored if one != secret)))
+
+    def remove(self, unwanted: Callable[[str], bool]) -> None:
+        self._change(lambda stored: tuple(one for one in stored if not unwanted(one)))
+
+    def _change(self, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        for _ in range(_CHANGES):
+            stored = self.stored()
+            if change(stored) == stored:
+                return
+            self._put(change(stored))
+        raise Unavailable("somebody else changes the signing secrets at this moment; try again")
+
+    def _put(self, secrets: tuple[str, ...]) -> None:
+        try:
+            self._client.put_secret_value(SecretId=self._arn, SecretString=" ".join(secrets) or UNSET)
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"Secrets Manager did not store the secret: {type(error).__name__}") from error
+
+    def _read(self) -> tuple[str, ...]:
+        secrets = self.stored()
         if not secrets:
-            raise Misconfigured("the signing secret holds no whsec_... value; store one with put-secret-value")
+            raise Misconfigured("the signing secret holds no whsec_... value; see nilometer stripe endpoint create")
         return secrets
 
 

@@ -36,6 +36,7 @@ from nilometer.cli.replay import replay
 from nilometer.cli.security import security
 from nilometer.cli.session import session
 from nilometer.cli.status import status, wait
+from nilometer.cli.stripe_endpoint import stripe
 from nilometer.cli.token import token
 from nilometer.cli.trace import trace
 from nilometer.cli.trigger import trigger
@@ -62,7 +63,7 @@ def cli() -> None:
 _COMMANDS: tuple[click.Command, ...] = (
     *(local, demo, status, wait, trigger, replay, usage, billing, meter, limit),
     *(query, recipes, tables, datasets, history, verify, rebuild),
-    *(dlq, trace, reconcile, backfill),
+    *(dlq, trace, reconcile, backfill, stripe),
     *(cost, doctor),
     *(workspace, member, invite, session, token, security),
     *(onboarding, notification, policy, flag, attachment),

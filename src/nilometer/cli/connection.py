@@ -87,14 +87,14 @@ def stack_options(command: _Command) -> _Command:
 
     @stack_choice
     @functools.wraps(command)
-    def connected(*args: Any, connect: Callable[[], Connection], **kwargs: Any) -> Any:
-        return command(*args, connection=connect(), **kwargs)
+    def connected(*args: Any, find_stack: Callable[[], Connection], **kwargs: Any) -> Any:
+        return command(*args, connection=find_stack(), **kwargs)
 
     return connected  # type: ignore[return-value]  # functools.wraps forgets the type
 
 
 def stack_choice(command: _Command) -> _Command:
-    """Hands the command a `connect` that finds the stack when it is called."""
+    """Hands the command a `find_stack` that finds the stack when it is called."""
 
     @click.option("--port", type=int, envvar="NILOMETER_PORT", help="The local stack with this webhook port.")
     @click.option("--endpoint-url", metavar="URL", help="The local stack with this AWS endpoint.")
@@ -104,7 +104,7 @@ def stack_choice(command: _Command) -> _Command:
         if stack and (port or endpoint_url):
             raise click.UsageError("--stack is on AWS, --port and --endpoint-url are on this machine: choose one")
         found = functools.partial(on_aws, stack) if stack else functools.partial(on_this_machine, port, endpoint_url)
-        return command(*args, connect=found, **kwargs)
+        return command(*args, find_stack=found, **kwargs)
 
     return choosing  # type: ignore[return-value]  # functools.wraps forgets the type
 

@@ -19,7 +19,7 @@ _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red", Ve
 @click.option("--api-base", metavar="URL", help="Where Stripe's API is; for tests.")
 @stack_choice
 @json_option
-def doctor(connect: Callable[[], Connection], *, api_base: str | None, as_json: bool) -> int:
+def doctor(find_stack: Callable[[], Connection], *, api_base: str | None, as_json: bool) -> int:
     """Check machine, identity, tables, secrets, queues, streams, lake and clock; exit code 1 when something fails.
 
     Reads only, and shows no secret. A line each: the check, its verdict, what was found, what to do.
@@ -29,7 +29,7 @@ def doctor(connect: Callable[[], Connection], *, api_base: str | None, as_json: 
       nilometer doctor
       nilometer doctor --stack nilometer-prod --json | jq 'select(.verdict == "fail")'
     """
-    found = list(_findings(connect, api_base))
+    found = list(_findings(find_stack, api_base))
     if as_json:
         print_json_lines(asdict(finding) for finding in found)
     else:
@@ -37,14 +37,14 @@ def doctor(connect: Callable[[], Connection], *, api_base: str | None, as_json: 
     return int(any(finding.verdict is Verdict.FAIL for finding in found))
 
 
-def _findings(connect: Callable[[], Connection], api_base: str | None) -> Iterator[Finding]:
+def _findings(find_stack: Callable[[], Connection], api_base: str | None) -> Iterator[Finding]:
     from nilometer.cli.doctor_lake import lake
     from nilometer.cli.doctor_machine import machine
     from nilometer.cli.doctor_stack import checks
 
     yield from machine()
     try:
-        connection = connect()
+        connection = find_stack()
     except Misconfigured as error:
         yield fail("stack", str(error), "Start or name one; all that follows needs it.")
         return

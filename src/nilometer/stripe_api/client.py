@@ -5,6 +5,7 @@ Slower than Stripe's limits on purpose, and slower still when refused. Source: h
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import time
@@ -113,6 +114,23 @@ class StripeApi:
         for page in self._pages("/v1/events", {"created": {"gte": since}, **cursor}):
             yield Page([{**event, **whose} for event in page.objects], page.second)
 
+    def webhook_endpoints(self) -> Iterator[Object]:
+        """Newest first. Their secrets are not among what Stripe tells."""
+        for page in self._pages("/v1/webhook_endpoints", {}):
+            yield from page.objects
+
+    def create_webhook_endpoint(self, *, idempotency_key: str, **params: Any) -> Object:
+        """With its `secret`, which Stripe tells this once; with the same key, the same answer again for a day."""
+        return self._write("/v1/webhook_endpoints", idempotency_key=idempotency_key, **params)
+
+    def update_webhook_endpoint(self, endpoint_id: str, **params: Any) -> Object:
+        """`metadata` is merged into what is there."""
+        return self._write(f"/v1/webhook_endpoints/{endpoint_id}", **params)
+
+    def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """One that is gone already is deleted."""
+        self._insist("delete", f"/v1/webhook_endpoints/{endpoint_id}", {})
+
     def _summary(self, customer_id: str) -> Answer:
         """A customer's entitlements in the shape of the event, without its limit of ten."""
         pages = list(self._pages("/v1/entitlements/active_entitlements", {"customer": customer_id}))
@@ -152,23 +170,43 @@ class StripeApi:
             cursor = {"starting_after": objects[-1]["id"]}
 
     def _get(self, path: str, **params: Any) -> tuple[Object | None, int]:
+        return self._ask("get", path, params)
+
+    def _write(self, path: str, **params: Any) -> Object:
+        found = self._insist("post", path, params)
+        if found is None:
+            raise Rejected("stripe_refused", f"Stripe knows nothing at {path} any more; look again")
+        return found
+
+    def _insist(self, method: str, path: str, params: Mapping[str, Any]) -> Object | None:
+        """Tried again when an answer is lost: whoever writes here may write twice."""
+        for attempt in range(ATTEMPTS - 1):
+            with contextlib.suppress(Unavailable):
+                return self._ask(method, path, params)[0]
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        return self._ask(method, path, params)[0]
+
+    def _ask(self, method: str, path: str, params: Mapping[str, Any]) -> tuple[Object | None, int]:
+        """None for 404."""
+        said = f"{method.upper()} {path}"
         for attempt in range(ATTEMPTS):
             self._pace.wait()
             started = time.monotonic()
             try:
-                response = self._client.raw_request("get", path, **self._options, **params)
+                response = self._client.raw_request(method, path, **self._options, **params)
                 return dict(response.data), _second(response.headers, time.monotonic() - started)
             except stripe.RateLimitError:
                 time.sleep(random.uniform(0, 0.5 * 2**attempt))
             except stripe.InvalidRequestError as error:
                 if error.http_status == 404:
                     return None, _second(error.headers or {}, time.monotonic() - started)
-                raise Rejected("stripe_refused", f"Stripe refused GET {path}: {error.code}") from error
+                raise Rejected("stripe_refused", f"Stripe refused {said}: {error.code}") from error
             except (stripe.AuthenticationError, stripe.PermissionError) as error:
-                raise Misconfigured(f"Stripe refused the API key for GET {path}; give it read access") from error
+                access = "read" if method == "get" else "write"
+                raise Misconfigured(f"Stripe refused the API key for {said}; give it {access} access") from error
             except stripe.StripeError as error:
-                raise Unavailable(f"Stripe did not answer GET {path}: {type(error).__name__}") from error
-        raise Unavailable(f"Stripe kept refusing GET {path} by its rate limit; try again later")
+                raise Unavailable(f"Stripe did not answer {said}: {type(error).__name__}") from error
+        raise Unavailable(f"Stripe kept refusing {said} by its rate limit; try again later")
 
 
 def is_live(api_key: str) -> bool:

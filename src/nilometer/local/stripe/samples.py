@@ -165,12 +165,12 @@ _SCENES: dict[str, _Scene] = {
     "entitlements.active_entitlement_summary.updated": lambda w: w.entitle(w.customer_id, ["sso", "export"]),
 }
 
-HANDLED = tuple(sorted({*_SCENES, "charge.refunded", "charge.dispute.created", "subscription_schedule.created"}))
+SAMPLED = tuple(sorted({*_SCENES, "charge.refunded", "charge.dispute.created", "subscription_schedule.created"}))
 
 
 def write(folder: Path) -> None:
     """`events/stripe`: one sample a type that changes billing."""
-    for event_type in HANDLED:
+    for event_type in SAMPLED:
         text = json.dumps(sample(event_type, "ws_acme"), indent=2, sort_keys=True)
         (folder / f"{event_type}.json").write_text(f"{text}\n")
 

@@ -1,7 +1,7 @@
 """Stripe's HTTP API over a `World`, on loopback: what the official SDK needs to fetch, list and be refused.
 
-Objects, lists with cursors, events of the last thirty days, 404, deleted customers, meter events by identifier, rate
-limits, and a `Date` that is the world's own clock. What else happens is said to the world.
+Objects, lists with cursors, events of the last thirty days, 404, deleted customers, meter events by identifier, webhook
+endpoints, rate limits, and a `Date` that is the world's own clock. What else happens is said to the world.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from nilometer.local.stripe.endpoints import WebhookEndpoints
 from nilometer.local.stripe.shapes import Object
 from nilometer.local.stripe.world import World
 
@@ -37,9 +39,24 @@ EMBEDDED = 10  # elements of a list inside an object; the rest is listed by itse
 _FILTERS = ("customer", "subscription", "status", "product", "type", "active")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request: `path` below `/v1/`, `form` of the query or of the body, `key` of its idempotency."""
+
+    method: str
+    path: str
+    form: dict[str, str]
+    account: str | None
+    key: str | None
+
+    @property
+    def collection(self) -> str:
+        return self.path.partition("/")[0]
+
+
 class FakeStripe:
-    """`refuse(n)` answers the next n requests with 429; `requests` counts all; `forbidden` are paths that a
-    restricted key may not read.
+    """`refuse(n)` answers the next n requests with 429, `lose(n)` does the next n writes and does not answer;
+    `requests` counts all; `forbidden` are paths that a restricted key may not use.
 
     `connected` are the worlds of Connect accounts, by account; who names one in `Stripe-Account` sees only it.
     """
@@ -50,30 +67,57 @@ class FakeStripe:
         self.requests = 0
         self.refused = 0
         self.forbidden: set[str] = set()
+        self.endpoints = WebhookEndpoints()
         self._to_refuse = 0
+        self._to_lose = 0
         self._lock = threading.Lock()
 
     def refuse(self, requests: int) -> None:
         with self._lock:
             self._to_refuse = requests
 
-    def answer(
-        self, path: str, query: dict[str, str], account: str | None = None, *, creates: bool = False
-    ) -> tuple[int, Object]:
-        """`query` is the form of what is created."""
-        path = path.removeprefix("/v1/").strip("/")
+    def lose(self, answers: int) -> None:
+        with self._lock:
+            self._to_lose = answers
+
+    def answer(self, asked: Asked) -> tuple[int, Object] | None:
+        """None for an answer that is lost on its way."""
         with self._lock:
             self.requests += 1
             if self._to_refuse:
                 self._to_refuse -= 1
                 self.refused += 1
                 return 429, _error("rate_limit", "Too many requests")
-            if path in self.forbidden:
-                return 403, _error("more_permissions_required", "The key may not do this")
-            world = self.connected.get(account) if account else self.world
-            if world is None:
-                return 403, _error("account_invalid", f"The key does not have access to account '{account}'")
-            return _Seen(world).create(path, query) if creates else _Seen(world).route(path, query)
+            answer = self._answer(asked)
+            if self._to_lose and asked.method != "GET":
+                self._to_lose -= 1
+                return None
+            return answer
+
+    def _answer(self, asked: Asked) -> tuple[int, Object]:
+        if {asked.path, asked.collection} & self.forbidden:
+            return 403, _error("more_permissions_required", "The key may not do this")
+        world = self.connected.get(asked.account) if asked.account else self.world
+        if world is None:
+            return 403, _error("account_invalid", f"The key does not have access to account '{asked.account}'")
+        if asked.collection == "webhook_endpoints":
+            return self._endpoint(asked)
+        seen = _Seen(world)
+        return seen.route(asked.path, asked.form) if asked.method == "GET" else seen.create(asked.path, asked.form)
+
+    def _endpoint(self, asked: Asked) -> tuple[int, Object]:
+        _, _, id_ = asked.path.partition("/")
+        if id_ and id_ not in self.endpoints.by_id:
+            return 404, _error("resource_missing", f"No such webhook endpoint: '{id_}'")
+        match asked.method, id_:
+            case "GET", _:
+                return page(self.endpoints.listed(), asked.path, asked.form)
+            case "POST", "":
+                return self.endpoints.create(asked.form, key=asked.key, created=self.world.second)
+            case "POST", _:
+                return 200, self.endpoints.update(id_, asked.form)
+            case _:
+                return 200, self.endpoints.delete(id_)
 
 
 class _Seen:
@@ -84,10 +128,10 @@ class _Seen:
 
     def route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
         if path in COLLECTIONS:
-            return self._page(self._listed(COLLECTIONS[path], query), path, query)
+            return page(self._listed(COLLECTIONS[path], query), path, query)
         elements = self._elements(path, query)
         if elements is not None:
-            return self._page(elements, path, query)
+            return page(elements, path, query)
         collection, _, object_id = path.rpartition("/")
         return self._object(COLLECTIONS.get(collection, collection), object_id)
 
@@ -148,16 +192,17 @@ class _Seen:
             for key, metadata in sorted(self.world.features.items())
         ]
 
-    def _page(self, elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:
-        """Cursors are ids, as Stripe's are: `starting_after`, `ending_before`."""
-        since, until = int(query.get("created[gte]", 0)), int(query.get("created[lte]", 1 << 40))
-        elements = [e for e in elements if since <= e.get("created", since) <= until]
-        ids = [element["id"] for element in elements]
-        start = ids.index(query["starting_after"]) + 1 if query.get("starting_after") in ids else 0
-        limit = min(int(query.get("limit", 10)), 100)
-        page = elements[start : start + limit]
-        more = start + limit < len(elements)
-        return 200, {"object": "list", "url": f"/v1/{path}", "has_more": more, "data": page}
+
+def page(elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:
+    """Cursors are ids, as Stripe's are: `starting_after`, `ending_before`."""
+    since, until = int(query.get("created[gte]", 0)), int(query.get("created[lte]", 1 << 40))
+    elements = [e for e in elements if since <= e.get("created", since) <= until]
+    ids = [element["id"] for element in elements]
+    start = ids.index(query["starting_after"]) + 1 if query.get("starting_after") in ids else 0
+    limit = min(int(query.get("limit", 10)), 100)
+    more = start + limit < len(elements)
+    data = elements[start : start + limit]
+    return 200, {"object": "list", "url": f"/v1/{path}", "has_more": more, "data": data}
 
 
 @contextlib.contextmanager
@@ -182,12 +227,24 @@ def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:  # the name that http.server calls
             self._answer(urlsplit(self.path).query)
 
-        def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode(), creates=True)
+        def do_POST(self) -> None:  # as above
+            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
 
-        def _answer(self, query: str, *, creates: bool = False) -> None:
-            path, account = urlsplit(self.path).path, self.headers.get("Stripe-Account")
-            status, body = fake.answer(path, dict(parse_qsl(query)), account, creates=creates)
+        do_DELETE = do_POST  # noqa: N815  # as above
+
+        def _answer(self, form: str) -> None:
+            asked = Asked(
+                method=self.command,
+                path=urlsplit(self.path).path.removeprefix("/v1/").strip("/"),
+                form=dict(parse_qsl(form, keep_blank_values=True)),
+                account=self.headers.get("Stripe-Account"),
+                key=self.headers.get("Idempotency-Key"),
+            )
+            answer = fake.answer(asked)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, body = answer
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
