@@ -79,7 +79,11 @@ def changed(workspace: str, kind: str = "workspace") -> str:
 
 @pytest.fixture
 def ready(store: Store) -> Store:
-    """A store with a workspace and meters."""
+    return prepare(store)
+
+
+def prepare(store: Store) -> Store:
+    """A workspace and meters."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
     operations.create_workspace(store, WORKSPACE, name="Acme", now=early, actor=None)
     operations.create_meter(

@@ -107,6 +107,18 @@ class Ledger:
             "select * from usage where event_id = $event_id or voids_id = $event_id", event_id=event_id
         )
 
+    def usage_arrived(self, *, since: datetime, until: datetime, workspace_id: str | None) -> Iterator[dict[str, Any]]:
+        """Rows of usage that arrived in a span of time, but not those that moved others between periods."""
+        yield from self._named(
+            """select * from usage
+               where received_at >= $since and received_at < $until and type <> 'usage.moved.v1'
+                 and workspace_id = coalesce($workspace_id, workspace_id)
+               order by received_at, source, event_id""",
+            since=since,
+            until=until,
+            workspace_id=workspace_id,
+        )
+
     def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
         """Rows of audit with one of these causes, in order."""
         yield from self._named(
@@ -130,10 +142,13 @@ class Ledger:
         )
 
     def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """By column; for few rows."""
-        with connect(lake_uri=self.lake_uri, storage_options=self.storage_options) as connection:
-            for batch in connection.sql(sql, params=values).to_arrow_reader(BATCH_ROWS):
-                yield from batch.to_pylist()
+        """Rows by column."""
+        with tempfile.TemporaryDirectory() as spill:
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            with connection:
+                _bound(connection, Path(spill))
+                for batch in connection.sql(sql, params=values).to_arrow_reader(BATCH_ROWS):
+                    yield from batch.to_pylist()
 
     def _rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         with tempfile.TemporaryDirectory() as spill:
