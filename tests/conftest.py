@@ -28,6 +28,22 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests have measured (`record_property("measured", (row, column, value))`), where CI shows it."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    measured = [value for r in reports for name, value in getattr(r, "user_properties", ()) if name == "measured"]
+    if not measured:
+        return
+    cells = {(row, column): value for row, column, value in measured}
+    columns = sorted({column for _, column in cells})
+    terminalreporter.section("measured")
+    terminalreporter.write_line("".join(f"{column:>20}" for column in ["", *columns]))
+    for row in sorted({row for row, _ in cells}):
+        terminalreporter.write_line(
+            "".join(f"{cell:>20}" for cell in [row, *(cells.get((row, c), "") for c in columns)])
+        )
+
+
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A running engine, and the environment of this process pointing at it."""
