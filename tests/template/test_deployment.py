@@ -242,6 +242,16 @@ def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, A
     assert until(lambda: production.rows("select event_id from usage")) == [(usage["id"],)]
 
 
+def test_a_row_of_an_internal_service_is_taken(production: Production, samples: dict[str, Any]) -> None:
+    """Into a dataset of its own, once it is declared."""
+    now = rfc3339(datetime.now(UTC))
+
+    production.publish({**samples["operations/dataset.declared.v1.json"]["detail"], "time": now})
+    production.publish({**samples["datasets/dataset.batch_ready.v1.inline.json"]["detail"], "time": now})
+
+    assert until(lambda: "datasets.accepted" in production.logged("DatasetsFunction"))
+
+
 def test_a_forged_webhook_is_refused(production: Production) -> None:
     """By the function, not by the engine."""
     status, answer = production.post(b"{}", secret="whsec_of_somebody_else")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 from nilometer.aws.landing import PREFIX
 from nilometer.domain.reject import KEPT
+from nilometer.domain.stripe import fact
 from template.cloudformation import Template, referred
 
 
@@ -114,3 +116,20 @@ def test_the_stages_of_samconfig_are_the_templates(template: Template, project: 
         assert deploy["stack_name"] == f"nilometer-{stage}"
         assert re.search(rf"\bStage={stage}\b", deploy["parameter_overrides"])
         assert deploy["confirm_changeset"] is (stage == "prod")
+
+
+def test_the_security_page_says_how_long_personal_data_stays(template: Template, project: Path) -> None:
+    """Whoever must erase reads the times there."""
+    page = (project / "docs/security.md").read_text()
+    said = {
+        place.strip("`"): int(days) for place, days in re.findall(r"^\| (.+?) \| .+? \| (\d+) days", page, re.MULTILINE)
+    }
+    [bucket] = template.of("AWS::S3::Bucket").values()
+    expiry = {r["Prefix"]: r["ExpirationInDays"] for r in bucket["LifecycleConfiguration"]["Rules"] if "Prefix" in r}
+    queues = {queue["MessageRetentionPeriod"] for queue in template.of("AWS::SQS::Queue").values()}
+
+    assert {f"bucket, `{prefix}": days for prefix, days in expiry.items()}.items() <= said.items()
+    assert said["archives of the buses"] == template.body["Parameters"]["ArchiveDays"]["Default"]
+    assert {said["queues and dead letters"] * 86400} == queues
+    assert {group["RetentionInDays"] for group in template.of("AWS::Logs::LogGroup").values()} == {said["logs"]}
+    assert timedelta(days=said["events table"]) == fact.KEPT == KEPT
