@@ -199,7 +199,7 @@ def test_a_stack_on_aws_is_asked_by_name(nilometer: Any, alone: Any, stack: Any,
     listed = alone("billing", "list", "--stack", "nilometer", "--json", env=aws).lines
 
     assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 7, 8)
-    assert {table["name"]: table["location"] for table in tables} == stack.about["tables"]
+    assert stack.about["tables"].items() <= {table["name"]: table["location"] for table in tables}.items()
     assert "ws_on_aws" in {row["workspace"] for row in listed}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,8 +23,10 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.outcome import Outcome
 from nilometer.flows import datasets, declaring
+from nilometer.flows.maintenance import all_tables, maintain
 from nilometer.lake import batches as batches_module
 from nilometer.lake.maintenance import clean
+from nilometer.lake.soundness import READER_VERSION, examine
 
 LATER = NOW + timedelta(hours=1)
 ALL_TYPES = ("string", "json", "int64", "timestamp", "date", "decimal", "bool", "double")
@@ -360,6 +363,34 @@ def test_upkeep_does_not_forget_a_batch(orders: World) -> None:
 
     assert orders.outcomes(*bodies) == [Outcome.DUPLICATE] * 15
     assert len(orders.ids()) == 15
+
+
+def test_upkeep_is_of_datasets_too(orders: World) -> None:
+    """Appended or merged, of any size, without partitions; written or not."""
+    orders.declare("merged", "id:string", "n:int64", mode="merge", key=["id"], order_by="n")
+    orders.declare("unwritten", "id:string")
+    orders.land(*(inline(f"b{n}", str(n)) for n in range(3)))
+    orders.land(*(batch(f"b{n}", "merged", rows=[{"id": str(n), "n": 1}]) for n in range(3)))
+    tables = all_tables(orders.store)
+
+    reports = {one.table: one for one in maintain(orders.lake, now=NOW, deadline=time.monotonic() + 60, tables=tables)}
+
+    assert [one.name for one in tables][3:] == ["datasets/merged", "datasets/orders", "datasets/unwritten"]
+    for name in ("datasets/orders", "datasets/merged"):
+        assert (reports[name].days, reports[name].files_removed, reports[name].stopped) == (("*",), 3, None)
+    assert len(orders.table().file_uris()) == len(orders.table("merged").file_uris()) == 1
+    assert (orders.ids(), orders.ids("merged")) == (["0", "1", "2"], ["0", "1", "2"])
+
+
+def test_every_reader_can_open_a_dataset(orders: World) -> None:
+    """Merging adds no feature that lifts the reader's version; and the table is as declared."""
+    orders.declare("merged", "id:string", "n:int64", mode="merge", key=["id"], order_by="n")
+    orders.land(inline("b1", "1"), *(batch(f"b{n}", "merged", rows=[{"id": "1", "n": n}]) for n in range(3)))
+
+    for table in all_tables(orders.store)[3:]:
+        seen = examine(table, lake_uri=orders.lake.uri, storage_options={})
+        assert (seen.reader_version, seen.features, seen.append_only) == (READER_VERSION, (), True)
+        assert (seen.missing, seen.retyped, seen.strange) == ((), (), ())
 
 
 def test_a_lake_that_is_away_fails_only_now(orders: World) -> None:

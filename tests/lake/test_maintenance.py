@@ -81,7 +81,7 @@ def live(lake: Lake) -> set[Path]:
 
 
 def run(lake: Lake, **options: Any) -> Maintained:
-    [report] = maintain(lake, now=NOW, deadline=time.monotonic() + 60, tables=("usage",), **options)
+    [report] = maintain(lake, now=NOW, deadline=time.monotonic() + 60, tables=(USAGE,), **options)
     return report
 
 
@@ -153,7 +153,7 @@ def test_rows_are_found_after_compaction(lake: Lake) -> None:
 
 
 def test_without_time_left_no_day_is_begun(lake: Lake) -> None:
-    [report] = maintain(lake, now=NOW, deadline=0.0, tables=("usage",), monotonic=lambda: 1.0)
+    [report] = maintain(lake, now=NOW, deadline=0.0, tables=(USAGE,), monotonic=lambda: 1.0)
 
     assert (report.days, report.stopped) == ((), "out of time")
 
@@ -162,7 +162,7 @@ def test_a_table_that_is_always_out_of_time_is_cleaned(lake: Lake) -> None:
     """Clean-up used to come last, so that a table with too many days never got any."""
     abandoned = stray(lake, "abandoned", age_days=8)
 
-    [report] = maintain(lake, now=NOW, deadline=0.0, tables=("usage",), monotonic=lambda: 1.0)
+    [report] = maintain(lake, now=NOW, deadline=0.0, tables=(USAGE,), monotonic=lambda: 1.0)
 
     assert (report.vacuumed, report.stopped) == (1, "out of time")
     assert not abandoned.exists()
@@ -172,7 +172,7 @@ def test_a_table_gets_its_share_of_the_time(lake: Lake) -> None:
     """One that could use all of it leaves the other half."""
     asked = count_seconds()
 
-    usage_report, audit_report = maintain(lake, now=NOW, deadline=2.0, tables=("usage", "audit"), monotonic=asked)
+    usage_report, audit_report = maintain(lake, now=NOW, deadline=2.0, tables=(USAGE, AUDIT), monotonic=asked)
 
     assert usage_report.stopped == "out of time"
     assert audit_report.stopped is None
@@ -205,7 +205,7 @@ def test_a_broken_table_keeps_no_other_from_upkeep(lake: Lake) -> None:
     append(lake, change("c1"), table=AUDIT)
     corrupt(lake, "audit")
 
-    broken, sound = maintain(lake, now=NOW, deadline=time.monotonic() + 60, tables=("audit", "usage"))
+    broken, sound = maintain(lake, now=NOW, deadline=time.monotonic() + 60, tables=(AUDIT, USAGE))
 
     assert broken.stopped
     assert (sound.days, sound.stopped) == (("2026-11-18",), None)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def lake(connection: Connection) -> Iterator[Finding]:
-    from nilometer.domain.tables import TABLES
+    from nilometer.flows.maintenance import all_tables
     from nilometer.lake.soundness import examine
     from nilometer.lake.storage import storage_options
 
-    for table in TABLES.values():
+    for table in all_tables(connection.store()):
         options = storage_options({**os.environ, **connection.description.environment})
         try:
             yield verdict(examine(table, lake_uri=connection.description.lake_uri, storage_options=options))

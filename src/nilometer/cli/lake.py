@@ -20,6 +20,7 @@ from nilometer.cli.times import time_option
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from nilometer.domain.tables import DeltaTable
     from nilometer.lake.query import Result
 
 COLUMNS = 8  # more do not fit beside each other
@@ -139,7 +140,7 @@ def status(connection: Connection, as_json: bool) -> None:
 
     from nilometer.lake.query import describe
 
-    found = describe(**_lake(connection))
+    found = describe(**_lake(connection), datasets=_datasets(connection))
     if as_json:
         print_json_lines(asdict(description) for description in found)
         return
@@ -178,7 +179,7 @@ def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, m
         Lake(uri=lake["lake_uri"], storage_options=lake["storage_options"]),
         now=datetime.now(UTC),
         deadline=time.monotonic() + 60 * minutes,
-        tables=_named(names),
+        tables=_named(connection, names),
         dry_run=dry_run,
         progress=note,
     )
@@ -216,14 +217,13 @@ def vacuum(connection: Connection, *, names: tuple[str, ...], dry_run: bool, ret
     """
     from dataclasses import asdict
 
-    from nilometer.domain.tables import TABLES
     from nilometer.lake.maintenance import vacuum as delete_expired
 
     done = []
-    for name in _named(names):
-        note(f"{name}: looking for expired files")
+    for one in _named(connection, names):
+        note(f"{one.name}: looking for expired files")
         lake = _lake(connection)
-        done.append(delete_expired(TABLES[name], **lake, retention_hours=24 * retention_days, dry_run=dry_run))
+        done.append(delete_expired(one, **lake, retention_hours=24 * retention_days, dry_run=dry_run))
     if as_json:
         print_json_lines(asdict(one) for one in done)
     else:
@@ -232,13 +232,14 @@ def vacuum(connection: Connection, *, names: tuple[str, ...], dry_run: bool, ret
     return int(any(one.stopped for one in done))
 
 
-def _named(names: tuple[str, ...]) -> tuple[str, ...]:
-    """All of them unless named."""
-    from nilometer.domain.tables import TABLES
+def _named(connection: Connection, names: tuple[str, ...]) -> tuple[DeltaTable, ...]:
+    """All of them unless named; a dataset is `datasets/NAME`."""
+    from nilometer.flows.maintenance import all_tables
 
-    if unknown := set(names) - set(TABLES):
-        raise click.UsageError(f"there is no table {unknown.pop()}; one of {', '.join(TABLES)}")
-    return names or tuple(TABLES)
+    found = {one.name: one for one in all_tables(connection.store())}
+    if unknown := set(names) - set(found):
+        raise click.UsageError(f"there is no table {unknown.pop()}; one of {', '.join(found)}")
+    return tuple(found[name] for name in names or found)
 
 
 def _sql(sql: str | None, recipe: str | None) -> str:

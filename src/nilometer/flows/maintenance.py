@@ -7,10 +7,12 @@ the next. What if it dies, or storage fails for one table? The next run finds wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from nilometer.domain.tables import TABLES
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.tables import TABLES, DeltaTable
+from nilometer.flows.declaring import all_datasets
 from nilometer.lake.append import Lake
 from nilometer.lake.maintenance import Maintained, Upkeep
 
@@ -20,7 +22,7 @@ def maintain(
     *,
     now: datetime,
     deadline: float,
-    tables: tuple[str, ...] = tuple(TABLES),
+    tables: Sequence[DeltaTable] = tuple(TABLES.values()),
     dry_run: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
@@ -30,10 +32,15 @@ def maintain(
     A table begins no further day when its even share of the time that is left is over, so that one with very many
     files does not take the others' turn night after night.
     """
-    for position, name in enumerate(tables):
+    for position, table in enumerate(tables):
         out_of_time = _turn(deadline, len(tables) - position, monotonic)
         upkeep = Upkeep(today=now.date(), out_of_time=out_of_time, dry_run=dry_run, progress=progress)
-        yield upkeep.run(TABLES[name], lake_uri=lake.uri, storage_options=lake.storage_options)
+        yield upkeep.run(table, lake_uri=lake.uri, storage_options=lake.storage_options)
+
+
+def all_tables(store: Store) -> tuple[DeltaTable, ...]:
+    """Ours, then the connector datasets that are declared."""
+    return (*TABLES.values(), *(dataset.table for dataset in all_datasets(store)))
 
 
 def _turn(deadline: float, tables: int, monotonic: Callable[[], float]) -> Callable[[], bool]:

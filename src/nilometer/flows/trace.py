@@ -48,7 +48,7 @@ from nilometer.flows.history import images_in, parsed
 from nilometer.flows.rejects import listed
 from nilometer.lake.ledger import Ledger
 
-FLOWS = ("billing", "usage", "operations")
+FLOWS = ("billing", "usage", "operations", "datasets")
 _DAY, _YEAR = timedelta(days=1), timedelta(days=366)
 _RETRIES = timedelta(minutes=15)  # a batch may write that long after it began
 

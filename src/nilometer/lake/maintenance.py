@@ -4,7 +4,7 @@ Of two compactors that rewrite the same files the log takes the first and refuse
 them; two that rewrite different days both pass, rightly. That holds for the pinned version and not for every later
 one (`tests/lake/test_canaries.py`). A transaction id could not fence them: `compact` does not write it. So one
 function with a reserved concurrency of 1 spares work, and correctness rests on the log. Writers are never blocked:
-an append and a compaction do not conflict.
+an append and a compaction do not conflict, and a merge that a compaction overtook begins again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from nilometer.domain import tables
 from nilometer.lake.append import writer_properties
 from nilometer.lake.tables import NO_CLEANUP, table_uri
 
+WHOLE = "*"  # sorts before every day, so it is closed
 OPEN_DAYS = 2  # today and yesterday still grow
 OPEN_DAY_FILES = 64  # an open day is compacted only when reading it has become slow
 TARGET_BYTES = 128 * 1024 * 1024
@@ -34,7 +35,7 @@ FAILURES = (DeltaError, OSError)  # the log refused, or the storage did not answ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """The live files of one partition."""
+    """The live files of one partition; of a table without partitions, all of them under the name `WHOLE`."""
 
     day: str
     files: int
@@ -112,7 +113,8 @@ class Upkeep:
 def days(snapshot: DeltaTable) -> list[Day]:
     """Every partition, oldest first, from the log alone."""
     files = Table.from_arrow(snapshot.get_add_actions(flatten=True))
-    names = files.column(f"partition.{tables.PARTITION}").to_pylist()
+    partition = f"partition.{tables.PARTITION}"
+    names = files.column(partition).to_pylist() if partition in files.column_names else [WHOLE] * files.num_rows
     sizes = files.column("size_bytes").to_pylist()
     ordered = sorted((str(name), int(size)) for name, size in zip(names, sizes, strict=True))
     return [_day(day, [size for _, size in group]) for day, group in groupby(ordered, key=lambda pair: pair[0])]
@@ -131,7 +133,7 @@ def compact(snapshot: DeltaTable, table: tables.DeltaTable, day: str) -> tuple[i
     the middle? New files that no commit names, for `vacuum` to find.
     """
     metrics: dict[str, Any] = snapshot.optimize.compact(
-        partition_filters=[(tables.PARTITION, "=", day)],
+        partition_filters=None if day == WHOLE else [(tables.PARTITION, "=", day)],
         target_size=TARGET_BYTES,
         writer_properties=writer_properties(table),
         post_commithook_properties=NO_CLEANUP,

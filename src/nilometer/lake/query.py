@@ -94,13 +94,14 @@ def _add_datasets(
 
 def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
     """The newest version, with at least the declared columns when nothing has been written."""
-    opened = _open(table, lake_uri, storage_options)
+    opened = _open(table.name, lake_uri, storage_options)
     return opened.to_pyarrow_dataset() if opened else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
 
 
-def describe(*, lake_uri: str, storage_options: dict[str, str]) -> list[Description]:
-    """Every declared table, from its log alone; no data file is opened."""
-    return [_describe(table, lake_uri, storage_options) for table in tables.TABLES.values()]
+def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[Description]:
+    """Every table of ours and then `datasets`, from their logs alone; no data file is opened."""
+    names = (*tables.TABLES, *(f"{FOLDER}/{name}" for name in datasets))
+    return [_describe(name, lake_uri, storage_options) for name in names]
 
 
 def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
@@ -110,14 +111,14 @@ def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, si
     )
 
 
-def _describe(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str, str]) -> Description:
-    opened = _open(table, lake_uri, storage_options)
-    location = table_uri(lake_uri, table.name)
+def _describe(name: str, lake_uri: str, storage_options: dict[str, str]) -> Description:
+    opened = _open(name, lake_uri, storage_options)
+    location = table_uri(lake_uri, name)
     if opened is None:
-        return Description(name=table.name, location=location, version=None, rows=0, files=0, bytes=0)
+        return Description(name=name, location=location, version=None, rows=0, files=0, bytes=0)
     files = pa.table(opened.get_add_actions(flatten=True))
     return Description(
-        name=table.name,
+        name=name,
         location=location,
         version=opened.version(),
         rows=sum(files.column("num_records").to_pylist()),
@@ -126,9 +127,9 @@ def _describe(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str
     )
 
 
-def _open(table: tables.DeltaTable, lake_uri: str, storage_options: dict[str, str]) -> DeltaTable | None:
+def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTable | None:
     try:
-        return DeltaTable(table_uri(lake_uri, table.name), storage_options=storage_options)
+        return DeltaTable(table_uri(lake_uri, name), storage_options=storage_options)
     except TableNotFoundError:
         return None
 

@@ -29,7 +29,7 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
     begun = time.monotonic()
     store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
     moved = _move(store, lake, until=begun + seconds * _MOVING_SHARE)
-    return {"workspaces": moved, "tables": _maintain(lake, deadline=begun + seconds)}
+    return {"workspaces": moved, "tables": _maintain(store, lake, deadline=begun + seconds)}
 
 
 def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
@@ -41,9 +41,10 @@ def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
     return found
 
 
-def _maintain(lake: Lake, *, deadline: float) -> list[dict[str, Any]]:
+def _maintain(store: Store, lake: Lake, *, deadline: float) -> list[dict[str, Any]]:
     reports = []
-    for report in maintenance.maintain(lake, now=datetime.now(UTC), deadline=deadline):
+    tables = maintenance.all_tables(store)
+    for report in maintenance.maintain(lake, now=datetime.now(UTC), deadline=deadline, tables=tables):
         log = logger.warning if report.stopped else logger.info
         log("maintenance.table", extra=asdict(report))
         reports.append(report)
