@@ -1,4 +1,4 @@
-"""A storm over one table: writers that are killed, answers that are lost, batches that come again and regrouped.
+"""A storm over one table (`tests.lake.storms`): writers killed, answers lost, batches that come again and regrouped.
 
 `python -m tests.lake.fuzz --uri DIR --events 50000 --batch 200` prints one JSON line: how many ids are expected,
 stored, lost and twice, and how hard it was. It runs in a process of its own and never opens a table before it forks,
@@ -23,23 +23,20 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from deltalake.exceptions import DeltaError
-from tests.lake.build import DAY, NOW, START, usage
 from tests.lake.proxy import LATEST, Faults, FaultyProxy
+from tests.lake.storms import SUBJECTS, Content, Size, Subject
 
-from nilometer.domain.tables import USAGE
 from nilometer.errors import Unavailable
-from nilometer.lake import append as append_module
 from nilometer.lake.append import Lake
-from nilometer.lake.rows import Columns, decode, to_arrow
 from nilometer.lake.storage import storage_options
 
-Batch = list[dict[str, Any]]
 _fork = multiprocessing.get_context("fork")
 
 
 @dataclass(kw_only=True)
 class Storm:
     uri: str
+    subject: str = "usage"
     endpoint: str | None = None
     events: int = 2000
     batch: int = 25
@@ -51,17 +48,16 @@ class Storm:
     plain: bool = False
 
     @property
+    def over(self) -> Subject:
+        return SUBJECTS[self.subject]
+
+    @property
+    def size(self) -> Size:
+        return Size(events=self.events, batch=self.batch, days=self.days)
+
+    @property
     def lake(self) -> Lake:
         return Lake(uri=self.uri, storage_options=storage_options(os.environ) if self.endpoint else {})
-
-
-def batches(storm: Storm, chance: random.Random) -> list[Batch]:
-    """Every event in one batch, and half of them in one or two more, grouped anew and far from the first."""
-    rows = [usage(f"e{n}", created=START - chance.randrange(storm.days * DAY)) for n in range(storm.events)]
-    copies = [*rows, *chance.choices(rows, k=storm.events)]
-    near = sorted(range(len(copies)), key=lambda n: n + chance.gauss(0, storm.events / 3))
-    ordered = [copies[n] for n in near]
-    return [ordered[n : n + storm.batch] for n in range(0, len(ordered), storm.batch)]
 
 
 @dataclass
@@ -70,7 +66,7 @@ class Worker:
 
     process: Any
     pipe: Connection
-    batch: Batch | None = None
+    batch: Content | None = None
     dies_at: float | None = None
 
 
@@ -84,7 +80,7 @@ class Tally:
 
 def run(storm: Storm) -> dict[str, Any]:
     chance = random.Random(storm.seed)
-    todo = deque(batches(storm, chance))
+    todo = deque(batches(storm))
     tally = Tally()
     started = time.monotonic()
     compactor = _start_compactor(storm)
@@ -104,13 +100,13 @@ def run(storm: Storm) -> dict[str, Any]:
     return {"seconds": round(time.monotonic() - started, 1), **vars(tally)}
 
 
-def _hand_over(worker: Worker, batch: Batch, storm: Storm, chance: random.Random) -> None:
+def _hand_over(worker: Worker, batch: Content, storm: Storm, chance: random.Random) -> None:
     worker.batch = batch
     worker.pipe.send_bytes(json.dumps(batch).encode())
     worker.dies_at = time.monotonic() + chance.uniform(0, 0.15) if chance.random() < storm.kill else None
 
 
-def _collect(workers: list[Worker], todo: deque[Batch], tally: Tally) -> None:
+def _collect(workers: list[Worker], todo: deque[Content], tally: Tally) -> None:
     """An acknowledged batch is done; a failed one comes again later, as SQS would bring it."""
     for pipe in wait([worker.pipe for worker in workers], timeout=0.01):
         worker = next(each for each in workers if each.pipe is pipe)
@@ -124,7 +120,7 @@ def _collect(workers: list[Worker], todo: deque[Batch], tally: Tally) -> None:
         worker.batch, worker.dies_at = None, None
 
 
-def _survive(worker: Worker, storm: Storm, todo: deque[Batch], tally: Tally, chance: random.Random) -> Worker:
+def _survive(worker: Worker, storm: Storm, todo: deque[Content], tally: Tally, chance: random.Random) -> Worker:
     if worker.dies_at is None or time.monotonic() < worker.dies_at:
         return worker
     _kill(worker.process)
@@ -150,40 +146,32 @@ def _start(storm: Storm, chance: random.Random) -> Worker:
 def _write(storm: Storm, pipe: Connection, seed: float) -> None:
     chance = random.Random(seed)
     if not storm.endpoint:
-        _lose_answers(storm.lose, chance)
+        _lose_answers(storm, chance)
     lake = storm.lake
     while True:
-        pipe.send(_append(lake, pipe.recv_bytes(), storm, chance))
+        pipe.send(_land(lake, pipe.recv_bytes(), storm, chance))
 
 
-def _append(lake: Lake, rows: bytes, storm: Storm, chance: random.Random) -> bool:
-    decoded = decode(USAGE, rows)
+def _land(lake: Lake, content: bytes, storm: Storm, chance: random.Random) -> bool:
     try:
-        if storm.plain:
-            _append_plainly(lake, decoded)
-        else:
-            lake.append(USAGE, decoded, recorded_at=NOW, deadline=time.monotonic() + chance.uniform(0.5, 5))
+        deadline = time.monotonic() + chance.uniform(0.5, 5)
+        storm.over.land(lake, content, deadline=deadline, plain=storm.plain)
     except (Unavailable, OSError, DeltaError):
         return False
     return True
 
 
-def _append_plainly(lake: Lake, rows: Columns) -> None:
-    """What the protocol is measured against: acknowledge after the commit, again when it raised."""
-    snapshot = append_module.open_or_create(lake.uri, USAGE, lake.storage_options)
-    append_module.write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")
-
-
-def _lose_answers(share: float, chance: random.Random) -> None:
+def _lose_answers(storm: Storm, chance: random.Random) -> None:
     """On a disk there is no answer to lose: a write that landed raises instead."""
-    write = append_module.write_deltalake
+    module, name = storm.over.commit
+    write = getattr(module, name)
 
     def landed_but_unanswered(*arguments: Any, **options: Any) -> None:
         write(*arguments, **options)
-        if chance.random() < share:
+        if chance.random() < storm.lose:
             raise OSError("the answer was lost")
 
-    append_module.write_deltalake = landed_but_unanswered
+    setattr(module, name, landed_but_unanswered)
 
 
 def _start_compactor(storm: Storm) -> Any:
@@ -199,23 +187,17 @@ def _compact(storm: Storm) -> None:
     upkeep = Upkeep(today=date(2027, 1, 1), out_of_time=lambda: False)
     while True:
         with contextlib.suppress(Exception):  # the storm may hit it anywhere
-            upkeep.run(USAGE, lake_uri=storm.uri, storage_options=storm.lake.storage_options)
+            upkeep.run(storm.over.table, lake_uri=storm.uri, storage_options=storm.lake.storage_options)
         time.sleep(0.3)
 
 
 def judge(storm: Storm) -> dict[str, int]:
     """What a reader sees when the storm is over."""
-    from nilometer.lake.query import query
+    return storm.over.judge(storm.lake, storm.size, batches(storm))
 
-    sql = "select event_id, count(*) from usage group by all"
-    stored = dict(query(sql, lake_uri=storm.uri, storage_options=storm.lake.storage_options).rows)
-    expected = {f"e{n}" for n in range(storm.events)}
-    return {
-        "expected": len(expected),
-        "stored": len(stored),
-        "lost": len(expected - stored.keys()),
-        "twice": sum(count > 1 for count in stored.values()),
-    }
+
+def batches(storm: Storm) -> list[Content]:
+    return storm.over.batches(storm.size, random.Random(storm.seed))
 
 
 def main() -> None:

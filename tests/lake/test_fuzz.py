@@ -45,6 +45,30 @@ def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str,
     assert sum(seen["faults"].values()) > 0
 
 
+@pytest.mark.parametrize("subject", ["append", "merge"])
+def test_no_batch_of_a_dataset_is_lost_or_twice_on_disk(project: Path, tmp_path: Path, subject: str) -> None:
+    """The same weather: batches that come again, writers killed in the middle, a compactor all along."""
+    seen = storm(
+        project, "--uri", tmp_path / "lake", "--subject", subject,
+        "--events", 2000, "--batch", 40, "--writers", 3, "--seed", 5,
+    )  # fmt: skip
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (seen["expected"], 0, 0)
+    assert seen["killed"] > 0
+
+
+@pytest.mark.parametrize("subject", ["append", "merge"])
+def test_no_batch_of_a_dataset_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str, subject: str) -> None:
+    """Answers and requests that are lost, come twice, or come too late."""
+    seen = storm(
+        project, "--uri", f"s3://{bucket}/lake", "--endpoint", aws.endpoint_url, "--subject", subject,
+        "--events", 1000, "--batch", 50, "--lose", 0.2, "--writers", 2, "--seed", 5,
+    )  # fmt: skip
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (seen["expected"], 0, 0)
+    assert sum(seen["faults"].values()) > 0
+
+
 def test_the_storm_is_one(project: Path, tmp_path: Path) -> None:
     """A plain append in the same weather stores rows twice: the test can fail."""
     seen = storm(project, "--uri", tmp_path / "lake", "--events", 500, "--plain")
