@@ -10,7 +10,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.writes import Table
 from nilometer.errors import Unavailable
 
-CALLS = ("get", "batch_get", "query", "commit", "delete_all")
+CALLS = ("get", "batch_get", "query", "commit", "put_all", "delete_all")
 
 
 class Killed(BaseException):

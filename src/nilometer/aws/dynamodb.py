@@ -21,6 +21,7 @@ from nilometer.domain.writes import (
     Delete,
     Enough,
     Expected,
+    Item,
     Key,
     Less,
     Present,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 BATCH_GET_LIMIT = 100  # keys in one BatchGetItem
+BATCH_WRITE_LIMIT = 25  # items in one BatchWriteItem
 TRANSACTION_LIMIT = 100  # actions in one TransactWriteItems
 INDEX = "gsi1"  # the one overloaded index of `records`
 
@@ -144,13 +146,25 @@ class Store:
 
     def delete_all(self, table: Table, keys: Iterable[Key]) -> None:
         """Remove items without conditions, 25 a request; not atomic. For clean-up that may be repeated."""
-        wanted = list(keys)
-        for start in range(0, len(wanted), 25):
-            pending: Any = {
-                self._names[table]: [{"DeleteRequest": {"Key": _key(key)}} for key in wanted[start : start + 25]]
-            }
+        self._write_all(table, [{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+
+    def put_all(self, table: Table, items: Iterable[Item]) -> None:
+        """Replace items without conditions, 25 a request, no two under one key; not atomic. For writes that may be
+        repeated: half the price of a transaction's."""
+        self._write_all(table, [{"PutRequest": {"Item": marshal(item)}} for item in items])
+
+    def _write_all(self, table: Table, requests: Sequence[Any]) -> None:
+        for start in range(0, len(requests), BATCH_WRITE_LIMIT):
+            pending: Any = {self._names[table]: requests[start : start + BATCH_WRITE_LIMIT]}
             for pause in _pauses():
-                pending = self._call(self._client.batch_write_item, RequestItems=pending).get("UnprocessedItems")
+                response = self._call(
+                    encoding.call,
+                    method=self._client.batch_write_item,
+                    request={"RequestItems": pending, "ReturnConsumedCapacity": "TOTAL"},
+                    sample={"RequestItems": {name: some[:1] for name, some in pending.items()}},
+                )
+                self._count_units(response)
+                pending = response.get("UnprocessedItems")
                 if not pending:
                     break
                 time.sleep(pause)

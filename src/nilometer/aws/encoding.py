@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-_OPERATIONS = ("TransactWriteItems", "BatchGetItem")
+_OPERATIONS = ("TransactWriteItems", "BatchWriteItem", "BatchGetItem")
 _waiting = threading.local()
 
 

@@ -1,9 +1,9 @@
 """What a group of new Stripe events changes: facts, registers, the customer's link, billing records. Pure.
 
 A group is what must be decided together: the events of one customer, or of one object without a customer.
-One group's writes are one transaction, and each condition says what was read:
+One group's writes are one transaction, its facts follow (docs/decisions/0013). What a group says a second time
+changes nothing, so an event whose fact was not stored may come again. Each condition says what was read:
 
-* a fact is absent, so an event has its effect once;
 * registers, links and records are as read, so nobody's evidence is lost;
 * a customer that nobody has linked is still unlinked, and one that is linked has nothing left where the unlinked
   wait (`Check`), so its billing is in one record;
@@ -164,6 +164,12 @@ class Plan:
             raise Torn("not all items are read")
         return self._change.writes()
 
+    def facts(self) -> list[Item]:
+        """What is known to have happened once `writes` are stored, and not before; may be put again."""
+        if self._change is None:
+            raise Torn("not all items are read")
+        return list(self._change.facts())
+
 
 def _with_owner(group: Group, known: Known) -> Group:
     """A dispute's customer is its charge's."""
@@ -234,13 +240,13 @@ class _Change:
 
     def writes(self) -> list[Write]:
         owned = (*self.adoptions(), *self.billing()) if self.group.customer_id else self.waits()
-        return [*self.facts(), *self.fetches(), *self.registers(), *owned]
+        return [*self.fetches(), *self.registers(), *owned]
 
-    def facts(self) -> Iterator[Write]:
+    def facts(self) -> Iterator[Item]:
         workspace_id = best(self.claims)
         for one in self.group.evidence:
             if one.fact is not None:
-                yield Put(table=Table.EVENTS, item={**one.fact, "workspace_id": workspace_id}, expected=Absent())
+                yield {**one.fact, "workspace_id": workspace_id}
 
     def fetches(self) -> Iterator[Write]:
         asked = {

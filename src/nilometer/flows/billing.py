@@ -1,9 +1,11 @@
-"""Billing: Stripe events into registers and billing records, each event's fact and effect in one transaction.
+"""Billing: Stripe events into registers and billing records, then each event's fact.
 
 A batch costs two reads, however many events it holds: the facts and the records that its groups need; then
-transactions of as many groups as fit. A group that loses a race is read again, consistently, and tried alone.
+transactions of as many groups as fit, and the facts of what they stored. A group that loses a race is read again,
+consistently, and tried alone.
 
-What if the process dies after a commit and before the answer? The messages come again and their facts are found.
+What if the process dies between an effect and its fact? The message comes again, finds no fact, and changes nothing:
+a register takes the same event as often as it comes. What if it dies after both? The fact is found.
 What if it dies between a product's register and the records that use the product? The message was not answered,
 comes again as a duplicate, and the users are folded again. What if a slow twin commits an older read? Its
 versions have moved; nothing of it is written.

@@ -1,4 +1,5 @@
-"""The groups of a batch: read together, decided one by one, committed together, alone when a race is lost."""
+"""The groups of a batch: read together, decided one by one, committed together, alone when a race is lost; then the
+facts of what is stored."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.domain.billing_decision import Group, Plan, Torn
@@ -37,12 +38,19 @@ class Batch(Protocol):
     def without_duplicates(self, tasks: Tasks, *, consistent: bool) -> list[Task]: ...
 
 
+class _Decided(NamedTuple):
+    """A group whose writes are on their way, and the facts that follow them."""
+
+    tasks: Tasks
+    facts: Sequence[Item]
+
+
 class Committer:
     def __init__(self, batch: Batch, tasks: Tasks) -> None:
         self.batch = batch
         self.tasks = tasks
         self.known: dict[Key, Item | None] = {}
-        self.pack: Pack[Tasks] = Pack()
+        self.pack: Pack[_Decided] = Pack()
 
     def run(self) -> None:
         groups = grouped(self.batch.without_duplicates(self.tasks, consistent=False))
@@ -84,7 +92,7 @@ class Committer:
             return
         if not self.pack.fits(writes):
             self._flush()
-        self.pack.add(tasks, writes)
+        self.pack.add(_Decided(tasks, plan.facts()), writes)
 
     def _flush(self) -> None:
         pack, self.pack = self.pack, Pack()
@@ -94,14 +102,23 @@ class Committer:
             self.batch.store.commit(pack.writes)
         except (Cancelled, Rejected):
             self._forget(pack.written)
-            for tasks in pack.groups:
-                self._alone(tasks)
-        except Exception as error:  # noqa: BLE001  # whether it landed is unknown: delivered again, the facts tell
+            for group in pack.groups:
+                self._alone(group.tasks)
+        except Exception as error:  # noqa: BLE001  # whether it landed is unknown: delivered again, it changes nothing
             self._forget(pack.written)
-            _fail(pack.groups, error)
+            _fail((group.tasks for group in pack.groups), error)
         else:
             self._remember(pack.writes)
-            _accept(pack.groups)
+            self._settle(pack.groups)
+
+    def _settle(self, groups: Sequence[_Decided]) -> None:
+        """Their effect is stored, so that their facts may be."""
+        try:
+            self.batch.store.put_all(Table.EVENTS, [fact for group in groups for fact in group.facts])
+        except Exception as error:  # noqa: BLE001  # delivered again, they change nothing and the facts are put again
+            _fail((group.tasks for group in groups), error)
+        else:
+            _accept(group.tasks for group in groups)
 
     def _alone(self, tasks: Tasks) -> None:
         """One group by itself, read consistently, as often as it takes within reason."""
@@ -118,21 +135,23 @@ class Committer:
             if not fresh:
                 return
             try:
-                self._commit_fresh(self._group(fresh))
+                facts = self._commit_fresh(self._group(fresh))
             except (Cancelled, Torn):
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             else:
-                _accept([fresh])
+                self._settle([_Decided(fresh, facts)])
                 return
 
-    def _commit_fresh(self, group: Group) -> None:
+    def _commit_fresh(self, group: Group) -> Sequence[Item]:
+        """The facts that follow."""
         self._forget(Plan(group, self.known).keys)
         [plan] = self._load([group], consistent=True)
         writes = self._fitting(plan.writes())
         self.batch.store.commit(writes)
         self._remember(writes)
+        return plan.facts()
 
     def _fitting(self, writes: Sequence[Write]) -> list[Write]:
         """Who uses the catalog may be said beforehand, and in vain: it only makes more records be looked at."""
