@@ -19,7 +19,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,10 +99,12 @@ class Itemised(Store):
         shares["conditions"] = round(self.write_units - before - sum(shares.values()))
         self.by_item.update(shares)
 
-    def put_all(self, table: Table, items: Iterable[Item]) -> None:
+    def put_all(self, table: Table, items: Sequence[Item]) -> None:  # type: ignore[override]  # ours are lists
         before = self.write_units
         super().put_all(table, items)
-        self.by_item["facts"] += round(self.write_units - before)
+        kinds = Counter(_ITEMS[str(item["kind"])] for item in items)
+        self.by_item.update(kinds)
+        self.by_item["facts"] += round(self.write_units - before) - sum(kinds.values())
 
 
 _ITEMS = {"stripe_event": "facts", "register": "registers", "billing": "records", "link": "links", "use": "links"}

@@ -1,8 +1,9 @@
 """What a group of new Stripe events changes: facts, registers, the customer's link, billing records. Pure.
 
 A group is what must be decided together: the events of one customer, or of one object without a customer.
-One group's writes are one transaction, its facts follow (docs/decisions/0013). What a group says a second time
-changes nothing, so an event whose fact was not stored may come again. Each condition says what was read:
+One group's writes are one transaction; its `use` items come before, its facts after (docs/decisions/0013). What a
+group says a second time changes nothing, so an event whose fact was not stored may come again. Each condition says
+what was read:
 
 * registers, links and records are as read, so nobody's evidence is lost;
 * a customer that nobody has linked is still unlinked, and one that is linked has nothing left where the unlinked
@@ -15,7 +16,7 @@ A record is written only when a view or the link changes: of a register whose vi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -164,6 +165,12 @@ class Plan:
             raise Torn("not all items are read")
         return self._change.writes()
 
+    def uses(self) -> list[Item]:
+        """Who uses what of the catalog: stored before `writes`. In vain, it only makes more records be looked at."""
+        if self._change is None:
+            raise Torn("not all items are read")
+        return list(self._change.uses())
+
     def facts(self) -> list[Item]:
         """What is known to have happened once `writes` are stored, and not before; may be put again."""
         if self._change is None:
@@ -241,6 +248,11 @@ class _Change:
     def writes(self) -> list[Write]:
         owned = (*self.adoptions(), *self.billing()) if self.group.customer_id else self.waits()
         return [*self.fetches(), *self.registers(), *owned]
+
+    def uses(self) -> Iterator[Item]:
+        if self.group.customer_id and (self.views or self.moves):
+            for name in sorted(self.newly_used):
+                yield use_item(catalog_key(name), self.new_home)
 
     def facts(self) -> Iterator[Item]:
         workspace_id = best(self.claims)
@@ -436,12 +448,7 @@ class _Change:
             updated_at=self.group.updated_at,
         )
         yield Put(table=Table.RECORDS, item=item, expected=version_of(stored))
-        yield from self._uses(key, self.newly_used)
-
-    def _uses(self, key: Key, names: Iterable[str]) -> Iterator[Write]:
-        for name in sorted(names):
-            catalog = catalog_key(name)
-            yield Put(table=Table.RECORDS, item=use_item(catalog, key))
+        for catalog in map(catalog_key, sorted(self.newly_used)):
             yield Check(table=Table.RECORDS, key=catalog, expected=version_of(self.known[catalog]))
 
     def _leave(self) -> Iterator[Write]:

@@ -39,9 +39,10 @@ class Batch(Protocol):
 
 
 class _Decided(NamedTuple):
-    """A group whose writes are on their way, and the facts that follow them."""
+    """A group whose writes are on their way, with what goes before them and what follows."""
 
     tasks: Tasks
+    uses: Sequence[Item]
     facts: Sequence[Item]
 
 
@@ -92,13 +93,14 @@ class Committer:
             return
         if not self.pack.fits(writes):
             self._flush()
-        self.pack.add(_Decided(tasks, plan.facts()), writes)
+        self.pack.add(_Decided(tasks, plan.uses(), plan.facts()), writes)
 
     def _flush(self) -> None:
         pack, self.pack = self.pack, Pack()
         if not pack.groups:
             return
         try:
+            self.batch.store.put_all(Table.RECORDS, [use for group in pack.groups for use in group.uses])
             self.batch.store.commit(pack.writes)
         except (Cancelled, Rejected):
             self._forget(pack.written)
@@ -135,35 +137,27 @@ class Committer:
             if not fresh:
                 return
             try:
-                facts = self._commit_fresh(self._group(fresh))
+                decided = self._commit_fresh(fresh)
             except (Cancelled, Torn):
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
             else:
-                self._settle([_Decided(fresh, facts)])
+                self._settle([decided])
                 return
 
-    def _commit_fresh(self, group: Group) -> Sequence[Item]:
-        """The facts that follow."""
+    def _commit_fresh(self, tasks: Tasks) -> _Decided:
+        """All but the facts, which follow."""
+        group = self._group(tasks)
         self._forget(Plan(group, self.known).keys)
         [plan] = self._load([group], consistent=True)
-        writes = self._fitting(plan.writes())
+        writes = plan.writes()
+        if len(writes) > TRANSACTION_LIMIT:
+            raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
+        self.batch.store.put_all(Table.RECORDS, plan.uses())
         self.batch.store.commit(writes)
         self._remember(writes)
-        return plan.facts()
-
-    def _fitting(self, writes: Sequence[Write]) -> list[Write]:
-        """Who uses the catalog may be said beforehand, and in vain: it only makes more records be looked at."""
-        if len(writes) <= TRANSACTION_LIMIT:
-            return list(writes)
-        uses = [write for write in writes if isinstance(write, Put) and write.item["kind"] == "use"]
-        rest = [write for write in writes if write not in uses]
-        if len(rest) > TRANSACTION_LIMIT:
-            raise Rejected("too_large", f"{len(rest)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
-        for start in range(0, len(uses), TRANSACTION_LIMIT):
-            self.batch.store.commit(uses[start : start + TRANSACTION_LIMIT])
-        return rest
+        return _Decided(tasks, (), plan.facts())
 
     def _split(self, tasks: Tasks, error: Rejected) -> None:
         """DynamoDB refuses the group for good: find the event that is the reason."""

@@ -12,7 +12,7 @@ from nilometer.domain.link import OPERATOR, word
 from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
 from nilometer.domain.times import rfc3339
 from nilometer.domain.workspace import check_open
-from nilometer.domain.writes import Item, Key, Table, Write
+from nilometer.domain.writes import Item, Key, Put, Table, Write
 from nilometer.flows.operation_types import Data, Id, Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.refetch import commit_group
 
@@ -79,7 +79,7 @@ def _decides(operation: Operation, stored: Stored, now: datetime) -> list[Write]
     while plan.missing:  # `_follows` has asked for the same, so what is not in `stored` is nowhere
         known |= {key: stored.get(key) for key in plan.missing}
         plan = Plan(_group(operation, now), known)
-    return plan.writes()
+    return [*(Put(table=Table.RECORDS, item=use) for use in plan.uses()), *plan.writes()]
 
 
 TYPES: OperationTypes = {

@@ -162,6 +162,7 @@ def commit_group(store: Store, group: Group) -> None:
     for attempt in range(ATTEMPTS):
         try:
             plan = _planned(store, group)
+            store.put_all(Table.RECORDS, plan.uses())
             store.commit(plan.writes())
         except (Cancelled, Torn):
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
