@@ -285,9 +285,17 @@ def test_a_reject_is_announced_without_its_payload(world: World, flow: str, anno
     }
     world.relay(record(item))
 
-    [envelope] = world.bodies("bus")
-    assert (envelope["detail-type"], envelope["detail"]["data"]["reason"]) == (announced, "too_old")
-    assert "zoe" not in json.dumps(envelope)
+    told = {envelope["detail-type"]: envelope["detail"] for envelope in world.bodies("bus")}
+    assert told[announced]["data"]["reason"] == "too_old"
+    row = told["record.changed.v1"]["data"]
+    assert (row["table_name"], row["kind"], row["cause"], row["new_image"]["reason"]) == (
+        "events",
+        "reject",
+        "u1",
+        "too_old",
+    )
+    assert len({event["id"] for event in told.values()}) == 2
+    assert "zoe" not in json.dumps(told)
 
 
 @pytest.mark.parametrize("kind", ["waiting_usage", "operation"])

@@ -95,6 +95,9 @@ CHANGES = [
     billing("c2", 15, "team", "free", actor="user_1"),
     change("c3", created=START + 25, kind="session", action="EXPIRED", new_image=None, old_image={}, sk="SESSION",
            changed_fields=[], sequence_number="25".zfill(40)),
+    change("c5", created=START + 30, table_name="events", kind="reject", action="INSERT", workspace_id=None, cause="u9",
+           new_image={"flow": "usage", "reason": "too_old", "source": "/s"}, old_image=None, sk="abc",
+           sequence_number="30".zfill(40)),
     billing("c4", 2 * DAY, "later", "team"),
 ]  # fmt: skip
 
@@ -150,9 +153,10 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         (TODAY, "billing", "MODIFY", 1, 1),
         (TODAY, "session", "EXPIRED", 1, 1),
     ],
+    "rejected": [(TODAY, "usage", "too_old", "/s", None, 1, "u9")],
     "twice": [],
     "freshness": [
-        ("audit", 4, at(2 * DAY), RECORDED),
+        ("audit", 5, at(2 * DAY), RECORDED),
         ("stripe_events", 12, at(40 * DAY), RECORDED),
         ("usage", 4, at(120), RECORDED),
     ],

@@ -56,6 +56,12 @@ def reject_announcement(reject: Item) -> dict[str, Any]:
     return {"reject_id": reject["sk"], "message": message, **{name: reject.get(name) for name in names}}
 
 
+def reject_image(reject: Item) -> dict[str, Any]:
+    """What the lake keeps of a reject, longer than the 40 days of the reject itself."""
+    known = {"kind": "reject", "cause": reject.get("event_id"), **reject_announcement(reject)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _decimal(quantity: int | Decimal) -> str:
     return format(Decimal(quantity), "f")
 

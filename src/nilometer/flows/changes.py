@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -120,13 +120,15 @@ def _output(change: Change, objects: Objects) -> _Row | Entry | None:
         case "usage_event":
             return _Row(USAGE.name, _text(rows.usage_row(change.item)))
         case "reject":
-            data = rows.reject_announcement(change.item)
-            return _entry(change, f"{change.item['flow']}.rejected.v1", data)
+            return _record_changed(replace(change, new=rows.reject_image(change.item)), objects)
     return None
 
 
 def announced(change: Change) -> Iterator[Entry]:
-    """What a change of a billing record, of own limits or a lock-out means to its workspace."""
+    """What a change of a billing record, of own limits or a lock-out means to its workspace; and what was refused."""
+    if change.kind == "reject" and change.action is Action.INSERT:
+        data = rows.reject_announcement(change.item)
+        yield _entry(change, f"{change.item['flow']}.rejected.v1", data, event_id=f"{change.change_id}:rejected")
     if change.kind == "lockout" and (lock := locked_out(change.old, change.new)):
         yield _entry(change, LOCKED_OUT, asdict(lock), event_id=lock.id, subject=lock.workspace_id)
     if changes_of := _CHANGES.get(change.kind):

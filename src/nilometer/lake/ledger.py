@@ -30,7 +30,7 @@ class Ledger:
 
     def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
-        where = "occurred_at <= $as_of" if as_of else "true"
+        where = "table_name = 'records' and " + ("occurred_at <= $as_of" if as_of else "true")
         yield from self._rows(
             f"""
             with last as (

@@ -248,6 +248,7 @@ _ALL = (
         select occurred_at, coalesce(actor, '(system)') as actor, action, kind, workspace_id, pk, sk,
                changed_fields, cause
         from audit where occurred_at between getvariable('since') and getvariable('as_of') and kind <> 'counter'
+          and table_name = 'records'
         order by occurred_at, sequence_number""",
     ),
     Recipe(
@@ -255,8 +256,17 @@ _ALL = (
         question="How many records were created, changed, removed and expired, per day?",
         sql="""
         select occurred_at::date as day, kind, action, count(*) as changes, count(distinct (pk, sk)) as records
-        from audit where occurred_at between getvariable('since') and getvariable('as_of')
+        from audit where occurred_at between getvariable('since') and getvariable('as_of') and table_name = 'records'
         group by all order by day, kind, action""",
+    ),
+    Recipe(
+        name="rejected",
+        question="What was refused, why, and whose was it, per day?",
+        sql="""
+        select occurred_at::date as day, new_image->>'flow' as flow, new_image->>'reason' as reason,
+               new_image->>'source' as source, workspace_id, count(*) as rejects, max(cause) as an_event
+        from audit where kind = 'reject' and occurred_at between getvariable('since') and getvariable('as_of')
+        group by all order by day, rejects desc, flow, reason""",
     ),
     Recipe(
         name="twice",
