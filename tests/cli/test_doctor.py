@@ -82,6 +82,18 @@ def test_a_stack_on_aws_is_examined_with_its_own_promises(alone: Any, deployed: 
     assert SECRET not in said
 
 
+def test_connector_datasets_are_tables_too(alone: Any, deployed: Any) -> None:
+    """As they were declared."""
+    columns = ("--column", "contact_id:string")
+    stack = ("--stack", deployed.name)
+    declared = alone("datasets", "declare", "crm", "--mode", "append", *columns, *stack, env=deployed.environment)
+
+    _, found, _ = examined(alone, deployed)
+
+    assert declared.code == 0, declared.err
+    assert found["lake datasets/crm"]["found"] == "not written yet"
+
+
 def test_what_somebody_switched_off_fails(alone: Any, deployed: Any) -> None:
     """TTL by hand, and a message that nothing will ever take."""
     keep(deployed, "RecordsTable", ttl=False)

@@ -32,7 +32,7 @@ NOT_COUNTED = (
     "storage: tables, point-in-time recovery, lake, archive, logs",
     "the archive's intake, metrics, alarms, the dashboard, what Lambda itself writes to the log",
     "data transfer, requests of your own services and analysts, cold starts, secrets",
-    "what runs without events: empty polls, schedules, the lake's upkeep",
+    "what runs without events: empty polls, schedules, the lake's upkeep; batches of datasets",
     "free tiers and discounts",
 )
 
@@ -46,7 +46,7 @@ class Kind(StrEnum):
 
 FACTS = (Kind.WEBHOOK, Kind.USAGE, Kind.OPERATION)
 
-_BY_FUNCTION = {
+BY_FUNCTION = {
     "WebhookFunction": Kind.WEBHOOK,
     "BillingFunction": Kind.WEBHOOK,
     "UsageFunction": Kind.USAGE,
@@ -54,7 +54,7 @@ _BY_FUNCTION = {
     "OperationsFunction": Kind.OPERATION,
     "ChangesFunction": Kind.CHANGE,
 }
-_BY_QUEUE = {
+BY_QUEUE = {
     "BillingQueue": Kind.WEBHOOK,
     "LakeStripeEventsQueue": Kind.WEBHOOK,
     "UsageQueue": Kind.USAGE,
@@ -62,6 +62,8 @@ _BY_QUEUE = {
     "OperationsQueue": Kind.OPERATION,
     "LakeAuditQueue": Kind.CHANGE,
 }
+NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "DatasetsFunction", "DatasetsQueue"})
+"""As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
 _BY_PREFIX = {"lake/stripe_events": Kind.WEBHOOK, "lake/usage": Kind.USAGE, "lake/audit": Kind.CHANGE}
 
@@ -143,16 +145,16 @@ def _kind(charge: Charge) -> Kind | None:
         case "events":
             return _published_kind(charge)
         case "sqs":
-            return _BY_QUEUE.get(logical(charge.resource))
+            return BY_QUEUE.get(logical(charge.resource))
         case "s3":
-            return _BY_PREFIX.get(charge.resource) or _BY_FUNCTION.get(logical(charge.caller))
+            return _BY_PREFIX.get(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
         case _:
-            return _BY_FUNCTION.get(logical(charge.caller))
+            return BY_FUNCTION.get(logical(charge.caller))
 
 
-def _published_kind(charge: Charge) -> Kind:
+def _published_kind(charge: Charge) -> Kind | None:
     if charge.caller:
-        return _BY_FUNCTION[logical(charge.caller)]
+        return BY_FUNCTION.get(logical(charge.caller))
     return Kind.USAGE if charge.resource.startswith("usage.") else Kind.OPERATION
 
 
@@ -198,9 +200,9 @@ def _shares(function: str, source: str, events: Mapping[Kind, int]) -> list[tupl
     if source == "EventsTable":
         total = sum(events[kind] for kind in FACTS)
         return [(kind, events[kind] / total) for kind in FACTS if events[kind]]
-    if source not in {*_BY_QUEUE, "RecordsTable", HTTP}:
+    if source not in {*BY_QUEUE, "RecordsTable", HTTP}:
         return []
-    kind = _BY_QUEUE.get(source) if function == "LakeFunction" else _BY_FUNCTION.get(function)
+    kind = BY_QUEUE.get(source) if function == "LakeFunction" else BY_FUNCTION.get(function)
     return [(kind, 1.0)] if kind else []
 
 
@@ -208,7 +210,8 @@ def _lake_batches(run: Run) -> Counter[Kind]:
     found = Counter[Kind]()
     for name, function in run.functions.items():
         if logical(name) == "LakeFunction":
-            found.update({_BY_QUEUE[logical(queue)]: used.invocations for queue, used in function.used.items()})
+            for queue, used in function.used.items():
+                found[BY_QUEUE[logical(queue)]] += used.invocations
     return found
 
 
