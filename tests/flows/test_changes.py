@@ -342,10 +342,11 @@ def test_what_was_not_taken_fails_and_nothing_else(world: World, monkeypatch: py
 
     monkeypatch.setattr(world.bus, "publish", away)
 
-    results = world.relay(record(usage_fact(), sequence="1"), record(billing(), sequence="2"))
+    results = world.relay(record(usage_fact(), sequence="1"), record(billing(cause="evt_1"), sequence="2"))
 
     assert [(result.message_id, result.outcome) for result in results] == [
         ("1", Outcome.ACCEPTED),
         ("2", Outcome.FAILED),
     ]
+    assert [result.fields["event_id"] for result in results] == ["u1", "evt_1"]  # each line names the event
     assert len(world.bodies("usage")) == 1

@@ -54,7 +54,7 @@ def test_one_batch_fills_several_tables(lake: Lake, objects: Objects) -> None:
     )
 
     assert outcomes(results) == [Outcome.ACCEPTED] * 4
-    assert results[0].fields == {"table": "usage", "rows": 2, "new": 2, "rejected": 0}
+    assert results[0].fields == {"table": "usage", "rows": 2, "new": 2, "rejected": 0, "event_ids": "u1 u2"}
     assert ask(
         lake, "select (select count(*) from usage), (select count(*) from stripe_events), count(*) from audit"
     ) == [(2, 1, 2)]
@@ -73,7 +73,14 @@ def test_a_packed_message_may_look_otherwise(lake: Lake, objects: Objects, body:
     """What does not begin as the changes flow writes it is only slower to read."""
     [result] = land(lake, objects, body)
 
-    assert result.fields == {"table": "usage", "rows": 1, "new": 1, "rejected": 0}
+    assert (result.fields["table"], result.fields["rows"], result.fields["new"]) == ("usage", 1, 1)
+
+
+def test_a_change_is_logged_with_the_event_that_caused_it(lake: Lake, objects: Objects) -> None:
+    """A search of the logs for an event finds its effects in the lake too."""
+    [result] = land(lake, objects, event(change("c1", cause="evt_1")))
+
+    assert result.fields["event_ids"] == "evt_1"
 
 
 def test_a_redelivered_batch_is_a_duplicate(lake: Lake, objects: Objects) -> None:

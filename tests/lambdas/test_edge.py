@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from nilometer.domain.outcome import Outcome
@@ -22,3 +25,15 @@ def test_what_went_wrong_is_counted_by_version_too(
     assert [metric["Name"] for metric in by_flow["Metrics"]] == ["accepted", "rejected"]
     assert [metric["Name"] for metric in by_version["Metrics"]] == ["rejected"]
     assert (line["flow"], line["version"], line["accepted"], line["rejected"]) == ("changes", "7", 1, 1)
+
+
+def test_every_line_of_a_call_carries_its_request_id() -> None:
+    """That of this call, also in a warm process: Lambda's START and REPORT lines have it too."""
+
+    @edge.handling
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        return edge.logger.get_current_keys()
+
+    logged = [handler({}, SimpleNamespace(aws_request_id=name))["request_id"] for name in ("first", "second")]
+
+    assert logged == ["first", "second"]

@@ -226,6 +226,8 @@ def test_a_signed_webhook_is_a_row_of_the_lake(production: Production, samples: 
     assert until(lambda: production.rows(found)) == [(event["id"],)]
     changed = "select distinct kind from audit where kind in ('billing', 'register')"
     assert until(lambda: len(production.rows(changed)) == 2)
+    hops = ("WebhookFunction", "BillingFunction", "ChangesFunction", "LimitsFunction", "LakeFunction")
+    assert [hop for hop in hops if event["id"] not in production.logged(hop)] == []
 
 
 def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, Any]) -> None:
@@ -240,6 +242,8 @@ def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, A
     production.publish({**usage, "time": now, "data": data})
 
     assert until(lambda: production.rows("select event_id from usage")) == [(usage["id"],)]
+    hops = ("UsageFunction", "ChangesFunction", "LakeFunction")
+    assert [hop for hop in hops if usage["id"] not in production.logged(hop)] == []
 
 
 def test_a_row_of_an_internal_service_is_taken(production: Production, samples: dict[str, Any]) -> None:

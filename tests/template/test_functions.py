@@ -33,10 +33,12 @@ def settings_read(module: str) -> set[str]:
 
 
 def test_every_handler_imports(template: Template) -> None:
-    """What the template names is there and can be called."""
+    """What the template names is there, can be called, and logs the id of its call."""
     for function in template.functions.values():
         module, _, attribute = function["Handler"].rpartition(".")
-        assert callable(getattr(importlib.import_module(module), attribute))
+        handler = getattr(importlib.import_module(module), attribute)
+        assert callable(handler)
+        assert handler.__wrapped__, "without @handling"
 
 
 def test_one_word_names_function_module_role_and_logs(template: Template) -> None:

@@ -44,6 +44,11 @@ class Change:
     def kind(self) -> str:
         return str(self.item.get("kind", "unknown"))
 
+    @property
+    def event_id(self) -> str | None:
+        """The event that this fact is, or that caused this change."""
+        return _text(self.item.get("event_id") or self.item.get("cause"))
+
 
 def change_id(stream_arn: str, sequence_number: str) -> str:
     """The same for every delivery of a record, and for no other record of any stream.

@@ -79,7 +79,8 @@ def relay(records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Que
         results[_record_id(record)] = one if isinstance(one, Result) else _accepted(one)
         converted += [one] if isinstance(one, _Converted) else []
     for failed in (*_send_rows(converted, queues), *_publish(converted, bus)):
-        results[failed.message_id] = failed
+        known = results[failed.message_id].fields
+        results[failed.message_id] = replace(failed, fields={**known, **failed.fields})
     return list(results.values())
 
 
@@ -106,6 +107,8 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
 def _convert(record: StreamRecord, objects: Objects) -> _Converted:
     change = _change(record)
     fields: dict[str, str | int] = {"kind": change.kind, "action": change.action.value, "change_id": change.change_id}
+    if change.event_id:
+        fields["event_id"] = change.event_id
     return _Converted(_record_id(record), fields, _output(change, objects), tuple(announced(change)))
 
 

@@ -35,6 +35,7 @@ from nilometer.lake.rows import (
 )
 
 REJECTS = "rejects/lake"
+LOGGED = 100_000  # characters of event ids in one line
 AUDIT_TYPE = "record.changed.v1"
 
 
@@ -223,7 +224,15 @@ def _result(parcel: _Parcel) -> Result:
         fields = {"rows": parcel.size, "new": parcel.new, "rejected": parcel.rejected}
     if parcel.table:
         fields["table"] = parcel.table.name
+    if parcel.size:
+        fields["event_ids"] = _event_ids(parcel)
     return Result(message_id=parcel.message.id, outcome=_outcome(parcel), fields=fields)
+
+
+def _event_ids(parcel: _Parcel) -> str:
+    """Of the rows, or of what caused the changes, so that a search for an event finds its way to the lake."""
+    rows = parcel.rows or {}
+    return " ".join(filter(None, rows.get("event_id", rows.get("cause", ()))))[:LOGGED]
 
 
 def _outcome(parcel: _Parcel) -> Outcome:

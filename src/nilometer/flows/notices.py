@@ -45,6 +45,7 @@ class _Row(msgspec.Struct, kw_only=True):
     sk: str
     workspace_id: str | None
     actor: str | None
+    cause: str | None = None
     occurred_at: str
     old_image: dict[str, Any] | None
     new_image: dict[str, Any] | None
@@ -80,11 +81,13 @@ def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> 
 
 
 def _apply(message: Message, store: Store, objects: Objects, now: datetime, fields: dict[str, str | int]) -> Outcome:
-    change = _change(message, objects)
+    row = _row(message, objects)
+    fields |= {"kind": row.kind, **({"event_id": row.cause} if row.cause else {})}
+    change = record_change(msgspec.structs.asdict(row))
     told = announcement(change) if change else None
     if change is None or told is None:
         return Outcome.IGNORED
-    fields |= {"kind": change.kind, "topic": told.topic, "workspace_id": change.workspace_id}
+    fields |= {"topic": told.topic, "workspace_id": change.workspace_id}
     notices = [_notice(user_id, change, told) for user_id in _audience(store, change, told)]
     chunks = [notices[start : start + TOGETHER] for start in range(0, len(notices), TOGETHER)]
     if not notices:
@@ -93,12 +96,12 @@ def _apply(message: Message, store: Store, objects: Objects, now: datetime, fiel
     return Outcome.ACCEPTED if fields["told"] else Outcome.DUPLICATE
 
 
-def _change(message: Message, objects: Objects) -> RecordChange | None:
+def _row(message: Message, objects: Objects) -> _Row:
     row = msgspec.json.decode(decode(message.body).detail, type=_Changed).data
     if row.images_ref:
         images = msgspec.json.decode(objects.get(row.images_ref))
         row.old_image, row.new_image = images["old_image"], images["new_image"]
-    return record_change(msgspec.structs.asdict(row))
+    return row
 
 
 def _audience(store: Store, change: RecordChange, told: Announcement) -> list[str]:

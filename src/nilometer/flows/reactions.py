@@ -96,4 +96,6 @@ def _react(subject: _Subject, known: Known, now: datetime) -> int:
 
 def _result(record: Mapping[str, Any], found: tuple[Outcome, _Fields] | None) -> Result:
     outcome, fields = found or (Outcome.IGNORED, {})
+    cause = _part(record["dynamodb"].get("NewImage", {}), "cause").get("cause")
+    fields = {**fields, "event_id": cause} if cause else fields
     return Result(message_id=record["dynamodb"]["SequenceNumber"], outcome=outcome, fields=fields)

@@ -13,10 +13,11 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.meter_event import ERRORS
 from nilometer.domain.outcome import Outcome
 from nilometer.flows import billing
-from nilometer.lambdas.edge import batch_response, messages, metric
+from nilometer.lambdas.edge import batch_response, handling, messages, metric
 from nilometer.settings import TablesSettings, load
 
 
+@handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     results = billing.handle(messages(event), now=datetime.now(UTC), **_dependencies())
     if reports := sum(one.outcome is Outcome.ACCEPTED and one.fields.get("type") in ERRORS for one in results):

@@ -12,10 +12,11 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
 from nilometer.domain.tables import STRIPE_EVENTS, USAGE
 from nilometer.flows import changes
-from nilometer.lambdas.edge import batch_response
+from nilometer.lambdas.edge import batch_response, handling
 from nilometer.settings import ChangesSettings, load
 
 
+@handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Names the first failed record alone: a stream goes on from the lowest sequence number of the answer.
 

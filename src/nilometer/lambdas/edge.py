@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -16,6 +17,20 @@ logger = Logger()
 _VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
 _RESERVE_SECONDS = 30.0  # to answer before Lambda kills: a request under way may be retried for 20
 _NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "nilometer")
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def handling(handler: Handler) -> Handler:
+    """Every line of a call carries its request id, as Lambda's own lines about the call do."""
+
+    @wraps(handler)
+    def called(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if request_id := getattr(context, "aws_request_id", None):
+            logger.append_keys(request_id=request_id)
+        return handler(event, context)
+
+    return called
 
 
 def messages(event: dict[str, Any]) -> list[Message]:

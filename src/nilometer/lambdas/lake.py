@@ -12,10 +12,11 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows import lake
 from nilometer.lake.append import Lake
 from nilometer.lake.storage import storage_options
-from nilometer.lambdas.edge import batch_response, commit_deadline, messages
+from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
 from nilometer.settings import LakeSettings, load
 
 
+@handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     deadline = commit_deadline(context)
     results = lake.append(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)

@@ -15,10 +15,11 @@ from nilometer.aws.dynamodb import Store
 from nilometer.flows.known import Known
 from nilometer.flows.reactions import react
 from nilometer.flows.reserving import sweep
-from nilometer.lambdas.edge import batch_response, count
+from nilometer.lambdas.edge import batch_response, count, handling
 from nilometer.settings import LimitsSettings, load
 
 
+@handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Names the first failed record alone: a stream goes on from the lowest sequence number of the answer."""
     if "Records" not in event:

@@ -15,13 +15,14 @@ from nilometer.flows import maintenance, rebucket
 from nilometer.lake.append import Lake
 from nilometer.lake.facts import usage_identities
 from nilometer.lake.storage import storage_options
-from nilometer.lambdas.edge import count, logger
+from nilometer.lambdas.edge import count, handling, logger
 from nilometer.settings import MaintenanceSettings, load
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up
 _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 
 
+@handling
 def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
     settings = load(MaintenanceSettings, os.environ)
     lake = Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ))

@@ -11,10 +11,11 @@ from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.flows import notices, operations
-from nilometer.lambdas.edge import batch_response, messages
+from nilometer.lambdas.edge import batch_response, handling, messages
 from nilometer.settings import TablesSettings, load
 
 
+@handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     arrived, now = messages(event), datetime.now(UTC)
     changes = [message for message in arrived if notices.is_change(message)]

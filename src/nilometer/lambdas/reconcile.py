@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -23,7 +23,7 @@ from nilometer.errors import Misconfigured
 from nilometer.flows import metering, reconcile, refetch
 from nilometer.flows.known import Known
 from nilometer.flows.metering import Told
-from nilometer.lambdas.edge import count, logger, metric
+from nilometer.lambdas.edge import count, handling, logger, metric
 from nilometer.settings import ReconcileSettings, load
 from nilometer.stripe_api.client import StripeApi, is_live
 
@@ -34,7 +34,8 @@ _REQUESTS_PER_SECOND = 10  # a refetch beside the nightly comparison stays below
 _OutOfTime = Callable[[], bool]
 
 
-def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+@handling
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
     store, secrets, arn = _dependencies()
     key = api_key(secrets, arn=arn)

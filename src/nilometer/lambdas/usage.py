@@ -16,12 +16,13 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows import usage
 from nilometer.flows.known import Known
 from nilometer.flows.waiting import abandon
-from nilometer.lambdas.edge import batch_response, count, messages
+from nilometer.lambdas.edge import batch_response, count, handling, messages
 from nilometer.settings import TablesSettings, load
 
 _RESERVE_SECONDS = 5.0
 
 
+@handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What is not settled when Lambda's deadline nears is delivered again."""
     now, given = datetime.now(UTC), _dependencies()

@@ -15,12 +15,13 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import SigningSecrets
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.flows import webhook
-from nilometer.lambdas.edge import count, logger
+from nilometer.lambdas.edge import count, handling, logger
 from nilometer.settings import WebhookSettings, load
 
 _STATUS = {"too_large": 413}
 
 
+@handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """200 when the bus has it; 400 or 413 for what can never pass; 500 to have it delivered again."""
     try:
