@@ -93,3 +93,18 @@ def test_what_cannot_be_sent_is_said(nilometer: Any, orders: str, tmp_path: Path
     assert nilometer("datasets", "send", orders, str(parquet), "--inline").code == 2
     assert "object of JSON a line" in nilometer("datasets", "send", orders, "-", "--inline", text="{").err
     assert "not a slug" in nilometer("datasets", "send", "../usage", "-", text="{}").err
+    assert "there is no dataset nowhere" in nilometer("datasets", "send", "nowhere", "-", text="{}").err
+
+
+def test_what_was_refused_is_shown_with_its_reason(nilometer: Any, orders: str) -> None:
+    """And can be seen as it arrived."""
+    sent = nilometer("datasets", "send", orders, "-", "--inline", "--json", text='{"id": 5}').json
+    assert nilometer("wait").code == 0
+
+    rejects = nilometer("datasets", "rejects", "--payload", "--json").lines
+    [found] = [one for one in rejects if one["event_id"] == sent["id"]]
+
+    assert (found["reason"], found["source"]) == ("invalid_row", sent["source"])
+    assert "Expected `str`, got `int` - at `$[0].id`" in found["message"]
+    assert orders in found["payload"]
+    assert "invalid_row" in nilometer("datasets", "rejects").out

@@ -19,11 +19,12 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain import flag, notification, policy
 from nilometer.domain.act import Caller, service
 from nilometer.domain.change import action_of
+from nilometer.domain.dataset import new_column, new_dataset
 from nilometer.domain.roles import Role
 from nilometer.domain.times import epoch
 from nilometer.domain.writes import Item, Table
 from nilometer.errors import Unavailable
-from nilometer.flows import flags, notifications, onboarding, own_limits, policies
+from nilometer.flows import declaring, flags, notifications, onboarding, own_limits, policies
 
 ADA = Caller(workspace_id="ws", user_id="ada", role=Role.ADMIN)
 OPS = service("ws", "ops")
@@ -32,7 +33,8 @@ NOTICE = notification.new_notice("bob", topic="exports.ready", title="Done", cau
 OTHER = notification.new_notice("bob", topic="exports.ready", title="Done", cause="d", at=NOW, workspace_id="ws")
 VERSIONS = [policy.new_version("terms", n, url="https://x", content_sha256="ab" * 32, effective_at=NOW) for n in (1, 2)]
 ENDING = {"notification", "unread", "onboarding"}
-LASTING = {"preference", "policy", "acceptance", "flag", "flag_override", "limits"}
+LASTING = {"preference", "policy", "acceptance", "flag", "flag_override", "dataset", "limits"}
+ORDERS = new_dataset("orders", mode="append", columns=[new_column("id", "string")])
 
 CALLS: dict[str, Callable[[Any], object]] = {
     "notify": partial(notifications.notify, notice=OTHER, actor="exports", now=NOW),
@@ -43,6 +45,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "accept": partial(policies.accept, caller=BOB, which="terms", number=1, now=NOW),
     "set_flag": partial(flags.set_flag, change=flag.new_change("exports", rollout=30), actor="ops", now=NOW),
     "override": partial(flags.override, caller=ADA, name="exports", enabled=True, now=NOW),
+    "declare": partial(declaring.declare, said=ORDERS, actor="ops", now=NOW),
     "grant": partial(own_limits.grant, caller=OPS, meter="calls", grant_id="g", amount="5", now=NOW),
     "advance": partial(onboarding.advance, caller=BOB, tutorial="start", step="invite", now=NOW),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import (
     CommitProperties,
@@ -149,6 +150,48 @@ def test_of_two_compactions_of_the_same_files_one_is_refused(uri: str) -> None:
     with pytest.raises(CommitFailedError):
         second.optimize.compact()
     assert count(uri) == 3
+
+
+def test_the_number_of_a_transaction_is_kept_whole(uri: str) -> None:
+    """63 bits of it, any text as its id, and without an end: it says which batches a dataset holds."""
+    app_id = "batch:/services/crm%23#it's \U0001f600"
+    write(DeltaTable(uri), rows(1), app_id=app_id, number=2**63 - 1)
+    DeltaTable(uri).create_checkpoint()
+
+    assert DeltaTable(uri).transaction_version(app_id) == 2**63 - 1
+    assert DeltaTable(uri).transaction_version("batch:other") is None
+
+
+def test_a_merge_that_changes_nothing_commits_nothing(tmp_path: Path) -> None:
+    """Neither its transaction id, so a batch of late rows leaves no trace."""
+    uri = str(tmp_path / "table")
+    write_deltalake(uri, rows(1))
+    noted = CommitProperties(app_transactions=[Transaction("batch", 1)])
+    merge = DeltaTable(uri).merge(rows(1), "t.id = s.id", source_alias="s", target_alias="t", commit_properties=noted)
+    merge.when_matched_update_all(predicate="s.id > t.id").when_not_matched_insert_all().execute()
+
+    assert (DeltaTable(uri).version(), DeltaTable(uri).transaction_version("batch")) == (0, None)
+
+
+def test_of_two_merges_from_one_snapshot_one_is_refused(tmp_path: Path) -> None:
+    """Also when they insert different keys: the second could not see the first one's."""
+    uri = str(tmp_path / "table")
+    write_deltalake(uri, rows(1))
+    first, second = DeltaTable(uri), DeltaTable(uri)
+    merged(first, rows(2)).when_not_matched_insert_all().execute()
+
+    with pytest.raises(CommitFailedError):
+        merged(second, rows(3)).when_not_matched_insert_all().execute()
+
+
+def test_parquet_is_read_without_pyarrow(tmp_path: Path) -> None:
+    """By DataFusion, from a file, under the types that the file has."""
+    pq.write_table(pa.table({"Id": pa.array([1], pa.int32()), "select": ["x"]}), tmp_path / "one.parquet")
+    builder = QueryBuilder()
+    builder.execute(f"CREATE EXTERNAL TABLE batch STORED AS PARQUET LOCATION '{tmp_path}/one.parquet'")
+
+    found = pa.table(builder.execute("SELECT * FROM batch").read_all())
+    assert (found.to_pylist(), found.schema.field("Id").type) == ([{"Id": 1, "select": "x"}], pa.int32())
 
 
 def test_a_compaction_drops_its_transaction_id(uri: str) -> None:

@@ -9,6 +9,7 @@ import click
 from nilometer.cli.caller import OPERATOR
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, print_json, print_rows
+from nilometer.cli.rejects import rejects
 
 if TYPE_CHECKING:
     from nilometer.domain.dataset import Dataset, DatasetColumn
@@ -20,6 +21,9 @@ SOURCE = "/nilometer/cli"
 @click.group()
 def datasets() -> None:
     """Tables of the lake that internal services feed in batches, by append or merge."""
+
+
+datasets.add_command(rejects("datasets", "A batch"))
 
 
 @datasets.command()
@@ -141,8 +145,11 @@ def send(
     import hashlib
     from datetime import UTC, datetime
 
+    import msgspec
+
     from nilometer.flows import feeding
 
+    _declared(connection, name)
     content = file.read()
     given: dict[str, Any] = {
         "dataset": name,
@@ -160,7 +167,7 @@ def send(
         event = feeding.send_file(connection.bus(), connection.landing(), content, format_=format_, **given)
     note(f"batch {event['id']} announced to {name}")
     if as_json:
-        print_json(event)
+        click.echo(msgspec.json.encode(event))
 
 
 def _column(text: str) -> DatasetColumn:

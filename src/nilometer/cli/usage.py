@@ -10,8 +10,9 @@ import click
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.meter import show_meters
 from nilometer.cli.output import json_option, note, out, print_json, table
+from nilometer.cli.rejects import rejects
 from nilometer.cli.times import time_option
-from nilometer.cli.usage_corrections import recount, rejects, void
+from nilometer.cli.usage_corrections import recount, void
 from nilometer.cli.usage_outbox import outbox
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def usage() -> None:
     """Publish usage events, see what was counted, correct it."""
 
 
-for command in (void, rejects, recount, outbox):
+for command in (void, rejects("usage", "Usage"), recount, outbox):
     usage.add_command(command)
 
 

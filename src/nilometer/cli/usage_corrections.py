@@ -1,4 +1,4 @@
-"""`nilometer usage void`, `rejects` and `recount`: what was wrong, and how to put it right."""
+"""`nilometer usage void` and `recount`: what was wrong, and how to put it right."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import click
 from nilometer.cli.caller import confirmed, yes_option
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
-from nilometer.cli.times import time_option
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from decimal import Decimal
 
     from nilometer.domain.recount import Correction
-    from nilometer.domain.writes import Item
 
 SOURCE = "/nilometer/cli"
 DIFFERENCE = 3  # the exit code of a check that found one
@@ -60,35 +57,6 @@ def void(connection: Connection, source: str, event_id: str, workspace: str, rea
         print_json({**event, "known": target is not None})
     else:
         note(f"{event_id} is taken back" if target else f"{event_id} has not arrived; it will not count when it does")
-
-
-@click.command()
-@time_option("--since", help="From the UTC day of this time on; the last 7 days unless given.")
-@click.option("--payload", "with_payload", is_flag=True, help="Show what was refused, as it arrived.")
-@stack_options
-@json_option
-def rejects(connection: Connection, since: datetime | None, with_payload: bool, as_json: bool) -> None:
-    """Usage that was refused for good, newest day first: kept for 40 days. Corrected, it may come under the same id.
-
-    \b
-    Example:
-      nilometer usage rejects --since 2026-11-20 --json | jq -r '[.reason, .source, .event_id] | @tsv'
-    """
-    from datetime import UTC, datetime, timedelta
-
-    from nilometer.flows.rejects import listed
-
-    now = datetime.now(UTC)
-    kept = listed(connection.store(), "usage", since=since or now - timedelta(days=7), now=now)
-    rows = [_reject(connection, item, with_payload) for item in kept]
-    if as_json:
-        print_json_lines(rows)
-    elif rows:
-        out().print(
-            table([f"~{name}" if name in {"message", "payload"} else name for name in rows[0]], map(_values, rows))
-        )
-    else:
-        note("nothing was refused")
 
 
 @click.command()
@@ -152,15 +120,6 @@ def _show(corrections: Sequence[Correction], *, as_json: bool, made: bool) -> No
         out().print(table([*rows[0]], map(_values, rows)))
     else:
         note("nothing was corrected" if made else "the counters agree with the lake")
-
-
-def _reject(connection: Connection, item: Item, with_payload: bool) -> dict[str, Any]:
-    names = ("received_at", "reason", "source", "event_id", "workspace_id", "message")
-    shown = {name.removesuffix("_id") if name == "workspace_id" else name: item.get(name) for name in names}
-    if with_payload:
-        claim = item.get("claim")
-        shown["payload"] = connection.objects().get(claim).decode() if claim else item["payload"]
-    return shown
 
 
 def _values(row: dict[str, Any]) -> list[Any]:
