@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import click
 import pytest
+from botocore import xform_name
 from cfnlint.decode import cfn_yaml
 
 from nilometer.cli import cli
@@ -85,6 +87,36 @@ def known(code: str) -> bool:
         command = command.commands[word]
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options
+
+
+def test_every_aws_command_in_the_documents_exists() -> None:
+    """With the options that the document gives it, as the service's own model names them."""
+    commands = {
+        command.group(0)
+        for _, text in texts()
+        for block in (*blocks(text), *spoken(text))
+        for command in re.finditer(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)((?:[^\n$|]|\$[^(])*)", re.sub(r"\\\n", " ", block))
+    }
+
+    assert commands
+    assert [command for command in sorted(commands) if not answered_by_aws(command)] == []
+
+
+def answered_by_aws(command: str) -> bool:
+    """True also for the command line's own `logs tail` and `s3`, which no model has."""
+    _, service, operation, *_ = command.split()
+    if (service, operation) == ("logs", "tail") or service == "s3":
+        return True
+    session = botocore.session.Session()
+    if service not in session.get_available_services():
+        return False
+    model = session.get_service_model(service)
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    if operation not in names:
+        return False
+    shape = model.operation_model(names[operation]).input_shape
+    known = {xform_name(name, "-") for name in (shape.members if shape else ())} | {"query", "output", "region"}
+    return set(re.findall(r"(?<!\S)--([a-z-]+)", command)) <= known
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

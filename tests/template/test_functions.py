@@ -93,6 +93,15 @@ def test_functions_run_on_one_pinned_runtime(template: Template) -> None:
     assert {function["Timeout"] <= 900 for function in template.functions.values()} == {True}
 
 
+def test_only_production_reserves_concurrency(template: Template) -> None:
+    """Lambda refuses to where fewer than a hundred executions would be left, and a new account has ten."""
+    reserved = [
+        f["ReservedConcurrentExecutions"] for f in template.functions.values() if "ReservedConcurrentExecutions" in f
+    ]
+
+    assert all(value["Fn::If"][0] == "IsProduction" for value in reserved)
+
+
 def test_every_function_is_built_by_the_makefile(template: Template) -> None:
     """SAM's own Python builder would give each function every dependency."""
     built = {n: r.get("Metadata") for n, r in template.resources.items() if r["Type"] == "AWS::Serverless::Function"}
