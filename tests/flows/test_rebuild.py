@@ -18,6 +18,7 @@ from nilometer.domain.stripe.payload import pack
 from nilometer.domain.tables import AUDIT
 from nilometer.domain.writes import Key, Put, Table
 from nilometer.errors import Refused, Unavailable
+from nilometer.flows import rebuild as rebuild_module
 from nilometer.flows.rebuild import Rebuilt, rebuild
 from nilometer.flows.verify import Verification
 from nilometer.lake.append import Lake
@@ -162,7 +163,18 @@ def test_large_records_travel_in_several_transactions(past: Past) -> None:
     rebuilt = past.run()
 
     assert (rebuilt.records, rebuilt.written, len(past.stored())) == (13, 12, 12)
-    assert rebuilt.left_out == [Key("too large", "R")]
+    assert (rebuilt.too_large, rebuilt.left_out) == (1, [Key("too large", "R")])
+
+
+def test_a_report_names_a_hundred_and_counts_all(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory does not grow with the table."""
+    monkeypatch.setattr(rebuild_module, "_ITEM_BYTES", 10)
+    for number in range(105):
+        past.told(f"r{number:03}")
+
+    rebuilt = past.run(dry_run=True)
+
+    assert (rebuilt.records, rebuilt.too_large, len(rebuilt.left_out)) == (105, 105, 100)
 
 
 @pytest.mark.parametrize("resume", [False, True])

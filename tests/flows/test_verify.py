@@ -225,7 +225,9 @@ def test_history_is_the_audit_of_one_record(world: World) -> None:
     ask = {"ledger": world.verification.ledger, "objects": world.verification.objects}
 
     steps = list(show("billing", "ws_1", **ask))
-    before = state(show("billing", "WORKSPACE#ws_1/BILLING", as_of=datetime.fromtimestamp(1_795_425_000, UTC), **ask))
+    before = dict(
+        state(show("billing", "WORKSPACE#ws_1/BILLING", as_of=datetime.fromtimestamp(1_795_425_000, UTC), **ask))
+    )
 
     assert [step.fields.get("plan") for step in steps] == [(None, "free"), ("free", "team")]
     assert before[Key("WORKSPACE#ws_1", "BILLING")]["plan"] == "free"

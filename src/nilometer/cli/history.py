@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nilometer.cli.connection import Connection, stack_options
-from nilometer.cli.output import json_option, out, print_json, print_json_lines, table
+from nilometer.cli.output import json_option, out, print_json_lines, table
 from nilometer.cli.times import time_option
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from nilometer.domain.history import Step
+
+PAGE = 500  # changes in one table
 
 
 @click.group()
@@ -56,12 +59,21 @@ def print_history(
     ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
     steps = steps_of(kind, key, ledger=ledger, objects=connection.objects(), as_of=as_of)
     if as_of and not diff:
-        for record in state(steps).values():
-            print_json(record)
+        print_json_lines(record for _, record in state(steps))
     elif as_json:
         print_json_lines(_as_json(step) for step in steps)
     else:
-        out().print(table(["when", "what", "by", "because of", "~changed"], _rows(steps, diff=diff)))
+        print_steps(steps, diff=diff)
+
+
+def print_steps(steps: Iterable[Step], *, diff: bool, page: int = PAGE) -> None:
+    """Page by page, because a table is laid out as a whole and a record may have changed very often."""
+    rows = iter(_rows(steps, diff=diff))
+    shown = list(islice(rows, page))
+    while True:
+        out().print(table(["when", "what", "by", "because of", "~changed"], shown))
+        if not (shown := list(islice(rows, page))):
+            return
 
 
 def _rows(steps: Iterable[Step], *, diff: bool) -> Iterable[tuple[object, ...]]:

@@ -85,3 +85,5 @@ def _show(rebuilt: Rebuilt, into: str | None, *, as_json: bool) -> None:
         note(f"  {name}: {count}")
     for key in rebuilt.left_out:
         note(f"  left out, too large: {' '.join(key)}")
+    if rebuilt.too_large > len(rebuilt.left_out):
+        note(f"  and {rebuilt.too_large - len(rebuilt.left_out):,} more")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from nilometer.domain.change import Action, changed_fields
@@ -32,12 +34,12 @@ class Step:
         return {name: (old.get(name), new.get(name)) for name in changed_fields(self.old, self.new)}
 
 
-def state(steps: Iterable[Step]) -> dict[Key, Image]:
-    """What the records are after `steps` (in order): the fold of the audit. Removed and expired ones are absent."""
-    records: dict[Key, Image] = {}
-    for step in steps:
-        if step.new is None:
-            records.pop(step.key, None)
-        else:
-            records[step.key] = step.new
-    return records
+def state(steps: Iterable[Step]) -> Iterator[tuple[Key, Image]]:
+    """What the records are after `steps`: the fold of the audit. Removed and expired ones are absent.
+
+    The steps of a record follow each other, in order.
+    """
+    for key, changes in groupby(steps, key=lambda step: step.key):
+        [last] = deque(changes, maxlen=1)
+        if last.new is not None:
+            yield key, last.new

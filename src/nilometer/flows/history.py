@@ -23,7 +23,7 @@ def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: dateti
     `key` is a workspace's id, the last part of a key (`sub_1`, a meter's slug), or `pk/sk` in full. Ordered by
     record and then by sequence number.
     """
-    for occurred_at, action, actor, cause, _, old, new, reference, pk, sk in ledger.changes(kind, key, as_of=as_of):
+    for pk, sk, _, occurred_at, action, actor, cause, old, new, reference in ledger.changes(kind, key, as_of=as_of):
         before, after = images_in(objects.get(reference)) if reference else (parsed(old), parsed(new))
         yield Step(
             key=Key(pk, sk),

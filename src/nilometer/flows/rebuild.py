@@ -37,6 +37,7 @@ from nilometer.lake.ledger import Ledger
 SETTLES = timedelta(minutes=2)  # until a change has reached the lake, when nothing is wrong
 _TRANSACTION_BYTES = 3_000_000  # of 4 MB
 _ITEM_BYTES = 400_000
+SHOWN = 100  # records that are named; all are counted
 
 Image = dict[str, Any]
 
@@ -45,12 +46,14 @@ Image = dict[str, Any]
 class Rebuilt:
     """How many records existed, and by kind; how many of them were put by this call, and which are not as they were.
 
-    `left_out` are those whose image, unlike the record, is larger than the 400 KB that DynamoDB takes.
+    `too_large` counts those whose image, unlike the record, is larger than the 400 KB that DynamoDB takes; `left_out`
+    are the first hundred of them.
     """
 
     records: int = 0
     written: int = 0
     incomplete: int = 0
+    too_large: int = 0
     left_out: list[Key] = field(default_factory=list)
     kinds: dict[str, int] = field(default_factory=dict)
     incomplete_fields: dict[str, int] = field(default_factory=dict)  # `kind.attribute`
@@ -146,7 +149,9 @@ def _count(rebuilt: Rebuilt, batch: Sequence[Image]) -> None:
         kind = str(image.get("kind", "unknown"))
         rebuilt.records += 1
         rebuilt.kinds[kind] = rebuilt.kinds.get(kind, 0) + 1
-        rebuilt.left_out += [_key(image)] if _size(image) > _ITEM_BYTES else []
+        if _size(image) > _ITEM_BYTES:
+            rebuilt.too_large += 1
+            rebuilt.left_out += [_key(image)] if rebuilt.too_large <= SHOWN else []
         rebuilt.incomplete += bool(lost)
         for name in (f"{kind}.{attribute}" for attribute in lost):
             rebuilt.incomplete_fields[name] = rebuilt.incomplete_fields.get(name, 0) + 1

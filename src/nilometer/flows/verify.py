@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,7 +26,8 @@ from nilometer.domain import redaction
 from nilometer.domain.times import rfc3339
 from nilometer.domain.verification import Difference, Entry, compare, sum_of_shards
 from nilometer.domain.writes import Item, Table
-from nilometer.lake.ledger import Ledger, spool
+from nilometer.lake.ledger import Ledger
+from nilometer.lake.ordering import ordered
 
 GRACE = timedelta(minutes=2)
 FACTS_LIVE = timedelta(days=39)  # a day less than their TTL, which deletes when it likes
@@ -62,15 +62,14 @@ class Verification:
 
     def run(self, checks: Iterable[str] = ("records", "counters", "stripe_events", "usage_events")) -> Iterator[Report]:
         """One report a check, as each is done."""
-        by_name: dict[str, Callable[[ExitStack], Iterator[Entry | Difference]]] = {
+        by_name: dict[str, Callable[[], Iterator[Entry | Difference]]] = {
             "records": self._records,
             "counters": self._counters,
             "stripe_events": self._stripe_events,
             "usage_events": self._usage_events,
         }
         for check in checks:
-            with ExitStack() as stack:
-                yield self._report(check, by_name[check](stack))
+            yield self._report(check, by_name[check]())
 
     def _report(self, check: str, judged: Iterator[Entry | Difference]) -> Report:
         report = Report(check=check)
@@ -87,11 +86,9 @@ class Verification:
                 report.differences.append(one)
         return report
 
-    def _records(self, stack: ExitStack) -> Iterator[Entry | Difference]:
+    def _records(self) -> Iterator[Entry | Difference]:
         scanned = (_record_row(item) for item in self.store.scan(Table.RECORDS))
-        columns = {"pk": "varchar", "sk": "varchar", "image": "varchar", "updated_at": "varchar"}
-        stored = stack.enter_context(spool(columns, scanned))
-        table = (Entry((pk, sk), _parsed(image), at) for pk, sk, image, at in stored)
+        table = (Entry((pk, sk), _parsed(image), at) for pk, sk, image, at in ordered(scanned, by=2))
         lake = (
             Entry((pk, sk), redaction.image(_parsed(image or self._image(ref))), rfc3339(at))
             for pk, sk, image, ref, at in self.ledger.latest_images()
@@ -103,11 +100,11 @@ class Verification:
         images = msgspec.json.decode(self.objects.get(reference), type=dict[str, msgspec.Raw])
         return bytes(images["new_image"]).decode()
 
-    def _counters(self, stack: ExitStack) -> Iterator[Entry | Difference]:
+    def _counters(self) -> Iterator[Entry | Difference]:
         scanned = (_counter_row(item) for item in self.store.scan(Table.RECORDS, kind="counter"))
-        columns = dict.fromkeys(("workspace_id", "meter", "start", "total", "count", "updated_at"), "varchar")
-        stored = stack.enter_context(spool(columns, scanned))
-        shards = (Entry((w, m, s), (Decimal(total), int(count)), at) for w, m, s, total, count, at in stored)
+        shards = (
+            Entry((w, m, s), (Decimal(total), int(count)), at) for w, m, s, total, count, at in ordered(scanned, by=3)
+        )
         counted = (entry for entry in sum_of_shards(shards) if entry.value != (0, 0))
         return compare(counted, self._sums())
 
@@ -116,24 +113,23 @@ class Verification:
         sums = (self.ledger.usage_by_period(), self.ledger.usage_by_day())
         return heapq.merge(*map(_sum_entries, sums), key=lambda entry: entry.key)
 
-    def _stripe_events(self, stack: ExitStack) -> Iterator[Entry | Difference]:
+    def _stripe_events(self) -> Iterator[Entry | Difference]:
         facts = self.store.scan(Table.EVENTS, kind="stripe_event")
         scanned = ((f.get("account") or "self", f["event_id"], f["type"], f["received_at"]) for f in facts)
-        return self._facts(stack, scanned, self.ledger.stripe_events(since=self.now - FACTS_LIVE))
+        return self._facts(scanned, self.ledger.stripe_events(since=self.now - FACTS_LIVE))
 
-    def _usage_events(self, stack: ExitStack) -> Iterator[Entry | Difference]:
+    def _usage_events(self) -> Iterator[Entry | Difference]:
         facts = self.store.scan(Table.EVENTS, kind="usage_event")
         scanned = ((f["source"], f["event_id"], _plain(f["quantity"]), f["received_at"]) for f in facts)
         rows = (
             (s, e, _plain(quantity), at) for s, e, quantity, at in self.ledger.usage_events(since=self.now - FACTS_LIVE)
         )
-        return self._facts(stack, scanned, rows)
+        return self._facts(scanned, rows)
 
-    def _facts(self, stack: ExitStack, facts: Rows, rows: Rows) -> Iterator[Entry | Difference]:
+    def _facts(self, facts: Rows, rows: Rows) -> Iterator[Entry | Difference]:
         since = rfc3339(self.now - FACTS_LIVE)
-        columns = dict.fromkeys(("space", "event_id", "value", "received_at"), "varchar")
-        stored = stack.enter_context(spool(columns, (fact for fact in facts if fact[3] >= since)))
-        table = (Entry((space, event_id), value, at) for space, event_id, value, at in stored)
+        recent = ordered((fact for fact in facts if fact[3] >= since), by=2)
+        table = (Entry((space, event_id), value, at) for space, event_id, value, at in recent)
         return compare(table, (Entry((space, event_id), value, rfc3339(at)) for space, event_id, value, at in rows))
 
 

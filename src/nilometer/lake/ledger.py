@@ -1,24 +1,31 @@
 """What the lake says about the state, ordered by key and streamed: for `verify` and `history`.
 
-DuckDB sorts and groups with a bounded memory and spills to disk, so a table may be larger than the machine.
+DuckDB groups and sorts what is narrow, with a bounded memory; images go past it, through `ordered`. So a table may be
+larger than the machine.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
 
-from nilometer.lake.query import BATCH_ROWS, connect
+from nilometer.domain.tables import AUDIT
+from nilometer.lake.ordering import ordered
+from nilometer.lake.query import connect, dataset
 
 MEMORY = "1GB"
+BATCH_ROWS = 1_000  # an image has up to 400 KB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +37,11 @@ class Ledger:
 
     def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
-        where = "table_name = 'records' and " + ("occurred_at <= $as_of" if as_of else "true")
-        yield from self._rows(
-            f"""
-            with last as (
-              select pk, sk, max_by({{'action': action, 'image': new_image, 'ref': images_ref, 'at': occurred_at}},
-                                    sequence_number) as change
-              from audit where {where} group by pk, sk)
-            select pk, sk, change.image, change.ref, change.at from last
-            where change.action in ('INSERT', 'MODIFY') order by pk, sk
-            """,  # noqa: S608  # a constant condition
-            as_of=as_of,
-        )
+        columns = ("pk", "sk", "sequence_number", "action", "new_image", "images_ref", "occurred_at")
+        changes = self._audit(columns, (pc.field("table_name") == "records") & _until(as_of))
+        for pk, sk, _, action, *image in ordered(changes, by=3, fold=_last_of_each_record):
+            if action in {"INSERT", "MODIFY"}:
+                yield pk, sk, *image
 
     def usage_by_period(self) -> Iterator[tuple[Any, ...]]:
         """(workspace_id, meter, start, total, count, recorded_at); `start` as counters' keys have it."""
@@ -79,21 +79,22 @@ class Ledger:
         )
 
     def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
-        """(occurred_at, action, actor, cause, changed_fields, old_image, new_image, images_ref, pk, sk), in order.
+        """(pk, sk, sequence_number, occurred_at, action, actor, cause, old_image, new_image, images_ref), in order.
 
         `key` is a workspace, the last part of a key (`sub_1`, a slug), or `pk/sk` in full.
         """
-        yield from self._rows(
-            """select occurred_at, action, actor, cause, changed_fields, old_image, new_image, images_ref, pk, sk
-               from audit
-               where kind = $kind and occurred_at <= coalesce($as_of, 'infinity'::timestamptz)
-                 and ($key in (workspace_id, pk || '/' || sk)
-                      or ends_with(pk, '#' || $key) or ends_with(sk, '#' || $key))
-               order by pk, sk, sequence_number""",
-            kind=kind,
-            key=key,
-            as_of=as_of,
+        columns = ("pk", "sk", "sequence_number", "occurred_at", "action", "actor", "cause")
+        pk, sk = pc.field("pk"), pc.field("sk")
+        named = (
+            (pc.field("workspace_id") == key)
+            | (pc.binary_join_element_wise(pk, sk, "/") == key)
+            | pc.ends_with(pk, f"#{key}")
+            | pc.ends_with(sk, f"#{key}")
         )
+        rows = self._audit(
+            (*columns, "old_image", "new_image", "images_ref"), (pc.field("kind") == kind) & named & _until(as_of)
+        )
+        yield from ordered(rows, by=3)
 
     def stripe_event(self, event_id: str) -> Iterator[dict[str, Any]]:
         """Rows of stripe_events but their payload: one, or one an account."""
@@ -141,6 +142,13 @@ class Ledger:
             until=until,
         )
 
+    def _audit(self, columns: Sequence[str], condition: pc.Expression) -> Iterator[tuple[Any, ...]]:
+        """Rows in no order, a few at a time: images are wide, and DuckDB reads ahead by the hundred thousand rows."""
+        scanner = dataset(AUDIT, lake_uri=self.lake_uri, storage_options=self.storage_options).scanner(
+            columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+        )
+        yield from _tuples(scanner.to_batches())
+
     def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
         """Rows by column."""
         with tempfile.TemporaryDirectory() as spill:
@@ -156,7 +164,7 @@ class Ledger:
             with connection:
                 _bound(connection, Path(spill))
                 used = {name: value for name, value in values.items() if f"${name}" in sql}
-                yield from _tuples(connection.sql(sql, params=used))
+                yield from _tuples(connection.sql(sql, params=used).to_arrow_reader(BATCH_ROWS))
 
 
 _USAGE = """
@@ -184,35 +192,13 @@ _RECOUNT = """
 """
 
 
-@contextmanager
-def spool(columns: dict[str, str], rows: Iterable[tuple[Any, ...]]) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """`rows` in the order of all their columns, by way of a temporary file: a scan has no order of its own.
-
-    `columns` are names and DuckDB types.
-    """
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect(str(Path(folder) / "spool.duckdb")) as connection:
-        _bound(connection, Path(folder))
-        declared = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        connection.execute(f"create table spool ({declared})")
-        for batch in _batches(rows):
-            arrow = pa.table(
-                {name: list(column) for name, column in zip(columns, zip(*batch, strict=True), strict=True)}
-            )
-            connection.register("batch", arrow)
-            connection.execute("insert into spool select * from batch")
-            connection.unregister("batch")
-        yield _tuples(connection.sql("from spool order by all"))
+def _until(as_of: datetime | None) -> pc.Expression:
+    return pc.field("occurred_at") <= pa.scalar(as_of, pa.timestamp("us", "UTC")) if as_of else pc.scalar(True)
 
 
-def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    batch: list[tuple[Any, ...]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH_ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _last_of_each_record(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for _, changes in groupby(rows, key=itemgetter(0, 1)):
+        yield deque(changes, maxlen=1)[0]
 
 
 def _bound(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -220,6 +206,6 @@ def _bound(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     connection.execute(f"set temp_directory = '{folder / 'spill'}'")
 
 
-def _tuples(relation: Any) -> Iterator[tuple[Any, ...]]:
-    for batch in relation.to_arrow_reader(BATCH_ROWS):
+def _tuples(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
