@@ -195,8 +195,10 @@ def test_a_letter_can_be_named(nilometer: CommandLine, queues: Queues) -> None:
     letters = [queues.put("LakeUsageDeadLetters", {"table": "usage", "rows": []}) for _ in range(3)]
 
     done = nilometer("dlq", "purge", letters[1], "--yes", "--json").json
+    again = nilometer("dlq", "purge", letters[1], "--yes")
 
     assert done["ids"] == [letters[1]]
+    assert (again.code, "1 letters are not there" in again.err) == (1, True)
     assert {row["id"] for row in nilometer("dlq", "list", "--json").lines} == {letters[0], letters[2]}
 
 

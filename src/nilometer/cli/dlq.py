@@ -136,7 +136,7 @@ def _acting(command: _Command) -> _Command:
 
 @dlq.command()
 @_acting
-def redrive(connection: Connection, **options: Any) -> None:
+def redrive(connection: Connection, **options: Any) -> int:
     """Send letters back to the queue in which they failed: all, those with an ID, or those that the filters leave.
 
     Remove the cause first. What is sent twice, because this command was interrupted, counts once: every flow drops
@@ -149,12 +149,12 @@ def redrive(connection: Connection, **options: Any) -> None:
     """
     from nilometer.flows.dead_letters import send_back
 
-    _settle(connection, verb="Send", done="sent back", act=send_back, movable=_movable, **options)
+    return _settle(connection, verb="Send", done="sent back", act=send_back, movable=_movable, **options)
 
 
 @dlq.command()
 @_acting
-def purge(connection: Connection, **options: Any) -> None:
+def purge(connection: Connection, **options: Any) -> int:
     """Delete letters for good: those with an ID, those that the filters leave, or all. Only what it has shown.
 
     Shows what it will do and asks.
@@ -165,7 +165,7 @@ def purge(connection: Connection, **options: Any) -> None:
     """
     from nilometer.flows.dead_letters import delete
 
-    _settle(connection, verb="Delete", done="deleted", act=delete, movable=lambda _, letters: letters, **options)
+    return _settle(connection, verb="Delete", done="deleted", act=delete, movable=lambda _, letters: letters, **options)
 
 
 def _settle(
@@ -180,7 +180,8 @@ def _settle(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-) -> None:
+) -> int:
+    """The exit code: 1 when a letter was not there, or not there any more."""
     letters = movable(queues, _look(connection, queues, wanted))
     if not as_json:
         _print(letters, as_json=False)
@@ -189,8 +190,12 @@ def _settle(
     count = 0 if dry_run else sum(act(queue, ids) for queue in queues if (ids := _ids(queue, letters)))
     if as_json:
         print_json({done.replace(" ", "_"): count, "ids": [letter.id for letter in letters], "dry_run": dry_run})
-    elif letters:
+    elif letters and not dry_run:
         note(f"{count} {done}")
+    absent = len(wanted.ids - {letter.id for letter in letters}) + (0 if dry_run else len(letters) - count)
+    if absent:
+        note(f"{absent} letters are not there, or another process looks at them; do it again in two minutes")
+    return 1 if absent else 0
 
 
 def _movable(queues: Sequence[DeadLetterQueue], letters: list[DeadLetter]) -> list[DeadLetter]:

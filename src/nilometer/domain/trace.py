@@ -19,7 +19,7 @@ from typing import Any
 from nilometer.domain import keys
 from nilometer.domain.change import Change
 from nilometer.domain.dead_letter import DeadLetter
-from nilometer.domain.times import epoch, from_epoch, parse_rfc3339
+from nilometer.domain.times import epoch, from_epoch, parse_rfc3339, rfc3339
 from nilometer.domain.usage import KEPT
 from nilometer.domain.writes import Item, Key
 
@@ -185,13 +185,20 @@ def of_batch(changes: Iterable[Audited], at: datetime) -> list[Audited]:
     return list(found.values())
 
 
-def touched(kind: str, item: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Partition and start of the sort key of the records that an event changes in a batch with others."""
+def touched(kind: str, item: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """Partition and starts of the sort keys of the records that an event changes in a batch with others."""
     if kind == "usage_event" and item.get("meter"):
-        return keys.workspace(item["workspace_id"]).pk, f"USAGE#{keys.part(item['meter'])}#"
+        starts = (_text(item["period_start"]), f"DAY#{_text(item['time'])[:10]}")
+        counters = [keys.counters(item["workspace_id"], item["meter"], start) for start in starts]
+        return counters[0].pk, tuple(counter.sk for counter in counters)
     if kind == "stripe_event" and item.get("customer_id"):
-        return keys.customer(item["account"], item["livemode"], item["customer_id"]), ""
+        return keys.customer(item["account"], item["livemode"], item["customer_id"]), ("",)
     return None
+
+
+def _text(instant: str | datetime) -> str:
+    """A fact has texts, a row of the lake times."""
+    return instant if isinstance(instant, str) else rfc3339(instant)
 
 
 def gaps(hops: Iterable[Hop], identity: Identity, *, fact: Item | None, landed: bool, now: datetime) -> Iterator[Gap]:
@@ -235,10 +242,9 @@ _MARKERS = {
 _NEVER = {
     "stripe_event": "it never arrived, is still in a queue (nilometer status), or belongs to another --account; "
     "`nilometer backfill events` fetches what Stripe sent in the last 30 days",
-    "usage_event": "it never arrived, is still in a queue (nilometer status), or was refused more than "
-    f"{KEPT.days} days ago; it may be sent again: its id counts once",
-    "operation": "it never arrived, is still in a queue (nilometer status), or was refused more than "
-    f"{KEPT.days} days ago; name its source too: nilometer trace SOURCE#ID",
+    "usage_event": "it never arrived or is still in a queue (nilometer status); sent again, its id counts once",
+    "operation": "it never arrived, is still in a queue (nilometer status), or changed nothing; name its source too: "
+    "nilometer trace SOURCE#ID",
 }
 _ON_ITS_WAY = "on its way: the relay and the lake take some seconds"
 _LATE = "overdue: see nilometer status, nilometer dlq list, and the runbook's Iterator age and Stream failures"

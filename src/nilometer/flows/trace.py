@@ -17,7 +17,6 @@ from nilometer.domain import keys
 from nilometer.domain.change import Action, Change
 from nilometer.domain.dead_letter import DeadLetter
 from nilometer.domain.notice import announcement, record_change
-from nilometer.domain.reject import KEPT
 from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.domain.times import epoch, rfc3339
 from nilometer.domain.trace import (
@@ -94,7 +93,8 @@ def trace(name: str, sources: Sources, *, account: str | None = None, workspace_
     found = _find(name, sources, account)
     since = _since(found, sources.now)
     audited = _audited(found, sources, since)
-    if audited and not found.item:  # facts of services are not in the lake, only what they changed
+    if not found.item and any(one.change.kind != "reject" for one in audited):
+        # Facts of services are not in the lake, only what they changed.
         found = replace(found, identity=replace(found.identity, kind="operation"))
     hops = [*_own_hops(found), *_effects(found.identity, audited, sources, since)]
     if not hops:
@@ -170,21 +170,34 @@ def _own_hops(found: _Found) -> Iterator[Hop]:
 
 def _audited(found: _Found, sources: Sources, since: datetime) -> list[Audited]:
     """The changes that name it as their cause, and those of its batch that name another event."""
-    own = [_as_change(row, sources.objects) for row in sources.ledger.caused(found.identity.causes, since=since)]
+    rows = sources.ledger.caused(found.identity.causes, since=since)
+    own = [one for row in rows if _may_be_of(found.identity, one := _as_change(row, sources.objects))]
     at, item = found.batch_at, found.item
     place = touched(found.identity.kind, item) if item else None
-    if at is None or place is None:
+    if at is None or item is None or place is None:
         return own
+    if found.identity.kind == "usage_event" and not item.get("voids_id"):
+        # Its id may be the cause of all that its batch counted.
+        own = [one for one in own if one.change.kind != "counter" or one.change.key.sk.startswith(place[1])]
     until = at + _RETRIES
     near = sources.ledger.written(*place, since=at - timedelta(seconds=1), until=until)
     mates = of_batch((_as_change(row, sources.objects) for row in near), at)
     if found.identity.kind == "stripe_event":
         # One transaction, one cause: the billing record lies in another partition.
         causes = [one.cause for one in mates if one.cause and one.cause not in found.identity.causes]
-        rows = sources.ledger.caused(causes, since=since) if causes else ()
-        mates = of_batch(chain(mates, (_as_change(row, sources.objects) for row in rows)), at)
+        same = sources.ledger.caused(causes, since=since) if causes else ()
+        mates = of_batch(chain(mates, (_as_change(row, sources.objects) for row in same)), at)
     known = {one.change.key for one in own}
     return own + [one for one in mates if one.change.key not in known]
+
+
+def _may_be_of(identity: Identity, one: Audited) -> bool:
+    """A reject names the id alone as its cause, and another source may have sent the same."""
+    return one.change.kind != "reject" or _same_source(identity, one.change.item)
+
+
+def _same_source(identity: Identity, reject: Mapping[str, Any]) -> bool:
+    return identity.source is None or reject.get("source") in {None, identity.source}
 
 
 def _as_change(row: Mapping[str, Any], objects: Objects) -> Audited:
@@ -208,6 +221,9 @@ def _effects(identity: Identity, audited: Iterable[Audited], sources: Sources, s
     reasons: set[str] = set()
     yield from audit_hops(audited)
     for one in audited:
+        if one.change.kind == "reject":
+            yield reject_hop(one.change.item)
+            continue
         if one.change.kind == "notification":
             yield told_hop(one)
             continue
@@ -238,12 +254,10 @@ def _reasons(one: Audited) -> set[str]:
 
 
 def _elsewhere(identity: Identity, sources: Sources, workspace_id: str | None) -> Iterator[Hop]:
-    """Refused, waiting or dead."""
+    """Refused a moment ago, so that the lake has it not yet, waiting, or dead."""
     for flow in FLOWS:
-        for reject in listed(sources.store, flow, since=sources.now - KEPT, now=sources.now):
-            if reject["event_id"] == identity.event_id and (
-                not identity.source or reject["source"] in {None, identity.source}
-            ):
+        for reject in listed(sources.store, flow, since=sources.now - _DAY, now=sources.now):
+            if reject["event_id"] == identity.event_id and _same_source(identity, reject):
                 yield reject_hop(reject)
     if workspace_id and identity.source:
         waits = sources.store.get(Table.EVENTS, keys.waiting(workspace_id, identity.source, identity.event_id))

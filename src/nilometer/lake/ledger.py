@@ -129,15 +129,18 @@ class Ledger:
             since=since,
         )
 
-    def written(self, pk: str, prefix: str, *, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
-        """Rows of audit of some records of one partition in a span of time, in order."""
+    def written(
+        self, pk: str, prefixes: Sequence[str], *, since: datetime, until: datetime
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of audit of one partition's records whose sort key begins so, in a span of time, in order."""
         yield from self._named(
             """select * from audit
                where event_date between $since::date and $until::date and occurred_at between $since and $until
-                 and pk = $pk and starts_with(sk, $prefix)
+                 and pk = $pk
+                 and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(sk, prefix)))
                order by pk, sk, sequence_number""",
             pk=pk,
-            prefix=prefix,
+            prefixes=list(prefixes),
             since=since,
             until=until,
         )
