@@ -72,10 +72,11 @@ class Production:
         answer = self.client("events").put_events(Entries=[{**entry, "Detail": json.dumps(event)}])
         assert answer["FailedEntryCount"] == 0
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *datasets: str) -> list[tuple[Any, ...]]:
         """Of the lake, as an administrator."""
         options = storage_options({**ADMINISTRATOR, "AWS_ENDPOINT_URL": self.endpoint_url})
-        return list(query(sql, lake_uri=f"s3://{self.ids['LakeBucket']}/lake", storage_options=options).rows)
+        lake_uri = f"s3://{self.ids['LakeBucket']}/lake"
+        return list(query(sql, lake_uri=lake_uri, storage_options=options, datasets=datasets).rows)
 
     def logged(self, function: str) -> str:
         """All that a function has written."""
@@ -246,14 +247,35 @@ def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, A
     assert [hop for hop in hops if usage["id"] not in production.logged(hop)] == []
 
 
-def test_a_row_of_an_internal_service_is_taken(production: Production, samples: dict[str, Any]) -> None:
-    """Into a dataset of its own, once it is declared."""
+def test_batches_of_an_internal_service_are_rows_of_its_dataset(
+    production: Production, samples: dict[str, Any]
+) -> None:
+    """Inline and from the landing prefix, once it is declared; an object that is not there is known not to be."""
     now = rfc3339(datetime.now(UTC))
+    declared, inline, landed = (
+        {**samples[f"{path}.json"]["detail"], "time": now}
+        for path in (
+            "operations/dataset.declared.v1",
+            "datasets/dataset.batch_ready.v1.inline",
+            "datasets/dataset.batch_ready.v1",
+        )
+    )
+    reference = landed["data"]["object"]
+    row = b'{"contact_id": "1", "updated_at": "2026-11-23T04:00:00Z"}'
+    put = production.client("s3").put_object(Bucket=production.ids["LakeBucket"], Key=reference["key"], Body=row)
+    found = {**reference, "etag": put["ETag"].strip('"'), "size": len(row)}
+    missing = {**reference, "key": "landing/nowhere"}
 
-    production.publish({**samples["operations/dataset.declared.v1.json"]["detail"], "time": now})
-    production.publish({**samples["datasets/dataset.batch_ready.v1.inline.json"]["detail"], "time": now})
+    production.publish(declared)
+    until(lambda: declared["id"] in production.logged("OperationsFunction"))
+    production.publish(inline)
+    production.publish({**landed, "data": {**landed["data"], "object": found}})
+    production.publish({**landed, "id": "missing", "data": {**landed["data"], "object": missing}})
 
-    assert until(lambda: "datasets.accepted" in production.logged("DatasetsFunction"))
+    until(lambda: production.logged("DatasetsFunction").count("datasets.accepted") == 2)
+    until(lambda: "object_missing" in production.logged("DatasetsFunction"))
+    rows = production.rows("select contact_id, batch_id from datasets.crm_contacts order by 1", "crm_contacts")
+    assert rows == [("1", landed["id"]), ("812", inline["id"])]
 
 
 def test_a_forged_webhook_is_refused(production: Production) -> None:
