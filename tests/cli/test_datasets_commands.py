@@ -44,6 +44,13 @@ def test_a_dataset_is_declared_grown_and_shown(nilometer: Any, contacts: str) ->
     assert contacts in nilometer("datasets", "list").out
 
 
+def test_what_is_described_stays_so(nilometer: Any, contacts: str) -> None:
+    """Until another description is given."""
+    declare(nilometer, contacts, "--description", "People")
+    assert declare(nilometer, contacts, "--column", "score:double:null").json["description"] == "People"
+    assert declare(nilometer, contacts, "--column", "score:double:null", "--description", "").json["description"] == ""
+
+
 def test_what_is_no_safe_step_is_a_sentence(nilometer: Any, contacts: str) -> None:
     """And so is what is not declared, or no column."""
     grown = declare(nilometer, contacts, "--column", "score:double")

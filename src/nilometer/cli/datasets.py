@@ -39,7 +39,7 @@ datasets.add_command(rejects("datasets", "A batch"))
 )
 @click.option("--key", multiple=True, metavar="NAME", help="A column that names a row; repeatable.")
 @click.option("--order-by", metavar="NAME", help="Of the rows of a key the one that is highest here stays.")
-@click.option("--description", default="")
+@click.option("--description", help="Stays unless given, as do those of columns.")
 @stack_options
 @json_option
 def declare(
@@ -50,7 +50,7 @@ def declare(
     columns: tuple[str, ...],
     key: tuple[str, ...],
     order_by: str | None,
-    description: str,
+    description: str | None,
     as_json: bool,
 ) -> None:
     """Declare DATASET, or further columns of it, which are nullable. Doing it again changes nothing.
@@ -67,10 +67,17 @@ def declare(
     from nilometer.domain.dataset import new_dataset
     from nilometer.flows import declaring
 
+    store = connection.store()
+    known = declaring.declared(store, name)
     said = new_dataset(
-        name, mode=mode, columns=map(_column, columns), key=key, order_by=order_by, description=description
+        name,
+        mode=mode,
+        columns=[_described(_column(one), known) for one in columns],
+        key=key,
+        order_by=order_by,
+        description=description if description is not None else known.description if known else "",
     )
-    changed = declaring.declare(connection.store(), said, actor=OPERATOR, now=datetime.now(UTC))
+    changed = declaring.declare(store, said, actor=OPERATOR, now=datetime.now(UTC))
     note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
     if as_json:
         print_json({**_shown(said), "changed": changed})
@@ -178,6 +185,13 @@ def _column(text: str) -> DatasetColumn:
     if null not in {"", "null"}:
         raise click.UsageError(f"--column {text}: write NAME:TYPE, or NAME:TYPE:null for one that may be empty")
     return new_column(name, type_, nullable=bool(null))
+
+
+def _described(column: DatasetColumn, known: Dataset | None) -> DatasetColumn:
+    from dataclasses import replace
+
+    descriptions = {one.name: one.description for one in known.columns} if known else {}
+    return replace(column, description=descriptions.get(column.name, ""))
 
 
 def _declared(connection: Connection, name: str) -> Dataset:
