@@ -43,7 +43,8 @@ PARAMETERS = {
 }
 LEFT_OUT = {"HasArchive", "HasPartnerArchive", "HasCanary"}  # conditions
 
-pytestmark = pytest.mark.xdist_group("build")
+# The first test may wait for a build and for the deployment.
+pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
