@@ -30,13 +30,6 @@ def running(dlq_line: CommandLine) -> Iterator[Local]:
     assert stack.stop()[0] == 0
 
 
-@pytest.fixture
-def nilometer(dlq_line: CommandLine, running: Local) -> Iterator[CommandLine]:
-    """The command line; no letter lies anywhere before and after a test."""
-    yield dlq_line
-    dlq_line("dlq", "purge", "--yes")
-
-
 class Queues:
     """The queues of the stack, by the names of the template."""
 
@@ -83,6 +76,15 @@ class Queues:
 @pytest.fixture
 def queues(running: Local) -> Queues:
     return Queues(running)
+
+
+@pytest.fixture
+def nilometer(dlq_line: CommandLine, queues: Queues) -> CommandLine:
+    """The command line; no letter of an earlier test lies anywhere."""
+    for name in queues.urls:
+        if name.endswith("DeadLetters"):
+            queues.client.purge_queue(QueueUrl=queues.urls[name])
+    return dlq_line
 
 
 def envelope(detail: dict[str, Any]) -> dict[str, Any]:
