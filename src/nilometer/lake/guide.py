@@ -1,4 +1,4 @@
-"""The generated parts of `docs/lake.md`: the tables and the recipes, from their declarations.
+"""The generated parts of `docs/lake.md`: tables, recipes and definitions for other engines, from their declarations.
 
 `python -m nilometer.lake.guide docs/lake.md` rewrites what stands between the markers; a test checks that it is
 current.
@@ -23,11 +23,24 @@ _SQL = {
     Type.DOUBLE: "double",
 }
 
+# Of a table, by engine. All of them read columns and partitions from the log.
+DEFINITIONS = {
+    "athena": "create external table nilometer.{name} location '{lake}/{name}/'"
+    " tblproperties ('table_type' = 'DELTA');",
+    "spark": "create table {name} using delta location '{lake}/{name}';",
+    "trino": "call delta.system.register_table('nilometer', '{name}', '{lake}/{name}');",
+}
+_LAKE = "s3://<bucket>/lake"
+
 
 def generated(text: str) -> str:
-    """`text` with fresh content between `<!-- tables -->` / `<!-- recipes -->` and `<!-- end -->`."""
+    """`text` with fresh content between `<!-- tables -->`, `<!-- recipes -->`, `<!-- athena -->`, `<!-- spark -->`,
+    `<!-- trino -->` and `<!-- end -->`."""
     text = _between("tables", "\n".join(map(_table, TABLES.values())), text)
-    return _between("recipes", _recipes(), text)
+    text = _between("recipes", _recipes(), text)
+    for engine, statement in DEFINITIONS.items():
+        text = _between(engine, _sql_block(statement), text)
+    return text
 
 
 def _between(name: str, content: str, text: str) -> str:
@@ -58,6 +71,11 @@ def _row(column: Column) -> str:
 def _recipes() -> str:
     rows = "".join(f"| `{recipe.name}` | {recipe.question} |\n" for recipe in RECIPES.values())
     return f"| recipe | answers |\n|---|---|\n{rows}"
+
+
+def _sql_block(statement: str) -> str:
+    lines = "".join(f"{statement.format(name=name, lake=_LAKE)}\n" for name in TABLES)
+    return f"```sql\n{lines}```\n"
 
 
 def main() -> None:
