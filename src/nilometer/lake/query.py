@@ -15,11 +15,11 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.dataset as ds  # type: ignore[import-untyped]  # pyarrow has no types
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from nilometer.domain import tables
 from nilometer.domain.dataset import FOLDER
-from nilometer.errors import Rejected
+from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.schema import arrow_schema
 from nilometer.lake.tables import table_uri
 
@@ -128,10 +128,13 @@ def _describe(name: str, lake_uri: str, storage_options: dict[str, str]) -> Desc
 
 
 def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTable | None:
+    uri = table_uri(lake_uri, name)
     try:
-        return DeltaTable(table_uri(lake_uri, name), storage_options=storage_options)
+        return DeltaTable(uri, storage_options=storage_options)
     except TableNotFoundError:
         return None
+    except (DeltaError, OSError) as error:
+        raise Unavailable(f"{uri} cannot be read: {error}") from error
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
