@@ -93,6 +93,15 @@ def test_what_does_not_fit_is_refused(type_: str, column: pa.Array) -> None:
     assert str(caught.value).startswith("x ")
 
 
+def test_a_time_without_a_zone_says_what_is_missing() -> None:
+    """As Spark writes them unless told otherwise, in 96 bits, and pandas without a zone."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": [NOON.replace(tzinfo=None)]}), buffer, use_deprecated_int96_timestamps=True)
+
+    with pytest.raises(Rejected, match="no timestamp; write times with a zone"):
+        column_of("x:timestamp", buffer.getvalue())
+
+
 def test_a_column_that_is_missing_is_null_where_it_may_be() -> None:
     assert column_of("note:string:null", file()) == []
     with pytest.raises(Rejected, match="id is null in 1 rows"):

@@ -94,17 +94,17 @@ def test_a_role_writes_where_its_flow_keeps_objects(template: Template) -> None:
     assert written == KEPT
 
 
-def test_who_reads_claims_may_learn_that_one_is_missing(template: Template) -> None:
-    """Without s3:ListBucket S3 answers 403 instead of 404, and a broken claim would be asked for for ever.
+def test_who_asks_for_what_may_be_missing_may_learn_that_it_is(template: Template) -> None:
+    """A broken claim, a batch's object, a table's next version: without s3:ListBucket S3 answers 403 instead of 404.
 
-    So would a batch whose object is gone from the landing prefix.
+    Under a condition on the prefix too, which such a request does not name.
     """
     readers, listers = set(), set()
     for role, statement in template.statements:
         actions, resources = listed(statement["Action"]), str(statement["Resource"])
-        if "s3:GetObject" in actions and ("/claims/" in resources or "/landing/" in resources):
+        if "s3:GetObject" in actions and any(f"/{prefix}/" in resources for prefix in ("claims", "landing", "lake")):
             readers.add(role)
-        if "s3:ListBucket" in actions:
+        if "s3:ListBucket" in actions and "Condition" not in statement:
             listers.add(role)
 
     assert readers

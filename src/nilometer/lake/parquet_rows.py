@@ -64,7 +64,8 @@ def _column(column: Column, found: Table) -> Array:
     values = found.column(column.name).combine_chunks()
     if not _FITS[column.type](values.type):
         stored = str(values.type).strip().removeprefix("arro3.core.DataType")
-        raise Rejected(INVALID_ROW, f"{column.name} is {stored} in the file, which is no {column.type}")
+        zone = "; write times with a zone" if DataType.is_timestamp(values.type) else ""
+        raise Rejected(INVALID_ROW, f"{column.name} is {stored} in the file, which is no {column.type}{zone}")
     cast: Array = values.cast(data_type(column))
     if cast.null_count != values.null_count or not _is_exact(column, values, cast):
         raise Rejected(INVALID_ROW, f"{column.name} holds a value that does not fit into {column.type}")
