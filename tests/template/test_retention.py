@@ -7,8 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from nilometer.aws.landing import PREFIX
+from nilometer.aws.secrets import REFRESH_SECONDS
 from nilometer.domain.reject import KEPT
+from nilometer.domain.signature import TOLERANCE_SECONDS
 from nilometer.domain.stripe import fact
+from nilometer.flows.webhook import BODY_BYTES
 from template.cloudformation import Template, referred
 
 
@@ -133,3 +136,15 @@ def test_the_security_page_says_how_long_personal_data_stays(template: Template,
     assert {said["queues and dead letters"] * 86400} == queues
     assert {group["RetentionInDays"] for group in template.of("AWS::Logs::LogGroup").values()} == {said["logs"]}
     assert timedelta(days=said["events table"]) == fact.KEPT == KEPT
+
+
+def test_the_security_page_says_what_guards_the_door(template: Template, project: Path) -> None:
+    """The numbers of code and template."""
+    page = (project / "docs/security.md").read_text()
+    [stage] = template.of("AWS::ApiGatewayV2::Stage").values()
+    throttle = stage["DefaultRouteSettings"]
+
+    assert f"{throttle['ThrottlingRateLimit']} requests a second and {throttle['ThrottlingBurstLimit']} at once" in page
+    assert f"{TOLERANCE_SECONDS} s of tolerance both ways" in page
+    assert f"more than {BODY_BYTES // 1_000_000} MB is refused" in page
+    assert f"at most every {REFRESH_SECONDS} s" in page

@@ -15,7 +15,7 @@ import msgspec
 from nilometer.aws.eventbridge import Bus, Entry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.signature import verify
-from nilometer.errors import Rejected
+from nilometer.errors import Rejected, Unavailable
 
 SOURCE = "nilometer.webhook"
 CLAIM_BYTES = 200_000  # a larger body travels as a reference: the bus is billed per 64 KB
@@ -52,14 +52,17 @@ class Published:
 
 
 def receive(body: bytes, signature: str, *, now: datetime, secrets: Secrets, bus: Bus, objects: Objects) -> Published:
-    """`Rejected` with `too_large`, `invalid_signature` or `invalid_json`; `Unavailable` when the bus is."""
+    """`Rejected` with `too_large`, `invalid_signature` or `invalid_json`; `Unavailable` names the event."""
     if len(body) > BODY_BYTES:
         raise Rejected("too_large", f"the body has {len(body)} bytes; at most {BODY_BYTES} are taken")
     _verify(body, signature, now=now, secrets=secrets)
     event = _decode(body)
     claimed = len(body) > CLAIM_BYTES
-    detail = _claim(event, body, objects) if claimed else body.decode()
-    bus.publish([Entry(source=SOURCE, detail_type=event.type, detail=detail)])
+    try:
+        detail = _claim(event, body, objects) if claimed else body.decode()
+        bus.publish([Entry(source=SOURCE, detail_type=event.type, detail=detail)])
+    except Unavailable as error:
+        raise Unavailable(f"{event.id} was not taken: {error}") from error
     return Published(event.id, event.type, claimed)
 
 
