@@ -95,6 +95,10 @@ CHANGES = [
     billing("c2", 15, "team", "free", actor="user_1"),
     change("c3", created=START + 25, kind="session", action="EXPIRED", new_image=None, old_image={}, sk="SESSION",
            changed_fields=[], sequence_number="25".zfill(40)),
+    change("c6", created=START + 35, kind="limits", action="INSERT", sk="LIMITS", sequence_number="35".zfill(40),
+           changed_fields=["own_limits"], old_image=None, new_image={"own_limits": {
+               "api_calls": {"included": 12}, "api_calls/a": {"amount": 2}, "seats": {"included": None},
+               "api_calls/old": {"amount": 99, "ends_at": "2026-11-01T00:00:00.000Z"}}}),
     change("c5", created=START + 30, table_name="events", kind="reject", action="INSERT", workspace_id=None, cause="u9",
            new_image={"flow": "usage", "reason": "too_old", "source": "/s"}, old_image=None, sk="abc",
            sequence_number="30".zfill(40)),
@@ -112,7 +116,10 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         ("api_calls", "model", "s", Decimal(3)),
         ("api_calls", "region", "eu", Decimal(3)),
     ],
-    "usage-against-limits": [("ws_1", "team", "api_calls", PERIOD, Decimal(7), 10.0, 70.0)],
+    "usage-against-limits": [
+        ("ws_1", "team", "api_calls", PERIOD, Decimal(7), 14.0, 50.0),
+        ("ws_1", None, "seats", None, Decimal(0), None, None),
+    ],
     "late-usage": [("ws_1", "api_calls", "/services/inference", "late", at(60), at(7260), 7200)],
     "voided-usage": [("ws_1", "api_calls", "late", at(60), Decimal(5), "void", at(120))],
     "events-per-type": [
@@ -147,16 +154,18 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         (at(5), "(system)", "INSERT", "billing", "ws_1", "WORKSPACE#ws_1", "BILLING", '["plan"]', "evt_1"),
         (at(15), "user_1", "MODIFY", "billing", "ws_1", "WORKSPACE#ws_1", "BILLING", '["plan"]', "evt_1"),
         (at(25), "(system)", "EXPIRED", "session", "ws_1", "WORKSPACE#ws_1", "SESSION", "[]", None),
+        (at(35), "(system)", "INSERT", "limits", "ws_1", "WORKSPACE#ws_1", "LIMITS", '["own_limits"]', None),
     ],
     "changes-per-kind": [
         (TODAY, "billing", "INSERT", 1, 1),
         (TODAY, "billing", "MODIFY", 1, 1),
+        (TODAY, "limits", "INSERT", 1, 1),
         (TODAY, "session", "EXPIRED", 1, 1),
     ],
     "rejected": [(TODAY, "usage", "too_old", "/s", None, 1, "u9")],
     "twice": [],
     "freshness": [
-        ("audit", 5, at(2 * DAY), RECORDED),
+        ("audit", 6, at(2 * DAY), RECORDED),
         ("stripe_events", 12, at(40 * DAY), RECORDED),
         ("usage", 4, at(120), RECORDED),
     ],

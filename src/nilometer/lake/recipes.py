@@ -70,13 +70,28 @@ _ALL = (
     ),
     Recipe(
         name="usage-against-limits",
-        question="How near is each workspace to the limits of its plan in the current period?",
+        question="How near is each workspace to its limits, of its plan or its own, in the current period?",
         sql="""
-        with billing as (
-          select workspace_id, max_by(new_image, sequence_number) as image from audit
-          where kind = 'billing' and workspace_id is not null and occurred_at <= getvariable('as_of') group by all),
+        with records as (
+          select kind, workspace_id, max_by(new_image, sequence_number) as image from audit
+          where kind in ('billing', 'limits') and workspace_id is not null and occurred_at <= getvariable('as_of')
+          group by all),
+        plans as (
+          select workspace_id, image->>'plan' as plan, unnest(json_keys(image->'limits')) as meter,
+                 json_extract_string(image, '$.limits."' || meter || '"')::double as included
+          from records where kind = 'billing'),
+        own as (
+          select workspace_id, unnest(json_keys(image->'own_limits')) as name, split_part(name, '/', 1) as meter,
+                 json_extract(image, '$.own_limits."' || name || '"') as said
+          from records where kind = 'limits'),
+        standing as (
+          select workspace_id, meter, bool_or(json_exists(said, '$.included')) as overridden,
+                 max((said->>'included')::double) as included, sum((said->>'amount')::double) as granted
+          from own where coalesce((said->>'ends_at')::timestamptz, 'infinity') > getvariable('as_of') group by all),
         limits as (
-          select workspace_id, image->>'plan' as plan, unnest(json_keys(image->'limits')) as meter, image from billing),
+          select workspace_id, plan, meter,
+                 case when overridden then standing.included else plans.included end + coalesce(granted, 0) as included
+          from plans full join standing using (workspace_id, meter)),
         newest as (
           select workspace_id, meter, max(period_start) as period_start from usage
           where time <= getvariable('as_of') group by all),
@@ -84,8 +99,7 @@ _ALL = (
           select workspace_id, meter, period_start, sum(quantity) as used
           from usage join newest using (workspace_id, meter, period_start)
           where time <= getvariable('as_of') group by all)
-        select workspace_id, plan, meter, period_start, coalesce(used, 0) as used,
-               json_extract_string(image, '$.limits."' || meter || '"')::double as included,
+        select workspace_id, plan, meter, period_start, coalesce(used, 0) as used, included,
                round(100 * coalesce(used, 0) / nullif(included, 0), 1) as percent
         from limits left join used using (workspace_id, meter)
         order by percent desc nulls last, workspace_id, meter""",
