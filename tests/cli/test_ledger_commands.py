@@ -95,5 +95,5 @@ def test_upkeep_shows_what_it_would_do(nilometer: Any, renamed: str) -> None:
     before = nilometer("tables", "--json").lines
     reports = nilometer("tables", "optimize", "--dry-run", "--json").lines
 
-    assert {report["table"] for report in reports} == {"stripe_events", "usage", "audit"}
+    assert {report["table"] for report in reports} >= {"stripe_events", "usage", "audit"}
     assert nilometer("tables", "--json").lines == before

@@ -75,13 +75,15 @@ def test_state_survives_a_restart(alone: Any, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     running = alone.local("--data", data)
     alone("trigger", "customer.subscription.created", "--workspace", "acme")
-    alone("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "5", "--id", "once")
+    sent = ("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "5", "--id", "once")
+    sent = (*sent, "--time", datetime.now(UTC).isoformat())  # the same event, else its id would be reused
+    alone(*sent)
     assert alone("wait").code == 0
     before = state(alone)
     running.stop()
 
     running = alone.local("--data", data)
-    alone("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "5", "--id", "once")
+    alone(*sent)
     assert alone("wait").code == 0
     again = state(alone)
     running.stop()

@@ -68,8 +68,9 @@ def change(store: Store, before: Item | None) -> Mapping[str, Any]:
 def begin(store: Store, *bounds: tuple[datetime, datetime]) -> None:
     """Stripe tells the workspace's periods, and the reader of the stream sees it."""
     before = store.get(Table.RECORDS, keys.billing(WORKSPACE))
-    periods(store, *bounds)
-    react([change(store, before)], known=Known(store), now=NOW)
+    periods(store, *bounds, version=int(before["version"]) + 1 if before else 1)
+    for _ in range(2):  # a copy of the change says nothing new
+        react([change(store, before)], known=Known(store), now=NOW)
 
 
 def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Landed) -> None:
@@ -90,7 +91,7 @@ def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Lande
 
 def test_a_renewal_that_came_late_marks_nothing(ready: Store) -> None:
     """What was counted by the provisional period is in its place."""
-    before = {**timeline(-30, 0, renews=True), "kind": "billing", "workspace_id": WORKSPACE}
+    before = {**timeline(-30, 0, renews=True), "version": 1, "kind": "billing", "workspace_id": WORKSPACE}
     periods(ready, (NOW - timedelta(days=30), NOW), (NOW, NOW + timedelta(days=30)))
 
     react([change(ready, before)], known=Known(ready), now=NOW)
@@ -103,7 +104,7 @@ def test_a_boundary_that_moves_twice_keeps_the_earlier_time(ready: Store, object
     begin(ready, (MIDDLE - timedelta(days=9), MIDDLE + timedelta(days=30)))
     begin(ready, (MIDDLE - timedelta(days=9), MIDDLE), (MIDDLE, MIDDLE + timedelta(days=30)))
     mark = ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) or {}
-    assert mark["since"] == "2026-11-11T00:00:00.000Z"
+    assert (mark["since"], mark["version"]) == ("2026-11-11T00:00:00.000Z", 2)
 
     def facts(workspace_id: str, since: datetime) -> list[tuple[str, str]]:
         begin(ready, (MIDDLE - timedelta(days=5), MIDDLE + timedelta(days=30)))

@@ -105,11 +105,12 @@ def test_a_recount_needs_nothing_but_a_voided_level(ready: Store, objects: Objec
     assert [(item["max"], item["count"]) for item in counters] == [(5, 1), (5, 1)]
 
 
-def periods(store: Store, *bounds: tuple[datetime, datetime]) -> None:
+def periods(store: Store, *bounds: tuple[datetime, datetime], version: int = 1) -> None:
     """The billing record's timeline as Stripe tells it by now."""
     key = keys.billing(WORKSPACE)
     timeline = [[epoch(start), epoch(end)] for start, end in bounds]
-    item = {"pk": key.pk, "sk": key.sk, "kind": "billing", "version": 1, "workspace_id": WORKSPACE, "periods": timeline}
+    named = {"pk": key.pk, "sk": key.sk, "kind": "billing", "workspace_id": WORKSPACE}
+    item = {**named, "version": version, "periods": timeline}
     store.commit([Put(table=Table.RECORDS, item=item)])
 
 

@@ -96,7 +96,12 @@ def create(endpoints: Endpoints, *, all_events: bool, show_secret: bool, yes: bo
 @_endpoints
 @json_option
 def list_endpoints(endpoints: Endpoints, *, as_json: bool) -> None:
-    """All endpoints of the Stripe account: whose they are, and whether the secrets of ours are stored."""
+    """All endpoints of the Stripe account: whose they are, and whether the secrets of ours are stored.
+
+    \b
+    Example:
+      nilometer stripe endpoint list --stack nilometer-prod --json | jq -r '[.url, .secret] | @tsv'
+    """
     stored = endpoints.stored()
     rows = [{**_row(one), "secret": _secret_is(one, stored)} for one in endpoints.all()]
     print_rows(

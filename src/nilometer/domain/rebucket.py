@@ -37,8 +37,11 @@ def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> da
     return next((at for at in instants if period_at(before, at).start != period_at(after, at).start), None)
 
 
-def mark(stored: Item | None, workspace_id: str, *, since: datetime, now: datetime) -> Put:
-    """The workspace's facts since then may be in the wrong period."""
+def mark(stored: Item | None, workspace_id: str, *, since: datetime, billing_version: int, now: datetime) -> Put | None:
+    """The workspace's facts since then may be in the wrong period, by this version of its billing record; `None` when
+    the mark says so already."""
+    if stored and stored["billing_version"] >= billing_version:
+        return None
     key = keys.rebucket(workspace_id)
     item = {
         "pk": key.pk,
@@ -47,6 +50,7 @@ def mark(stored: Item | None, workspace_id: str, *, since: datetime, now: dateti
         "version": int(stored["version"]) + 1 if stored else 1,
         "workspace_id": workspace_id,
         "since": min(rfc3339(since), stored["since"]) if stored else rfc3339(since),
+        "billing_version": billing_version,
         "marked_at": rfc3339(now),
         "gsi1pk": keys.REBUCKET,
         "gsi1sk": key.pk,

@@ -37,6 +37,7 @@ class _Subject:
     start: str | None = None
     other_payer: bool = False
     moved_since: datetime | None = None
+    billing_version: int = 0
 
 
 def react(records: Sequence[Mapping[str, Any]], *, known: Known, now: datetime) -> list[Result]:
@@ -60,14 +61,15 @@ def _subject(record: Mapping[str, Any], now: datetime) -> _Subject | None:
 
 
 def _billed(workspace_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], now: datetime) -> _Subject:
-    names = ("customers", "subscription", "periods", "renews")
+    names = ("customers", "subscription", "periods", "renews", "version")
     old, new = _part(before, *names) if before else None, _part(after, *names)
     payers = (
         [(one or {}).get("customers") for one in (old, new)],
         [(one or {}).get("subscription") for one in (old, new)],
     )
     other = any(was != is_ for was, is_ in payers)
-    return _Subject(workspace_id, other_payer=other, moved_since=moved_since(old, new, now=now))
+    since = moved_since(old, new, now=now)
+    return _Subject(workspace_id, other_payer=other, moved_since=since, billing_version=int(new["version"]))
 
 
 def _part(image: Mapping[str, Any], *names: str) -> Item:
@@ -90,7 +92,8 @@ def _react(subject: _Subject, known: Known, now: datetime) -> int:
     if subject.other_payer:
         metering.touch_all(known, subject.workspace_id, now=now)
     if subject.moved_since:
-        rebucket.mark(known.store, subject.workspace_id, since=subject.moved_since, now=now)
+        version = subject.billing_version
+        rebucket.mark(known.store, subject.workspace_id, since=subject.moved_since, billing_version=version, now=now)
     return limits.tell(known, subject.workspace_id, subject.meter, subject.start, now=now)
 
 

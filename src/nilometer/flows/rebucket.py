@@ -51,12 +51,13 @@ class Moved:
     done: bool
 
 
-def mark(store: Store, workspace_id: str, *, since: datetime, now: datetime) -> None:
-    """Its facts since then are looked at by the next run."""
+def mark(store: Store, workspace_id: str, *, since: datetime, billing_version: int, now: datetime) -> None:
+    """Its facts since then are looked at by the next run. The same version again changes nothing."""
 
     def attempt() -> None:
         stored = store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True)
-        store.commit([domain.mark(stored, workspace_id, since=since, now=now)])
+        put = domain.mark(stored, workspace_id, since=since, billing_version=billing_version, now=now)
+        store.commit([put] if put else [])
 
     retrying(attempt)
 
