@@ -134,7 +134,7 @@ def measure_write(folder: Path, table: Declared, batch: int, repeat: int) -> dic
 
 
 def fill(lake: Lake, first: int, count: int) -> None:
-    """Thirty closed days, compacted as maintenance leaves them."""
+    """Thirty closed days, compacted and checkpointed as maintenance leaves them."""
     table = open_or_create(lake.uri, USAGE, lake.storage_options)
     step = 50_000
     for at in range(first, first + count, step):
@@ -143,6 +143,7 @@ def fill(lake: Lake, first: int, count: int) -> None:
         write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
     for part in maintenance.worth_compacting(maintenance.days(table), today=date(2026, 11, 25)):
         maintenance.compact(table, USAGE, part.day)
+    maintenance.clean(DeltaTable(table.table_uri, storage_options=lake.storage_options))
 
 
 def measure_sizes(lake: Lake, sizes: list[int], batch: int, merge: bool, proxy: Any = None) -> Iterator[dict[str, Any]]:
