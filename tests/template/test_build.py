@@ -23,9 +23,6 @@ MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Only `local`, the command line and analysts have these.
 NEVER = {"pyarrow", "duckdb", "click", "rich", "ministack", "samtranslator", "moto"}
 
-# One worker builds; the others would only wait for it.
-pytestmark = pytest.mark.xdist_group("build")
-
 
 @pytest.fixture(params=MACHINES)
 def architecture(request: pytest.FixtureRequest) -> str:

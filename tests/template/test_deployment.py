@@ -44,7 +44,7 @@ PARAMETERS = {
 LEFT_OUT = {"HasArchive", "HasPartnerArchive", "HasCanary"}  # conditions
 
 # The first test may wait for a build and for the deployment.
-pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,13 +233,15 @@ def test_a_signed_webhook_is_a_row_of_the_lake(production: Production, samples: 
 
 
 def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, Any]) -> None:
-    """A meter by the operations flow, an event by the usage flow."""
+    """A workspace and a meter by the operations flow, an event by the usage flow."""
     now = rfc3339(datetime.now(UTC))
     meter = samples["operations/meter.created.v1.json"]["detail"]
     usage = samples["usage/usage.recorded.v1.json"]["detail"]
     data = {**usage["data"], "meter": meter["data"]["meter"], "unit": meter["data"]["unit"]}
 
-    production.publish({**meter, "time": now})
+    workspace = samples["operations/workspace.created.v1.json"]["detail"]
+    production.publish({**workspace, "subject": usage["subject"], "time": now})
+    production.publish({**meter, "id": "of_the_meter", "time": now})
     until(lambda: "operations.accepted" in production.logged("OperationsFunction"))
     production.publish({**usage, "time": now, "data": data})
 
