@@ -146,9 +146,10 @@ class Ledger:
         )
 
     def _audit(self, columns: Sequence[str], condition: pc.Expression) -> Iterator[tuple[Any, ...]]:
-        """Rows in no order, a few at a time: images are wide, and DuckDB reads ahead by the hundred thousand rows."""
+        """Rows in no order, a few at a time of four files at once: images are wide, and DuckDB would read ahead by the
+        hundred thousand rows."""
         scanner = dataset(AUDIT, lake_uri=self.lake_uri, storage_options=self.storage_options).scanner(
-            columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+            columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=1
         )
         yield from _tuples(scanner.to_batches())
 
