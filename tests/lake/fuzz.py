@@ -103,7 +103,8 @@ def run(storm: Storm) -> dict[str, Any]:
 def _hand_over(worker: Worker, batch: Content, storm: Storm, chance: random.Random) -> None:
     worker.batch = batch
     worker.pipe.send_bytes(json.dumps(batch).encode())
-    worker.dies_at = time.monotonic() + chance.uniform(0, 0.15) if chance.random() < storm.kill else None
+    if worker.dies_at is None and chance.random() < storm.kill:
+        worker.dies_at = time.monotonic() + chance.uniform(0, 0.15)  # in this batch, or in a later one if it is quick
 
 
 def _collect(workers: list[Worker], todo: deque[Content], tally: Tally) -> None:
@@ -117,7 +118,7 @@ def _collect(workers: list[Worker], todo: deque[Content], tally: Tally) -> None:
         if not done and worker.batch:
             tally.failed += 1
             todo.append(worker.batch)
-        worker.batch, worker.dies_at = None, None
+        worker.batch = None
 
 
 def _survive(worker: Worker, storm: Storm, todo: deque[Content], tally: Tally, chance: random.Random) -> Worker:
