@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nilometer.flows.issued import Issued
 
 OPERATOR = "nilometer cli"
+SOURCE = "/nilometer/cli"  # of the CloudEvents that commands publish
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

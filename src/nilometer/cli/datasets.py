@@ -6,16 +6,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from nilometer.cli.caller import OPERATOR
+from nilometer.cli.caller import OPERATOR, SOURCE
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, print_json, print_rows
 from nilometer.cli.rejects import rejects
 
 if TYPE_CHECKING:
     from nilometer.domain.dataset import Dataset, DatasetColumn
-
-
-SOURCE = "/nilometer/cli"
 
 
 @click.group()

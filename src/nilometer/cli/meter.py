@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.caller import OPERATOR
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ACTOR = "nilometer cli"
 _FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
 
 _dimensions = click.option(
@@ -57,7 +57,7 @@ def create(connection: Connection, slug: str, *, unit: str, aggregation: str, as
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
     now = datetime.now(UTC)
-    made = operations.create_meter(store, slug, unit=unit, aggregation=aggregation, now=now, actor=ACTOR, **given)
+    made = operations.create_meter(store, slug, unit=unit, aggregation=aggregation, now=now, actor=OPERATOR, **given)
     note(f"meter {slug} {'exists already' if existing else 'created'}")
     if as_json:
         print_json({**_shown(made), "created": not existing})
@@ -87,7 +87,7 @@ def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as
     given |= {"dimensions": dimensions} if dimensions else {}
     if not given:
         raise click.UsageError("say what to change; see nilometer meter update --help")
-    made = operations.update_meter(connection.store(), slug, given, now=datetime.now(UTC), actor=ACTOR)
+    made = operations.update_meter(connection.store(), slug, given, now=datetime.now(UTC), actor=OPERATOR)
     note(f"meter {slug} updated")
     if as_json:
         print_json(_shown(made))

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.caller import SOURCE
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.meter import show_meters
 from nilometer.cli.output import json_option, note, out, print_json, table
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from nilometer.domain.meter import Meter
     from nilometer.flows.overview import MeterUsage
 
-SOURCE = "/nilometer/cli"
 _STYLES = {"ok": "green", "warning": "yellow", "grace": "yellow"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nilometer.cli.caller import confirmed, yes_option
+from nilometer.cli.caller import SOURCE, confirmed, yes_option
 from nilometer.cli.connection import Connection, stack_options
 from nilometer.cli.output import json_option, note, out, print_json, print_json_lines, table
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from nilometer.domain.recount import Correction
 
-SOURCE = "/nilometer/cli"
 DIFFERENCE = 3  # the exit code of a check that found one
 
 

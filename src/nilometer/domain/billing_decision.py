@@ -160,22 +160,22 @@ class Plan:
             self._change = change
 
     def writes(self) -> list[Write]:
-        """`Torn` when the items contradict each other; call only when nothing is missing."""
-        if self._change is None:
-            raise Torn("not all items are read")
-        return self._change.writes()
+        """`Torn` when the items contradict each other; call only when nothing is missing, as the other two."""
+        return self._decided.writes()
 
     def uses(self) -> list[Item]:
         """Who uses what of the catalog: stored before `writes`. In vain, it only makes more records be looked at."""
-        if self._change is None:
-            raise Torn("not all items are read")
-        return list(self._change.uses())
+        return list(self._decided.uses())
 
     def facts(self) -> list[Item]:
         """What is known to have happened once `writes` are stored, and not before; may be put again."""
+        return list(self._decided.facts())
+
+    @property
+    def _decided(self) -> _Change:
         if self._change is None:
             raise Torn("not all items are read")
-        return list(self._change.facts())
+        return self._change
 
 
 def _with_owner(group: Group, known: Known) -> Group:
@@ -425,7 +425,7 @@ class _Change:
             inputs = with_views(inputs, self.name, left)
         return with_views(inputs, self.name, self.views)
 
-    @property
+    @cached_property
     def newly_used(self) -> set[str]:
         """What of the catalog the new home's record did not know of."""
         return catalog_names(self._inputs) - self._inputs.catalog.keys()

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from nilometer.domain import keys
-from nilometer.domain.meter import SLUG
+from nilometer.domain.meter import SLUG, check_name
 from nilometer.domain.origin import Origin, check_length, field_times, newer, put
 from nilometer.domain.tables import Column, DeltaTable, Type
 from nilometer.domain.writes import Item, Key, Put
@@ -126,11 +126,6 @@ def new_column(name: str, type_: str, *, nullable: bool = False, description: st
     if type_ not in set(Type):
         raise Rejected("invalid_schema", f"{name[:80]}: type {type_[:80]!r} is none of {', '.join(Type)}")
     return DatasetColumn(name=name, type=Type(type_), nullable=nullable, description=description)
-
-
-def check_name(name: str) -> None:
-    if not SLUG.fullmatch(name):
-        raise Rejected("invalid_schema", f"{name[:80]!r} is not a slug; use a-z, 0-9 and _, at most 64, a letter first")
 
 
 def declare(stored: Item | None, said: Dataset, *, origin: Origin, now: datetime) -> Put | None:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from nilometer.domain import keys
-from nilometer.domain.meter import SLUG
+from nilometer.domain.meter import check_name
 from nilometer.domain.origin import Origin, check_length, check_workspace, field_times, newer, put
 from nilometer.domain.writes import Check, Item, Key, Present, Put, Table, Write
 from nilometer.errors import Rejected, Unavailable
@@ -87,7 +87,7 @@ def new_change(
     description: str | None = None,
 ) -> FlagChange:
     """`None` says nothing. `Rejected("invalid_schema")` says which part cannot be."""
-    check_flag(flag)
+    check_name(flag)
     if rollout is not None and not 0 <= rollout <= BUCKETS:
         raise Rejected("invalid_schema", "rollout is a percentage of workspaces, 0 to 100")
     if description is not None:
@@ -97,14 +97,9 @@ def new_change(
 
 
 def new_override(flag: str, workspace_id: str, enabled: bool | None) -> Override:
-    check_flag(flag)
+    check_name(flag)
     check_workspace(workspace_id)
     return Override(flag=flag, workspace_id=workspace_id, enabled=enabled)
-
-
-def check_flag(flag: str) -> None:
-    if not SLUG.fullmatch(flag):
-        raise Rejected("invalid_schema", f"{flag[:80]!r} is not a slug; use a-z, 0-9 and _, at most 64, a letter first")
 
 
 def change(stored: Item | None, said: FlagChange, *, origin: Origin, now: datetime) -> Put | None:

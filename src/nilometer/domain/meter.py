@@ -49,8 +49,7 @@ def new_meter(
     fail_open: bool = True,
 ) -> Meter:
     """`Rejected("invalid_schema")` says which part cannot be."""
-    if not SLUG.fullmatch(slug):
-        raise Rejected("invalid_schema", f"{slug!r} is not a slug; use a-z, 0-9 and _, at most 64, a letter first")
+    check_name(slug)
     if not 0 < len(unit) <= UNIT_LENGTH:
         raise Rejected("invalid_schema", f"a unit has 1 to {UNIT_LENGTH} characters: token, call, gb_hour")
     kind = _aggregation(aggregation)
@@ -66,6 +65,12 @@ def new_meter(
         stripe_event_name=stripe_event_name,
         fail_open=fail_open,
     )
+
+
+def check_name(name: str) -> None:
+    """`Rejected("invalid_schema")` for a name that is none: of meters, flags and datasets."""
+    if not SLUG.fullmatch(name):
+        raise Rejected("invalid_schema", f"{name[:80]!r} is not a slug; use a-z, 0-9 and _, at most 64, a letter first")
 
 
 def meter_attributes(meter: Meter) -> Item:

@@ -100,12 +100,13 @@ def rules(plan: Mapping[str, Limit] | None, own: Item | None, now: datetime) -> 
     """
     found = dict(plan or {})
     grants: dict[str, Decimal] = {}
-    for name, entry in _standing(own, now):
-        meter, _, grant = name.partition("/")
+    for meter, grant, content, ends_at in _entries(own):
+        if ends_at and now >= parse_rfc3339(ends_at):
+            continue
         if grant:
-            grants[meter] = grants.get(meter, Decimal(0)) + entry["amount"]
+            grants[meter] = grants.get(meter, Decimal(0)) + content["amount"]
         else:
-            found[meter] = versioned({**_bare(found.get(meter, {})), **entry}, "override")
+            found[meter] = versioned({**_bare(found.get(meter, {})), **content}, "override")
     for meter in grants.keys() & found.keys():
         found[meter] = _granted(found[meter], grants[meter])
     return found
@@ -113,16 +114,15 @@ def rules(plan: Mapping[str, Limit] | None, own: Item | None, now: datetime) -> 
 
 def shown(own: Item | None) -> Iterator[dict[str, Any]]:
     """Every override and grant, also those that have ended."""
+    for meter, grant, content, ends_at in _entries(own):
+        yield {"meter": meter, "grant": grant or None, **content, "ends_at": ends_at}
+
+
+def _entries(own: Item | None) -> Iterator[tuple[str, str, dict[str, Any], str | None]]:
+    """(meter, grant, content, ends_at) each, an override with an empty grant before the grants of its meter."""
     for name, entry in sorted((own or {}).get("own_limits", {}).items()):
         meter, _, grant = name.partition("/")
-        content = {key: value for key, value in entry.items() if key != "ends_at"}
-        yield {"meter": meter, "grant": grant or None, **content, "ends_at": entry.get("ends_at")}
-
-
-def _standing(own: Item | None, now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, entry in sorted((own or {}).get("own_limits", {}).items()):
-        if "ends_at" not in entry or now < parse_rfc3339(entry["ends_at"]):
-            yield name, {key: value for key, value in entry.items() if key != "ends_at"}
+        yield meter, grant, {key: value for key, value in entry.items() if key != "ends_at"}, entry.get("ends_at")
 
 
 def _granted(rule: Limit, amount: Decimal) -> Limit:

@@ -21,7 +21,7 @@ import msgspec
 from nilometer.aws.eventbridge import Bus, Entry
 from nilometer.aws.landing import PREFIX, Landing
 from nilometer.domain.cloudevents import SPECVERSION, check_context
-from nilometer.domain.dataset import check_name
+from nilometer.domain.meter import check_name
 from nilometer.domain.times import rfc3339
 from nilometer.errors import Rejected
 from nilometer.flows.batch_ready import BATCH_READY

@@ -15,6 +15,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain import flag, keys
 from nilometer.domain.act import Act, Caller
 from nilometer.domain.flag import Evaluation, FlagChange
+from nilometer.domain.meter import check_name
 from nilometer.domain.origin import of_act, of_actor
 from nilometer.domain.roles import Permission
 from nilometer.domain.writes import Item, Key, Table, Write
@@ -64,7 +65,7 @@ def overrides(store: Store, name: str) -> Iterator[Item]:
 
 def explain(store: Store, caller: Caller, name: str) -> Evaluation:
     """The answer of this moment in the caller's workspace and why, past every memory."""
-    flag.check_flag(name)
+    check_name(name)
     [answer] = _explained(store, caller, [name])
     return answer
 

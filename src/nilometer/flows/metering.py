@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain import keys
@@ -70,6 +70,17 @@ class Drained:
     of: Metered
     told: Told
     message: str = ""
+
+
+class _Billed(NamedTuple):
+    """What is billed, and to which customer."""
+
+    meter: Meter
+    to: str
+
+    @property
+    def event_name(self) -> str:
+        return str(self.meter.stripe_event_name)
 
 
 def is_told(meter: Meter) -> bool:
@@ -151,18 +162,18 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
     told = Told.NOTHING
     if stored is None or "gsi1pk" not in stored:
         return told  # the index is behind
-    meter, customer_id = _billed(known, of, payer(tenant.billing) if tenant else None, scope)
-    event_name = str(meter.stripe_event_name) if meter else ""
+    billed = _billed(known, of, payer(tenant.billing) if tenant else None, scope)
     if "pending" in stored:
-        other = restated(stored, of, event_name=event_name, customer_id=customer_id, now=now) if customer_id else None
-        stored = _send(store, stripe, _commit(store, other) if other and meter else stored, of, now)
+        if billed and (other := restated(stored, of, event_name=billed.event_name, customer_id=billed.to, now=now)):
+            stored = _commit(store, other)
+        stored = _send(store, stripe, stored, of, now)
         told = Told.SENT
-    if meter is None or customer_id is None:
+    if billed is None:
         _commit(store, settled({**stored, "changed": False}, of, now=now))
         return told
     stored = _commit(store, begun(stored, of, now=now))
-    used = used_in(store, of.workspace_id, meter, of.period_start, consistent=True)
-    put = next_delta(stored, of, used=used, event_name=event_name, customer_id=customer_id, now=now)
+    used = used_in(store, of.workspace_id, billed.meter, of.period_start, consistent=True)
+    put = next_delta(stored, of, used=used, event_name=billed.event_name, customer_id=billed.to, now=now)
     if put is None:
         _commit(store, settled(stored, of, now=now))
         return told
@@ -170,11 +181,11 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
     return Told.SENT
 
 
-def _billed(known: Known, of: Metered, name: str | None, scope: Scope) -> tuple[Meter | None, str | None]:
-    """The meter and the customer, where Stripe is to be told by the key that we have."""
+def _billed(known: Known, of: Metered, name: str | None, scope: Scope) -> _Billed | None:
+    """Where Stripe is to be told by the key that we have."""
     meter = known.meters([of.meter]).get(of.meter)
     owner, _, customer_id = (name or "").rpartition("/")
-    return (meter if meter and is_told(meter) else None), (customer_id if owner == str(scope) else None)
+    return _Billed(meter, customer_id) if meter and is_told(meter) and owner == str(scope) else None
 
 
 def _with_end(of: Metered, billing: Item | None) -> Metered:

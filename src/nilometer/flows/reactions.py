@@ -63,11 +63,7 @@ def _subject(record: Mapping[str, Any], now: datetime) -> _Subject | None:
 def _billed(workspace_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], now: datetime) -> _Subject:
     names = ("customers", "subscription", "periods", "renews", "version")
     old, new = _part(before, *names) if before else None, _part(after, *names)
-    payers = (
-        [(one or {}).get("customers") for one in (old, new)],
-        [(one or {}).get("subscription") for one in (old, new)],
-    )
-    other = any(was != is_ for was, is_ in payers)
+    other = any((old or {}).get(name) != new.get(name) for name in ("customers", "subscription"))
     since = moved_since(old, new, now=now)
     return _Subject(workspace_id, other_payer=other, moved_since=since, billing_version=int(new["version"]))
 
@@ -86,7 +82,8 @@ def _try(subject: _Subject, known: Known, now: datetime) -> tuple[Outcome, _Fiel
 
 
 def _react(subject: _Subject, known: Known, now: datetime) -> int:
-    """How many alerts are new."""
+    """How many alerts are new. Telling them reads the workspace afresh, which the others need not do again."""
+    alerts = limits.tell(known, subject.workspace_id, subject.meter, subject.start, now=now)
     if subject.meter and subject.start:
         metering.touch(known, subject.workspace_id, subject.meter, subject.start, now=now)
     if subject.other_payer:
@@ -94,7 +91,7 @@ def _react(subject: _Subject, known: Known, now: datetime) -> int:
     if subject.moved_since:
         version = subject.billing_version
         rebucket.mark(known.store, subject.workspace_id, since=subject.moved_since, billing_version=version, now=now)
-    return limits.tell(known, subject.workspace_id, subject.meter, subject.start, now=now)
+    return alerts
 
 
 def _result(record: Mapping[str, Any], found: tuple[Outcome, _Fields] | None) -> Result:
