@@ -3,6 +3,7 @@
 One JSON line a measurement. On local disk, so that it measures the writer and not a network.
 
 * write: a batch from SQS JSON to commit, as a ratio of bare `write_deltalake` of ready Arrow.
+* packing: what rows cost to pack, and how long they are on the way.
 * size: the same batch at growing tables, beside an insert-only MERGE.
 * log: opening and appending after many commits.
 * compaction: a day's query before and after.
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,14 @@ from deltalake import DeltaTable, write_deltalake
 
 from nilometer.aws.clients import client
 from nilometer.domain.outcome import Message
-from nilometer.domain.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.domain.tables import DeltaTable as Declared
 from nilometer.flows import lake as flow
+from nilometer.flows.packed import pack
 from nilometer.lake import maintenance
 from nilometer.lake.append import Lake, writer_properties
 from nilometer.lake.query import query
-from nilometer.lake.rows import decode, to_arrow
+from nilometer.lake.rows import decode, decode_packed, joined, to_arrow
 from nilometer.lake.storage import storage_options
 from nilometer.lake.tables import open_or_create, table_uri
 from nilometer.local.counting import CountingProxy
@@ -86,15 +89,41 @@ def stripe_row(number: int, created: int) -> dict[str, Any]:
     }
 
 
-ROWS = {USAGE: row, STRIPE_EVENTS: stripe_row}
+def change_row(number: int, created: int) -> dict[str, Any]:
+    """A change of a counter, as most are."""
+    time_ = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+    image = {"kind": "counter", "meter": "llm_tokens", "period": "2026-11-01", "value": number, "version": number % 997}
+    return {
+        "change_id": hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest(),
+        "table_name": "records",
+        "kind": "counter",
+        "pk": f"WORKSPACE#ws_{number % 997:06}",
+        "sk": "COUNTER#llm_tokens#2026-11-01#0",
+        "workspace_id": f"ws_{number % 997:06}",
+        "action": "MODIFY",
+        "changed_fields": ["value", "version"],
+        "old_image": image,
+        "new_image": image | {"value": number + 1},
+        "actor": "nilometer.usage",
+        "cause": f"req_{number:024x}",
+        "sequence_number": f"{number:040}",
+        "occurred_at": time_,
+        "created": created,
+    }
+
+
+ROWS = {USAGE: row, STRIPE_EVENTS: stripe_row, AUDIT: change_row}
 
 
 def bodies(first: int, count: int, created: Callable[[int], int], table: Declared = USAGE) -> list[Message]:
-    """A batch as SQS delivers it."""
+    """A batch as SQS delivers it: facts packed, changes one by one."""
     numbers = range(first, first + count)
-    rows = [json.dumps(ROWS[table](n, created(n - first)), separators=(",", ":")) for n in numbers]
-    packs = [rows[at : at + ROWS_A_MESSAGE] for at in range(0, count, ROWS_A_MESSAGE)]
-    return [Message(str(n), f'{{"table":"{table.name}","rows":[{",".join(pack)}]}}') for n, pack in enumerate(packs)]
+    rows = [ROWS[table](n, created(n - first)) for n in numbers]
+    if table is AUDIT:
+        return [Message(str(n), json.dumps({"type": flow.AUDIT_TYPE, "data": change})) for n, change in enumerate(rows)]
+    contents = [json.dumps(row, separators=(",", ":")).encode() for row in rows]
+    packs = [pack(table.name, contents[at : at + ROWS_A_MESSAGE]) for at in range(0, count, ROWS_A_MESSAGE)]
+    return [Message(str(n), body) for n, body in enumerate(chain.from_iterable(packs))]
 
 
 def recent(count: int) -> Callable[[int], int]:
@@ -105,32 +134,64 @@ def recent(count: int) -> Callable[[int], int]:
 def land(lake: Lake, messages: list[Message]) -> float:
     started = time.perf_counter()
     # No row is wrong here, so nothing is ever put into a bucket.
-    results = flow.append(messages, lake=lake, objects=None, now=NOW, deadline=time.monotonic() + 600)  # type: ignore[arg-type]
+    results = flow.append(messages, lake=lake, objects=None, now=NOW, deadline=time.monotonic() + 60)  # type: ignore[arg-type]
     took = time.perf_counter() - started
     assert {result.outcome for result in results} == {"accepted"}, results
     return took
 
 
 def ready(messages: list[Message], table: Declared = USAGE) -> Any:
-    rows = [row for message in messages for row in json.loads(message.body)["rows"]]
-    return to_arrow(table, decode(table, json.dumps(rows).encode()), recorded_at=NOW)
+    if table is AUDIT:
+        changes = json.dumps([json.loads(message.body)["data"] for message in messages])
+        return to_arrow(table, decode(table, changes.encode()), recorded_at=NOW)
+    return to_arrow(table, joined([decode_packed(message.body)[1] for message in messages]), recorded_at=NOW)
 
 
 def measure_write(folder: Path, table: Declared, batch: int, repeat: int) -> dict[str, Any]:
-    """Ours and bare in turns, so that both meet the same weather; the medians of each."""
-    ours, bare = [], []
+    """Ours, bare, and bare into a table that is open already, in turns, so that all meet the same weather; medians."""
+    messages = bodies(0, batch, recent(batch), table)
+    arrow = ready(messages, table)
+    ours, bare, opened = [], [], []
     for n in range(repeat):
-        messages = bodies(n * batch, batch, recent(batch), table)
-        lake = Lake(uri=str(folder / f"{table.name}-ours{n}"), storage_options={})
+        lake = Lake(uri=str(folder / f"ours{n}"), storage_options={})
         open_or_create(lake.uri, table, {})
         ours.append(land(lake, messages))
-        arrow, opened = ready(messages, table), open_or_create(str(folder / f"{table.name}-bare{n}"), table, {})
-        started = time.perf_counter()
-        write_deltalake(opened, arrow, mode="append", writer_properties=writer_properties(table))
-        bare.append(time.perf_counter() - started)
-    mine, theirs = statistics.median(ours), statistics.median(bare)
-    rates = {"rows_per_second": round(batch / mine), "bare_rows_per_second": round(batch / theirs)}
-    return {"measure": "write", "table": table.name, "rows": batch, **rates, "ratio": round(theirs / mine, 2)}
+        bare.append(_write(open_or_create(str(folder / f"bare{n}"), table, {}).table_uri, table, arrow))
+        opened.append(_write(open_or_create(str(folder / f"opened{n}"), table, {}), table, arrow))
+    mine, theirs, least = map(statistics.median, (ours, bare, opened))
+    return {
+        "measure": "write",
+        "table": table.name,
+        "rows": batch,
+        "rows_per_second": round(batch / mine),
+        "bare_rows_per_second": round(batch / theirs),
+        "ratio": round(theirs / mine, 2),
+        "ratio_of_opened": round(least / mine, 2),
+    }
+
+
+def _write(place: str | DeltaTable, table: Declared, arrow: Any) -> float:
+    started = time.perf_counter()
+    write_deltalake(place, arrow, mode="append", writer_properties=writer_properties(table))
+    return time.perf_counter() - started
+
+
+def measure_packing(table: Declared, batch: int, repeat: int) -> dict[str, Any]:
+    """What packing costs the changes flow and saves the queue, beside rows one after the other."""
+    created = recent(batch)
+    rows = [json.dumps(ROWS[table](n, created(n)), separators=(",", ":")).encode() for n in range(ROWS_A_MESSAGE)]
+    times = []
+    for _ in range(repeat):
+        started = time.process_time()
+        packed = list(pack(table.name, rows))
+        times.append(time.process_time() - started)
+    return {
+        "measure": "packing",
+        "table": table.name,
+        "microseconds_a_row": round(statistics.median(times) / len(rows) * 1e6, 1),
+        "bytes_a_row": round(sum(map(len, packed)) / len(rows)),
+        "bytes_a_row_unpacked": round(sum(map(len, rows)) / len(rows)) + 1,
+    }
 
 
 def fill(lake: Lake, first: int, count: int) -> None:
@@ -247,7 +308,7 @@ def measure_compaction(lake: Lake) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=10_000)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--sizes", default="50000,100000,200000,400000", help="rows stored, growing")
     parser.add_argument("--commits", type=int, default=400)
     parser.add_argument("--s3", action="store_true", help="count requests and bytes on the local engine's S3 too")
@@ -258,6 +319,8 @@ def main() -> None:
         print(json.dumps({"cpus": os.cpu_count(), "python": sys.version.split()[0]}), flush=True)
         for table in ROWS:
             print(json.dumps(measure_write(folder, table, given.batch, given.repeat)), flush=True)
+        for table in (USAGE, STRIPE_EVENTS):
+            print(json.dumps(measure_packing(table, given.batch, given.repeat)), flush=True)
         sizes = [int(size) for size in given.sizes.split(",")]
         lake = Lake(uri=str(folder / "sizes"), storage_options={})
         for measured in measure_sizes(lake, sizes, given.batch, not given.no_merge):

@@ -102,6 +102,8 @@ def test_a_row_in_two_messages_is_new_in_one(lake: Lake, objects: Objects) -> No
     [
         usage("bad", quantity="1e5"),
         usage("bad", quantity="0.0000000001"),
+        usage("bad", quantity="+5"),
+        usage("bad", quantity=str(10**15)),
         usage("bad", quantity=None),
         usage("bad", time="yesterday"),
         usage("bad", time="2026-02-30T00:00:00Z"),
@@ -126,6 +128,43 @@ def test_a_bad_row_is_kept_and_its_neighbours_land(lake: Lake, objects: Objects,
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [
+        usage("bad", quantity="1e5"),
+        usage("bad", quantity=None),
+        usage("bad", time="2026-02-30T00:00:00Z"),
+        usage("bad") | {"created": 10**15},
+        usage("bad") | {"created": "1795392000"},
+        usage("bad", dimensions="x", source=None),
+    ],
+    ids=str,
+)
+def test_a_bad_row_among_packed_ones_is_kept_and_its_neighbours_land(lake: Lake, objects: Objects, bad: Any) -> None:
+    """Columns are read at once; what is wrong in one of them is found row by row."""
+    body = packed("usage", usage("good1"), bad, usage("good2"))
+
+    results = land(lake, objects, body, packed("usage", usage("good3")))
+
+    assert outcomes(results) == [Outcome.REJECTED, Outcome.ACCEPTED]
+    assert (results[0].fields["rows"], results[0].fields["new"], results[0].fields["rejected"]) == (2, 2, 1)
+    assert ask(lake, "select event_id from usage order by 1") == [("good1",), ("good2",), ("good3",)]
+    [reject] = kept(objects)
+    assert (reject["reason"], json.loads(reject["content"])["event_id"]) == ("invalid_row", "bad")
+
+
+def test_of_many_changes_the_bad_ones_are_kept(lake: Lake, objects: Objects) -> None:
+    """Each came in a message of its own, and all are read at once."""
+    bad = {3, 4, 40}
+    bodies = [event(change(f"c{n}", occurred_at="never" if n in bad else "2026-11-23T00:00:00Z")) for n in range(50)]
+
+    results = land(lake, objects, *bodies)
+
+    assert {n for n, outcome in enumerate(outcomes(results)) if outcome is Outcome.REJECTED} == bad
+    assert ask(lake, "select count(*), count(distinct change_id) from audit") == [(47, 47)]
+    assert {json.loads(one["content"])["change_id"] for one in kept(objects)} == {f"c{n}" for n in bad}
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "",
@@ -135,6 +174,10 @@ def test_a_bad_row_is_kept_and_its_neighbours_land(lake: Lake, objects: Objects,
         "{}",
         '{"table": "usage", "rows": 5}',
         '{"type": "record.changed.v1"}',
+        '{"table": "usage", "columns": 5}',
+        '{"table": "usage", "columns": {"event_id": ["u1"], "created": []}}',
+        '{"table": "usage", "columns": {"event_id": {"dictionary": [], "indices": "AA=="}}}',
+        '{"table": "usage\ud800"}',
     ],
 )
 def test_a_body_that_is_nothing_is_kept(lake: Lake, objects: Objects, body: str) -> None:

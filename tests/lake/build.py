@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+
+from nilometer.flows.packed import pack
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23T00:00:00Z
@@ -68,7 +71,14 @@ def change(change_id: str, *, created: int = START, **changes: Any) -> dict[str,
 
 
 def packed(table: str, *rows: dict[str, Any]) -> str:
-    return json.dumps({"table": table, "rows": rows})
+    """As the changes flow packs them; a name that only some rows have is null in the others."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    bodies = messages(table, [{name: row.get(name) for name in names} for row in rows])
+    return bodies[0] if bodies else json.dumps({"table": table, "rows": []})
+
+
+def messages(table: str, rows: Iterable[dict[str, Any]]) -> list[str]:
+    return list(pack(table, (json.dumps(row, separators=(",", ":")).encode() for row in rows)))
 
 
 def event(row: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from tests.lake.build import DAY, NOW, START, usage
+from tests.lake.build import DAY, NOW, START, messages, usage
 
 from nilometer.domain.dataset import Dataset, new_column, new_dataset
 from nilometer.domain.tables import USAGE, DeltaTable
@@ -21,7 +21,7 @@ from nilometer.lake import batches as batches_module
 from nilometer.lake.append import Lake
 from nilometer.lake.batches import Batch, Batches
 from nilometer.lake.dataset_rows import Format, read
-from nilometer.lake.rows import Columns, decode, to_arrow
+from nilometer.lake.rows import Rows, decode_packed, to_arrow
 
 Content = Any  # of one batch, in JSON's terms
 
@@ -65,7 +65,8 @@ class Usage:
         return [ordered[n : n + size.batch] for n in range(0, len(ordered), size.batch)]
 
     def land(self, lake: Lake, content: bytes, *, deadline: float, plain: bool) -> None:
-        decoded = decode(USAGE, content)
+        [body] = messages(USAGE.name, json.loads(content))
+        _, decoded = decode_packed(body)
         if plain:
             _append_plainly(lake, decoded)
         else:
@@ -76,7 +77,7 @@ class Usage:
         return verdict({f"e{n}" for n in range(size.events)}, stored)
 
 
-def _append_plainly(lake: Lake, rows: Columns) -> None:
+def _append_plainly(lake: Lake, rows: Rows) -> None:
     """What the protocol is measured against: acknowledge after the commit, again when it raised."""
     snapshot = append_module.open_or_create(lake.uri, USAGE, lake.storage_options)
     append_module.write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")

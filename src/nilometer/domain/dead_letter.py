@@ -126,7 +126,7 @@ def _described(body: str) -> tuple[str | None, str | None]:
     content = _json(body)
     if not isinstance(content, dict):
         return None, None
-    if isinstance(content.get("rows"), list):
+    if "columns" in content or isinstance(content.get("rows"), list):
         return f"{content.get('table')} rows", None
     detail = content.get("detail")
     event = detail if isinstance(detail, dict) else content

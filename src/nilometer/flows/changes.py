@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -32,10 +32,10 @@ from nilometer.domain.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.times import from_epoch, rfc3339
 from nilometer.domain.writes import Key, Table
 from nilometer.errors import NilometerError, Rejected, Unavailable
+from nilometer.flows.packed import pack
 
 SOURCE = "nilometer.changes"
 RECORD_CHANGED = "record.changed.v1"
-BODY_BYTES = 900_000  # of a packed message: SQS takes 1 MiB
 ROW_PAYLOAD_BYTES = 700_000  # a larger payload rests in S3 and the row carries the reference
 ENTRY_MARGIN = 2_000  # for the bus' own count of source, detail type and time
 PAYLOADS = "payloads"  # kept as long as the rows that refer to it: for ever
@@ -231,21 +231,6 @@ def _send_rows(converted: Sequence[_Converted], queues: Mapping[str, Queue]) -> 
             queue.send(list(pack(table, rows_of.values())))
         except Unavailable as error:
             yield from (_failed(record_id, error) for record_id in rows_of)
-
-
-def pack(table: str, contents: Iterable[bytes]) -> Iterator[str]:
-    """JSON rows as messages `{"table", "rows"}` of at most `BODY_BYTES`, a single larger row alone."""
-    head, tail = b'{"table":' + _text(table) + b',"rows":[', b"]}"
-    body: list[bytes] = []
-    size = 0
-    for content in contents:
-        if body and size + len(content) + len(body) + len(head) + len(tail) > BODY_BYTES:
-            yield (head + b",".join(body) + tail).decode()
-            body, size = [], 0
-        body.append(content)
-        size += len(content)
-    if body:
-        yield (head + b",".join(body) + tail).decode()
 
 
 def _publish(converted: Sequence[_Converted], bus: Bus) -> Iterator[Result]:

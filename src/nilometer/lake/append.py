@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from typing import Any, TypeVar
+from functools import cached_property
+from itertools import chain, groupby
+from typing import TypeVar
 
-from arro3.core import Array, DataType, Table
 from deltalake import (
     ColumnProperties,
     CommitProperties,
@@ -37,7 +37,7 @@ from deltalake import (
 from nilometer.domain import tables
 from nilometer.domain.tables import PARTITION, Type
 from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.rows import DAY_SECONDS, Columns, date_text, keys, take, to_arrow
+from nilometer.lake.rows import DAY_SECONDS, Rows, date_text, identities, take, to_arrow
 from nilometer.lake.tables import NO_CLEANUP, conform, open_or_create
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -53,7 +53,7 @@ _T = TypeVar("_T")
 class Appended:
     """What became of a batch: every row is in the table now, `new` of them by this call."""
 
-    new: frozenset[Any]  # keys
+    new: Sequence[int]  # their positions
     attempts: int
     version: int
 
@@ -68,7 +68,7 @@ class Lake:
     def append(
         self,
         table: tables.DeltaTable,
-        rows: Columns,
+        rows: Rows,
         *,
         recorded_at: datetime,
         deadline: float,
@@ -78,31 +78,31 @@ class Lake:
 
         Any number of writers, processes and repetitions; atomic per group of 31 days. `deadline` is on the
         `monotonic` clock. `Unavailable` after it: some rows may have landed, and the same call finds them.
-        `Rejected("invalid_row")` when a value cannot be stored; nothing of its group is written.
         """
         parts = [
-            self._append_days(_Group(table, group, recorded_at), deadline=deadline, monotonic=monotonic)
-            for group in _by_days(rows)
+            self._append_days(_Group(table, rows, places, recorded_at), deadline=deadline, monotonic=monotonic)
+            for places in _by_days(rows)
         ]
+        if len(parts) == 1:
+            return parts[0]
         return Appended(
-            new=frozenset().union(*(part.new for part in parts)),
+            new=list(chain.from_iterable(part.new for part in parts)),
             attempts=sum(part.attempts for part in parts),
             version=max((part.version for part in parts), default=-1),
         )
 
     def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
-        (new, version), attempts = until_known(
+        (missing, version), attempts = until_known(
             lambda: self._attempt(group), what=group.table.name, deadline=deadline, monotonic=monotonic
         )
-        return Appended(new=new, attempts=attempts, version=version)
+        return Appended(new=_pick(group.places, missing), attempts=attempts, version=version)
 
-    def _attempt(self, group: _Group) -> tuple[frozenset[Any], int]:
+    def _attempt(self, group: _Group) -> tuple[Sequence[int], int]:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
-        stored = _stored_keys(snapshot, group)
-        new = group.distinct - stored
-        if new:
-            _commit(snapshot, group, _missing(group.keys, stored))
-        return new, snapshot.version()
+        missing = group.without(_stored_keys(snapshot, group))
+        if missing:
+            _commit(snapshot, group, missing)
+        return missing, snapshot.version()
 
 
 def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monotonic: Clock) -> tuple[_T, int]:
@@ -126,45 +126,64 @@ def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monoto
 
 
 class _Group:
-    """The rows of at most 31 days with distinct keys: converted once, and before anything is written."""
+    """The rows at `places`, of at most 31 days; of equal keys the first."""
 
-    def __init__(self, table: tables.DeltaTable, rows: Columns, recorded_at: datetime) -> None:
+    def __init__(self, table: tables.DeltaTable, rows: Rows, places: Sequence[int], recorded_at: datetime) -> None:
+        rows = take(rows, places)
+        if not any(len(set(column)) == len(rows) for column in reversed(rows.key)):  # else one tells them apart
+            firsts = _first_of_each(identities(rows.key))
+            rows, places = take(rows, firsts), _pick(places, firsts)
         self.table = table
-        self.keys = keys(table, rows)
-        self.distinct = frozenset(self.keys)
-        if len(self.distinct) < len(self.keys):
-            rows = take(rows, _first_of_each(self.keys))
-            self.keys = keys(table, rows)
-        self.created: list[int] = rows["created"]
-        self.arrow = to_arrow(table, rows, recorded_at=recorded_at)
+        self.rows = rows
+        self.places = places
+        self.recorded_at = recorded_at
+
+    @cached_property
+    def keys(self) -> dict[str, int]:
+        """The position of each; asked for only when the table holds something that is as old."""
+        return {key: position for position, key in enumerate(identities(self.rows.key))}
+
+    def without(self, stored: set[str]) -> Sequence[int]:
+        """The positions of what is not stored."""
+        if not stored:
+            return range(len(self.rows))
+        return [position for key, position in self.keys.items() if key not in stored]
 
 
-def _first_of_each(identities: list[Any]) -> list[int]:
-    first: dict[Any, int] = {}
-    for position, identity in enumerate(identities):
-        first.setdefault(identity, position)
+def _first_of_each(keys: list[str]) -> Sequence[int]:
+    first: dict[str, int] = {}
+    for position, key in enumerate(keys):
+        first.setdefault(key, position)
     return list(first.values())
 
 
-def _by_days(rows: Columns) -> Iterator[Columns]:
-    """Groups of at most 31 days, oldest first."""
-    days = sorted({second // DAY_SECONDS for second in rows["created"]})
+def _pick(values: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
+    """Those at `positions`, which ascend."""
+    return values if len(positions) == len(values) else [values[position] for position in positions]
+
+
+def _by_days(rows: Rows) -> Iterator[Sequence[int]]:
+    """The positions of groups of at most 31 days, oldest first."""
+    days = _days(rows.created)
     if len(days) <= DAYS:
-        yield from [rows] if days else []
+        yield from [range(len(rows))] if days else []
         return
     for start in range(0, len(days), DAYS):
         group = set(days[start : start + DAYS])
-        yield take(rows, [n for n, second in enumerate(rows["created"]) if second // DAY_SECONDS in group])
+        yield [position for position, second in enumerate(rows.created) if second // DAY_SECONDS in group]
 
 
-def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[Any]:
+def _days(created: Iterable[int]) -> list[int]:
+    return sorted({second // DAY_SECONDS for second in set(created)})
+
+
+def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[str]:
     """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
     names = group.table.key
-    sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.created)}"  # noqa: S608  # our own names and numbers
-    found: set[Any] = set()
+    sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.rows.created)}"  # noqa: S608  # our own names and numbers
+    found: set[str] = set()
     for batch in QueryBuilder().register("target", snapshot).execute(sql):
-        columns = [batch.column(name).to_pylist() for name in names]
-        found.update(group.distinct.intersection(columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
+        found.update(group.keys.keys() & identities([batch.column(name).to_pylist() for name in names]))
     return found
 
 
@@ -172,37 +191,21 @@ def _seconds_of_each_day(created: list[int]) -> str:
     """A range per day: one late row must not make the query read whole days around it."""
     ranges = []
     for day, group in groupby(sorted(set(created)), key=lambda second: second // DAY_SECONDS):
-        first, *others = group
-        last = others[-1] if others else first
-        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {first} AND {last})")
+        seconds = list(group)
+        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {seconds[0]} AND {seconds[-1]})")
     return " OR ".join(ranges)
-
-
-def _missing(wanted: list[Any], stored: set[Any]) -> Sequence[int]:
-    """The positions of what is not stored."""
-    if not stored:
-        return range(len(wanted))
-    return [position for position, key in enumerate(wanted) if key not in stored]
-
-
-def _take(ready: Table, positions: Sequence[int]) -> Table:
-    if len(positions) == ready.num_rows:
-        return ready
-    indices = Array(positions, type=DataType.uint64())
-    columns = [column.combine_chunks().take(indices) for column in ready.columns]
-    return Table.from_arrays(columns, schema=ready.schema)
 
 
 def _commit(snapshot: DeltaTable, group: _Group, positions: Sequence[int]) -> None:
     number = snapshot.version() + 1
-    days = sorted({group.created[position] // DAY_SECONDS for position in positions})
+    rows = take(group.rows, positions)
     write_deltalake(
         snapshot,
-        conform(_take(group.arrow, positions), snapshot),
+        conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot),
         mode="append",
         writer_properties=writer_properties(group.table),
         commit_properties=CommitProperties(
-            app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in days],
+            app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in _days(rows.created)],
             max_commit_retries=_COMMIT_RETRIES,
         ),
         post_commithook_properties=NO_CLEANUP,

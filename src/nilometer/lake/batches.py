@@ -25,9 +25,9 @@ from nilometer.domain.dataset import BATCH_ID, BATCH_SOURCE, RECORDED_AT, Datase
 from nilometer.domain.keys import part
 from nilometer.errors import Rejected
 from nilometer.lake.append import Clock, Lake, until_known, writer_properties
+from nilometer.lake.columns import instants
 from nilometer.lake.dataset_rows import Arrays
 from nilometer.lake.merge import merge, newest
-from nilometer.lake.rows import instants
 from nilometer.lake.schema import arrow_schema
 from nilometer.lake.tables import conform, open_or_create
 

@@ -17,8 +17,8 @@ from arro3.core import Array
 from nilometer.domain.tables import Column, DeltaTable, Type
 from nilometer.errors import Rejected
 from nilometer.lake import parquet_rows
+from nilometer.lake.columns import PYTHON, array_of, field, incoming
 from nilometer.lake.parquet_rows import INVALID_ROW, UNKNOWN_COLUMN
-from nilometer.lake.rows import PYTHON, array_of, field, incoming
 
 Arrays = dict[str, Array]  # by column, all of one length
 

@@ -1,151 +1,144 @@
-"""Rows on their way into a table: JSON decoded by a struct made from the declaration, then Arrow, column by column.
+"""Rows on their way into a table: JSON decoded by structs made from the declaration, then Arrow.
 
-JSON columns stay raw bytes from the queue to the file. Times and decimals stay text until Arrow parses a whole
-column at once: a tenth of the cost of Python's own objects.
+Rows come one by one, or many of them packed as columns (`flows.packed`), which is read in a quarter of the time.
 """
 
 from __future__ import annotations
 
-import re
 from array import array
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any, Union
 
 import msgspec
-from arro3.core import Array, DataType, RecordBatch, Table
+from arro3.core import Array, ChunkedArray, DataType, Table
 
-from nilometer.domain.tables import PARTITION, TABLES, Column, DeltaTable, Type
+from nilometer.domain.tables import PARTITION, TABLES, Column, DeltaTable
 from nilometer.errors import Rejected
-from nilometer.lake.schema import arrow_schema, data_type
-
-Row = Any  # an instance of `struct(table)`: its class is made at run time
-Columns = dict[str, list[Any]]  # a batch: a list of values for each column that is not stamped, all of one length
+from nilometer.lake.columns import PYTHON, Coded, array_of, array_of_coded, field, incoming, instants
+from nilometer.lake.schema import arrow_schema, data_type, nulls
 
 DAY_SECONDS = 86_400
 _LAST_SECOND = 253_402_300_800  # the year 10000: beyond it there is no date
-_DECIMALS = re.compile(r"(?:-?[0-9]{1,15}(?:\.[0-9]{1,9})?\n)*")  # of a whole column, a line each
-_NULL = b"null"
-_BATCH_ROWS = 5000  # of one Arrow array: of payloads, twice as many would cost four times as much in fresh memory
-
-PYTHON: dict[Type, Any] = {
-    Type.STRING: str,
-    Type.JSON: msgspec.Raw,
-    Type.INT64: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
-    Type.TIMESTAMP: str,
-    Type.DECIMAL: str,
-    Type.BOOL: bool,
-    Type.DATE: str,
-    Type.DOUBLE: float,
-}
+_BETWEEN = "\ud800"
 _CREATED = Annotated[int, msgspec.Meta(ge=0, lt=_LAST_SECOND)]
 
-
-@cache
-def struct(table: DeltaTable) -> type[msgspec.Struct]:
-    """What a row must look like. Unknown names are skipped: a newer producer may know more columns."""
-    fields = [field(c, _CREATED if c.name == "created" else PYTHON[c.type]) for c in incoming(table)]
-    return msgspec.defstruct(table.name, fields, frozen=True, gc=False)
+_Values = list[Any] | Coded[Any] | None  # of a column; None is null in every row
 
 
-def decode(table: DeltaTable, rows: bytes | msgspec.Raw) -> Columns:
-    """A JSON array of rows, turned on its side. `Rejected("invalid_row")` when any of them is not one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows of one table: in Arrow all columns but the stamped ones, in Python what the writer compares."""
+
+    arrays: Mapping[str, list[Array]]  # by column, one after the other; the same lengths in each
+    key: tuple[list[str], ...]  # the columns of the table's key
+    created: list[int]  # epoch seconds
+    event_ids: list[str | None]  # of the rows, or of what caused the changes
+
+    def __len__(self) -> int:
+        return len(self.created)
+
+
+def decode(table: DeltaTable, rows: bytes) -> Rows:
+    """A JSON array of rows. `Rejected("invalid_row")` when any of them is not one, or says February 30th."""
     try:
-        return _turned(table, _decoder(table).decode(rows))
+        decoded = _decoder(table).decode(rows)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("invalid_row", str(error)) from error
+    return _rows(table, {column.name: list(map(attrgetter(column.name), decoded)) for column in incoming(table)})
 
 
-def decode_packed(body: str) -> tuple[DeltaTable, Columns]:
-    """`{"table", "rows"}` as the changes flow packs it, in one pass; `Rejected` when it is anything else."""
+def decode_packed(body: str) -> tuple[DeltaTable, Rows]:
+    """`{"table", "columns"}` as the changes flow packs it, in one pass; `Rejected` when it is anything else."""
     try:
         packed = _packed_decoder().decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Rejected("invalid_row", str(error)) from error
     table = TABLES[type(packed).__name__]
-    return table, _turned(table, packed.rows)
+    return table, _rows(table, {column.name: getattr(packed.columns, column.name) for column in incoming(table)})
 
 
-def empty(table: DeltaTable) -> Columns:
-    return {column.name: [] for column in incoming(table)}
-
-
-def count(columns: Columns) -> int:
-    return len(columns["created"])
-
-
-def joined(table: DeltaTable, batches: Iterable[Columns]) -> Columns:
-    """One batch after the other."""
-    parts = list(batches)
-    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in empty(table)}
-
-
-def take(columns: Columns, positions: Sequence[int]) -> Columns:
-    """The rows at `positions`, in that order."""
-    return {name: [values[position] for position in positions] for name, values in columns.items()}
-
-
-def split(rows: bytes | msgspec.Raw) -> list[msgspec.Raw]:
-    """The array's elements, unread: to find the bad ones among good neighbours."""
-    try:
-        return msgspec.json.decode(rows, type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
-        raise Rejected("invalid_json", str(error)) from error
-
-
-def encode(columns: Columns) -> bytes:
-    """JSON for people: to keep what could not be stored."""
-    return msgspec.json.encode(columns)
-
-
-def keys(table: DeltaTable, columns: Columns) -> list[Any]:
-    """The rows' identities: hashable, one value or a tuple each."""
-    first, *others = (columns[name] for name in table.key)
-    return list(zip(first, *others, strict=True)) if others else first
-
-
-def to_arrow(table: DeltaTable, columns: Columns, *, recorded_at: datetime) -> Table:
-    """The batch with the full declared schema, stamped columns filled.
-
-    `Rejected("invalid_row")` when a text that looks like a time is none, such as February 30th.
-    """
-    parts = (
-        {name: values[start : start + _BATCH_ROWS] for name, values in columns.items()}
-        for start in range(0, count(columns), _BATCH_ROWS)
+def joined(parts: Sequence[Rows]) -> Rows:
+    """At least one, one after the other."""
+    return Rows(
+        arrays={name: [array for part in parts for array in part.arrays[name]] for name in parts[0].arrays},
+        key=tuple(list(chain.from_iterable(columns)) for columns in zip(*(part.key for part in parts), strict=True)),
+        created=list(chain.from_iterable(part.created for part in parts)),
+        event_ids=list(chain.from_iterable(part.event_ids for part in parts)),
     )
-    return Table.from_batches([_record_batch(table, part, recorded_at) for part in parts], schema=arrow_schema(table))
 
 
-def _record_batch(table: DeltaTable, columns: Columns, recorded_at: datetime) -> RecordBatch:
-    stamps = {PARTITION: _days(columns["created"]), "recorded_at": instants(recorded_at, count(columns))}
-    arrays = [stamps[c.name] if c.stamped else array_of(c, columns[c.name]) for c in table.columns]
-    return RecordBatch.from_arrays(arrays, schema=arrow_schema(table))
+def take(rows: Rows, positions: Sequence[int]) -> Rows:
+    """The rows at `positions`, which ascend."""
+    if len(positions) == len(rows):
+        return rows
+    indices = Array(array("I", positions))
+    return Rows(
+        arrays={name: [ChunkedArray(chunks).combine_chunks().take(indices)] for name, chunks in rows.arrays.items()},
+        key=tuple([column[position] for position in positions] for column in rows.key),
+        created=[rows.created[position] for position in positions],
+        event_ids=[rows.event_ids[position] for position in positions],
+    )
 
 
-def _turned(table: DeltaTable, rows: list[Row]) -> Columns:
-    return {column.name: list(map(attrgetter(column.name), rows)) for column in incoming(table)}
+def identities(key: Sequence[Iterable[str]]) -> list[str]:
+    """The columns of a key as one string a row.
+
+    Tuples would be twice as slow, and keep the garbage collector busy for longer than the rows take to decode.
+    No text of JSON or Arrow has a lone surrogate, so no two keys meet.
+    """
+    return list(map(_BETWEEN.join, zip(*key, strict=True)))
 
 
-def incoming(table: DeltaTable) -> list[Column]:
-    """Required names first, as a struct wants them."""
-    return sorted((column for column in table.columns if not column.stamped), key=lambda column: column.nullable)
+def to_arrow(table: DeltaTable, rows: Rows, *, recorded_at: datetime) -> Table:
+    """The full declared schema, stamped columns filled."""
+    stamps = {
+        PARTITION: [_days(array) for array in rows.arrays["created"]],
+        "recorded_at": [instants(recorded_at, len(array)) for array in rows.arrays["created"]],
+    }
+    arrays = {**rows.arrays, **stamps}
+    return Table.from_arrays([ChunkedArray(arrays[c.name]) for c in table.columns], schema=arrow_schema(table))
 
 
-def field(column: Column, kind: Any) -> Any:
-    """Of a struct: its name, its type, and null where it may be left out."""
-    if not column.nullable:
-        return (column.name, kind)
-    if column.type is Type.JSON:
-        return (column.name, kind, msgspec.Raw(_NULL))
-    return (column.name, kind | None, None)
+def _days(created: Array) -> Array:
+    days: Array = created.cast(DataType.timestamp("s")).cast(DataType.date32())
+    return days
+
+
+def _rows(table: DeltaTable, columns: Mapping[str, _Values]) -> Rows:
+    """`Rejected("invalid_row")` when a column is of another length, or holds what is no value of its type."""
+    created = _values(columns["created"])
+    return Rows(
+        arrays={column.name: [_array(column, columns[column.name], len(created))] for column in incoming(table)},
+        key=tuple(_values(columns[name]) for name in table.key),
+        created=created,
+        event_ids=_values(columns["event_id" if "event_id" in columns else "cause"]) or [None] * len(created),
+    )
+
+
+def _array(column: Column, values: _Values, count: int) -> Array:
+    if values is None:
+        return nulls(data_type(column), count)
+    array = array_of_coded(column, values) if isinstance(values, Coded) else array_of(column, values)
+    if len(array) != count:
+        raise Rejected("invalid_row", f"{column.name} has {len(array)} values for {count} rows")
+    return array
+
+
+def _values(values: _Values) -> list[Any]:
+    return values.values() if isinstance(values, Coded) else values or []
 
 
 @cache
-def _decoder(table: DeltaTable) -> msgspec.json.Decoder[list[Row]]:
-    return msgspec.json.Decoder(list[struct(table)])  # type: ignore[misc]  # a class made at run time
+def _decoder(table: DeltaTable) -> msgspec.json.Decoder[Any]:
+    """Unknown names are skipped: a newer producer may know more columns."""
+    fields = [field(column, _python(column)) for column in incoming(table)]
+    row: Any = msgspec.defstruct(table.name, fields, frozen=True, gc=False)
+    return msgspec.json.Decoder(list[row])
 
 
 @cache
@@ -155,52 +148,21 @@ def _packed_decoder() -> msgspec.json.Decoder[Any]:
 
 
 def _packed(table: DeltaTable) -> type[msgspec.Struct]:
-    rows: Any = list[struct(table)]  # type: ignore[misc]  # a class made at run time
-    return msgspec.defstruct(table.name, [("rows", rows)], tag_field="table", tag=table.name)
+    fields = [_column_field(column) for column in incoming(table)]
+    columns: Any = msgspec.defstruct("columns", fields, frozen=True, gc=False)
+    return msgspec.defstruct(table.name, [("columns", columns)], tag_field="table", tag=table.name)
 
 
-def array_of(column: Column, values: list[Any]) -> Array:
-    """Values as their decoder left them. `Rejected("invalid_row")` for a text that is no time, date or decimal."""
-    match column.type:
-        case Type.JSON:
-            return Array(_json_texts(values), type=DataType.binary()).cast(DataType.string())
-        case Type.TIMESTAMP | Type.DECIMAL | Type.DATE:
-            return _parsed(column, values)
-        case _:
-            return Array(values, type=data_type(column))
+def _column_field(column: Column) -> Any:
+    kind: Any = _python(column)
+    if column.nullable and kind is not msgspec.Raw:  # which may be null by itself
+        kind |= None
+    values: Any = Union[list[kind], Coded[kind]]  # noqa: UP007  # a type made at run time
+    return (column.name, values | None, None) if column.nullable else (column.name, values)
 
 
-def _json_texts(values: list[msgspec.Raw]) -> list[bytes | None]:
-    return [None if content == _NULL else content for content in map(bytes, values)]
-
-
-def _parsed(column: Column, texts: list[str | None]) -> Array:
-    """Arrow reads a whole column at once. It turns what it cannot read into null, so the nulls are counted; it
-    rounds a decimal of too many digits, so their form is checked before."""
-    if column.type is Type.DECIMAL:
-        _check_decimals(column, texts)
-    read = Array(texts, type=DataType.string())
-    parsed = read.cast(data_type(column))
-    if parsed.null_count != read.null_count:
-        raise Rejected("invalid_row", f"{column.name} holds a value that is no {column.type}")
-    return parsed
-
-
-def _check_decimals(column: Column, texts: list[str | None]) -> None:
-    lines = "\n".join([*filter(None, texts), ""])
-    if not _DECIMALS.fullmatch(lines):
-        raise Rejected("invalid_row", f"{column.name} has at most 15 digits before the point and 9 after it")
-
-
-def _days(created: list[int]) -> Array:
-    days: Array = Array([second // DAY_SECONDS for second in created], type=DataType.int32()).cast(DataType.date32())
-    return days
-
-
-def instants(instant: datetime, count: int) -> Array:
-    microseconds = (instant - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    instants: Array = Array(array("q", [microseconds]) * count).cast(DataType.timestamp("us", tz="UTC"))
-    return instants
+def _python(column: Column) -> Any:
+    return _CREATED if column.name == "created" else PYTHON[column.type]
 
 
 def date_text(day: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arro3.core import DataType, Field, Schema
+from arro3.core import Array, DataType, Field, Schema
 
 from nilometer.domain.tables import DECIMAL_PRECISION, DECIMAL_SCALE, Column, DeltaTable, Type
 
@@ -28,6 +28,12 @@ def arrow_schema(table: DeltaTable) -> Schema:
 
 def field(column: Column) -> Field:
     return Field(column.name, data_type(column), nullable=column.nullable)
+
+
+def nulls(kind: DataType, count: int) -> Array:
+    one = Array([None], type=DataType.string()).cast(kind)
+    many: Array = one.take(Array(bytes(count)))  # a third of the time of a list of so many
+    return many
 
 
 def properties(table: DeltaTable) -> dict[str, str]:

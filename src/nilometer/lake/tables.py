@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from arro3.core import Array, DataType, Table
-from arro3.core import Field as ArrowField
 from arro3.core import Schema as ArrowSchema
+from arro3.core import Table
 from deltalake import DeltaTable, Field, PostCommitHookProperties, Schema
 from deltalake.exceptions import TableNotFoundError
 
 from nilometer.domain import tables
-from nilometer.lake.schema import arrow_schema, properties
+from nilometer.lake.schema import arrow_schema, nulls, properties
 
 # The default hook would list the whole log on every commit; maintenance cleans it.
 NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
@@ -60,14 +59,9 @@ def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
 def conform(rows: Table, snapshot: DeltaTable) -> Table:
     """The rows with the stored columns in the stored order: an older writer fills a newer column with null."""
     stored = snapshot.schema().to_arrow()
-    names = [field.name for field in snapshot.schema().fields]
+    names = stored.names
     if names == rows.column_names:
         return rows
     fields = [rows.field(name) if name in rows.column_names else stored.field(name) for name in names]
-    columns = [rows.column(f.name) if f.name in rows.column_names else _nulls(f, rows.num_rows) for f in fields]
+    columns = [rows.column(f.name) if f.name in rows.column_names else nulls(f.type, rows.num_rows) for f in fields]
     return Table.from_arrays(columns, schema=ArrowSchema(fields))
-
-
-def _nulls(field: ArrowField, count: int) -> Array:
-    nulls: Array = Array([None] * count, type=DataType.string()).cast(field.type)
-    return nulls
