@@ -264,12 +264,16 @@ def measure_sizes_in_s3(sizes: list[int], batch: int, merge: bool) -> Iterator[d
     shutil.rmtree(folder)
 
 
-def measure_log(folder: Path, commits: int) -> Iterator[dict[str, Any]]:
-    lake = Lake(uri=str(folder / "log"), storage_options={})
+def measure_log(folder: Path, commits: int, upkeep_after: int) -> Iterator[dict[str, Any]]:
+    """`upkeep_after` so many commits, an hour's at one each 20 seconds; 0 is never."""
+    lake = Lake(uri=str(folder / f"log{upkeep_after}"), storage_options={})
+    upkeep = maintenance.Upkeep(today=date(2026, 11, 23), out_of_time=lambda: False)
     marks = {commits * part // 4 for part in range(1, 5)}
     recent_times: list[float] = []
     for n in range(1, commits + 1):
         recent_times = [*recent_times[-19:], land(lake, bodies(n * 10, 10, lambda _, n=n: START + n * 40))]
+        if upkeep_after and n % upkeep_after == 0:
+            upkeep.run(USAGE, lake_uri=lake.uri, storage_options={})
         if n in marks:
             started = time.perf_counter()
             DeltaTable(table_uri(lake.uri, "usage"))
@@ -277,6 +281,7 @@ def measure_log(folder: Path, commits: int) -> Iterator[dict[str, Any]]:
             size = sum(path.stat().st_size for path in Path(lake.uri, "usage", "_delta_log").iterdir())
             yield {
                 "measure": "log",
+                "upkeep_after": upkeep_after,
                 "commits": n,
                 "append_seconds": round(statistics.median(recent_times), 4),
                 "open_seconds": round(opened, 4),
@@ -327,8 +332,9 @@ def main() -> None:
             print(json.dumps(measured), flush=True)
         for measured in measure_sizes_in_s3(sizes, given.batch, not given.no_merge) if given.s3 else ():
             print(json.dumps(measured), flush=True)
-        for measured in measure_log(folder, given.commits):
-            print(json.dumps(measured), flush=True)
+        for upkeep_after in (0, 180):
+            for measured in measure_log(folder, given.commits, upkeep_after):
+                print(json.dumps(measured), flush=True)
     finally:
         shutil.rmtree(folder)
 

@@ -159,7 +159,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 @stack_options
 @json_option
 def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> int:
-    """Write checkpoints, remove expired logs and files, compact closed days: what the schedule does every night.
+    """Write checkpoints, remove expired logs and files, compact days: what the schedule does every hour.
 
     Never blocks the writers; safe beside another run. Exit code 1 when something failed or the time was over.
 

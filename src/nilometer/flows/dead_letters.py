@@ -17,6 +17,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.dead_letter import DeadLetter, Failures, Wanted, explained
 from nilometer.domain.times import parse_rfc3339
 
+AT_ONCE = 10  # queues, for an empty one is waited for; as many as a client keeps connections
 GIVEN_UP = "aws/lambda/"  # where Lambda keeps what it could not relay of a stream
 
 Reasons = Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failures]]
@@ -26,18 +27,15 @@ Reasons = Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failure
 def look(queues: Sequence[DeadLetterQueue], wanted: Wanted, *, reasons: Reasons, mention: str = "") -> list[DeadLetter]:
     """The wanted letters without their bodies, the oldest first; those in whose body the id `mention` stands."""
     looked = partial(_look, wanted=wanted, reasons=reasons, mention=json.dumps(mention) if mention else "")
-    with ThreadPoolExecutor() as threads:  # an empty queue is waited for
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         found = threads.map(looked, queues)
         return sorted((letter for letters in found for letter in letters), key=lambda letter: letter.sent_at)
 
 
 def find(queues: Sequence[DeadLetterQueue], letter_id: str, *, reasons: Reasons) -> DeadLetter | None:
     """One letter with its body."""
-    for queue in queues:
-        with queue.opened() as batches:
-            for [letter] in _of(frozenset({letter_id}), batches):
-                return explained(letter, reasons(queue, [letter]).get(letter_id))
-    return None
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return next(filter(None, threads.map(partial(_find, letter_id=letter_id, reasons=reasons), queues)), None)
 
 
 def send_back(queue: DeadLetterQueue, ids: frozenset[str]) -> int:
@@ -57,6 +55,13 @@ def given_up(objects: Objects) -> Iterator[DeadLetter]:
     """
     for key, content in objects.below(GIVEN_UP):
         yield _batch(key, json.loads(content))
+
+
+def _find(queue: DeadLetterQueue, *, letter_id: str, reasons: Reasons) -> DeadLetter | None:
+    with queue.opened() as batches:
+        for [letter] in _of(frozenset({letter_id}), batches):
+            return explained(letter, reasons(queue, [letter]).get(letter_id))
+    return None
 
 
 def _look(queue: DeadLetterQueue, *, wanted: Wanted, reasons: Reasons, mention: str) -> list[DeadLetter]:

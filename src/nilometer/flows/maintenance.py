@@ -30,7 +30,7 @@ def maintain(
     """One report a table, as each is done. `deadline` is on the `monotonic` clock.
 
     A table begins no further day when its even share of the time that is left is over, so that one with very many
-    files does not take the others' turn night after night.
+    files does not take the others' turn again and again.
     """
     for position, table in enumerate(tables):
         out_of_time = _turn(deadline, len(tables) - position, monotonic)
