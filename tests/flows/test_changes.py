@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.lake.build import unpacked
 
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.items import marshal
@@ -23,7 +24,6 @@ from nilometer.domain.tables import STRIPE_EVENTS, USAGE
 from nilometer.errors import Unavailable
 from nilometer.flows import changes
 from nilometer.flows.lake import AUDIT_TYPE
-from nilometer.flows.packed import unpack
 from nilometer.lake.rows import decode_packed
 from nilometer.local.engine import REGION, Engine
 
@@ -157,10 +157,6 @@ def billing(**changed: Any) -> dict[str, Any]:
     return {"pk": "WORKSPACE#ws_1", "sk": "BILLING", "kind": "billing", "version": 1, "workspace_id": "ws_1"} | changed
 
 
-def rows_of(body: dict[str, Any]) -> list[dict[str, Any]]:
-    return [json.loads(row) for row in unpack(json.dumps(body["columns"]).encode())]
-
-
 def outcomes(results: list[Result]) -> list[Outcome]:
     return [result.outcome for result in results]
 
@@ -170,7 +166,7 @@ def test_a_stripe_fact_becomes_a_redacted_row(world: World) -> None:
     [result] = world.relay(record(stripe_fact()))
 
     [body] = world.bodies("stripe_events")
-    [row] = rows_of(body)
+    [row] = unpacked(body)
     assert result.outcome is Outcome.ACCEPTED
     assert (body["table"], row["event_id"], row["created"]) == ("stripe_events", "evt_1", CREATED)
     assert decode_packed(json.dumps(body))[0] is STRIPE_EVENTS
@@ -185,7 +181,7 @@ def test_a_usage_fact_becomes_a_row(world: World) -> None:
     world.relay(record(usage_fact()))
 
     [body] = world.bodies("usage")
-    [row] = rows_of(body)
+    [row] = unpacked(body)
     assert decode_packed(json.dumps(body))[0] is USAGE
     assert (row["quantity"], row["workspace_id"], row["time"]) == ("1.5", "ws_1", "2026-11-23T04:14:05.123Z")
 
@@ -195,7 +191,7 @@ def test_facts_travel_packed(world: World) -> None:
     world.relay(*(record(usage_fact(f"{n:0200}"), sequence=str(n)) for n in range(3000)))
 
     bodies = world.bodies("usage")
-    assert sorted(row["event_id"] for body in bodies for row in rows_of(body)) == [f"{n:0200}" for n in range(3000)]
+    assert sorted(row["event_id"] for body in bodies for row in unpacked(body)) == [f"{n:0200}" for n in range(3000)]
     assert len(bodies) == 2
 
 
@@ -206,7 +202,7 @@ def test_a_claim_is_fetched(world: World) -> None:
     world.relay(record(fact | {"claim": world.objects.put("claims", raw)}))
 
     [body] = world.bodies("stripe_events")
-    assert rows_of(body)[0]["payload"]["id"] == "evt_1"
+    assert unpacked(body)[0]["payload"]["id"] == "evt_1"
 
 
 def test_a_payload_too_large_for_a_row_rests_in_s3(world: World) -> None:
@@ -215,7 +211,7 @@ def test_a_payload_too_large_for_a_row_rests_in_s3(world: World) -> None:
     world.relay(record(stripe_fact(zlib.compress(json.dumps({"id": "evt_1", "lines": lines}).encode()))))
 
     [body] = world.bodies("stripe_events")
-    [row] = rows_of(body)
+    [row] = unpacked(body)
     stored = world.objects.get(row["payload_ref"])
     assert "payload" not in row
     assert len(stored) > changes.ROW_PAYLOAD_BYTES
@@ -328,7 +324,7 @@ def test_poison_is_kept_and_passed_over(world: World, poison: dict[str, Any]) ->
     stored = json.loads(world.objects.get(str(results[1].fields["kept"])))
     assert stored["record"]["dynamodb"]["SequenceNumber"] == "5"
     [body] = world.bodies("usage")
-    assert [row["event_id"] for row in rows_of(body)] == ["u1", "u2"]
+    assert [row["event_id"] for row in unpacked(body)] == ["u1", "u2"]
 
 
 def test_what_was_not_taken_fails_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lake.build import NOW, START, change, instant, messages, stripe_event, usage
+from tests.lake.build import NOW, START, change, instant, messages, stripe_event, unpacked, usage
 
 from nilometer.domain.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
 from nilometer.errors import Rejected
-from nilometer.flows.packed import BODY_BYTES, unpack
+from nilometer.flows.packed import BODY_BYTES
 from nilometer.lake.rows import decode, decode_packed, joined, to_arrow
 
 VALUES = st.none() | st.text(max_size=8) | st.integers(0, 3) | st.dictionaries(st.text(max_size=2), st.text(max_size=2))
@@ -23,7 +23,7 @@ ROWS = st.integers(1, 4).flatmap(
 
 
 def rows_of(bodies: list[str]) -> list[dict[str, Any]]:
-    return [json.loads(row) for body in bodies for row in unpack(json.dumps(json.loads(body)["columns"]).encode())]
+    return [row for body in bodies for row in unpacked(json.loads(body))]
 
 
 def as_stored(table: DeltaTable, body: str) -> list[dict[str, Any]]:

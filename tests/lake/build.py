@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from nilometer.flows.packed import pack
+from nilometer.flows.packed import pack, unpack
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23T00:00:00Z
@@ -79,6 +79,10 @@ def packed(table: str, *rows: dict[str, Any]) -> str:
 
 def messages(table: str, rows: Iterable[dict[str, Any]]) -> list[str]:
     return list(pack(table, (json.dumps(row, separators=(",", ":")).encode() for row in rows)))
+
+
+def unpacked(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in unpack(json.dumps(body["columns"]).encode())]
 
 
 def event(row: dict[str, Any]) -> str:

@@ -131,7 +131,7 @@ class _Group:
     def __init__(self, table: tables.DeltaTable, rows: Rows, places: Sequence[int], recorded_at: datetime) -> None:
         rows = take(rows, places)
         if not any(len(set(column)) == len(rows) for column in reversed(rows.key)):  # else one tells them apart
-            firsts = _first_of_each(identities(rows.key))
+            firsts = list(_firsts(rows).values())
             rows, places = take(rows, firsts), _pick(places, firsts)
         self.table = table
         self.rows = rows
@@ -141,7 +141,7 @@ class _Group:
     @cached_property
     def keys(self) -> dict[str, int]:
         """The position of each; asked for only when the table holds something that is as old."""
-        return {key: position for position, key in enumerate(identities(self.rows.key))}
+        return _firsts(self.rows)
 
     def without(self, stored: set[str]) -> Sequence[int]:
         """The positions of what is not stored."""
@@ -150,11 +150,12 @@ class _Group:
         return [position for key, position in self.keys.items() if key not in stored]
 
 
-def _first_of_each(keys: list[str]) -> Sequence[int]:
+def _firsts(rows: Rows) -> dict[str, int]:
+    """Where each key comes first."""
     first: dict[str, int] = {}
-    for position, key in enumerate(keys):
+    for position, key in enumerate(identities(rows.key)):
         first.setdefault(key, position)
-    return list(first.values())
+    return first
 
 
 def _pick(values: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
