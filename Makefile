@@ -105,9 +105,9 @@ $(VENV)/engine/.installed: requirements/engine.txt | $(VENV)/bin/python
 	fi
 
 # Without npm, or on another kind of machine, its tests are skipped; in CI they fail.
-$(VENV)/dynoxide/.installed: tests/contract/dynoxide/package-lock.json | $(VENV)/bin/python
+$(VENV)/dynoxide/.installed: tests/aws/contract/dynoxide/package-lock.json | $(VENV)/bin/python
 	@mkdir -p $(VENV)/dynoxide
-	cp tests/contract/dynoxide/package.json $< $(VENV)/dynoxide/
+	cp tests/aws/contract/dynoxide/package.json $< $(VENV)/dynoxide/
 	if command -v npm > /dev/null; then
 	  npm ci --silent --no-audit --no-fund --prefix $(VENV)/dynoxide
 	  touch $@

@@ -29,12 +29,13 @@ import boto3
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
-from nilometer.domain import keys
-from nilometer.domain.outcome import Message
-from nilometer.domain.writes import Item, Key, Put, Table, Write
-from nilometer.flows import billing
-from nilometer.local.charges import item_bytes
-from nilometer.local.engine import REGION, engine
+from nilometer.domain.events.outcome import Message
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Key, Put, Table, Write
+from nilometer.flows.billing import batch as billing
+from nilometer.flows.billing import reading
+from nilometer.local.plane.charges import item_bytes
+from nilometer.local.plane.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
 
@@ -133,8 +134,8 @@ def latest(store: Store, events: Sequence[dict[str, Any]]) -> None:
 
 
 def read_ours(store: Store) -> dict[str, dict[str, Any]]:
-    subscriptions = {s["id"]: s for record in billing.list_billing(store) for s in record["subscriptions"]}
-    invoices = {o["id"]: o for o in billing.list_objects(store) if o["object"] == "invoice"}
+    subscriptions = {s["id"]: s for record in reading.list_billing(store) for s in record["subscriptions"]}
+    invoices = {o["id"]: o for o in reading.list_objects(store) if o["object"] == "invoice"}
     return {**subscriptions, **invoices}
 
 

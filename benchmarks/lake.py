@@ -29,19 +29,19 @@ from typing import Any
 from deltalake import DeltaTable, write_deltalake
 
 from nilometer.aws.clients import client
-from nilometer.domain.outcome import Message
-from nilometer.domain.tables import AUDIT, STRIPE_EVENTS, USAGE
-from nilometer.domain.tables import DeltaTable as Declared
-from nilometer.flows import lake as flow
-from nilometer.flows.packed import pack
-from nilometer.lake import maintenance
-from nilometer.lake.append import Lake, writer_properties
-from nilometer.lake.query import query
-from nilometer.lake.rows import decode, decode_packed, joined, to_arrow
-from nilometer.lake.storage import storage_options
-from nilometer.lake.tables import open_or_create, table_uri
-from nilometer.local.counting import CountingProxy
-from nilometer.local.engine import engine
+from nilometer.domain.events.outcome import Message
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
+from nilometer.domain.lake.tables import DeltaTable as Declared
+from nilometer.flows.lake import append as flow
+from nilometer.flows.lake.packed import pack
+from nilometer.lake.read.query import query
+from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.tables.tables import open_or_create, table_uri
+from nilometer.lake.write import maintenance
+from nilometer.lake.write.append import Lake, writer_properties
+from nilometer.lake.write.rows import decode, decode_packed, joined, to_arrow
+from nilometer.local.plane.counting import CountingProxy
+from nilometer.local.plane.engine import engine
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23

@@ -29,14 +29,15 @@ from botocore.config import Config
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
-from nilometer.domain import keys
-from nilometer.domain.outcome import Message, Outcome
-from nilometer.domain.writes import Absent, Key, Put, Table, Update, Write
+from nilometer.domain.events.outcome import Message, Outcome
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Absent, Key, Put, Table, Update, Write
 from nilometer.errors import Cancelled
-from nilometer.flows import operations, usage
-from nilometer.flows.known import Known
-from nilometer.local.charges import item_bytes
-from nilometer.local.engine import REGION, Engine, engine
+from nilometer.flows.operations import batch as operations
+from nilometer.flows.usage import batch as usage
+from nilometer.flows.usage.known import Known
+from nilometer.local.plane.charges import item_bytes
+from nilometer.local.plane.engine import REGION, Engine, engine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nilometer.domain.stripe.event import Scope, StripeEvent
-from nilometer.domain.stripe.register import of_event, register
-from nilometer.domain.stripe.resolve import resolve
+from nilometer.domain.stripe.registers.register import of_event, register
+from nilometer.domain.stripe.registers.resolve import resolve
 
 State = tuple[str, int]
 

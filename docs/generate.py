@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from nilometer.domain import keys
-from nilometer.domain.entities import ENTITIES, Entity
-from nilometer.domain.roles import MATRIX, Permission, Role
-from nilometer.flows.batch_ready import BATCH_READY
-from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, description, schema
-from nilometer.flows.operations import TYPES
+from docs.entities import ENTITIES, Entity
+
+from nilometer.domain.acts.roles import MATRIX, Permission, Role
+from nilometer.domain.store import keys
+from nilometer.flows.lake.batch_ready import BATCH_READY
+from nilometer.flows.operations.batch import TYPES
+from nilometer.flows.publish.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, description, schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,17 +37,17 @@ is delivered again until it is a dead letter, one that a rule forbids for ten mi
 The later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
 
 ```python
-from nilometer.domain.act import service
-from nilometer.domain.roles import Role
-from nilometer.flows import access, people, workspaces
+from nilometer.domain.acts.act import service
+from nilometer.domain.acts.roles import Role
+from nilometer.flows.people import access, members, workspaces
 
 accounts = service("ws_acme", "accounts")  # one of our services, at work in one workspace
 workspaces.open_workspace(store, accounts, name="Acme", slug="acme", admin="user_ada", now=now)
 session = access.open_session(store, accounts, "user_ada", now=now)  # after the login; session.token is shown once
 
 caller = access.authenticate(store, session.token, now=now)  # at every request: who, where, as what
-sent = people.invite(store, caller, "grace@example.com", role=Role.ANALYST, now=now)
-people.accept_invitation(store, sent.token, user_id="user_grace", email="grace@example.com", now=now)
+sent = members.invite(store, caller, "grace@example.com", role=Role.ANALYST, now=now)
+members.accept_invitation(store, sent.token, user_id="user_grace", email="grace@example.com", now=now)
 ```
 
 `store` is `nilometer.aws.dynamodb.Store` with the stack's two tables, `now` an aware UTC datetime.

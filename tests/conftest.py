@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from nilometer.aws.dynamodb import Store
-from nilometer.local.engine import REGION, Engine, engine
+from nilometer.local.plane.engine import REGION, Engine, engine
 
-OF_ONE_BUILD = ("tests/template/test_build.py", "tests/template/test_deployment.py")
+OF_ONE_BUILD = ("tests/template/functions/test_build.py", "tests/template/functions/test_deployment.py")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from nilometer.aws.archives import Archive, Archives, Replay
 from nilometer.errors import Unavailable
-from nilometer.local.engine import REGION, Engine
+from nilometer.local.plane.engine import REGION, Engine
 
 
 def client(endpoint_url: str | None = None) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from tests.flows.faulty import Killed
+from tests.support.faulty import Killed
 
 from nilometer.aws.dead_letters import DeadLetterQueue
 from nilometer.errors import Refused, Unavailable
-from nilometer.local.engine import REGION, Engine
+from nilometer.local.plane.engine import REGION, Engine
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.writes import Absent, Check, Delete, Key, Less, Put, Table, Update, Version
+from nilometer.domain.store.writes import Absent, Check, Delete, Key, Less, Put, Table, Update, Version
 
 WRITES = [
     Put(

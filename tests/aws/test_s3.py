@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from nilometer.aws.s3 import Objects
 from nilometer.errors import Rejected, Unavailable
-from nilometer.local.engine import REGION, Engine, free_port
+from nilometer.local.plane.engine import REGION, Engine, free_port
 
 
 def s3(endpoint_url: str) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nilometer.aws import sqs
 from nilometer.aws.sqs import MESSAGE_BYTES, MESSAGES, Queue, _batches
 from nilometer.errors import Unavailable
-from nilometer.local.engine import REGION, Engine
+from nilometer.local.plane.engine import REGION, Engine
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/queue"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from nilometer.local import deploy
-from nilometer.local.engine import Engine
-from nilometer.local.stack import clients
+from nilometer.local.plane import deploy
+from nilometer.local.plane.engine import Engine
+from nilometer.local.stack.stack import clients
 
 READY_SECONDS = 60
 STOP_SECONDS = 40
@@ -98,7 +98,9 @@ class Local:
         """The processes that run the handler of `function` now; their guards are not among them."""
         handler = f"nilometer.lambdas.{function}.handler"
         commands = {pid: _command(pid) for pid in self.family()}
-        return [pid for pid, words in commands.items() if handler in words and "nilometer.local.guard" not in words]
+        return [
+            pid for pid, words in commands.items() if handler in words and "nilometer.local.plane.guard" not in words
+        ]
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Exit code and what it said meanwhile."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUNS = {
     path: "\n".join(blocks)
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,9 +13,9 @@ import pytest
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.outcome import Message, Outcome
-from nilometer.flows import operations
-from nilometer.local.engine import REGION, Engine
+from nilometer.domain.events.outcome import Message, Outcome
+from nilometer.flows.operations import batch as operations
+from nilometer.local.plane.engine import REGION, Engine
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ import click
 import pytest
 from botocore import xform_name
 from cfnlint.decode import cfn_yaml
+from tests.support.project import ROOT
 
 from nilometer.cli import cli
 
-ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

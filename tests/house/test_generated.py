@@ -10,14 +10,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from docs.entities import ENTITIES
+from tests.support.project import ROOT
 
 from nilometer.cli import cli
-from nilometer.domain.entities import ENTITIES
-from nilometer.domain.roles import Permission
-from nilometer.flows.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, schema
-from nilometer.flows.operations import TYPES
+from nilometer.domain.acts.roles import Permission
+from nilometer.flows.operations.batch import TYPES
+from nilometer.flows.publish.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, schema
 
-ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "events" / "operations").glob("*.json"))
 # Permissions of what is not operational data.
 ELSEWHERE = ("billing.", "usage.", "history.")
@@ -51,7 +51,7 @@ def test_every_entity_names_what_exists() -> None:
     for entity in ENTITIES:
         for _, functions in entity.access:
             for name in functions.split(", "):
-                module, _, function = name.partition(".")
+                module, _, function = name.rpartition(".")
                 found = getattr(importlib.import_module(f"nilometer.flows.{module}"), function, None)
                 missing += [] if callable(found) else [name]
 

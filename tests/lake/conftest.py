@@ -7,7 +7,7 @@ import uuid
 import boto3
 import pytest
 
-from nilometer.local.engine import REGION, Engine
+from nilometer.local.plane.engine import REGION, Engine
 
 
 @pytest.fixture

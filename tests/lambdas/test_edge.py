@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nilometer.domain.outcome import Outcome
+from nilometer.domain.events.outcome import Outcome
 from nilometer.lambdas import edge
 
 

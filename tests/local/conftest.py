@@ -19,9 +19,9 @@ from typing import Any
 import boto3
 import pytest
 
-from nilometer.local.engine import Engine
-from nilometer.local.runner import Runner
-from nilometer.local.status import Status
+from nilometer.local.plane.engine import Engine
+from nilometer.local.stack.runner import Runner
+from nilometer.local.stack.status import Status
 
 CREDENTIALS = {
     "AWS_REGION": "us-east-1",
@@ -85,7 +85,7 @@ class Stack:
         script = f"""
             import time
             from pathlib import Path
-            from nilometer.local.runner import Runner
+            from nilometer.local.stack.runner import Runner
             runner = Runner(data=Path({str(self.data)!r}), **{self.arguments!r})
             runner.start()
             time.sleep(600)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from cfnlint.decode import cfn_yaml
-
-from template.cloudformation import Template
+from tests.support.cloudformation import Template
+from tests.support.project import EVENTS, ROOT
 
 HERE = "arm64" if os.uname().machine == "aarch64" else "x86_64"  # the processor of this machine
 Build = Callable[[str], Path]
@@ -23,19 +23,19 @@ Build = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def template() -> Template:
-    return Template(cfn_yaml.load(str(Path(__file__).parents[2] / "template.yaml")))
+    return Template(cfn_yaml.load(str(ROOT / "template.yaml")))
 
 
 @pytest.fixture(scope="session")
 def samples() -> dict[str, Any]:
     """Every event below events/, by its path from there."""
-    folder = Path(__file__).parents[2] / "events"
+    folder = EVENTS
     return {str(path.relative_to(folder)): json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))}
 
 
 @pytest.fixture(scope="session")
 def project() -> Path:
-    return Path(__file__).parents[2]
+    return ROOT
 
 
 @pytest.fixture(scope="session")

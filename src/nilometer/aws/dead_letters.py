@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws.sqs import MESSAGES, Queue
-from nilometer.domain.dead_letter import DeadLetter, dead_letter
+from nilometer.domain.recovery.dead_letter import DeadLetter, dead_letter
 from nilometer.errors import Refused, Unavailable
 
 if TYPE_CHECKING:

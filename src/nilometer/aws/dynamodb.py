@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws import encoding
 from nilometer.aws.items import marshal, to_attribute, unmarshal
-from nilometer.domain.writes import (
+from nilometer.domain.store.writes import (
     Absent,
     Check,
     Delete,

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nilometer.domain.times import epoch
+from nilometer.domain.store.times import epoch
 from nilometer.errors import Unavailable
 
 

@@ -11,38 +11,38 @@ from collections.abc import Sequence
 
 import click
 
-from nilometer.cli.attachment import attachment
-from nilometer.cli.backfill import backfill
-from nilometer.cli.billing import billing
-from nilometer.cli.cost import cost
-from nilometer.cli.datasets import datasets
-from nilometer.cli.demo import demo
-from nilometer.cli.dlq import dlq
-from nilometer.cli.doctor import doctor
-from nilometer.cli.flag import flag
-from nilometer.cli.history import history
-from nilometer.cli.invite import invite
-from nilometer.cli.lake import query, recipes, tables
-from nilometer.cli.limit import limit
-from nilometer.cli.local import local
-from nilometer.cli.member import member
-from nilometer.cli.meter import meter
-from nilometer.cli.notification import notification
-from nilometer.cli.onboarding import onboarding
-from nilometer.cli.policy import policy
-from nilometer.cli.rebuild import rebuild
-from nilometer.cli.reconcile import reconcile
-from nilometer.cli.replay import replay
-from nilometer.cli.security import security
-from nilometer.cli.session import session
-from nilometer.cli.status import status, wait
-from nilometer.cli.stripe_endpoint import stripe
-from nilometer.cli.token import token
-from nilometer.cli.trace import trace
-from nilometer.cli.trigger import trigger
-from nilometer.cli.usage import usage
-from nilometer.cli.verify import verify
-from nilometer.cli.workspace import workspace
+from nilometer.cli.billing.backfill import backfill
+from nilometer.cli.billing.commands import billing
+from nilometer.cli.billing.endpoint import stripe
+from nilometer.cli.billing.reconcile import reconcile
+from nilometer.cli.lake.datasets import datasets
+from nilometer.cli.lake.query import query, recipes, tables
+from nilometer.cli.people.attachment import attachment
+from nilometer.cli.people.flag import flag
+from nilometer.cli.people.invite import invite
+from nilometer.cli.people.member import member
+from nilometer.cli.people.notification import notification
+from nilometer.cli.people.onboarding import onboarding
+from nilometer.cli.people.policy import policy
+from nilometer.cli.people.security import security
+from nilometer.cli.people.session import session
+from nilometer.cli.people.token import token
+from nilometer.cli.people.workspace import workspace
+from nilometer.cli.recovery.dlq import dlq
+from nilometer.cli.recovery.history import history
+from nilometer.cli.recovery.rebuild import rebuild
+from nilometer.cli.recovery.replay import replay
+from nilometer.cli.recovery.trace import trace
+from nilometer.cli.recovery.verify import verify
+from nilometer.cli.stack.cost import cost
+from nilometer.cli.stack.demo import demo
+from nilometer.cli.stack.doctor import doctor
+from nilometer.cli.stack.local import local
+from nilometer.cli.stack.status import status, wait
+from nilometer.cli.stack.trigger import trigger
+from nilometer.cli.usage.commands import usage
+from nilometer.cli.usage.limit import limit
+from nilometer.cli.usage.meter import meter
 from nilometer.errors import NilometerError
 
 INTERRUPTED = 130

@@ -10,9 +10,9 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.meter_event import ERRORS
-from nilometer.domain.outcome import Outcome
-from nilometer.flows import billing
+from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.usage.meter_event import ERRORS
+from nilometer.flows.billing import batch as billing
 from nilometer.lambdas.edge import batch_response, handling, messages, metric
 from nilometer.settings import TablesSettings, load
 

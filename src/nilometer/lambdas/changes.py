@@ -10,8 +10,8 @@ from nilometer.aws.clients import client
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
-from nilometer.domain.tables import STRIPE_EVENTS, USAGE
-from nilometer.flows import changes
+from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.flows.lake import changes
 from nilometer.lambdas.edge import batch_response, handling
 from nilometer.settings import ChangesSettings, load
 

@@ -11,9 +11,9 @@ from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.landing import Landing
 from nilometer.aws.s3 import Objects
-from nilometer.flows import datasets
-from nilometer.lake.append import Lake
-from nilometer.lake.storage import storage_options
+from nilometer.flows.lake import datasets
+from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
 from nilometer.settings import DatasetsSettings, load
 

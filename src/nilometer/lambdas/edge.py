@@ -11,7 +11,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from nilometer.domain.outcome import Message, Outcome, Result
+from nilometer.domain.events.outcome import Message, Outcome, Result
 
 logger = Logger()
 _VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

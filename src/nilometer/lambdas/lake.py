@@ -9,9 +9,9 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.s3 import Objects
-from nilometer.flows import lake
-from nilometer.lake.append import Lake
-from nilometer.lake.storage import storage_options
+from nilometer.flows.lake import append as lake
+from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
 from nilometer.settings import LakeSettings, load
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
-from nilometer.flows.known import Known
-from nilometer.flows.reactions import react
-from nilometer.flows.reserving import sweep
+from nilometer.flows.limits.reactions import react
+from nilometer.flows.limits.reserving import sweep
+from nilometer.flows.usage.known import Known
 from nilometer.lambdas.edge import batch_response, count, handling
 from nilometer.settings import LimitsSettings, load
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
-from nilometer.flows import maintenance, rebucket
-from nilometer.lake.append import Lake
-from nilometer.lake.facts import usage_identities
-from nilometer.lake.storage import storage_options
+from nilometer.flows.lake import maintenance
+from nilometer.flows.usage import rebucket
+from nilometer.lake.read.facts import usage_identities
+from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import count, handling, logger
 from nilometer.settings import MaintenanceSettings, load
 

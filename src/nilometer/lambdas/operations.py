@@ -10,7 +10,8 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.flows import notices, operations
+from nilometer.flows.notices import batch as notices
+from nilometer.flows.operations import batch as operations
 from nilometer.lambdas.edge import batch_response, handling, messages
 from nilometer.settings import TablesSettings, load
 

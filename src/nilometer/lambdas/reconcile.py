@@ -20,9 +20,10 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
-from nilometer.flows import metering, reconcile, refetch
-from nilometer.flows.known import Known
-from nilometer.flows.metering import Told
+from nilometer.flows.billing import reconcile, refetch
+from nilometer.flows.usage import metering
+from nilometer.flows.usage.known import Known
+from nilometer.flows.usage.metering import Told
 from nilometer.lambdas.edge import count, handling, logger, metric
 from nilometer.settings import ReconcileSettings, load
 from nilometer.stripe_api.client import StripeApi, is_live

@@ -13,9 +13,9 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.flows import usage
-from nilometer.flows.known import Known
-from nilometer.flows.waiting import abandon
+from nilometer.flows.usage import batch as usage
+from nilometer.flows.usage.known import Known
+from nilometer.flows.usage.waiting import abandon
 from nilometer.lambdas.edge import batch_response, count, handling, messages
 from nilometer.settings import TablesSettings, load
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import stripe
 
-from nilometer.domain.meter_event import MeterEvent
+from nilometer.domain.usage.meter_event import MeterEvent
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 
 HAS_IT = "already exists with identifier"

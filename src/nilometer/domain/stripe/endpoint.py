@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from nilometer.domain.secret import hash_of
+from nilometer.domain.acts.secret import hash_of
 
 OVERLAP = timedelta(days=3)
 """As long as Stripe tries again what the old endpoint has not delivered; with the endpoint these tries would end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from nilometer.domain import keys
+from nilometer.domain.store import keys
 from nilometer.domain.stripe.event import Notification, StripeEvent
 
 KEPT = timedelta(days=40)  # longer than Stripe resends (3 days) or lists events (30 days)

@@ -1,0 +1,108 @@
+"""`nilometer backfill`: fills a system with what Stripe already has, objects or events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nilometer.cli.billing.key import stripe_options
+from nilometer.cli.billing.reconcile import compare, print_report
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, print_json
+from nilometer.cli.terminal.times import time_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from nilometer.domain.stripe.event import Scope
+    from nilometer.stripe_api.client import StripeApi
+
+DAYS = 30  # Stripe keeps events no longer
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Count only; write nothing.")
+
+
+@click.group()
+def backfill() -> None:
+    """Fill a system with what Stripe already has."""
+
+
+@backfill.command()
+@_dry_run
+@stack_options
+@stripe_options
+@json_option
+def objects(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> None:
+    """All objects as they are now: catalog, customers, subscriptions, invoices, charges, disputes, entitlements.
+
+    What events said later stays. Stopped, it may be run again.
+
+    \b
+    Example:
+      nilometer backfill objects --dry-run --json | jq '.drift | length'
+    """
+    print_report(compare(connection, api, scope, dry_run=dry_run), as_json=as_json)
+
+
+@backfill.command()
+@_dry_run
+@time_option("--since", help="Events from this time on; Stripe keeps thirty days.")
+@click.option("--after", metavar="EVENT", help="Go on where a run stopped: the event that it named last.")
+@stack_options
+@stripe_options
+@json_option
+def events(
+    connection: Connection,
+    api: StripeApi,
+    scope: Scope,  # noqa: ARG001  # events carry their own mode
+    *,
+    dry_run: bool,
+    since: datetime | None,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """Stripe's own events, newest first, as if they were delivered now. What is known is left out.
+
+    \b
+    Examples:
+      nilometer backfill events --since 2026-11-01
+      nilometer backfill events --after evt_1NilometerLast
+    """
+    from datetime import UTC, datetime, timedelta
+
+    start = int((since or datetime.now(UTC) - timedelta(days=DAYS)).timestamp())
+    steps = _counted if dry_run else _taken
+    total, cursor = 0, after
+    for reached, new in steps(connection, api, start, after):
+        total, cursor = total + new, reached
+        note(f"{total:,} new up to {cursor}")
+    if as_json:
+        print_json({"new": total, "after": cursor, "dry_run": dry_run})
+    else:
+        note(f"{total:,} events {'would be new' if dry_run else 'were taken'}")
+
+
+def _taken(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
+    from datetime import UTC, datetime
+
+    from nilometer.flows.billing import batch as billing
+    from nilometer.flows.billing.reconcile import backfill_events
+
+    store, claims = connection.store(), connection.objects()
+    return backfill_events(
+        api,
+        lambda messages: billing.handle(messages, store=store, objects=claims, now=datetime.now(UTC)),
+        since=since,
+        after=after,
+    )
+
+
+def _counted(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
+    from nilometer.flows.billing.reconcile import unknown_events
+
+    store = connection.store()
+    for page in api.events(since=since, after=after):
+        if page.objects:
+            yield str(page.objects[-1]["id"]), unknown_events(store, page.objects)

@@ -1,0 +1,109 @@
+"""`nilometer billing`: what Stripe's events made of each workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.billing.reasons import explain, history
+from nilometer.cli.billing.show import show
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_STYLES = {"active": "green", "trialing": "cyan", "past_due": "yellow", "none": "dim"}
+
+
+@click.group()
+def billing() -> None:
+    """What Stripe's events made of each workspace."""
+
+
+for command in (show, explain, history):
+    billing.add_command(command)
+
+
+@billing.command(name="list")
+@stack_options
+@json_option
+def list_workspaces(connection: Connection, as_json: bool) -> None:
+    """Every workspace with its plan, status, limits, seats, period, cancellation and subscriptions.
+
+    --json prints one object a workspace; a customer whose workspace is not known yet comes with workspace null.
+
+    \b
+    Example:
+      nilometer billing list --json | jq 'select(.status == "past_due") | .workspace'
+    """
+    from nilometer.flows.recovery import overview
+
+    found = overview.billing(connection.store())
+    if as_json:
+        print_json_lines(found)
+        return
+    rows = list(found)
+    if not rows:
+        note("no workspace yet; try `nilometer trigger customer.subscription.created --workspace acme`")
+        return
+    out().print(billing_table(rows))
+
+
+@billing.command()
+@stack_options
+@json_option
+def objects(connection: Connection, as_json: bool) -> None:
+    """Every Stripe object known, as its events left it.
+
+    --json prints one object a line.
+
+    \b
+    Example:
+      nilometer billing objects --json | jq -r 'select(.object == "invoice") | .id'
+    """
+    from nilometer.flows.billing.reading import list_objects
+
+    found = list_objects(connection.store())
+    if as_json:
+        print_json_lines(found)
+        return
+    columns = ("object", "id", "status", "deleted", "customer", "livemode", "account")
+    rows = sorted(found, key=lambda row: (row["object"], row["id"]))
+    out().print(table(columns, ([row[name] for name in columns] for row in rows)))
+
+
+def billing_table(rows: Iterable[Mapping[str, Any]]) -> Any:
+    made = table(["workspace", "plan", "status", ">seats", "~limits", "until", "cancels"], [])
+    for row in rows:
+        made.add_row(*_cells(row))
+    return made
+
+
+def _cells(row: Mapping[str, Any]) -> Iterable[str]:
+    status = row["status"]
+    style = _STYLES.get(status, "red")
+    yield row["workspace"] or f"[dim]{row['customer']} (no workspace)[/dim]"
+    yield row["plan"] or "[dim]–[/dim]"
+    yield f"[{style}]{status}[/{style}]"
+    yield "" if row["seats"] is None else str(row["seats"])
+    yield ", ".join(f"{meter} {_limit(limit)}" for meter, limit in row["limits"].items())
+    yield _day(row["period"]["end"]) if row["period"] else ""
+    yield _cancels(row["cancellation"] or {})
+
+
+def _limit(limit: Any) -> str:
+    return "unlimited" if limit is None else f"{limit:,}"
+
+
+def _cancels(cancellation: Mapping[str, Any]) -> str:
+    if ended := cancellation.get("ended_at"):
+        return f"ended {_day(ended)}"
+    return f"on {_day(cancellation['cancel_at'])}" if cancellation.get("cancel_at") else ""
+
+
+def _day(seconds: int) -> str:
+    from nilometer.domain.store.times import from_epoch
+
+    return f"{from_epoch(seconds):%Y-%m-%d}"

@@ -1,0 +1,167 @@
+"""`nilometer stripe endpoint`: what Stripe posts to this stack, and the secret that it signs with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nilometer.cli.billing.key import stripe_options
+from nilometer.cli.terminal.caller import confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
+from nilometer.errors import Refused
+
+if TYPE_CHECKING:
+    from nilometer.domain.stripe.endpoint import Endpoint
+    from nilometer.flows.billing.endpoints import Endpoints
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@click.group()
+def stripe() -> None:
+    """What Stripe must know of this stack."""
+
+
+@stripe.group()
+def endpoint() -> None:
+    """Webhook endpoints at Stripe, pinned to the API version that the code is tested on.
+
+    A signing secret goes straight into the stack's Secrets Manager secret. The key needs write access to webhook
+    endpoints; it is used here alone and is not stored.
+    """
+
+
+def _endpoints(command: _Command) -> _Command:
+    """Hands the command the `endpoints` of the stack, at its own URL or at another one."""
+
+    @click.option("--url", metavar="URL", help="Where Stripe posts, if not to the stack's own URL: a domain, a tunnel.")
+    @click.option("--connect", is_flag=True, help="The endpoint for events of all Connect accounts.")
+    @stack_options
+    @stripe_options
+    @functools.wraps(command)
+    def found(
+        *args: Any, connection: Connection, api: Any, scope: Any, url: str | None, connect: bool, **kwargs: Any
+    ) -> Any:
+        from nilometer.aws.secrets import SigningSecrets
+        from nilometer.domain.stripe.endpoint import Place
+        from nilometer.flows.billing.endpoints import Endpoints
+
+        about = connection.description
+        if connection.is_local and not url:
+            raise Refused(
+                f"Stripe cannot reach {about.webhook_url}; give --url of a tunnel, or use stripe listen --forward-to"
+            )
+        signing = SigningSecrets(connection.client("secretsmanager"), arn=about.stripe_secret_arn)
+        place = Place(stack=about.stack_name, url=url or about.webhook_url, connect=connect)
+        note(f"Stripe, {'live' if scope.livemode else 'test'} mode: {place.url}")
+        return command(*args, endpoints=Endpoints(api, signing, place), **kwargs)
+
+    return found  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+_show_secret = click.option("--show-secret", is_flag=True, help="Print the new signing secret, this once.")
+
+
+@endpoint.command()
+@click.option("--all-events", is_flag=True, help="Also those that change nothing; they are kept as facts.")
+@_show_secret
+@yes_option
+@_endpoints
+@json_option
+def create(endpoints: Endpoints, *, all_events: bool, show_secret: bool, yes: bool, as_json: bool) -> None:
+    """Make the endpoint of this stack and store its secret; again, it only brings the event types up to date.
+
+    \b
+    Examples:
+      nilometer stripe endpoint create --stack nilometer-dev
+      nilometer stripe endpoint create --stack nilometer-prod --connect
+    """
+    from nilometer.domain.stripe.handled import EVENT_TYPES
+    from nilometer.flows.billing.endpoints import ALL_EVENTS
+
+    lost = [one.id for one in endpoints.lost()]
+    if lost:
+        confirmed(f"Nobody has the secret of {', '.join(lost)}: delete and make it again?", yes)
+    made = endpoints.create(events=ALL_EVENTS if all_events else EVENT_TYPES)
+    note(f"{made.endpoint.id} is new, its secret is stored" if made.secret else f"{made.endpoint.id} is as it must be")
+    _print(made.endpoint, made.secret if show_secret else None, as_json=as_json)
+
+
+@endpoint.command("list")
+@_endpoints
+@json_option
+def list_endpoints(endpoints: Endpoints, *, as_json: bool) -> None:
+    """All endpoints of the Stripe account: whose they are, and whether the secrets of ours are stored.
+
+    \b
+    Example:
+      nilometer stripe endpoint list --stack nilometer-prod --json | jq -r '[.url, .secret] | @tsv'
+    """
+    stored = endpoints.stored()
+    rows = [{**_row(one), "secret": _secret_is(one, stored)} for one in endpoints.all()]
+    print_rows(
+        ["id", "stack", "status", "secret", "api_version", ">events", "connect", "~url"],
+        rows if as_json else [{**row, "events": len(row["events"])} for row in rows],
+        as_json=as_json,
+        empty="the account has no webhook endpoint",
+    )
+
+
+@endpoint.command("rotate-secret")
+@click.option("--overlap", "hours", type=click.FloatRange(min=0), default=72.0, show_default=True, metavar="HOURS")
+@_show_secret
+@_endpoints
+@json_option
+def rotate_secret(endpoints: Endpoints, *, hours: float, show_secret: bool, as_json: bool) -> None:
+    """Replace the endpoint, since Stripe's API rolls no secret: once to begin, and once more when the overlap is over.
+
+    Meanwhile both send and both secrets verify; an event that comes twice counts once. Stripe tries for three days to
+    deliver what an endpoint did not take, and forgets it with the endpoint: hence the overlap. A run that was stopped
+    is gone on with by the next one.
+
+    \b
+    Examples:
+      nilometer stripe endpoint rotate-secret --stack nilometer-prod
+      nilometer stripe endpoint rotate-secret --stack nilometer-prod --overlap 0      # a leaked one, at once
+    """
+    from datetime import UTC, datetime
+
+    done = endpoints.rotate(now=datetime.now(UTC), overlap=timedelta(hours=hours))
+    if done.made:
+        note(f"{done.current.id} is new and replaces {done.current.replaces}; run this again in {hours:g} hours")
+    elif done.ends:
+        note(f"too early to end {done.current.replaces}: both send until {done.ends:%Y-%m-%d %H:%M} UTC")
+    else:
+        note(f"{', '.join(done.ended) or 'the old one'} is deleted, its secret removed; {done.current.id} alone sends")
+    _print(done.current, done.made if show_secret else None, as_json=as_json)
+
+
+def _print(made: Endpoint, secret: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**_row(made), **({"secret": secret} if secret else {})})
+    else:
+        click.echo(secret or made.id)
+
+
+def _row(one: Endpoint) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "url": one.url,
+        "status": "enabled" if one.enabled else "disabled",
+        "api_version": one.api_version,
+        "events": list(one.events),
+        "stack": one.place.stack if one.place else None,
+        "connect": one.place.connect if one.place else None,
+        "replaces": one.replaces,
+    }
+
+
+def _secret_is(one: Endpoint, stored: tuple[str, ...]) -> str:
+    if one.place is None:
+        return "not ours"
+    return "stored" if one.ready(stored) else "not stored here"

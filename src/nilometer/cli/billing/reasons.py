@@ -1,0 +1,80 @@
+"""`nilometer billing explain` and `history`: why an object is in its state, and how a record came to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.recovery import history as records
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.times import time_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@click.command()
+@click.argument("object_id")
+@stack_options
+@json_option
+def explain(connection: Connection, object_id: str, as_json: bool) -> int:
+    """Why a Stripe object is in its state: the events that were kept, what each changed, the rule that decided.
+
+    `before` and `after` are digests of states: an event leads from one to the other. Exit code 1 when no object has
+    that id.
+
+    \b
+    Example:
+      nilometer billing explain sub_1NilometerAcme
+    """
+    from nilometer.flows.billing.reading import explain_object
+
+    found = list(explain_object(connection.store(), object_id))
+    if as_json:
+        print_json_lines(found)
+    elif not found:
+        note(f"no object {object_id} is known")
+    else:
+        for one in found:
+            _show(one)
+    return 0 if found else 1
+
+
+@click.command()
+@click.argument("workspace", metavar="W")
+@time_option("--as-of", help="What it was then: the changes up to this time.")
+@click.option("--diff", is_flag=True, help="Each change with what it changed, before and after.")
+@stack_options
+@json_option
+def history(connection: Connection, workspace: str, *, as_of: datetime | None, diff: bool, as_json: bool) -> None:
+    """Every change of the billing of workspace W, with the event that caused it, from the audit alone.
+
+    \b
+    Examples:
+      nilometer billing history acme --diff
+      nilometer billing history acme --as-of 2026-11-01T00:00:00Z --json
+    """
+    records.print_history(connection, "billing", workspace, as_of=as_of, diff=diff, as_json=as_json)
+
+
+def _show(found: dict[str, Any]) -> None:
+    status = found["state"].get("status") or ("deleted" if found["state"].get("deleted") else "")
+    out().print(f"{found['object']} {found['id']} {status}: {found['because']}", markup=False)
+    columns = ("", "when", "event", "type", "before", "after")
+    out().print(table(columns, map(_row, found["evidence"])))
+
+
+def _row(row: dict[str, Any]) -> tuple[Any, ...]:
+    from nilometer.domain.store.times import from_epoch
+
+    when = f"{from_epoch(int(row['second'])):%Y-%m-%d %H:%M:%S}"
+    kind = "asked of Stripe" if row["fetched"] else row["type"]
+    return "→" if row["decides"] else "", when, row["event_id"], kind, _digest(row["before"]), _digest(row["after"])
+
+
+def _digest(value: Any) -> Any:
+    """The first signs of a digest, which tell two apart."""
+    text = value.hex() if isinstance(value, bytes) else value
+    return text[:8] if text else None

@@ -1,0 +1,208 @@
+"""`nilometer datasets`: tables of the lake that internal services feed in batches."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.recovery.rejects import rejects
+from nilometer.cli.terminal.caller import OPERATOR, SOURCE
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
+
+if TYPE_CHECKING:
+    from nilometer.domain.lake.dataset import Dataset, DatasetColumn
+
+
+@click.group()
+def datasets() -> None:
+    """Tables of the lake that internal services feed in batches, by append or merge."""
+
+
+datasets.add_command(rejects("datasets", "A batch"))
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--mode", type=click.Choice(["append", "merge"]), required=True, help="merge keeps one row a key.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    required=True,
+    metavar="NAME:TYPE[:null]",
+    help="string, json, int64, timestamp, date, decimal, bool or double; repeatable.",
+)
+@click.option("--key", multiple=True, metavar="NAME", help="A column that names a row; repeatable.")
+@click.option("--order-by", metavar="NAME", help="Of the rows of a key the one that is highest here stays.")
+@click.option("--description", help="Stays unless given, as do those of columns.")
+@stack_options
+@json_option
+def declare(
+    connection: Connection,
+    *,
+    name: str,
+    mode: str,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    order_by: str | None,
+    description: str | None,
+    as_json: bool,
+) -> None:
+    """Declare DATASET, or further columns of it, which are nullable. Doing it again changes nothing.
+
+    Nothing is ever dropped, renamed or retyped: name all columns each time.
+
+    \b
+    Example:
+      nilometer datasets declare crm_contacts --mode merge --key contact_id --order-by updated_at \\
+        --column contact_id:string --column updated_at:timestamp --column stage:string:null
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.lake.dataset import new_dataset
+    from nilometer.flows.lake import declaring
+
+    store = connection.store()
+    known = declaring.declared(store, name)
+    said = new_dataset(
+        name,
+        mode=mode,
+        columns=[_described(_column(one), known) for one in columns],
+        key=key,
+        order_by=order_by,
+        description=description if description is not None else known.description if known else "",
+    )
+    changed = declaring.declare(store, said, actor=OPERATOR, now=datetime.now(UTC))
+    note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
+    if as_json:
+        print_json({**_shown(said), "changed": changed})
+
+
+@datasets.command(name="list")
+@stack_options
+@json_option
+def list_datasets(connection: Connection, as_json: bool) -> None:
+    """Every dataset.
+
+    \b
+    Example:
+      nilometer datasets list --json | jq -r .dataset
+    """
+    from nilometer.flows.lake import declaring
+
+    rows = [_shown(one) for one in declaring.all_datasets(connection.store())]
+    shown = rows if as_json else [{**row, "key": ", ".join(row["key"]), "columns": len(row["columns"])} for row in rows]
+    empty = "no dataset yet; declare one with `nilometer datasets declare`"
+    print_rows(("dataset", "mode", "key", "order_by", ">columns", "~description"), shown, as_json=as_json, empty=empty)
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@stack_options
+@json_option
+def show(connection: Connection, name: str, as_json: bool) -> None:
+    """The declared columns of DATASET.
+
+    \b
+    Example:
+      nilometer datasets show crm_contacts
+    """
+    found = _declared(connection, name)
+    if as_json:
+        print_json(_shown(found))
+        return
+    key = f", key {', '.join(found.key)}" if found.key else ""
+    order = f", the highest {found.order_by} stays" if found.order_by else ""
+    note(f"{found.name}: {found.mode}{key}{order}")
+    print_rows(("name", "type", "nullable", "~description"), _shown(found)["columns"], as_json=False, empty="")
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--id", "batch_id", metavar="ID", help="The batch's own: the same id lands once. The file's SHA-256 unless given."
+)
+@click.option("--source", default=SOURCE, show_default=True, help="Who sends it; with the id the batch's identity.")
+@click.option("--inline", is_flag=True, help="Few rows: in the event itself, without an object.")
+@stack_options
+@json_option
+def send(
+    connection: Connection,
+    *,
+    name: str,
+    file: IO[bytes],
+    batch_id: str | None,
+    source: str,
+    inline: bool,
+    as_json: bool,
+) -> None:
+    """Send the rows of FILE (- is stdin), Parquet or an object of JSON a line, to DATASET as one batch.
+
+    \b
+    Examples:
+      nilometer datasets send crm_contacts contacts.parquet --id 2026-11-23
+      echo '{"contact_id": "1", "updated_at": "2026-11-23T04:00:00Z"}' | nilometer datasets send crm_contacts - --inline
+    """
+    import hashlib
+    from datetime import UTC, datetime
+
+    import msgspec
+
+    from nilometer.flows.publish import datasets as feeding
+
+    _declared(connection, name)
+    content = file.read()
+    given: dict[str, Any] = {
+        "dataset": name,
+        "batch_id": batch_id or hashlib.sha256(content).hexdigest(),
+        "source": source,
+        "now": datetime.now(UTC),
+    }
+    is_parquet = content.startswith(b"PAR1")
+    if inline and is_parquet:
+        raise click.UsageError("--inline is for JSON; a Parquet file goes through the landing prefix")
+    if inline:
+        event = feeding.send_rows(connection.bus(), feeding.lines(content), **given)
+    else:
+        format_ = "parquet" if is_parquet else "ndjson"
+        event = feeding.send_file(connection.bus(), connection.landing(), content, format_=format_, **given)
+    note(f"batch {event['id']} announced to {name}")
+    if as_json:
+        click.echo(msgspec.json.encode(event))
+
+
+def _column(text: str) -> DatasetColumn:
+    from nilometer.domain.lake.dataset import new_column
+
+    name, _, rest = text.partition(":")
+    type_, _, null = rest.partition(":")
+    if null not in {"", "null"}:
+        raise click.UsageError(f"--column {text}: write NAME:TYPE, or NAME:TYPE:null for one that may be empty")
+    return new_column(name, type_, nullable=bool(null))
+
+
+def _described(column: DatasetColumn, known: Dataset | None) -> DatasetColumn:
+    from dataclasses import replace
+
+    descriptions = {one.name: one.description for one in known.columns} if known else {}
+    return replace(column, description=descriptions.get(column.name, ""))
+
+
+def _declared(connection: Connection, name: str) -> Dataset:
+    from nilometer.errors import Refused
+    from nilometer.flows.lake import declaring
+
+    found = declaring.declared(connection.store(), name)
+    if found is None:
+        raise Refused(f"there is no dataset {name}; `nilometer datasets list` shows them")
+    return found
+
+
+def _shown(dataset: Dataset) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    found = asdict(dataset)
+    return {"dataset": found.pop("name"), **found}

@@ -1,0 +1,1 @@
+"""Commands about workspaces, members and all that belongs to them."""

@@ -1,0 +1,195 @@
+"""`nilometer flag`: features that are on for everybody, for some, or for one workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, row, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIELDS = ("flag", "enabled", "rollout", "archived", "description", "updated_at", "actor")
+_VALUES = {"on": True, "off": False, "default": None}
+
+
+@click.group()
+def flag() -> None:
+    """Features that are on for everybody, for some, or for one workspace."""
+
+
+@flag.command(name="list")
+@stack_options
+@json_option
+def list_flags(connection: Connection, as_json: bool) -> None:
+    """Every flag as it is for everybody.
+
+    \b
+    Example:
+      nilometer flag list --json | jq -r 'select(.rollout > 0) | .flag'
+    """
+    from nilometer.flows.people import flags
+
+    found = [_shown(item) for item in flags.all_flags(connection.store())]
+    if as_json:
+        print_json_lines(found)
+        return
+    if not found:
+        note("no flag yet; try `nilometer flag set csv_exports --rollout 25`")
+        return
+    columns = ("flag", "enabled", ">rollout", "archived", "~description")
+    out().print(table(columns, ([one[name.lstrip(">~")] for name in columns] for one in found)))
+
+
+@flag.command(name="set")
+@click.argument("name", metavar="FLAG")
+@click.option("--on/--off", "enabled", default=None, help="For everybody.")
+@click.option("--rollout", type=click.IntRange(0, 100), metavar="PERCENT", help="Of the workspaces, while it is off.")
+@click.option("--description")
+@stack_options
+@json_option
+def set_(
+    connection: Connection,
+    name: str,
+    enabled: bool | None,
+    rollout: int | None,
+    description: str | None,
+    as_json: bool,
+) -> None:
+    """Set FLAG for everybody; what is not given stays. The first time creates it, off.
+
+    A share of the workspaces is stable: who has the feature keeps it while the percentage grows.
+
+    \b
+    Example:
+      nilometer flag set csv_exports --rollout 25 --description "Exports as CSV"
+    """
+    _say(_change(connection, name, enabled=enabled, rollout=rollout, description=description), as_json)
+
+
+@flag.command()
+@click.argument("name", metavar="FLAG")
+@yes_option
+@stack_options
+def archive(connection: Connection, name: str, yes: bool) -> None:
+    """Switch FLAG off for good, for everybody, whatever is overridden; `flag restore` brings it back.
+
+    \b
+    Example:
+      nilometer flag archive csv_exports --yes
+    """
+    confirmed(f"Switch {name} off in every workspace?", yes)
+    _change(connection, name, archived=True)
+    note(f"flag {name} is archived")
+
+
+@flag.command()
+@click.argument("name", metavar="FLAG")
+@stack_options
+@json_option
+def restore(connection: Connection, name: str, as_json: bool) -> None:
+    """Bring an archived FLAG back as it was.
+
+    \b
+    Example:
+      nilometer flag restore csv_exports
+    """
+    _say(_change(connection, name, archived=False), as_json)
+
+
+@flag.command()
+@in_workspace
+@click.argument("name", metavar="FLAG")
+@click.argument("value", type=click.Choice(list(_VALUES)))
+@json_option
+def override(store: Any, caller: Any, name: str, value: str, as_json: bool) -> None:
+    """Turn FLAG on or off in workspace W alone; `default` takes that back.
+
+    \b
+    Example:
+      nilometer flag override acme csv_exports on
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import flags
+
+    flags.override(store, caller, name, _VALUES[value], now=datetime.now(UTC))
+    answer = row(flags.explain(store, caller, name))
+    note(_sentence(answer))
+    if as_json:
+        print_json(answer)
+
+
+@flag.command()
+@click.argument("name", metavar="FLAG")
+@stack_options
+@json_option
+def overrides(connection: Connection, name: str, as_json: bool) -> None:
+    """Workspaces in which FLAG has a value of its own.
+
+    \b
+    Example:
+      nilometer flag overrides csv_exports
+    """
+    from nilometer.flows.people import flags
+
+    names = {"workspace": "workspace_id", "enabled": "enabled", "updated_at": "updated_at", "actor": "actor"}
+    found = [{k: item[v] for k, v in names.items()} for item in flags.overrides(connection.store(), name)]
+    if as_json:
+        print_json_lines(found)
+        return
+    if not found:
+        note(f"{name} is the same in every workspace")
+        return
+    out().print(table(list(names), (list(one.values()) for one in found)))
+
+
+@flag.command()
+@in_workspace
+@click.argument("name", metavar="[FLAG]", required=False)
+@json_option
+def explain(store: Any, caller: Any, name: str | None, as_json: bool) -> None:
+    """Whether FLAG is on in workspace W, and why; without FLAG, all of them.
+
+    \b
+    Example:
+      nilometer flag explain acme csv_exports
+    """
+    from nilometer.flows.people import flags
+
+    answers = [flags.explain(store, caller, name)] if name else flags.explain_all(store, caller)
+    found = [row(answer) for answer in answers]
+    if as_json:
+        print_json_lines(found)
+        return
+    columns = ("flag", "on", "reason", ">bucket", ">rollout", "changed_by", "changed_at")
+    out().print(table(columns, ([one[column.lstrip(">")] for column in columns] for one in found)))
+
+
+def _change(connection: Connection, name: str, **given: Any) -> Mapping[str, Any]:
+    from datetime import UTC, datetime
+
+    from nilometer.domain.people.flag import new_change
+    from nilometer.flows.people import flags
+
+    return flags.set_flag(connection.store(), new_change(name, **given), actor=OPERATOR, now=datetime.now(UTC))
+
+
+def _say(item: Mapping[str, Any], as_json: bool) -> None:
+    found = _shown(item)
+    share = f"on in {found['rollout']} % of workspaces" if found["rollout"] else "off"
+    note(f"flag {found['flag']} is {'archived' if found['archived'] else 'on' if found['enabled'] else share}")
+    if as_json:
+        print_json(found)
+
+
+def _shown(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in _FIELDS}
+
+
+def _sentence(answer: Mapping[str, Any]) -> str:
+    return f"{answer['flag']} is {'on' if answer['on'] else 'off'} in {answer['workspace']} ({answer['reason']})"

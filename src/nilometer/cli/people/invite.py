@@ -1,0 +1,131 @@
+"""`nilometer invite`: who may become a member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.people.member import ROLES
+from nilometer.cli.terminal.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from nilometer.domain.people.invitation import Invitation
+    from nilometer.flows.people.acting import Issued
+
+
+@click.group()
+def invite() -> None:
+    """Invite people into a workspace, by a token that is shown once."""
+
+
+@invite.command()
+@in_workspace
+@click.argument("email")
+@click.option("--role", type=ROLES, required=True)
+@json_option
+def create(store: Any, caller: Any, email: str, role: str, as_json: bool) -> None:
+    """Invite EMAIL into workspace W. Its token is printed now and never again; it is valid for 7 days.
+
+    \b
+    Example:
+      nilometer invite create acme grace@example.com --role Analyst
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.roles import Role
+    from nilometer.flows.people import members as people
+
+    _issued(people.invite(store, caller, email, role=Role(role), now=datetime.now(UTC)), as_json)
+
+
+@invite.command(name="list")
+@in_workspace
+@json_option
+def list_invitations(store: Any, caller: Any, as_json: bool) -> None:
+    """Invitations of W: pending, accepted, declined, revoked or expired.
+
+    \b
+    Example:
+      nilometer invite list acme --json | jq 'select(.status == "pending")'
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import members as people
+
+    rows = [row(one) for one in people.invitations(store, caller, now=datetime.now(UTC))]
+    if as_json:
+        print_json_lines(rows)
+        return
+    if not rows:
+        note("no invitation")
+        return
+    columns = ("id", "email", "role", "status", "invited_by", "valid_until", "user")
+    made = table(columns, ([one[name] for name in columns] for one in rows))
+    out().print(made)
+
+
+@invite.command()
+@in_workspace
+@click.argument("invitation_id", metavar="ID")
+@json_option
+def resend(store: Any, caller: Any, invitation_id: str, as_json: bool) -> None:
+    """A new token and a new term for a pending or expired invitation; the old token is worth nothing.
+
+    \b
+    Example:
+      nilometer invite resend acme 01M844DZG0ZP4ZJFW39KERYDV6
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import members as people
+
+    _issued(people.resend_invitation(store, caller, invitation_id, now=datetime.now(UTC)), as_json)
+
+
+@invite.command()
+@in_workspace
+@click.argument("invitation_id", metavar="ID")
+@yes_option
+def revoke(store: Any, caller: Any, invitation_id: str, yes: bool) -> None:
+    """Take an invitation back.
+
+    \b
+    Example:
+      nilometer invite revoke acme 01M844DZG0ZP4ZJFW39KERYDV6 --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import members as people
+
+    confirmed(f"Revoke invitation {invitation_id}?", yes)
+    people.revoke_invitation(store, caller, invitation_id, now=datetime.now(UTC))
+    note(f"invitation {invitation_id} is revoked")
+
+
+@invite.command()
+@click.option("--user", "user_id", required=True, metavar="USER", help="Who becomes a member.")
+@click.option("--email", required=True, help="The address that was invited and is his.")
+@stack_options
+@json_option
+def accept(connection: Connection, user_id: str, email: str, as_json: bool) -> None:
+    """Accept an invitation for USER; the token comes from stdin, or is asked for.
+
+    \b
+    Example:
+      nilometer invite accept --user user_grace --email grace@example.com < token
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import members as people
+
+    joined = people.accept_invitation(connection.store(), secret(), user_id=user_id, email=email, now=datetime.now(UTC))
+    note(f"{joined.user_id} is {joined.role} of {joined.workspace_id}")
+    if as_json:
+        print_json(row(joined))
+
+
+def _issued(made: Issued[Invitation], as_json: bool) -> None:
+    print_issued(made, f"invitation {made.of.id} is pending until {made.of.valid_until}; its token", as_json=as_json)

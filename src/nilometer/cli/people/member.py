@@ -1,0 +1,134 @@
+"""`nilometer member`: who works in a workspace, as what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import confirmed, in_workspace, row, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nilometer.domain.people.membership import Membership
+
+ROLES = click.Choice(["Admin", "Manager", "Analyst", "Viewer"], case_sensitive=False)
+
+
+@click.group()
+def member() -> None:
+    """Who works in a workspace, as what."""
+
+
+@member.command(name="list")
+@in_workspace
+@json_option
+def list_members(store: Any, caller: Any, as_json: bool) -> None:
+    """Members of workspace W with their roles.
+
+    \b
+    Example:
+      nilometer member list acme
+    """
+    from nilometer.flows.people import members as people
+
+    _show(people.members(store, caller), as_json)
+
+
+@member.command()
+@click.argument("user_id", metavar="USER")
+@stack_options
+@json_option
+def workspaces(connection: Connection, user_id: str, as_json: bool) -> None:
+    """Workspaces that USER is a member of.
+
+    \b
+    Example:
+      nilometer member workspaces user_ada
+    """
+    from nilometer.flows.people import members as people
+
+    _show(people.workspaces_of(connection.store(), user_id), as_json)
+
+
+@member.command()
+@in_workspace
+@click.argument("user_id", metavar="USER")
+@click.option("--role", type=ROLES, required=True)
+@json_option
+def add(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None:
+    """Make USER a member of W. Doing it again changes nothing.
+
+    \b
+    Example:
+      nilometer member add acme user_ada --role Admin
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.roles import Role
+    from nilometer.flows.people import members as people
+
+    made = people.add_member(store, caller, user_id, role=Role(role), now=datetime.now(UTC))
+    _said(made, as_json)
+
+
+@member.command()
+@in_workspace
+@click.argument("user_id", metavar="USER")
+@click.argument("role", type=ROLES)
+@json_option
+def role(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None:
+    """Give USER another ROLE. The last Admin of W stays one.
+
+    \b
+    Example:
+      nilometer member role acme user_bob Analyst
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.roles import Role
+    from nilometer.flows.people import members as people
+
+    changed = people.change_role(store, caller, user_id, role=Role(role), now=datetime.now(UTC))
+    _said(changed, as_json)
+
+
+@member.command()
+@in_workspace
+@click.argument("user_id", metavar="USER")
+@yes_option
+def remove(store: Any, caller: Any, user_id: str, yes: bool) -> None:
+    """Remove USER from W: his sessions are over at once. The last Admin stays.
+
+    \b
+    Example:
+      nilometer member remove acme user_bob --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import members as people
+
+    confirmed(f"Remove {user_id} from {caller.workspace_id}?", yes)
+    people.remove_member(store, caller, user_id, now=datetime.now(UTC))
+    note(f"{user_id} is no member of {caller.workspace_id}")
+
+
+def _show(found: Iterable[Membership], as_json: bool) -> None:
+    rows = [row(one) for one in found]
+    if as_json:
+        print_json_lines(rows)
+        return
+    if not rows:
+        note("nobody")
+        return
+    columns = ("workspace", "user", "role", "joined_at")
+    out().print(table(columns, ([one[name] for name in columns] for one in rows)))
+
+
+def _said(found: Membership, as_json: bool) -> None:
+    note(f"{found.user_id} is {found.role} of {found.workspace_id}")
+    if as_json:
+        print_json(row(found))

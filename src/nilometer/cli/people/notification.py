@@ -1,0 +1,240 @@
+"""`nilometer notification`: what people are told, and what they want to hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import OPERATOR, in_workspace
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, print_rows, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIELDS = ("topic", "title", "text", "link", "channels", "unread", "read_at", "created_at")
+_user = click.argument("user_id", metavar="USER")
+
+
+@click.group()
+def notification() -> None:
+    """What people are told, and what they want to hear."""
+
+
+@notification.command(name="list")
+@in_workspace
+@_user
+@click.option("--unread", is_flag=True, help="Only what is unread.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@json_option
+def list_notifications(store: Any, caller: Any, user_id: str, unread: bool, limit: int, as_json: bool) -> None:
+    """Notifications of USER in workspace W, the newest first, and those that belong to no workspace.
+
+    \b
+    Example:
+      nilometer notification list acme user_ada --unread
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.notices import notifications
+
+    items = notifications.shown(store, caller, now=datetime.now(UTC), user_id=user_id, unread=unread, limit=limit)
+    found = [_shown(item) for item in items]
+    columns = ("id", "created_at", "unread", "topic", "~title")
+    print_rows(columns, found, as_json=as_json, empty=f"nothing for {user_id} in {caller.workspace_id}")
+
+
+@notification.command()
+@in_workspace
+@_user
+@json_option
+def count(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+    """How many are unread: exact, and without reading them.
+
+    \b
+    Example:
+      nilometer notification count acme user_ada
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.notices import notifications
+
+    unread = notifications.unread(store, caller, now=datetime.now(UTC), user_id=user_id)
+    if as_json:
+        here = unread.by_workspace.get(caller.workspace_id, 0)
+        print_json({"user": user_id, "workspace": caller.workspace_id, "unread": unread.total, "of_workspace": here})
+        return
+    click.echo(unread.total)
+
+
+@notification.command()
+@in_workspace
+@_user
+@click.option("--topic", required=True, help="exports.ready")
+@click.option("--title", required=True)
+@click.option("--text", default="")
+@click.option("--link", help="A path of the console, or an https:// address.")
+@json_option
+def send(
+    store: Any,
+    caller: Any,
+    user_id: str,
+    topic: str,
+    title: str,
+    text: str,
+    link: str | None,
+    as_json: bool,
+) -> None:
+    """Tell USER something about workspace W, on the channels that he wants.
+
+    \b
+    Example:
+      nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
+    """
+    import secrets
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.roles import Permission
+    from nilometer.domain.notices.notification import new_notice
+    from nilometer.flows.notices import notifications
+    from nilometer.flows.people.acting import reading
+
+    reading(store, caller, Permission.NOTIFICATION_SEND)
+    now = datetime.now(UTC)
+    notice = new_notice(
+        user_id,
+        topic=topic,
+        title=title,
+        text=text,
+        link=link,
+        cause=secrets.token_hex(),
+        at=now,
+        workspace_id=caller.workspace_id,
+    )
+    told = notifications.notify(store, notice, actor=OPERATOR, now=now)
+    note(f"{user_id} is told" if told else f"{user_id} does not want to hear of {topic}")
+    if as_json:
+        print_json({"id": notice.id, "told": told})
+
+
+@notification.command()
+@in_workspace
+@_user
+@click.argument("notification_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that is unread in W.")
+def read(store: Any, caller: Any, user_id: str, notification_ids: tuple[str, ...], all_: bool) -> None:
+    """Mark notifications of USER as read.
+
+    \b
+    Example:
+      nilometer notification read acme user_ada --all
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.notices import notifications
+
+    if all_ == bool(notification_ids):
+        raise click.UsageError("name notifications, or say --all")
+    now = datetime.now(UTC)
+    if all_:
+        number = notifications.mark_all_read(store, caller, now=now, user_id=user_id)
+    else:
+        number = notifications.mark_read(store, caller, notification_ids, now=now, user_id=user_id)
+    note(f"{number} marked as read")
+
+
+@notification.command()
+@in_workspace
+@_user
+@click.argument("topic")
+@click.option("--in-app/--no-in-app", default=None)
+@click.option("--email/--no-email", default=None)
+@click.option("--forget", is_flag=True, help="Take back what was said of this topic.")
+@click.option("--everywhere", is_flag=True, help="In every workspace, where nothing else is said.")
+def prefer(
+    store: Any,
+    caller: Any,
+    user_id: str,
+    topic: str,
+    in_app: bool | None,
+    email: bool | None,
+    forget: bool,
+    everywhere: bool,
+) -> None:
+    """Say on which channels USER hears of TOPIC in workspace W; `*` is every topic.
+
+    \b
+    Example:
+      nilometer notification prefer acme user_ada usage.threshold_reached --no-email
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.notices import notifications
+
+    said = {name: on for name, on in (("in_app", in_app), ("email", email)) if forget or on is not None}
+    if not said or (forget and (in_app, email) != (None, None)):
+        raise click.UsageError("say --email, --no-email, --in-app or --no-in-app; or --forget alone")
+    now = datetime.now(UTC)
+    notifications.prefer(store, caller, topic=topic, channels=said, now=now, everywhere=everywhere, user_id=user_id)
+    note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + caller.workspace_id}")
+
+
+@notification.command()
+@in_workspace
+@_user
+@click.argument("topic")
+@json_option
+def explain(store: Any, caller: Any, user_id: str, topic: str, as_json: bool) -> None:
+    """On which channels USER hears of TOPIC in workspace W, and which preference makes it so.
+
+    \b
+    Example:
+      nilometer notification explain acme user_ada usage.threshold_reached
+    """
+    from dataclasses import asdict
+
+    from nilometer.flows.notices import notifications
+
+    found = [asdict(one) for one in notifications.explain(store, caller, topic, user_id=user_id)]
+    if as_json:
+        print_json_lines(found)
+        return
+    columns = ("channel", "on", "because")
+    out().print(table(columns, ([one[column] for column in columns] for one in found)))
+
+
+@notification.command()
+@in_workspace
+@_user
+@json_option
+def preferences(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+    """What USER has said, everywhere and in workspace W.
+
+    \b
+    Example:
+      nilometer notification preferences acme user_ada
+    """
+    from nilometer.flows.notices import notifications
+
+    found = [_said(item) for item in notifications.preferences(store, caller, user_id=user_id)]
+    if as_json:
+        print_json_lines(found)
+        return
+    if not found:
+        note(f"{user_id} has said nothing: the defaults hold")
+        return
+    rows = ([one["workspace"] or "everywhere", one["topic"], *map(", ".join, (one["on"], one["off"]))] for one in found)
+    out().print(table(("workspace", "topic", "on", "off"), rows))
+
+
+def _said(item: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"workspace_id": "workspace", "topic": "topic", "channels_on": "on", "channels_off": "off"}
+    return {said: item[name] for name, said in names.items()}
+
+
+def _shown(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": item["notification_id"],
+        "workspace": item["workspace_id"],
+        **{name: item[name] for name in _FIELDS},
+    }

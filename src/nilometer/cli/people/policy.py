@@ -1,0 +1,184 @@
+"""`nilometer policy`: privacy policy, terms and cookies, and who accepted them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import BinaryIO
+
+POLICIES = click.Choice(["privacy", "terms", "cookies"])
+_VERSION = ("policy", "policy_version", "effective_at", "material", "url", "content_sha256")
+_ACCEPTANCE = ("user_id", "policy", "policy_version", "accepted_at", "workspace_id", "ip_hash", "user_agent")
+
+
+@click.group()
+def policy() -> None:
+    """Publish policies, and see who accepted which version."""
+
+
+@policy.command()
+@click.argument("which", metavar="POLICY", type=POLICIES)
+@click.option("--url", required=True, help="Where people read it (https://).")
+@click.option("--file", "text", type=click.File("rb"), required=True, help="The text itself: its hash is kept.")
+@click.option("--version", "number", type=click.IntRange(1), help="The next one unless given.")
+@click.option("--effective", metavar="TIME", help="RFC 3339; now unless given.")
+@click.option("--editorial", is_flag=True, help="Nobody has to accept again.")
+@yes_option
+@stack_options
+@json_option
+def publish(
+    *,
+    connection: Connection,
+    which: str,
+    url: str,
+    text: BinaryIO,
+    number: int | None,
+    effective: str | None,
+    editorial: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Publish a version of POLICY (privacy, terms, cookies). What is published never changes.
+
+    \b
+    Example:
+      nilometer policy publish terms --url https://example.com/terms/2 --file terms-2.html --yes
+    """
+    import hashlib
+    from datetime import UTC, datetime
+
+    from nilometer.domain.people.policy import Policy, new_version
+    from nilometer.domain.store.times import parse_rfc3339
+    from nilometer.flows.people import policies
+
+    store, now = connection.store(), datetime.now(UTC)
+    version = new_version(
+        which,
+        number or _next(policies.versions(store, Policy(which))),
+        url=url,
+        content_sha256=hashlib.sha256(text.read()).hexdigest(),
+        effective_at=parse_rfc3339(effective) if effective else now,
+        material=not editorial,
+    )
+    confirmed(f"Publish version {version.number} of {which} for good?", yes)
+    new = policies.publish(store, version, actor=OPERATOR, now=now)
+    note(f"version {version.number} of {which} {'is published' if new else 'was published before'}")
+    if as_json:
+        print_json({"policy": which, "policy_version": version.number, "published": new})
+
+
+@policy.command(name="list")
+@click.argument("which", metavar="[POLICY]", type=POLICIES, required=False)
+@stack_options
+@json_option
+def list_versions(connection: Connection, which: str | None, as_json: bool) -> None:
+    """Published versions, the newest first, and which is in force.
+
+    \b
+    Example:
+      nilometer policy list terms
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.people import policy as rules
+    from nilometer.flows.people import policies
+
+    store, now = connection.store(), datetime.now(UTC)
+    found = []
+    for one in [rules.Policy(which)] if which else rules.Policy:
+        versions = policies.versions(store, one)
+        current = rules.in_force(versions, now)
+        found += [{**_named(item, _VERSION), "in_force": item is current} for item in versions]
+    if not found and not as_json:
+        note("nothing is published")
+        return
+    _show(found, ("policy", ">version", "effective_at", "material", "in_force", "~url"), as_json)
+
+
+@policy.command()
+@click.argument("user_id", metavar="USER")
+@stack_options
+@json_option
+def outstanding(connection: Connection, user_id: str, as_json: bool) -> None:
+    """Versions in force that USER has yet to accept.
+
+    \b
+    Example:
+      nilometer policy outstanding user_ada
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import policies
+
+    missing = policies.outstanding_of(connection.store(), user_id, now=datetime.now(UTC))
+    found = [_named(item, _VERSION) for item in missing]
+    if not found and not as_json:
+        note(f"{user_id} has accepted all that is in force")
+        return
+    _show(found, ("policy", ">version", "effective_at", "~url"), as_json)
+
+
+@policy.command()
+@click.argument("user_id", metavar="USER")
+@stack_options
+@json_option
+def acceptances(connection: Connection, user_id: str, as_json: bool) -> None:
+    """All that USER ever accepted. --json has the hash of the address and the user agent too.
+
+    \b
+    Example:
+      nilometer policy acceptances user_ada --json
+    """
+    from nilometer.flows.people import policies
+
+    _show_acceptances(policies.acceptances_of(connection.store(), user_id), as_json)
+
+
+@policy.command()
+@click.argument("which", metavar="POLICY", type=POLICIES)
+@click.argument("number", metavar="VERSION", type=click.IntRange(1))
+@stack_options
+@json_option
+def accepted(connection: Connection, which: str, number: int, as_json: bool) -> None:
+    """Who accepted one version of POLICY, the first first.
+
+    \b
+    Example:
+      nilometer policy accepted terms 2
+    """
+    from nilometer.domain.people.policy import Policy
+    from nilometer.flows.people import policies
+
+    _show_acceptances(policies.accepted_by(connection.store(), Policy(which), number), as_json)
+
+
+def _next(versions: Sequence[Mapping[str, Any]]) -> int:
+    return max((int(item["policy_version"]) for item in versions), default=0) + 1
+
+
+def _show_acceptances(items: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+    found = [_named(item, _ACCEPTANCE) for item in items]
+    if not found and not as_json:
+        note("no acceptance")
+        return
+    _show(found, ("user", "policy", ">version", "accepted_at", "workspace"), as_json)
+
+
+def _named(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    names = {"policy_version": "version", "user_id": "user", "workspace_id": "workspace"}
+    return {names.get(name, name): item[name] for name in fields}
+
+
+def _show(found: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json_lines(found)
+        return
+    out().print(table(columns, ([one[column.lstrip(">~")] for column in columns] for one in found)))

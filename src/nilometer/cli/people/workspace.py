@@ -1,0 +1,183 @@
+"""`nilometer workspace`: the tenants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@click.group()
+def workspace() -> None:
+    """Make workspaces known: usage of an unknown one waits until it is."""
+
+
+@workspace.command()
+@click.argument("workspace_id", metavar="W")
+@click.option("--name", help="For people; the id unless given.")
+@click.option("--slug", help="For addresses; no other workspace has the same.")
+@click.option("--admin", metavar="USER", help="Its first member.")
+@stack_options
+@json_option
+def create(
+    connection: Connection, workspace_id: str, name: str | None, slug: str | None, admin: str | None, as_json: bool
+) -> None:
+    """Create workspace W; usage that waited for it is counted now. Doing it again changes nothing.
+
+    \b
+    Example:
+      nilometer workspace create acme --name "Acme Ltd" --slug acme --admin user_ada
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.act import service
+    from nilometer.domain.store import keys
+    from nilometer.domain.store.writes import Table
+    from nilometer.flows.operations import batch as operations
+    from nilometer.flows.people import workspaces
+
+    store = connection.store()
+    existing = store.get(Table.RECORDS, keys.workspace(workspace_id), consistent=True)
+    wanted = name or (str(existing["name"]) if existing else workspace_id)
+    now, caller = datetime.now(UTC), service(workspace_id, OPERATOR)
+    if admin:
+        item = workspaces.open_workspace(store, caller, name=wanted, slug=slug, admin=admin, now=now)
+    else:
+        item = operations.create_workspace(store, workspace_id, name=wanted, now=now, actor=OPERATOR)
+        item = workspaces.update_workspace(store, caller, slug=slug, now=now) if slug else item
+    note(f"workspace {workspace_id} {'exists already' if existing else 'created'}")
+    if as_json:
+        print_json({"workspace": workspace_id, "name": item["name"], "status": item["status"], "created": not existing})
+
+
+@workspace.command(name="list")
+@stack_options
+@json_option
+def list_workspaces(connection: Connection, as_json: bool) -> None:
+    """Every workspace.
+
+    \b
+    Example:
+      nilometer workspace list --json | jq -r .workspace
+    """
+    from nilometer.flows.people import workspaces
+
+    rows = sorted(map(_row, workspaces.all_workspaces(connection.store())), key=lambda one: one["workspace"])
+    if as_json:
+        print_json_lines(rows)
+        return
+    if not rows:
+        note("no workspace yet; create one with `nilometer workspace create`")
+        return
+    columns = ("workspace", "name", "slug", "status", "deleted_at", ">admins")
+    out().print(table(columns, ([one[name.removeprefix(">")] for name in columns] for one in rows)))
+
+
+@workspace.command()
+@in_workspace
+@json_option
+def show(store: Any, caller: Any, as_json: bool) -> None:
+    """Workspace W, deleted or not, and how many Admins it has.
+
+    \b
+    Example:
+      nilometer workspace show acme
+    """
+    from nilometer.flows.people import workspaces
+
+    _said(workspaces.workspace(store, caller), as_json)
+
+
+@workspace.command()
+@in_workspace
+@click.option("--name", help="For people.")
+@click.option("--slug", help="For addresses; no other workspace has the same.")
+@json_option
+def update(store: Any, caller: Any, name: str | None, slug: str | None, as_json: bool) -> None:
+    """Give W another name or slug. The old slug is free at once.
+
+    \b
+    Example:
+      nilometer workspace update acme --slug acme-europe
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import workspaces
+
+    if name is None and slug is None:
+        raise click.UsageError("say --name or --slug")
+    _said(workspaces.update_workspace(store, caller, name=name, slug=slug, now=datetime.now(UTC)), as_json)
+
+
+@workspace.command()
+@in_workspace
+@yes_option
+@json_option
+def delete(store: Any, caller: Any, yes: bool, as_json: bool) -> None:
+    """Close W for everybody. It can be restored for 30 days.
+
+    \b
+    Example:
+      nilometer workspace delete acme --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import workspaces
+
+    confirmed(f"Close workspace {caller.workspace_id} for everybody?", yes)
+    _said(workspaces.delete_workspace(store, caller, now=datetime.now(UTC)), as_json)
+
+
+@workspace.command()
+@in_workspace
+@json_option
+def restore(store: Any, caller: Any, as_json: bool) -> None:
+    """Open W again, with its people and its slug.
+
+    \b
+    Example:
+      nilometer workspace restore acme
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import workspaces
+
+    _said(workspaces.restore_workspace(store, caller, now=datetime.now(UTC)), as_json)
+
+
+@workspace.command()
+@in_workspace
+@yes_option
+def purge(store: Any, caller: Any, yes: bool) -> None:
+    """Remove the people of W for good, 30 days after it was deleted. Billing, usage and security log stay.
+
+    \b
+    Example:
+      nilometer workspace purge acme --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.people import workspaces
+
+    confirmed(f"Remove the people of workspace {caller.workspace_id} for good?", yes)
+    note(f"{workspaces.purge_workspace(store, caller, now=datetime.now(UTC))} records removed")
+
+
+def _row(item: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "slug", "status", "deleted_at", "admins", "shards", "updated_at", "actor")
+    return {"workspace": item["workspace_id"], **{name: item.get(name) for name in names}}
+
+
+def _said(item: Mapping[str, Any], as_json: bool) -> None:
+    shown = _row(item)
+    if as_json:
+        print_json(shown)
+        return
+    out().print(table(["", ""], ([name, value] for name, value in shown.items() if value is not None)))

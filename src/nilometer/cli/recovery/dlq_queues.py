@@ -1,0 +1,87 @@
+"""The dead-letter queues of a stack, and what the functions that read their sources logged of the failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.connection import Connection
+from nilometer.cli.terminal.output import note
+from nilometer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nilometer.aws.dead_letters import DeadLetterQueue
+    from nilometer.domain.recovery.dead_letter import DeadLetter, Failures
+
+_DEAD_LETTERS = "DeadLetters"  # how the template calls such queues
+_FAILED = '{ $.message = "*.failed" }'  # the line of `lambdas.edge`
+
+
+def dead_letter_queues(connection: Connection, only: str | None = None) -> list[DeadLetterQueue]:
+    """The dead-letter queues of the stack, with the queues that redrive to them."""
+    from nilometer.aws.dead_letters import DeadLetterQueue
+
+    sqs, urls = connection.client("sqs"), connection.queues()
+    names = [name for name in sorted(urls) if name.endswith(_DEAD_LETTERS)]
+    if only is not None and only not in names:
+        raise click.UsageError(f"there is no queue {only}; one of {', '.join(names)}")
+    sources = dict(_redrives(sqs, urls[name]) for name in urls if name not in names)
+    return [
+        DeadLetterQueue(sqs, name=name, url=urls[name], source_url=sources.get(_attribute(sqs, urls[name], "QueueArn")))
+        for name in names
+        if only in {None, name}
+    ]
+
+
+def _redrives(sqs: Any, url: str) -> tuple[str | None, str]:
+    """The ARN of the dead-letter queue of a queue, and its own URL."""
+    return json.loads(_attribute(sqs, url, "RedrivePolicy") or "{}").get("deadLetterTargetArn"), url
+
+
+def _attribute(sqs: Any, url: str, name: str) -> str | None:
+    found: Mapping[str, str] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name]).get("Attributes", {})
+    return found.get(name)
+
+
+def reasons(connection: Connection) -> Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failures]]:
+    """From the logs of the functions that read the source. They may not be readable: then they are left out."""
+
+    def read(queue: DeadLetterQueue, letters: Sequence[DeadLetter]) -> Mapping[str, Failures]:
+        from nilometer.domain.recovery.dead_letter import logged_failures
+
+        if queue.source_url is None:
+            return {}
+        arn = _attribute(connection.client("sqs"), queue.source_url, "QueueArn")
+        try:
+            return logged_failures(_logged(connection, arn, since=min(letter.sent_at for letter in letters)))
+        except Unavailable as error:
+            note(f"{error}; its reasons are left out")
+            return {}
+
+    return read
+
+
+def _logged(connection: Connection, queue_arn: str | None, *, since: datetime) -> Iterator[str]:
+    from nilometer.aws import logs
+
+    functions = connection.client("lambda")
+    pages = functions.get_paginator("list_event_source_mappings").paginate(EventSourceArn=queue_arn)
+    for mapping in (mapping for page in pages for mapping in page["EventSourceMappings"]):
+        function = functions.get_function_configuration(FunctionName=mapping["FunctionArn"])
+        if connection.description.logs:
+            yield from _file(Path(connection.description.logs, f"{function['FunctionName']}.log"))
+        else:
+            group = function["LoggingConfig"]["LogGroup"]
+            yield from logs.lines(connection.client("logs"), group, pattern=_FAILED, since=since)
+
+
+def _file(path: Path) -> Iterator[str]:
+    if path.exists():
+        with path.open(errors="replace") as file:
+            yield from file

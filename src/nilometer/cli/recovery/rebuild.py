@@ -1,0 +1,89 @@
+"""`nilometer rebuild`: what the records were at a time, from the lake into a table of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from nilometer.cli.terminal.caller import confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.cli.terminal.times import time_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nilometer.flows.recovery.rebuild import Rebuilt
+
+
+@click.command()
+@time_option("--as-of", help="What the records were at the end of this second.")
+@click.option("--into", metavar="TABLE", help="An empty DynamoDB table with the keys pk and sk; without it, a dry run.")
+@click.option("--resume", is_flag=True, help="Go on where a run of the same time stopped; nothing is replaced.")
+@yes_option
+@stack_options
+@json_option
+def rebuild(
+    connection: Connection, *, as_of: datetime | None, into: str | None, resume: bool, yes: bool, as_json: bool
+) -> None:
+    """Write the records back as they were, from the audit; without --into, count them.
+
+    What the lake never knew cannot come back: redacted attributes are [redacted], tokens and sessions are of no use,
+    and billing's evidence is gone. Those records are counted as incomplete. The table answers what was; a
+    stack does not run on it.
+
+    \b
+    Examples:
+      nilometer rebuild --as-of 2026-11-01T00:00:00Z
+      nilometer rebuild --as-of 2026-11-01T00:00:00Z --into records-of-november
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.aws.dynamodb import Store
+    from nilometer.flows.recovery.rebuild import rebuild as put_back
+    from nilometer.lake.read.ledger import Ledger
+    from nilometer.lake.tables.storage import storage_options
+
+    if as_of is None:
+        raise click.UsageError("--as-of is missing: which time?")
+    target = _target(connection, into)
+    if into:
+        confirmed(f"Write the records of {as_of.isoformat()} into {into}?", yes)
+    rebuilt = put_back(
+        Store(connection.client("dynamodb"), records=target, events=connection.description.events_table),
+        ledger=Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ)),
+        objects=connection.objects(),
+        as_of=as_of,
+        now=datetime.now(UTC),
+        dry_run=into is None,
+        resume=resume,
+    )
+    _show(rebuilt, into, as_json=as_json)
+
+
+def _target(connection: Connection, into: str | None) -> str:
+    """The live table's name for a dry run, which writes nothing."""
+    description = connection.description
+    if into in {description.records_table, description.events_table}:
+        raise click.UsageError(f"{into} is the stack's own table; name an empty one")
+    if into:
+        connection.client("dynamodb").describe_table(TableName=into)
+    return into or description.records_table
+
+
+def _show(rebuilt: Rebuilt, into: str | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        print_json({**asdict(rebuilt), "into": into})
+        return
+    out().print(table(["kind", ">records"], [(kind, f"{n:,}") for kind, n in sorted(rebuilt.kinds.items())]))
+    note(f"{rebuilt.records} records, {rebuilt.written} written, {rebuilt.incomplete} incomplete")
+    for name, count in sorted(rebuilt.incomplete_fields.items()):
+        note(f"  {name}: {count}")
+    for key in rebuilt.left_out:
+        note(f"  left out, too large: {' '.join(key)}")
+    if rebuilt.too_large > len(rebuilt.left_out):
+        note(f"  and {rebuilt.too_large - len(rebuilt.left_out):,} more")

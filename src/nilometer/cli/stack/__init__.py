@@ -1,0 +1,1 @@
+"""Commands about a stack: local, demo, doctor, status, cost."""

@@ -1,0 +1,174 @@
+"""`nilometer local`: the stack, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.output import err, json_option, note, out
+from nilometer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from nilometer.local.stack.stack import Options, Stack
+    from nilometer.local.workers.chaos import Chaos
+
+
+@click.command()
+@click.option("--port", default=8787, show_default=True, help="Of the webhook; 0 is a free one.")
+@click.option("--aws-port", default=4566, show_default=True, help="Of the AWS endpoint; 0 is a free one.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the state in this folder.")
+@click.option("--stripe-secret", multiple=True, metavar="whsec_...", help="Signing secret; repeat it to rotate.")
+@click.option("--chaos", metavar="KIND=P,...", help="Disturb on purpose, such as duplicate=0.1,kill=0.01.")
+@click.option("--chaos-seed", type=int, default=0, show_default=True, help="The same seed disturbs alike.")
+@json_option
+def local(
+    port: int,
+    aws_port: int,
+    data: Path | None,
+    stripe_secret: tuple[str, ...],
+    chaos: str | None,
+    chaos_seed: int,
+    as_json: bool,
+) -> int:
+    """Run the whole stack on this machine; no AWS account, no Docker.
+
+    Ready when it prints its addresses. Any AWS client can use the endpoint. Ctrl-C stops it.
+
+    \b
+    Example:
+      nilometer local --data ./state
+      stripe listen --forward-to localhost:8787/webhooks/stripe
+    """
+    from nilometer.local.stack.stack import stack
+
+    options = _options(port, aws_port, data, stripe_secret, chaos, chaos_seed)
+    with signals_interrupt():
+        try:
+            with _starting(as_json), contextlib.ExitStack() as started:
+                running = started.enter_context(stack(options))
+                held = started.pop_all()
+        except KeyboardInterrupt:
+            return 0
+        with held:
+            return _serve(running, as_json)
+
+
+def _options(
+    port: int, aws_port: int, data: Path | None, secrets: tuple[str, ...], chaos: str | None, seed: int
+) -> Options:
+    from nilometer.local.plane.deploy import STRIPE_SECRET
+    from nilometer.local.stack.stack import Options
+
+    for secret in secrets:
+        if not secret.startswith("whsec_") or secret.split() != [secret]:
+            raise click.BadParameter("a signing secret starts with whsec_", param_hint="--stripe-secret")
+    return Options(
+        port=port,
+        aws_port=aws_port,
+        data=data,
+        stripe_secrets=secrets or (STRIPE_SECRET,),
+        chaos=_chaos(chaos, seed) if chaos else None,
+    )
+
+
+def _serve(running: Stack, as_json: bool) -> int:
+    """Until a signal, or until the engine is gone."""
+    try:
+        _announce(running, as_json)
+        while not running.failed:
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        note("stopping: letting the last changes reach the lake ...")
+        return 0
+    raise Unavailable("the local engine ended; its log is engine.log in the data folder")
+
+
+def _announce(running: Stack, as_json: bool) -> None:
+    for warning in running.warnings:
+        note(f"Warning: {warning}")
+    if as_json:
+        click.echo(running.description.as_json())
+        sys.stdout.flush()
+    else:
+        out().print(_summary(running))
+
+
+def _summary(running: Stack) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    stack = running.description
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in (
+        ("webhook", stack.webhook_url),
+        ("signing secret", stack.stripe_secret),
+        ("AWS endpoint", f"{stack.aws_endpoint_url} ({stack.region}, any credentials)"),
+        ("bus", stack.bus),
+        ("records", stack.records_table),
+        ("events", stack.events_table),
+        ("lake", stack.lake_uri),
+        ("data", stack.data or "a temporary folder, gone at the end; --data DIR keeps it"),
+    ):
+        grid.add_row(name, value)
+    hint = "Try `nilometer trigger customer.subscription.updated` in another terminal. Ctrl-C stops."
+    return Group(Text("nilometer is running\n", style="bold green"), grid, Text(f"\n{hint}", style="dim"))
+
+
+@contextlib.contextmanager
+def _starting(as_json: bool) -> Iterator[None]:
+    """A spinner for people who watch."""
+    if as_json:
+        yield
+        return
+    with err().status("starting the engine, deploying template.yaml, starting the functions ..."):
+        yield
+
+
+def _chaos(text: str, seed: int) -> Chaos:
+    from nilometer.local.workers.chaos import Chaos
+
+    kinds = {field.name for field in fields(Chaos)} - {"seed"}
+    chosen: dict[str, Any] = {}
+    for part in text.split(","):
+        kind, _, probability = part.partition("=")
+        if kind not in kinds:
+            raise click.BadParameter(f"{kind!r} is none of {', '.join(sorted(kinds))}", param_hint="--chaos")
+        chosen[kind] = True if kind == "http" else _probability(part, probability)
+    return Chaos(seed=seed, **chosen)
+
+
+def _probability(part: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise click.BadParameter(f"{part!r} needs a probability from 0 to 1", param_hint="--chaos")
+
+
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does; a second signal while stopping changes nothing."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Connection, caller, output and times of every command."""

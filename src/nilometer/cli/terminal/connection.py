@@ -1,0 +1,134 @@
+"""`--port`, `--endpoint-url`, `--stack`: which stack a command talks to, and the clients for it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nilometer.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from nilometer.aws.dynamodb import Store
+    from nilometer.aws.eventbridge import Bus
+    from nilometer.aws.landing import Landing
+    from nilometer.aws.s3 import Objects
+    from nilometer.local.demo.delivery import Endpoint
+    from nilometer.local.plane.discovery import Description
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A stack and the ways into it. This process talks to one stack only: its environment points there."""
+
+    description: Description
+
+    @property
+    def is_local(self) -> bool:
+        return self.description.pid is not None
+
+    def client(self, service: str) -> Any:
+        from nilometer.aws.clients import client
+
+        return client(service)
+
+    def store(self) -> Store:
+        from nilometer.aws.dynamodb import Store
+
+        tables = self.description
+        return Store(self.client("dynamodb"), records=tables.records_table, events=tables.events_table)
+
+    def bus(self) -> Bus:
+        from nilometer.aws.eventbridge import Bus
+
+        return Bus(self.client("events"), name=self.description.bus)
+
+    def objects(self) -> Objects:
+        from nilometer.aws.s3 import Objects
+
+        return Objects(self.client("s3"), bucket=self.description.lake_bucket)
+
+    def queues(self) -> dict[str, str]:
+        """URLs by the names of the template: `BillingQueue`."""
+        return self.resources("AWS::SQS::Queue")
+
+    def resources(self, resource_type: str) -> dict[str, str]:
+        """Physical ids by the names of the template."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.description.stack_name)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == resource_type
+        }
+
+    def landing(self) -> Landing:
+        from nilometer.aws.landing import Landing
+
+        return Landing(self.client("s3"), bucket=self.description.lake_bucket)
+
+    def endpoint(self) -> Endpoint:
+        """The webhook, signed for with the stack's own secret, which needs the right to read it."""
+        from nilometer.aws.secrets import SigningSecrets
+        from nilometer.local.demo.delivery import Endpoint
+
+        secrets = SigningSecrets(self.client("secretsmanager"), arn=self.description.stripe_secret_arn)
+        return Endpoint(self.description.webhook_url, secret=secrets.current()[0])
+
+
+def stack_options(command: _Command) -> _Command:
+    """Hands the command a `connection`."""
+
+    @stack_choice
+    @functools.wraps(command)
+    def connected(*args: Any, find_stack: Callable[[], Connection], **kwargs: Any) -> Any:
+        return command(*args, connection=find_stack(), **kwargs)
+
+    return connected  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+def stack_choice(command: _Command) -> _Command:
+    """Hands the command a `find_stack` that finds the stack when it is called."""
+
+    @click.option("--port", type=int, envvar="NILOMETER_PORT", help="The local stack with this webhook port.")
+    @click.option("--endpoint-url", metavar="URL", help="The local stack with this AWS endpoint.")
+    @click.option("--stack", metavar="NAME", envvar="NILOMETER_STACK", help="A stack on AWS, with your credentials.")
+    @functools.wraps(command)
+    def choosing(*args: Any, port: int | None, endpoint_url: str | None, stack: str | None, **kwargs: Any) -> Any:
+        if stack and (port or endpoint_url):
+            raise click.UsageError("--stack is on AWS, --port and --endpoint-url are on this machine: choose one")
+        found = functools.partial(on_aws, stack) if stack else functools.partial(on_this_machine, port, endpoint_url)
+        return command(*args, find_stack=found, **kwargs)
+
+    return choosing  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+def on_this_machine(port: int | None, endpoint_url: str | None) -> Connection:
+    from nilometer.local.plane import discovery
+
+    description = discovery.find(port=port, endpoint_url=endpoint_url)
+    os.environ.update(description.environment)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
+    return Connection(description)
+
+
+def on_aws(name: str) -> Connection:
+    from nilometer.aws.clients import client
+    from nilometer.local.plane import discovery
+    from nilometer.local.plane.deploy import find_stack, outputs
+
+    cloudformation = client("cloudformation")
+    stack: Mapping[str, Any] | None = find_stack(cloudformation, name)
+    if stack is None:
+        raise Misconfigured(
+            f"there is no stack {name} in {cloudformation.meta.region_name}; check name, region, account"
+        )
+    region = cloudformation.meta.region_name
+    return Connection(discovery.describe(outputs(stack), stack_name=name, region=region, aws_endpoint_url=None))

@@ -1,0 +1,131 @@
+"""`nilometer usage void` and `recount`: what was wrong, and how to put it right."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import SOURCE, confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from nilometer.domain.usage.recount import Correction
+
+DIFFERENCE = 3  # the exit code of a check that found one
+
+
+@click.command()
+@click.option("--source", required=True, metavar="S", help="Of the event that is taken back.")
+@click.option("--id", "event_id", required=True, metavar="ID", help="Its id.")
+@click.option("--workspace", required=True, metavar="W", help="Whose usage it was.")
+@click.option("--reason", help="Travels with the void.")
+@stack_options
+@json_option
+def void(connection: Connection, source: str, event_id: str, workspace: str, reason: str | None, as_json: bool) -> None:
+    """Take one usage event back, also one that has not arrived yet. Doing it again changes nothing.
+
+    \b
+    Example:
+      nilometer usage void --source /services/inference --id req_42 --workspace acme --reason "test run"
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.store import keys
+    from nilometer.domain.store.ulid import ulid
+    from nilometer.domain.store.writes import Table
+    from nilometer.errors import Rejected
+    from nilometer.flows.publish.usage import publish, voided
+
+    now = datetime.now(UTC)
+    own_id = ulid(now, secrets.token_bytes(10))
+    event = voided(
+        own_id, source=SOURCE, workspace_id=workspace, voids_id=event_id, voids_source=source, time=now, reason=reason
+    )
+    target = connection.store().get(Table.EVENTS, keys.usage_event(source, event_id), consistent=True)
+    if target and target["workspace_id"] != workspace:
+        raise Rejected("invalid_schema", f"{event_id} is usage of another workspace than {workspace}")
+    publish(connection.bus(), [event])
+    if as_json:
+        print_json({**event, "known": target is not None})
+    else:
+        note(f"{event_id} is taken back" if target else f"{event_id} has not arrived; it will not count when it does")
+
+
+@click.command()
+@click.argument("workspace", metavar="W")
+@click.option("--apply", is_flag=True, help="Correct the counters; without it they are only compared.")
+@yes_option
+@stack_options
+@json_option
+def recount(connection: Connection, workspace: str, apply: bool, yes: bool, as_json: bool) -> int:
+    """Compare the counters of workspace W with the lake, and correct them with --apply.
+
+    A counter that changed in the last ten minutes is left alone: the lake may not have all of it. Exit code 3 when
+    something differs and was not corrected.
+
+    \b
+    Examples:
+      nilometer usage recount acme
+      nilometer usage recount acme --apply --yes
+    """
+    found = _recount(connection, workspace, dry_run=True)
+    if not apply or not found:
+        _show(found, as_json=as_json, made=False)
+        return DIFFERENCE if found else 0
+    if not as_json:
+        _show(found, as_json=False, made=False)
+    confirmed(f"Correct {len(found)} counters of {workspace}?", yes)
+    made = _recount(connection, workspace, dry_run=False)
+    _show(made, as_json=as_json, made=True)
+    return DIFFERENCE if len(made) < len(found) else 0
+
+
+def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> list[Correction]:
+    from datetime import UTC, datetime
+
+    from nilometer.flows.usage import recount
+    from nilometer.lake.read.ledger import Ledger
+    from nilometer.lake.tables.storage import storage_options
+
+    ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
+    rows = ledger.recount(workspace)
+    return recount.recount(connection.store(), workspace, rows, now=datetime.now(UTC), dry_run=dry_run)
+
+
+def _show(corrections: Sequence[Correction], *, as_json: bool, made: bool) -> None:
+    rows = [
+        {
+            "meter": one.name.meter,
+            "start": one.name.start.removeprefix("DAY#"),
+            "scope": one.name.scope,
+            "counted": _exact(one.counted[0]),
+            "counted_events": one.counted[1],
+            "lake": _exact(one.lake[0]),
+            "lake_events": one.lake[1],
+            "corrected": made,
+        }
+        for one in corrections
+    ]
+    if as_json:
+        print_json_lines(rows)
+    elif rows:
+        out().print(table([*rows[0]], map(_values, rows)))
+    else:
+        note("nothing was corrected" if made else "the counters agree with the lake")
+
+
+def _values(row: dict[str, Any]) -> list[Any]:
+    return list(row.values())
+
+
+def _exact(number: Decimal) -> str:
+    """Without the zeros that the lake's nine digits end in; `normalize` would round what is longer than 28."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,148 @@
+"""`nilometer limit`: where a workspace's limits differ from its plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.caller import in_workspace
+from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.cli.terminal.times import time_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from decimal import Decimal
+
+    from nilometer.flows.limits.own import Effective
+
+_UNTIL = "When it ends by itself; never unless given."
+
+
+@click.group()
+def limit() -> None:
+    """Where a workspace's limits differ from its plan."""
+
+
+@limit.command()
+@in_workspace
+@json_option
+def show(store: Any, caller: Any, as_json: bool) -> None:
+    """Every limit of workspace W at this moment, and the overrides and grants behind it.
+
+    \b
+    Example:
+      nilometer limit show acme --json | jq '.limits[] | select(.source != "plan")'
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.limits.own import limits_of
+
+    effective, own = limits_of(store, caller, now=datetime.now(UTC))
+    if as_json:
+        print_json({"workspace": caller.workspace_id, "limits": list(map(_shown, effective)), "own": own})
+        return
+    if not effective and not own:
+        note(f"nothing limits {caller.workspace_id}; try `nilometer limit override {caller.workspace_id} METER`")
+        return
+    out().print(table(["meter", ">included", ">soft", ">hard", ">by plan", "source"], _rows(effective)))
+    if own:
+        columns = ["meter", "grant", "~says", "ends"]
+        out().print(table(columns, ([one["meter"], one["grant"], _said(one), one["ends_at"]] for one in own)))
+
+
+@limit.command()
+@in_workspace
+@click.argument("meter", metavar="METER")
+@click.option("--included", metavar="N", help="How much costs nothing more; a number or unlimited.")
+@click.option("--soft", metavar="N", help="Where the state says soft_exceeded.")
+@click.option("--hard", metavar="N", help="Where it stops.")
+@click.option("--overage", type=click.Choice(["allow", "block"]), help="block: what is included is the hard limit.")
+@click.option("--grace", metavar="TIME", help="How long work goes on past the hard limit: 72h or 3d.")
+@click.option("--threshold", "thresholds", type=int, multiple=True, metavar="PERCENT", help="May be repeated.")
+@click.option("--plan", "takes_back", is_flag=True, help="Take the override back.")
+@time_option("--until", help=_UNTIL)
+def override(
+    store: Any,
+    caller: Any,
+    meter: str,
+    thresholds: tuple[int, ...],
+    takes_back: bool,
+    until: datetime | None,
+    **said: Any,
+) -> None:
+    """Give METER another limit in workspace W, in the fields that are given; the others stay the plan's.
+
+    \b
+    Examples:
+      nilometer limit override acme llm_tokens --included 2000000 --until 2027-01-01
+      nilometer limit override acme llm_tokens --plan
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.limits import own as own_limits
+
+    rule: dict[str, Any] = {name: _value(value) for name, value in said.items() if value is not None}
+    rule |= {"thresholds": list(thresholds)} if thresholds else {}
+    if bool(rule) == takes_back:
+        raise click.UsageError("say what differs (--included, --hard, ...), or --plan to take it back")
+    own_limits.override(store, caller, meter, rule or None, ends_at=until, now=datetime.now(UTC))
+    note(f"{meter} of {caller.workspace_id} is {'as the plan says' if takes_back else f'overridden{_until(until)}'}")
+
+
+@limit.command()
+@in_workspace
+@click.argument("meter", metavar="METER")
+@click.argument("grant_id", metavar="GRANT")
+@click.argument("amount", metavar="[AMOUNT]", required=False)
+@click.option("--revoke", is_flag=True, help="Take the grant back.")
+@time_option("--until", help=_UNTIL)
+def grant(
+    store: Any, caller: Any, meter: str, grant_id: str, amount: str | None, revoke: bool, until: datetime | None
+) -> None:
+    """Give workspace W AMOUNT more of METER than its plan, under the name GRANT; the same name replaces it.
+
+    \b
+    Examples:
+      nilometer limit grant acme llm_tokens sorry_for_the_outage 500000 --until 2027-01-01
+      nilometer limit grant acme llm_tokens sorry_for_the_outage --revoke
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.limits import own as own_limits
+
+    if (amount is None) != revoke:
+        raise click.UsageError("say the AMOUNT, or --revoke to take the grant back")
+    own_limits.grant(store, caller, meter, grant_id, amount, ends_at=until, now=datetime.now(UTC))
+    note(f"{grant_id}: {'revoked' if revoke else f'{amount} more {meter} for {caller.workspace_id}{_until(until)}'}")
+
+
+def _rows(effective: Iterable[Effective]) -> Iterator[list[str]]:
+    for one in effective:
+        amounts = (one.limit.included, one.limit.soft, one.limit.hard, one.plan)
+        yield [one.meter, *map(_amount, amounts), one.limit.source]
+
+
+def _shown(one: Effective) -> dict[str, Any]:
+    """Amounts are decimal strings: no reader rounds them."""
+    amounts = {"included": one.limit.included, "soft": one.limit.soft, "hard": one.limit.hard, "plan": one.plan}
+    plain = {name: None if amount is None else format(amount, "f") for name, amount in amounts.items()}
+    return {"meter": one.meter, **plain, "source": one.limit.source, "version": one.limit.version}
+
+
+def _said(own: dict[str, Any]) -> str:
+    told = {name: value for name, value in own.items() if name not in {"meter", "grant", "ends_at"}}
+    return ", ".join(f"{name} {'unlimited' if value is None else value}" for name, value in told.items())
+
+
+def _value(text: str) -> str | None:
+    return None if text == "unlimited" else text
+
+
+def _amount(amount: Decimal | None) -> str:
+    return "" if amount is None else format(amount, ",f")
+
+
+def _until(until: datetime | None) -> str:
+    return f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""

@@ -1,0 +1,63 @@
+"""`nilometer usage outbox`: what Stripe's meters have yet to be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@click.command()
+@click.option("--sent", metavar="IDENTIFIER", help="You looked: Stripe has it.")
+@click.option("--send-again", metavar="IDENTIFIER", help="You looked: Stripe has it not.")
+@stack_options
+@json_option
+def outbox(connection: Connection, sent: str | None, send_again: str | None, as_json: bool) -> None:
+    """Usage that Stripe's meters may not have in full; the hourly run tells them.
+
+    A delta that could not be sent for 23 hours waits until somebody has looked for its identifier at Stripe.
+
+    \b
+    Examples:
+      nilometer usage outbox --json | jq -r 'select(.pending) | [.identifier, .since] | @tsv'
+      nilometer usage outbox --send-again 2fd4e1c67a2d28fced849ee1bb76e7391b93eb12
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.usage import metering
+
+    store = connection.store()
+    if sent and send_again:
+        raise click.UsageError("--sent or --send-again, not both")
+    if identifier := sent or send_again:
+        metering.decide(store, identifier, is_at_stripe=sent is not None, now=datetime.now(UTC))
+        note(f"{identifier} {'is sent' if sent else 'is sent again by the next run'}")
+        return
+    columns = ("workspace", "meter", "period_start", ">sent", ">pending", "identifier", "since")
+    print_rows(columns, list(map(_row, metering.outbox(store))), as_json=as_json, empty="Stripe's meters have it all")
+
+
+def _row(item: Mapping[str, Any]) -> dict[str, Any]:
+    pending = item.get("pending")
+    return {
+        "workspace": item["workspace_id"],
+        "meter": item["meter"],
+        "period_start": item["period_start"],
+        "sent": _plain(item["sent"]),
+        "pending": _plain(pending["value"]) if pending else None,
+        "identifier": pending["identifier"] if pending else None,
+        "since": item.get("pending_since"),
+    }
+
+
+def _plain(amount: Any) -> str:
+    """A decimal string: no reader rounds it."""
+    from decimal import Decimal
+
+    return format(Decimal(amount).normalize(), "f")

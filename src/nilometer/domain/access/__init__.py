@@ -1,0 +1,1 @@
+"""Tokens, sessions and lock-outs: who gets in."""

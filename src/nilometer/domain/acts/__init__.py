@@ -1,0 +1,1 @@
+"""Who acts, with which role, and what every record keeps of it."""

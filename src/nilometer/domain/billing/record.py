@@ -1,0 +1,317 @@
+"""The billing record of a workspace: a fold of what its customers' registers and the catalog say.
+
+Nothing is patched and nothing is guarded by a time of the workspace: `fold` sees all views and says what they come
+to, so the order in which they came cannot matter. docs/billing.md describes every field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nilometer.domain.billing.risk import RISKS, risk
+from nilometer.domain.limits import plan as plan_limits
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
+from nilometer.domain.stripe.registers.view import View
+
+Views = Mapping[str, View]  # one customer's, by object id
+
+ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
+_STANDING = {"active": 6, "trialing": 6, "past_due": 5, "paused": 4, "unpaid": 3, "incomplete": 2}
+_ENDED = {"canceled", "incomplete_expired"}
+_ACCESS = {"active": "full", "trialing": "full", "past_due": "grace"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a record is folded from.
+
+    `customers`: "account/mode/customer" → its views. `catalog`: "account/mode/product/id" (or price) → its view
+    with the `version` of its register (0: not known yet). Each view carries the version of its register.
+    """
+
+    customers: Mapping[str, Views] = field(default_factory=dict)
+    catalog: Mapping[str, View] = field(default_factory=dict)
+
+
+def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
+    return f"{scope}/{object_type}/{object_id}"
+
+
+def customer_name(scope: Scope, customer_id: str) -> str:
+    return f"{scope}/{customer_id}"
+
+
+def with_views(inputs: Inputs, customer: str, views: Mapping[str, View | None]) -> Inputs:
+    """`views` replace the customer's views of the same objects; None removes."""
+    merged = {**inputs.customers.get(customer, {}), **views}
+    kept = _bounded({name: view for name, view in merged.items() if view is not None})
+    return Inputs(customers={**inputs.customers, customer: kept}, catalog=inputs.catalog)
+
+
+def with_catalog(inputs: Inputs, entries: Mapping[str, View]) -> Inputs:
+    """The newest version of each entry stays, so that a slow reader cannot bring an older one back."""
+    known = dict(inputs.catalog)
+    for name, entry in entries.items():
+        if name not in known or int(known[name]["version"]) < int(entry["version"]):
+            known[name] = entry
+    return Inputs(customers=inputs.customers, catalog=known)
+
+
+def without_customer(inputs: Inputs, customer: str) -> Inputs:
+    return Inputs(
+        customers={name: views for name, views in inputs.customers.items() if name != customer}, catalog=inputs.catalog
+    )
+
+
+def catalog_names(inputs: Inputs) -> set[str]:
+    """What the customers use of the catalog, by its names there."""
+    return {
+        used
+        for name, views in inputs.customers.items()
+        for view in views.values()
+        for used in used_names(name.rpartition("/")[0], view)
+    }
+
+
+def used_names(scope: Scope | str, view: Mapping[str, Any]) -> Iterator[str]:
+    """The products and prices of a subscription; the features where a customer has any."""
+    if view["object"] == "subscription":
+        items = view.get("items", ())
+        yield from (
+            catalog_name(scope, key, item[key]) for item in items for key in ("product", "price") if key in item
+        )
+    elif view["object"] == SUMMARY and view["features"]:
+        yield catalog_name(scope, FEATURES, FEATURES)
+
+
+def fold(inputs: Inputs) -> dict[str, Any]:
+    """The record's own fields, from scratch."""
+    scope = _scope(inputs.customers)
+    folded = _Fold(
+        customers={name: views for name, views in inputs.customers.items() if name.startswith(f"{scope}/")},
+        catalog={n.removeprefix(f"{scope}/"): v for n, v in inputs.catalog.items() if n.startswith(f"{scope}/")},
+    )
+    return folded.record()
+
+
+def standing(subscription: View) -> tuple[int, int]:
+    """Orders subscriptions: the effective one is the greatest. A status that we do not know ranks below incomplete."""
+    status = str(subscription.get("status"))
+    return (0 if status in _ENDED else _STANDING.get(status, 1)), int(subscription.get("created") or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    customers: Mapping[str, Views]
+    catalog: Mapping[str, View]
+
+    def record(self) -> dict[str, Any]:
+        effective = self._effective()
+        items = list(effective[1].get("items", ())) if effective else []
+        return {
+            **_status(effective),
+            **self._plan(items),
+            **_cancellation(effective),
+            **_trial(effective),
+            **_periods(effective, [view for _, view in self._of("subscription")]),
+            **self._payments(effective),
+            "features": self._features(),
+            "risk": risk([named for kind in RISKS for named in self._of(kind)]),
+        }
+
+    def _of(self, kind: str) -> list[tuple[str, View]]:
+        found = (named for views in self.customers.values() for named in views.items())
+        return sorted((name, view) for name, view in found if view["object"] == kind) if self.customers else []
+
+    def _effective(self) -> tuple[str, View] | None:
+        return max(self._of("subscription"), key=lambda named: (*standing(named[1]), named[0]), default=None)
+
+    def _plan(self, items: Sequence[View]) -> dict[str, Any]:
+        """Of the first item that names one in its catalog metadata, else of the first."""
+        metadata = [self._metadata(item) for item in items]
+        counted = [item for item, told in zip(items, metadata, strict=True) if told.get("seats")] or items[:1]
+        rules = self._limits(items, metadata)
+        told = [*metadata, *self._entitling()]
+        unread = sorted({name for one in told for name in plan_limits.problems(one)})
+        return {
+            "plan": next((told["plan"] for told in metadata if told.get("plan")), self._name(items)),
+            "seats": sum(int(item.get("quantity") or 0) for item in counted) if items else None,
+            "limits": {meter: rule.get("included") for meter, rule in rules.items()},
+            "limit_rules": rules,
+            **({"unreadable_limits": unread} if unread else {}),
+        }
+
+    def _metadata(self, item: View) -> dict[str, str]:
+        """Product, then price: as registered, or as the subscription's snapshot showed the price."""
+        product = self._catalog("product", item)
+        price = self._catalog("price", item)
+        of_price = price.get("metadata", {}) if price.get("version") else item.get("metadata", {})
+        return {**product.get("metadata", {}), **of_price}
+
+    def _name(self, items: Sequence[View]) -> str | None:
+        if not items:
+            return None
+        product = self._catalog("product", items[0])
+        return product.get("name") or items[0].get("product") or items[0].get("price")
+
+    def _catalog(self, object_type: str, item: View) -> View:
+        return self.catalog.get(f"{object_type}/{item.get(object_type)}", {})
+
+    def _limits(self, items: Sequence[View], metadata: Sequence[Mapping[str, str]]) -> dict[str, plan_limits.Limit]:
+        parts: dict[str, list[tuple[plan_limits.Limit, int]]] = {}
+        for item, told in zip(items, metadata, strict=True):
+            for meter, limit in plan_limits.limits_of(told).items():
+                parts.setdefault(meter, []).append((limit, int(item.get("quantity") or 1)))
+        limits = {meter: plan_limits.total(parts[meter], "plan") for meter in parts}
+        return dict(sorted({**limits, **self._entitled()}.items()))
+
+    def _entitled(self) -> dict[str, plan_limits.Limit]:
+        """What features bring with them; of one meter they add up."""
+        parts: dict[str, list[tuple[plan_limits.Limit, int]]] = {}
+        for told in self._entitling():
+            for meter, limit in plan_limits.limits_of(told).items():
+                parts.setdefault(meter, []).append((limit, 1))
+        return {meter: plan_limits.total(parts[meter], "entitlement") for meter in parts}
+
+    def _entitling(self) -> list[Mapping[str, str]]:
+        """The metadata of the customers' features."""
+        known = self.catalog.get(f"{FEATURES}/{FEATURES}", {}).get("features", {})
+        return [known[feature] for feature in self._features() if feature in known]
+
+    def _payments(self, effective: tuple[str, View] | None) -> dict[str, Any]:
+        open_invoices = [{"id": id_, **_without_object(view)} for id_, view in self._of("invoice")]
+        customers = [view for _, view in self._of("customer")]
+        return {
+            "open_invoices": open_invoices,
+            "dunning": _dunning(open_invoices),
+            "delinquent": any(view.get("delinquent") for view in customers),
+            "payment_method": self._payment_method(effective, customers),
+            "scheduled_change": self._scheduled_change(effective),
+        }
+
+    def _payment_method(self, effective: tuple[str, View] | None, customers: Iterable[View]) -> dict[str, Any] | None:
+        """The subscription's own, else a customer's default."""
+        wanted = [effective[1].get("default_payment_method")] if effective else []
+        wanted += sorted(str(v["default_payment_method"]) for v in customers if v.get("default_payment_method"))
+        known = dict(self._of("payment_method"))
+        return next(({"id": id_, **_without_object(known.get(id_, {}))} for id_ in wanted if id_), None)
+
+    def _scheduled_change(self, effective: tuple[str, View] | None) -> dict[str, Any] | None:
+        """The next phase of the effective subscription's schedule: after the one that holds its current period."""
+        if effective is None:
+            return None
+        starts = [
+            item["current_period_start"] for item in effective[1].get("items", ()) if "current_period_start" in item
+        ]
+        now = max(starts, default=0)
+        phases = [
+            phase
+            for _, view in self._of("subscription_schedule")
+            if view.get("subscription") == effective[0]
+            for phase in view.get("phases", ())
+            if int(phase.get("start") or 0) > now
+        ]
+        return dict(min(phases, key=lambda phase: int(phase["start"]))) if phases else None
+
+    def _features(self) -> list[str]:
+        """Of customers that are not deleted."""
+        living = [views for views in self.customers.values() if not _deleted(views)]
+        summaries = [view for views in living for view in views.values() if view["object"] == SUMMARY]
+        return sorted({feature for view in summaries for feature in view["features"]})
+
+
+def _deleted(views: Views) -> bool:
+    return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
+
+
+def _scope(customers: Iterable[str]) -> str:
+    """One account and mode only: live before test, the platform before its Connect accounts."""
+    scopes = {name.rpartition("/")[0] for name in customers}
+    return max(scopes, key=lambda scope: (scope.endswith("/live"), scope.startswith("self/"), scope), default="")
+
+
+def _bounded(views: Mapping[str, View]) -> dict[str, View]:
+    """An ended subscription stays ended, so the newest of them are the same in any order."""
+    ended = [(int(v.get("created") or 0), n) for n, v in views.items() if v.get("status") in _ENDED]
+    dropped = {name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]}
+    return {name: view for name, view in views.items() if name not in dropped}
+
+
+def _status(effective: tuple[str, View] | None) -> dict[str, Any]:
+    if effective is None:
+        return {"status": "none", "access": "none", "subscription": None, "pause": None, "renews": False}
+    id_, view = effective
+    status = str(view.get("status"))
+    return {
+        "status": status,
+        "access": _ACCESS.get(status, "none"),
+        "subscription": id_,
+        "pause": view.get("pause"),
+        "renews": status not in _ENDED,
+    }
+
+
+def _cancellation(effective: tuple[str, View] | None) -> dict[str, Any]:
+    view = effective[1] if effective else {}
+    at_period_end = bool(view.get("cancel_at_period_end"))
+    ends = [item["current_period_end"] for item in view.get("items", ()) if "current_period_end" in item]
+    return {
+        "cancel_at_period_end": at_period_end,
+        "cancel_at": view.get("cancel_at") or (max(ends, default=None) if at_period_end else None),
+        "canceled_at": view.get("canceled_at"),
+        "ended_at": view.get("ended_at"),
+    }
+
+
+def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
+    view = effective[1] if effective else {}
+    return {"trial_start": view.get("trial_start"), "trial_end": view.get("trial_end")}
+
+
+def _periods(effective: tuple[str, View] | None, subscriptions: Iterable[View]) -> dict[str, Any]:
+    """The effective subscription's periods; where it has none, those of the others, a later start first."""
+    own = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
+    others = {tuple(bounds) for view in subscriptions for bounds in view.get("periods", ())} - set(own)
+    taken = list(own)
+    for start, end in sorted(others, reverse=True):
+        taken += _gaps(start, end, taken)
+    current = own[-1] if own else (None, None)
+    return {
+        "current_period_start": current[0],
+        "current_period_end": current[1],
+        "periods": [list(bounds) for bounds in sorted(taken)],
+    }
+
+
+def _gaps(start: int, end: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of [start, end) that nothing has taken."""
+    free = [(start, end)]
+    for busy_start, busy_end in taken:
+        free = [
+            part
+            for low, high in free
+            for part in ((low, min(high, busy_start)), (max(low, busy_end), high))
+            if part[0] < part[1]
+        ]
+    return free
+
+
+def _dunning(open_invoices: Iterable[View]) -> dict[str, Any] | None:
+    """Of the oldest invoice whose payment failed: how often, when next, and from when grace counts."""
+    failed = [invoice for invoice in open_invoices if int(invoice.get("attempt_count") or 0) > 0]
+    if not failed:
+        return None
+    invoice = min(failed, key=lambda one: (int(one.get("created") or 0), str(one["id"])))
+    return {
+        "invoice": invoice["id"],
+        "attempts": invoice["attempt_count"],
+        "next_attempt": invoice.get("next_payment_attempt"),
+        "since": invoice.get("due_date") or invoice.get("finalized_at") or invoice.get("created"),
+        "stage": "retrying" if invoice.get("next_payment_attempt") else "exhausted",
+    }
+
+
+def _without_object(view: View) -> dict[str, Any]:
+    return {name: value for name, value in view.items() if name not in {"object", "version"}}

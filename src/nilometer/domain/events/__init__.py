@@ -1,0 +1,1 @@
+"""CloudEvents, and how each message ends: outcomes and rejects."""

@@ -1,0 +1,1 @@
+"""Rows of the lake: changes, facts, datasets, redaction and tables."""

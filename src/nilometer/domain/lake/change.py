@@ -1,0 +1,117 @@
+"""One change of one item: what a DynamoDB stream says, in our words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from nilometer.domain.lake import redaction
+from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.writes import Item, Key, Table
+
+_SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
+
+
+class Action(StrEnum):
+    INSERT = "INSERT"
+    MODIFY = "MODIFY"
+    REMOVE = "REMOVE"
+    EXPIRED = "EXPIRED"  # removed by TTL, not by us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One stream record. At least one image is there; `occurred_at` is in epoch seconds."""
+
+    change_id: str
+    table: Table
+    action: Action
+    key: Key
+    old: Item | None
+    new: Item | None
+    sequence_number: str
+    occurred_at: int
+
+    @property
+    def item(self) -> Item:
+        """As it is, or as it last was."""
+        return self.new if self.new is not None else self.old or {}
+
+    @property
+    def kind(self) -> str:
+        return str(self.item.get("kind", "unknown"))
+
+    @property
+    def event_id(self) -> str | None:
+        """The event that this fact is, or that caused this change."""
+        return _text(self.item.get("event_id") or self.item.get("cause"))
+
+
+def change_id(stream_arn: str, sequence_number: str) -> str:
+    """The same for every delivery of a record, and for no other record of any stream.
+
+    A stream's ARN carries the time of its creation, and sequence numbers are unique within a stream; `eventID` is
+    documented as unique only.
+    """
+    return hashlib.sha256(f"{stream_arn}\n{sequence_number}".encode()).hexdigest()[:32]
+
+
+def action_of(event_name: str, user_identity: Mapping[str, Any] | None) -> Action:
+    """`ValueError` for a name that DynamoDB does not document.
+
+    Source: DynamoDB Developer Guide, "DynamoDB Streams and Time to Live".
+    """
+    by_service = bool(user_identity) and (user_identity or {}).get("principalId") == "dynamodb.amazonaws.com"
+    return Action.EXPIRED if event_name == "REMOVE" and by_service else Action(event_name)
+
+
+def table_of(stream_view_type: str) -> Table:
+    """Which of our tables a stream belongs to: facts never change, so theirs has no old images.
+
+    `KeyError` for a view that neither stream has. The kinds of an item do not tell: new ones come with every flow.
+    """
+    return {"NEW_AND_OLD_IMAGES": Table.RECORDS, "NEW_IMAGE": Table.EVENTS}[stream_view_type]
+
+
+def changed_fields(old: Item | None, new: Item | None) -> list[str]:
+    """Names of the attributes that differ, sorted; the keys never do."""
+    before, after = old or {}, new or {}
+    names = {*before, *after} - {"pk", "sk"}
+    return sorted(name for name in names if before.get(name, _ABSENT) != after.get(name, _ABSENT))
+
+
+def audit_row(change: Change) -> dict[str, Any]:
+    """The change as a row of `audit`, images redacted."""
+    item = change.item
+    return {
+        "change_id": change.change_id,
+        "table_name": change.table.value,
+        "kind": change.kind,
+        "pk": redaction.key_text(change.key.pk),
+        "sk": change.key.sk,
+        "workspace_id": _text(item.get("workspace_id")),
+        "action": change.action.value,
+        "changed_fields": changed_fields(change.old, change.new),
+        "old_image": redaction.image(change.old) if change.old is not None else None,
+        "new_image": redaction.image(change.new) if change.new is not None else None,
+        "images_ref": None,
+        "actor": _text(item.get("actor")),
+        "cause": _text(item.get("cause")),
+        "sequence_number": change.sequence_number.zfill(_SEQUENCE_DIGITS),
+        "occurred_at": rfc3339(from_epoch(change.occurred_at)),
+        "created": change.occurred_at,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+class _Absent:
+    pass
+
+
+_ABSENT = _Absent()

@@ -1,0 +1,70 @@
+"""Facts as rows of the lake: every column but those that the writer stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from nilometer.domain.lake import redaction
+from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.writes import Item
+
+_STRIPE_TEXTS = ("object_type", "object_id", "customer_id", "workspace_id", "request_id", "api_version")
+
+
+def stripe_event_row(fact: Item) -> dict[str, Any]:
+    """Without `payload` and `payload_ref`, which the flow adds. `KeyError` when the fact is none."""
+    created = int(fact["created"])
+    return {
+        "event_id": fact["event_id"],
+        "type": fact["type"],
+        "account": fact.get("account") or "self",
+        "livemode": bool(fact["livemode"]),
+        "created": created,
+        "created_at": rfc3339(from_epoch(created)),
+        **{name: fact.get(name) for name in _STRIPE_TEXTS},
+        "source": fact["source"],
+        "received_at": fact["received_at"],
+    }
+
+
+def usage_row(fact: Item) -> dict[str, Any]:
+    """`KeyError` when the fact is none."""
+    return {
+        "event_id": fact["event_id"],
+        "source": fact["source"],
+        "type": fact["type"],
+        "workspace_id": fact["workspace_id"],
+        "meter": fact["meter"],
+        "quantity": _decimal(fact["quantity"]),
+        "unit": fact.get("unit"),
+        "dimensions": _dimensions(fact.get("dimensions")),
+        "time": fact["time"],
+        "created": int(fact["created"]),
+        "period_start": fact.get("period_start"),
+        "voids_source": fact.get("voids_source"),
+        "voids_id": fact.get("voids_id"),
+        "received_at": fact["received_at"],
+    }
+
+
+def reject_announcement(reject: Item) -> dict[str, Any]:
+    """What subscribers may know of a reject: never its payload, which may hold anything."""
+    names = ("flow", "reason", "event_id", "source", "workspace_id", "received_at")
+    message = redaction.text(str(reject.get("message", "")))
+    return {"reject_id": reject["sk"], "message": message, **{name: reject.get(name) for name in names}}
+
+
+def reject_image(reject: Item) -> dict[str, Any]:
+    """What the lake keeps of a reject, longer than the 40 days of the reject itself."""
+    known = {"kind": "reject", "cause": reject.get("event_id"), **reject_announcement(reject)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _decimal(quantity: int | Decimal) -> str:
+    return format(Decimal(quantity), "f")
+
+
+def _dimensions(dimensions: Mapping[str, str] | None) -> dict[str, str] | None:
+    return dict(sorted(dimensions.items())) if dimensions else None

@@ -1,0 +1,1 @@
+"""Limits by plan and by override, and reservations against them."""

@@ -1,0 +1,217 @@
+"""What a person is told once, whether they have read it, and how many they have not.
+
+    requested ──▶ unread ──▶ read ──▶ expired
+                     └────────────────▶ (TTL)
+
+The unread are counted per workspace and day of expiry, in the same transaction as each notification: the count
+is exact without a scan, and a day's count expires together with the notifications that it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from nilometer.domain.acts.act import checked_id
+from nilometer.domain.acts.origin import Origin, check_length, check_workspace, put
+from nilometer.domain.acts.records import alive
+from nilometer.domain.notices.preference import Channel, candidates, channels_on, check_topic
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch, from_epoch, rfc3339
+from nilometer.domain.store.ulid import derived, is_ulid, time_of
+from nilometer.domain.store.writes import Item, Key, Table, Update, Write
+from nilometer.errors import Rejected, Unavailable
+
+KEPT = timedelta(days=90)
+EARLY = timedelta(hours=1)  # how far clocks may differ
+TITLE_LENGTH = 200
+TEXT_LENGTH = 4_000
+LINK_LENGTH = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What is to be told to one person. `cause` identifies what happened: the same cause is told once."""
+
+    user_id: str
+    topic: str
+    title: str
+    cause: str
+    at: datetime
+    text: str = ""
+    link: str | None = None
+    workspace_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        return derived(self.at, self.user_id, self.topic, self.cause)
+
+    @property
+    def key(self) -> Key:
+        return keys.notification(self.user_id, self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """How many are unread: of everything, and by workspace (`None` for what belongs to no workspace)."""
+
+    total: int
+    by_workspace: Mapping[str | None, int]
+
+
+def new_notice(
+    user_id: str,
+    *,
+    topic: str,
+    title: str,
+    cause: str,
+    at: datetime,
+    text: str = "",
+    link: str | None = None,
+    workspace_id: str | None = None,
+) -> Notice:
+    """`Rejected("invalid_schema")` says which part cannot be."""
+    checked_id(user_id)
+    if workspace_id is not None:
+        check_workspace(workspace_id)
+    check_topic(topic)
+    check_length("a title", title, TITLE_LENGTH)
+    check_length("a text", text, TEXT_LENGTH, at_least=0)
+    _check_link(link)
+    return Notice(
+        user_id=user_id,
+        topic=topic,
+        title=title,
+        cause=cause,
+        at=at,
+        text=text,
+        link=link,
+        workspace_id=workspace_id,
+    )
+
+
+def request_reads(notice: Notice) -> tuple[Key, ...]:
+    """The notification, and the preferences that may speak of it, the strongest first."""
+    return (notice.key, *candidates(notice.user_id, notice.topic, notice.workspace_id))
+
+
+def request(stored: Mapping[Key, Item], notice: Notice, *, origin: Origin, now: datetime) -> list[Write]:
+    """The notification and its count; nothing when it was told, no channel is on, or it expired on the way.
+
+    `stored` holds what exists of `request_reads`.
+    """
+    if notice.at > now + EARLY:
+        raise Rejected("invalid_time", f"{rfc3339(notice.at)} is in the future; a notice tells what has happened")
+    told, *said = (stored.get(key) for key in request_reads(notice))
+    channels = channels_on(notice.topic, said)
+    expires = expiry(notice.at)
+    if told or not channels or expires <= now:
+        return []
+    unread = Channel.IN_APP in channels
+    attributes = {
+        "notification_id": notice.id,
+        "user_id": notice.user_id,
+        "workspace_id": notice.workspace_id,
+        "topic": notice.topic,
+        "title": notice.title,
+        "text": notice.text,
+        "link": notice.link,
+        "channels": sorted(map(str, channels)),
+        "unread": unread,
+        "read_at": None,
+        "created_at": rfc3339(notice.at),
+        "expires_at": epoch(expires),
+    }
+    written = put(notice.key, "notification", attributes, stored=None, origin=origin, now=now)
+    return [written, *counted([attributes], 1 if unread else 0, origin=origin, now=now)]
+
+
+def read(stored: Sequence[Item], *, origin: Origin, now: datetime) -> list[Write]:
+    """Marks those that are unread and takes them from the count; nothing for the others."""
+    fresh = [item for item in stored if item["unread"] and alive(item, now)]
+    puts = [_read(item, origin=origin, now=now) for item in fresh]
+    return [*puts, *counted(fresh, -1, origin=origin, now=now)]
+
+
+def counted(items: Iterable[Item], by: int, *, origin: Origin, now: datetime) -> list[Write]:
+    """`by` for each of `items`, one write a counter: no two actions of a transaction may touch one item."""
+    sums: dict[Key, int] = {}
+    about: dict[Key, Item] = {}
+    for item in items:
+        key = unread_key(item)
+        sums[key] = sums.get(key, 0) + by
+        about[key] = item
+    return [_count(key, about[key], amount, origin, now) for key, amount in sums.items() if amount]
+
+
+def unread_key(item: Item) -> Key:
+    day = rfc3339(expiry_of(item))[:10]
+    return keys.unread(item["user_id"], item["workspace_id"], day)
+
+
+def unread_total(counters: Iterable[Item], now: datetime) -> Unread:
+    """The sum of the days that have not expired."""
+    by_workspace: dict[str | None, int] = {}
+    for item in counters:
+        if alive(item, now) and item["unread"]:
+            workspace_id = item["workspace_id"]
+            by_workspace[workspace_id] = by_workspace.get(workspace_id, 0) + int(item["unread"])
+    return Unread(total=sum(by_workspace.values()), by_workspace=by_workspace)
+
+
+def is_shown(item: Item, *, workspace_id: str | None, now: datetime) -> bool:
+    """In the center of a workspace stand its own notifications and those of none; expired ones nowhere."""
+    here = item["workspace_id"] in {None, workspace_id}
+    return here and str(Channel.IN_APP) in item["channels"] and alive(item, now) is not None
+
+
+def check_expected(notification_id: str, now: datetime) -> None:
+    """For an id that is not stored: silent when it has expired, `Unavailable` when it may be on the way."""
+    if not is_ulid(notification_id) or time_of(notification_id) > now + EARLY:
+        raise Rejected("invalid_schema", f"{notification_id[:40]!r} is not a notification's id")
+    if expiry(time_of(notification_id)) > now:
+        raise Unavailable("the notification is not known yet; its request may be on the way")
+
+
+def expiry(created: datetime) -> datetime:
+    """The end of the UTC day, so that all of one day expire at one instant."""
+    day = created.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + KEPT + timedelta(days=1)
+
+
+def expiry_of(item: Item) -> datetime:
+    return from_epoch(int(item["expires_at"]))
+
+
+def _read(item: Item, *, origin: Origin, now: datetime) -> Write:
+    key = keys.notification(item["user_id"], item["notification_id"])
+    attributes: dict[str, Any] = {**item, "unread": False, "read_at": rfc3339(origin.at)}
+    return put(key, "notification", attributes, stored=item, origin=origin, now=now)
+
+
+def _count(key: Key, item: Item, by: int, origin: Origin, now: datetime) -> Update:
+    return Update(
+        table=Table.RECORDS,
+        key=key,
+        add={"unread": by, "version": 1},
+        set={
+            "kind": "unread",
+            "user_id": item["user_id"],
+            "workspace_id": item["workspace_id"],
+            "expires_at": item["expires_at"],
+            "updated_at": rfc3339(now),
+            "cause": origin.cause,
+            "actor": origin.actor,
+        },
+    )
+
+
+def _check_link(link: str | None) -> None:
+    """A path of the console or a page behind TLS: `javascript:` must not reach a person's screen."""
+    if link is None:
+        return
+    check_length("a link", link, LINK_LENGTH)
+    if not link.startswith("https://") and (not link.startswith("/") or link.startswith(("//", "/\\"))):
+        raise Rejected("invalid_schema", "a link is a path that begins with / or an https:// address")

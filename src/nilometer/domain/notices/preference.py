@@ -1,0 +1,140 @@
+"""What a person wants to hear of, and through which channel.
+
+A preference speaks for one topic or for all (`*`), in one workspace or everywhere. The first that says something
+of a channel decides it:
+
+    1. this workspace, this topic      "no threshold notices of Acme by e-mail"
+    2. this workspace, all topics      "mute Acme"
+    3. everywhere, this topic          "never tell me of thresholds"
+    4. everywhere, all topics          "no e-mail at all"
+    5. the default of the topic
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from nilometer.domain.acts.act import checked_id
+from nilometer.domain.acts.origin import Origin, check_workspace, field_times, newer, put
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Key, Write
+from nilometer.errors import Rejected
+
+ALL = "*"
+TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+TOPIC_LENGTH = 64
+
+
+class Channel(StrEnum):
+    IN_APP = "in_app"  # the notification center
+    EMAIL = "email"  # whoever sends e-mail reads `channels` in the change of the notification
+
+
+EVERY = frozenset(Channel)
+DEFAULTS: Mapping[str, frozenset[Channel]] = {
+    "usage.threshold_reached": EVERY,
+    "billing.payment_failed": EVERY,
+    "member.role_changed": EVERY,
+    "member.invited": EVERY,
+    "member.invitation_accepted": frozenset({Channel.IN_APP}),
+}
+"""Notices of the system itself. Topics of other services are free, and in the app only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """One statement. `None` takes back what was said of a channel."""
+
+    user_id: str
+    topic: str
+    channels: Mapping[Channel, bool | None]
+    workspace_id: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return keys.preference(self.user_id, self.workspace_id, self.topic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """Whether a channel is on, and which statement made it so: `default` or a topic and its reach."""
+
+    channel: Channel
+    on: bool
+    because: str
+
+
+def new_preference(
+    user_id: str, *, topic: str, channels: Mapping[str, bool | None], workspace_id: str | None = None
+) -> Preference:
+    """`Rejected("invalid_schema")` says which part cannot be."""
+    checked_id(user_id)
+    if workspace_id is not None:
+        check_workspace(workspace_id)
+    if topic != ALL:
+        check_topic(topic)
+    if unknown := sorted(set(channels) - set(Channel)):
+        raise Rejected("invalid_schema", f"channel {unknown[0]!r} is none of {', '.join(Channel)}")
+    if not channels:
+        raise Rejected("invalid_schema", f"a preference says something of a channel: {', '.join(Channel)}")
+    said = {Channel(name): on for name, on in channels.items()}
+    return Preference(user_id=user_id, topic=topic, channels=said, workspace_id=workspace_id)
+
+
+def check_topic(topic: str) -> None:
+    if len(topic) > TOPIC_LENGTH or not TOPIC.fullmatch(topic):
+        raise Rejected(
+            "invalid_schema", f"{topic[:80]!r} is not a topic; write billing.payment_failed, at most {TOPIC_LENGTH}"
+        )
+
+
+def decide(stored: Item | None, preference: Preference, *, origin: Origin, now: datetime) -> list[Write]:
+    """The statement merged into what was said before, channel by channel: the later event wins in any order."""
+    said = {str(channel): on for channel, on in preference.channels.items()}
+    later = newer(stored, said, origin)
+    if not later:
+        return []
+    merged = {**_said(stored), **later}
+    attributes = {
+        "user_id": preference.user_id,
+        "workspace_id": preference.workspace_id,
+        "topic": preference.topic,
+        "channels_on": sorted(channel for channel, on in merged.items() if on),
+        "channels_off": sorted(channel for channel, on in merged.items() if on is False),
+        "field_times": field_times(stored, later, origin),
+    }
+    return [put(preference.key, "preference", attributes, stored=stored, origin=origin, now=now)]
+
+
+def candidates(user_id: str, topic: str, workspace_id: str | None) -> tuple[Key, ...]:
+    """Keys of what may decide, the strongest first: four, or two outside of any workspace."""
+    reaches = (workspace_id, None) if workspace_id else (None,)
+    return tuple(keys.preference(user_id, reach, one) for reach in reaches for one in (topic, ALL))
+
+
+def resolve(topic: str, said: Sequence[Item | None]) -> tuple[Resolved, ...]:
+    """Each channel's answer. `said` are the items of `candidates`, in their order."""
+    return tuple(_resolve(channel, topic, said) for channel in Channel)
+
+
+def channels_on(topic: str, said: Sequence[Item | None]) -> frozenset[Channel]:
+    return frozenset(one.channel for one in resolve(topic, said) if one.on)
+
+
+def _resolve(channel: Channel, topic: str, said: Sequence[Item | None]) -> Resolved:
+    for item in said:
+        if item and channel in (stated := _said(item)):
+            reach = f"in {item['workspace_id']}" if item["workspace_id"] else "everywhere"
+            return Resolved(channel=channel, on=stated[channel], because=f"{item['topic']} {reach}")
+    on = channel in DEFAULTS.get(topic, {Channel.IN_APP})
+    return Resolved(channel=channel, on=on, because="default")
+
+
+def _said(item: Item | None) -> dict[str, bool]:
+    """Stored as lists: as a name, `email` would be taken for an address on the way to the lake."""
+    on, off = (item or {}).get("channels_on", ()), (item or {}).get("channels_off", ())
+    return {**dict.fromkeys(on, True), **dict.fromkeys(off, False)}

@@ -1,0 +1,1 @@
+"""Workspaces, members, invitations, policies, flags, onboarding and attachments."""

@@ -1,0 +1,110 @@
+"""A large value of a workspace: an object in S3, and in the table no more than a reference to it.
+
+The hash of the content is its name, so that the same content is kept once and a repeated call finds its own record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import quote
+
+from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.records import record
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Item, Key, Put
+from nilometer.errors import Rejected
+
+CONTENT_BYTES = 10_000_000
+_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}/[a-z0-9][a-z0-9.+-]{0,62}")
+
+
+class Purpose(StrEnum):
+    """What the value is for, which decides who may read it."""
+
+    AVATAR = "avatar"
+    EXPORT = "export"
+    ATTACHMENT = "attachment"
+
+
+READS: Final = {
+    Purpose.AVATAR: Permission.ATTACHMENT_VIEW,
+    Purpose.EXPORT: Permission.HISTORY_QUERY,  # what was queried is read by who may query
+    Purpose.ATTACHMENT: Permission.ATTACHMENT_VIEW,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A reference. `size` in bytes, `added_at` RFC 3339, `added_by` a user or a service."""
+
+    workspace_id: str
+    purpose: Purpose
+    sha256: str
+    size: int
+    content_type: str
+    added_at: str
+    added_by: str
+
+    @property
+    def key(self) -> Key:
+        return keys.attachment(self.workspace_id, self.purpose, self.sha256)
+
+    @property
+    def object_key(self) -> str:
+        return f"{folder(self.workspace_id)}/{self.sha256}"
+
+
+def folder(workspace_id: str) -> str:
+    """The prefix in S3 of all that one workspace attached; its id cannot name another one's."""
+    return f"attachments/{quote(workspace_id, safe='').replace('.', '%2E')}"
+
+
+def new_attachment(act: Act, content: bytes, *, purpose: Purpose, content_type: str) -> Attachment:
+    """`Rejected` when it is empty, larger than 10 MB, or its type is none."""
+    if not 0 < len(content) <= CONTENT_BYTES:
+        raise Rejected("too_large" if content else "invalid_schema", f"content has 1 to {CONTENT_BYTES} bytes")
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise Rejected("invalid_schema", f"content type {content_type[:80]!r} is none; write image/png")
+    return Attachment(
+        workspace_id=act.workspace_id,
+        purpose=purpose,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        content_type=content_type,
+        added_at=rfc3339(act.happened),
+        added_by=act.caller.user_id,
+    )
+
+
+def attach(act: Act, stored: Item | None, wanted: Attachment) -> list[Put]:
+    """The reference, once; who attaches the same again changes nothing, neither its type nor who was first."""
+    act.caller.require(Permission.ATTACHMENT_ADD)
+    if stored:
+        return []
+    attributes = {
+        "purpose": str(wanted.purpose),
+        "sha256": wanted.sha256,
+        "size": wanted.size,
+        "content_type": wanted.content_type,
+        "added_at": wanted.added_at,
+        "added_by": wanted.added_by,
+    }
+    return [record(act, wanted.key, "attachment", None, **attributes)]
+
+
+def attachment_of(item: Item) -> Attachment:
+    return Attachment(
+        workspace_id=item["workspace_id"],
+        purpose=Purpose(item["purpose"]),
+        sha256=item["sha256"],
+        size=int(item["size"]),
+        content_type=item["content_type"],
+        added_at=item["added_at"],
+        added_by=item["added_by"],
+    )

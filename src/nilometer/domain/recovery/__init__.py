@@ -1,0 +1,1 @@
+"""Dead letters, history, trace, verification and rebuild."""

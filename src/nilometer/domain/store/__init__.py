@@ -1,0 +1,1 @@
+"""Keys, writes and times: the words in which every other subject is stored."""

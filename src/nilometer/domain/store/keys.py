@@ -1,0 +1,294 @@
+"""The key table: where every record and fact lives, on one page.
+
+`records` holds what is true now (stream of new and old images), `events` every accepted fact once (TTL).
+`gsi1` is the one overloaded sparse index of `records` (`gsi1pk`, `gsi1sk`).
+
+| records                    | pk                                   | sk                             |
+|----------------------------|--------------------------------------|--------------------------------|
+| Workspace                  | WORKSPACE#ws                         | WORKSPACE                      |
+| Billing record             | WORKSPACE#ws                         | BILLING                        |
+| Usage counter              | WORKSPACE#ws                         | USAGE#meter#period_start#shard |
+| Alert of a limit, once     | WORKSPACE#ws                         | ALERT#meter#period#threshold#v |
+| Allowance to reserve from  | WORKSPACE#ws                         | ALLOWANCE#meter#period_start   |
+| Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
+| What Stripe's meter was told| WORKSPACE#ws                        | METERED#meter#period_start     |
+| Own limits of a workspace  | WORKSPACE#ws                         | LIMITS                         |
+| Facts to be moved          | WORKSPACE#ws                         | REBUCKET                       |
+| Slug of a workspace        | SLUG#slug                            | SLUG                           |
+| Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
+| Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
+| Lock-out after failures    | WORKSPACE#ws                         | LOCKOUT#user                   |
+| Security entry             | WORKSPACE#ws                         | SECURITY#ulid                  |
+| One-time token             | TOKEN#sha256(token)                  | TOKEN                          |
+| Session                    | SESSION#sha256(token)                | SESSION                        |
+| Meter                      | METER#slug                           | METER                          |
+| Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
+| Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
+| Register without customer  | OBJECT#account#mode#id               | PRODUCT#id, PRICE#id …          |
+| Disputes before their charge| OBJECT#account#mode#charge          | WAITING                        |
+| Notification (TTL)         | USER#user                            | NOTIFICATION#ulid              |
+| Unread in a workspace (TTL)| USER#user                            | UNREAD#ws#expiry day           |
+| Notification preference    | USER#user                            | PREFERENCE#ws#topic            |
+| Policy version             | POLICY#policy                        | VERSION#n                      |
+| Policy acceptance          | USER#user                            | ACCEPTANCE#policy#n            |
+| Feature flag               | FLAG#flag                            | FLAG                           |
+| Dataset                    | DATASET#dataset                      | DATASET                        |
+| Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
+| Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
+| Attachment                 | WORKSPACE#ws                         | ATTACHMENT#purpose#sha256      |
+
+| events                     | pk                                   | sk                             |
+|----------------------------|--------------------------------------|--------------------------------|
+| Stripe event               | STRIPE#account#evt                   | FACT                           |
+| Usage event                | USAGE#source#id                      | FACT                           |
+| … whose void came first    | USAGE#source#id                      | LATE (FACT is the tombstone)   |
+| Value of a unique meter    | UNIQUE#ws#meter#period_start         | sha256 of the value            |
+| Operations event           | OPERATION#source#id                  | FACT                           |
+| Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
+| Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
+| Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
+
+| index of records           | gsi1pk                               | gsi1sk                         |
+|----------------------------|--------------------------------------|--------------------------------|
+| Membership, active         | USER#user                            | WORKSPACE#ws                   |
+| Session                    | USER#user                            | SESSION#created#id             |
+| Invitation                 | INVITATION#sha256(token)             | INVITATION                     |
+| Security entry             | ACTOR#actor                          | ulid                           |
+| Policy acceptance          | POLICY#policy#n                      | time#user                      |
+| Feature flag               | FLAGS                                | flag                           |
+| Dataset                    | DATASETS                             | dataset                        |
+| Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
+| Facts to be moved          | REBUCKET                             | WORKSPACE#ws                   |
+| Stripe's meter, to be told | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
+| Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
+
+`#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Key
+
+FACT = "FACT"
+FLAGS = "FLAGS"  # in the index: all feature flags, which are few
+COUNTERS = "USAGE#"  # the sort keys of all counters of a workspace begin so
+REBUCKET = "REBUCKET"  # in the index: workspaces whose periods moved
+OUTBOX = "OUTBOX"  # in the index: counters that Stripe's meters may not have in full
+DATASETS = "DATASETS"  # and all datasets
+
+
+def part(value: str) -> str:
+    """A variable part of a key, unable to contain the separator."""
+    return value.replace("%", "%25").replace("#", "%23") if "#" in value or "%" in value else value
+
+
+def workspace(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", "WORKSPACE")
+
+
+def billing(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", "BILLING")
+
+
+def limits(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", "LIMITS")
+
+
+def rebucket(workspace_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", REBUCKET)
+
+
+def slug(slug: str) -> Key:
+    return Key(f"SLUG#{part(slug)}", "SLUG")
+
+
+def member(workspace_id: str, user_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"MEMBER#{part(user_id)}")
+
+
+def invitation(workspace_id: str, invitation_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"INVITATION#{part(invitation_id)}")
+
+
+def lockout(workspace_id: str, user_id: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"LOCKOUT#{part(user_id)}")
+
+
+def security(workspace_id: str, ulid: str) -> Key:
+    """In the order of time."""
+    return Key(workspace(workspace_id).pk, f"SECURITY#{ulid}")
+
+
+def token(sha256: str) -> Key:
+    return Key(f"TOKEN#{sha256}", "TOKEN")
+
+
+def session(sha256: str) -> Key:
+    return Key(f"SESSION#{sha256}", "SESSION")
+
+
+def user(user_id: str) -> str:
+    """The partition of what belongs to one person; in the index: the workspaces and sessions of one user."""
+    return f"USER#{part(user_id)}"
+
+
+def invitation_token(sha256: str) -> str:
+    """In the index: the invitation that a token is for."""
+    return f"INVITATION#{sha256}"
+
+
+def actor(actor: str) -> str:
+    """In the index: what one actor did, by time."""
+    return f"ACTOR#{part(actor)}"
+
+
+def counter(workspace_id: str, meter: str, start: str, shard: int) -> Key:
+    """`start` is the period's start (RFC 3339), or `DAY#YYYY-MM-DD`'s own text for a UTC day."""
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"{COUNTERS}{part(meter)}#{start}#{shard}")
+
+
+def counters(workspace_id: str, meter: str, start: str) -> Key:
+    """The partition and the prefix of all shards of one counter."""
+    whole = counter(workspace_id, meter, start, 0)
+    return Key(whole.pk, whole.sk.removesuffix("0"))
+
+
+def alert(workspace_id: str, meter: str, start: str, threshold: str, limit_version: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ALERT#{part(meter)}#{start}#{threshold}#{part(limit_version)}")
+
+
+def allowance(workspace_id: str, meter: str, start: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ALLOWANCE#{part(meter)}#{start}")
+
+
+def reservation(workspace_id: str, reservation_id: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"RESERVATION#{part(reservation_id)}")
+
+
+def metered(workspace_id: str, meter: str, start: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"METERED#{part(meter)}#{start}")
+
+
+def reserved_until(hour: datetime) -> str:
+    """The partition of `gsi1` with the reservations that end in this hour while they are open."""
+    return f"RESERVED#{rfc3339(hour)[:13]}"
+
+
+def meter(slug: str) -> Key:
+    return Key(f"METER#{part(slug)}", "METER")
+
+
+def customer(account: str, livemode: bool, customer_id: str) -> str:
+    """The partition of everything that belongs to one Stripe customer."""
+    return f"CUSTOMER#{part(account)}#{mode(livemode)}#{part(customer_id)}"
+
+
+def link(account: str, livemode: bool, customer_id: str) -> Key:
+    return Key(customer(account, livemode, customer_id), "LINK")
+
+
+def register(account: str, livemode: bool, object_type: str, object_id: str, customer_id: str | None) -> Key:
+    """Under its customer, so that one query reads all that the billing record folds; else alone."""
+    pk = (
+        customer(account, livemode, customer_id)
+        if customer_id
+        else f"OBJECT#{part(account)}#{mode(livemode)}#{part(object_id)}"
+    )
+    return Key(pk, f"{object_type.upper().replace('.', '_')}#{part(object_id)}")
+
+
+def risk_waiting(charge: Key) -> Key:
+    """Beside the register of a charge whose customer is not known yet."""
+    return Key(charge.pk, "WAITING")
+
+
+def mode(livemode: bool) -> str:
+    return "live" if livemode else "test"
+
+
+def notification(user_id: str, notification_id: str) -> Key:
+    return Key(user(user_id), f"NOTIFICATION#{part(notification_id)}")
+
+
+def unread(user_id: str, workspace_id: str | None, day: str) -> Key:
+    """`day` is the UTC date on which what is counted expires. Without a workspace the part is empty."""
+    return Key(user(user_id), f"UNREAD#{part(workspace_id or '')}#{day}")
+
+
+def preference(user_id: str, workspace_id: str | None, topic: str) -> Key:
+    return Key(user(user_id), f"PREFERENCE#{part(workspace_id or '')}#{part(topic)}")
+
+
+def policy(name: str) -> str:
+    """The partition of all versions of one policy."""
+    return f"POLICY#{part(name)}"
+
+
+def policy_version(name: str, number: int) -> Key:
+    """Padded, so that the newest is the last."""
+    return Key(policy(name), f"VERSION#{number:06}")
+
+
+def acceptance(user_id: str, policy: str, number: int) -> Key:
+    return Key(user(user_id), f"ACCEPTANCE#{part(policy)}#{number:06}")
+
+
+def accepted(policy_name: str, number: int) -> str:
+    """In the index: who accepted one version, by time."""
+    return f"{policy(policy_name)}#{number:06}"
+
+
+def flag(name: str) -> Key:
+    return Key(f"FLAG#{part(name)}", "FLAG")
+
+
+def override(workspace_id: str, flag: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"FLAG#{part(flag)}")
+
+
+def dataset(name: str) -> Key:
+    return Key(f"DATASET#{part(name)}", "DATASET")
+
+
+def onboarding(workspace_id: str, user_id: str, tutorial: str) -> Key:
+    return Key(f"WORKSPACE#{part(workspace_id)}", f"ONBOARDING#{part(user_id)}#{part(tutorial)}")
+
+
+def attachment(workspace_id: str, purpose: str, sha256: str) -> Key:
+    return Key(workspace(workspace_id).pk, f"ATTACHMENT#{part(purpose)}#{part(sha256)}")
+
+
+def stripe_event(account: str, event_id: str) -> Key:
+    return Key(f"STRIPE#{part(account)}#{part(event_id)}", FACT)
+
+
+def usage_event(source: str, event_id: str) -> Key:
+    return Key(f"USAGE#{part(source)}#{part(event_id)}", FACT)
+
+
+def late(fact: Key) -> Key:
+    """Beside a tombstone, so that the fact is still an insert of its own in the stream."""
+    return Key(fact.pk, "LATE")
+
+
+def unique_value(workspace_id: str, meter: str, start: str, value_sha256: str) -> Key:
+    return Key(f"UNIQUE#{part(workspace_id)}#{part(meter)}#{start}", value_sha256)
+
+
+def operation(source: str, event_id: str) -> Key:
+    return Key(f"OPERATION#{part(source)}#{part(event_id)}", FACT)
+
+
+def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
+    return Key(f"REJECT#{flow}#{rfc3339(day)[:10]}", payload_sha256)
+
+
+def waiting(workspace_id: str, source: str, event_id: str) -> Key:
+    return Key(f"WAITING#{part(workspace_id)}", usage_event(source, event_id).pk)
+
+
+def waited(day: datetime, workspace_id: str) -> Key:
+    return Key(f"WAITED#{rfc3339(day)[:10]}", waiting(workspace_id, "", "").pk)

@@ -1,0 +1,1 @@
+"""Registers: the merged states of one Stripe object."""

@@ -1,0 +1,188 @@
+"""The register of one Stripe object: the evidence of its newest seconds, merged by union.
+
+`merge` is commutative, associative and idempotent: a register is the set of the elements of the newest seconds of
+live and of terminal events, plus, of a subscription, the billing periods ever seen. Whatever order, duplication and
+batching the events come in, the register is the same. What it means is said by `resolve`.
+
+Of all but the newest second only digests stay: a set of seconds only grows, so a second that is not the newest
+never becomes it, and its states can no more be the answer; they only tell where the newer walk began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nilometer.domain.stripe.event import Object, StripeEvent
+from nilometer.domain.stripe.registers.normalise import normalise, overlay
+from nilometer.domain.stripe.registers.projection import Projection, digest, project
+
+SECONDS = 6  # of live and of terminal elements each
+PERIODS = 24  # newest starts that a subscription remembers
+REFETCH = "refetch"
+_FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
+_INVOICE_RANKS = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
+_TERMINAL = {
+    "subscription": {"canceled", "incomplete_expired"},
+    "invoice": {"paid", "void"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Element:
+    """One event, or one answer of Stripe's API, about the object.
+
+    `key` is a digest of the event's id and its identity. `post` and `pre` are digests of the state after and before
+    it; `pre` is None without `previous_attributes`. `rank` says where in an object's life it stands and decides only
+    between states that no edge connects. `id`, `type` and `state` are kept in the newest second only.
+    """
+
+    key: str
+    second: int
+    rank: int
+    terminal: bool
+    post: str
+    pre: str | None = None
+    id: str = ""
+    type: str = ""
+    state: Projection | None = None
+
+    @property
+    def created(self) -> bool:
+        return self.rank == _CREATED
+
+    @property
+    def fetched(self) -> bool:
+        return self.rank == _FETCHED
+
+    def bare(self) -> Element:
+        """What of it matters once a newer second is known."""
+        return replace(self, id="", type="", state=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest that was said of a period's end: in which second, and what."""
+
+    second: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A value. `elements` by id, in the canonical order of `_canonical`; `periods` by start."""
+
+    elements: tuple[Element, ...] = ()
+    periods: Mapping[int, Seen] = field(default_factory=dict)
+
+
+def of_event(event: StripeEvent) -> Element:
+    """What `event` says of its object."""
+    deleted = event.type.endswith(".deleted") and event.object_type != "subscription"
+    pre = None
+    if event.previous is not None:
+        pre = digest(_state(overlay(event.object, event.previous), event.api_version, deleted))
+    return _element(event.id, event.type, event.created, _state(event.object, event.api_version, deleted), pre)
+
+
+def of_answer(snapshot: Object | None, *, object_type: str, object_id: str, second: int) -> Element:
+    """What Stripe's API said: `None` for 404. `second` is the server's time before the request was sent."""
+    gone = snapshot is None or bool(snapshot.get("deleted"))
+    known = {"id": object_id, "object": object_type} if snapshot is None or gone else snapshot
+    state = _state(known, None, gone)
+    return _element(f"{REFETCH}_{second}_{digest(state)}", REFETCH, second, state, None)
+
+
+def _element(id_: str, type_: str, second: int, state: Projection, pre: str | None) -> Element:
+    return Element(
+        key=hashlib.sha256(id_.encode()).hexdigest()[:10],
+        second=second,
+        rank=_rank(type_, state),
+        terminal=_terminal(state),
+        post=digest(state),
+        pre=pre,
+        id=id_,
+        type=type_,
+        state=state,
+    )
+
+
+def _terminal(state: Projection) -> bool:
+    return bool(state.get("deleted")) or state.get("status") in _TERMINAL.get(str(state.get("object")), ())
+
+
+def _rank(type_: str, state: Projection) -> int:
+    """Fetched < created < later < deleted; an invoice's status, then its attempts, in between."""
+    if state.get("deleted"):
+        return _DELETED
+    if type_ == REFETCH:
+        return _FETCHED
+    if type_.endswith(".created"):
+        return _CREATED
+    if state.get("object") == "invoice":
+        attempts = min(int(state.get("attempt_count") or 0), 999)
+        return _LATER + 1000 * _INVOICE_RANKS.get(str(state.get("status")), 1) + attempts
+    return _LATER
+
+
+def register(elements: Iterable[Element]) -> Register:
+    found = tuple(elements)
+    return Register(_canonical(found), _newest_periods(_periods(found)))
+
+
+def merge(left: Register, right: Register) -> Register:
+    """The union of both, cut to the newest seconds."""
+    periods = _newest_periods([*left.periods.items(), *right.periods.items()])
+    return Register(_canonical((*left.elements, *right.elements)), periods)
+
+
+def _state(snapshot: Object, api_version: str | None, deleted: bool) -> Projection:
+    state = project(normalise(snapshot, api_version))
+    return {**state, "deleted": True} if deleted else state
+
+
+def _canonical(elements: Iterable[Element]) -> tuple[Element, ...]:
+    """One element an event (in two API versions: the greater digests), newest first, cut and bared."""
+    unique: dict[str, Element] = {}
+    for element in elements:
+        known = unique.get(element.key)
+        if known is None or _weight(element) > _weight(known):
+            unique[element.key] = element
+    kept = [*_newest(e for e in unique.values() if e.terminal), *_newest(e for e in unique.values() if not e.terminal)]
+    return tuple(sorted(kept, key=lambda element: (-element.second, element.key)))
+
+
+def _weight(element: Element) -> tuple[str, str, bool]:
+    return element.post, element.pre or "", element.state is not None
+
+
+def _newest(elements: Iterable[Element]) -> list[Element]:
+    found = list(elements)
+    seconds = sorted({element.second for element in found}, reverse=True)[:SECONDS]
+    return [e if e.second == seconds[0] else e.bare() for e in found if e.second in seconds]
+
+
+def _periods(elements: Iterable[Element]) -> list[tuple[int, Seen]]:
+    """Of each subscription snapshot, the item whose period ends first: usage resets with it."""
+    found = []
+    for element in elements:
+        bounds = [
+            (item["current_period_end"], item["current_period_start"])
+            for item in (element.state or {}).get("items", ())
+            if isinstance(item, Mapping) and "current_period_start" in item and "current_period_end" in item
+        ]
+        if bounds:
+            end, start = min(bounds)
+            found.append((int(start), Seen(element.second, int(end))))
+    return found
+
+
+def _newest_periods(observed: Iterable[tuple[int, Seen]]) -> dict[int, Seen]:
+    """Of each start the newest word, of all starts the newest."""
+    found: dict[int, Seen] = {}
+    for start, seen in observed:
+        known = found.get(start)
+        if known is None or (seen.second, seen.end) > (known.second, known.end):
+            found[start] = seen
+    return {start: found[start] for start in sorted(found, reverse=True)[:PERIODS]}

@@ -1,0 +1,292 @@
+"""Counters: how a chunk of events changes them, and how their shards become one number.
+
+A counter per meter and billing period, and one per meter and UTC day. `total` and `count` are added to; a gauge also
+keeps its `max`, or its `latest` level with the stamp `latest_at`; a unique meter adds to `unique` for every value
+that it sees for the first time. Numbers have DynamoDB's 38 digits.
+
+What is counted in a closed period is added to `late_total` and `late_count` too: a total without them is the total
+as it was when the period was closed, without anybody having to be there at that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Context, Decimal
+from typing import Any, NamedTuple
+
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
+from nilometer.domain.store.writes import Absent, Item, Key, Less, Put, Table, Update, Write
+from nilometer.domain.usage.event import KEPT, UsageEvent
+from nilometer.domain.usage.meter import GAUGES, Aggregation, Meter
+from nilometer.domain.usage.period import Period, is_closed
+
+EXACT = Context(prec=60)
+"""Wider than DynamoDB's 38 digits: no sum of counters is ever rounded."""
+
+ACTIONS = 100  # in one TransactWriteItems
+UNIQUE_CAP = 10_000  # values of one counter's shard; more are not told apart
+
+
+class Name(NamedTuple):
+    """One counter of a workspace, without its shard. `start` is RFC 3339, or `DAY#YYYY-MM-DD`."""
+
+    meter: str
+    start: str
+
+    @property
+    def scope(self) -> str:
+        return "day" if self.start.startswith("DAY#") else "period"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What some events add up to. `values` are those of a unique meter, hashed."""
+
+    total: Decimal = Decimal(0)
+    count: int = 0
+    max: Decimal | None = None
+    latest_at: str = ""
+    latest: Decimal = Decimal(0)
+    values: set[str] = field(default_factory=set)
+
+    def add(self, event: UsageEvent, value: str | None = None) -> None:
+        self.total = EXACT.add(self.total, event.quantity)
+        self.count += 1
+        self.max = event.quantity if self.max is None else max(self.max, event.quantity)
+        stamp = f"{event.at} {event.source} {event.id}"
+        if stamp > self.latest_at:
+            self.latest_at, self.latest = stamp, event.quantity
+        if value is not None:
+            self.values.add(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Events of one workspace and billing period, with the meters that they name."""
+
+    workspace_id: str
+    period: Period
+    meters: Mapping[str, Meter]
+    start: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", rfc3339(self.period.start))
+
+    def names(self, event: UsageEvent) -> tuple[Name, Name]:
+        """The two counters that an event counts in."""
+        return Name(event.meter, self.start), Name(event.meter, f"DAY#{event.day}")
+
+    def value(self, event: UsageEvent) -> str | None:
+        """What a unique meter tells apart: the hash of its first dimension."""
+        meter = self.meters[event.meter]
+        if meter.aggregation is not Aggregation.UNIQUE:
+            return None
+        return hashlib.sha256(event.dimensions[meter.dimensions[0]].encode()).hexdigest()
+
+    def items(self, event: UsageEvent) -> set[tuple[Name, str | None]]:
+        """What a transaction needs for an event besides its fact: two counters, and two values of a unique meter."""
+        names, value = self.names(event), self.value(event)
+        counters: set[tuple[Name, str | None]] = {(name, None) for name in names}
+        return counters if value is None else counters | {(name, value) for name in names}
+
+    def tallies(self, events: Iterable[UsageEvent]) -> dict[Name, Tally]:
+        tallies: dict[Name, Tally] = {}
+        for event in events:
+            value = self.value(event)
+            for name in self.names(event):
+                tally = tallies.get(name)
+                if tally is None:
+                    tally = tallies[name] = Tally()
+                tally.add(event, value)
+        return tallies
+
+    def reads_before(self, name: Name) -> bool:
+        """Whether its counter is read before it is written."""
+        aggregation = self.meters[name.meter].aggregation
+        return aggregation in GAUGES or aggregation is Aggregation.UNIQUE
+
+    def counter(self, name: Name, shard: int) -> Key:
+        return keys.counter(self.workspace_id, name.meter, name.start, shard)
+
+    def value_key(self, name: Name, value: str) -> Key:
+        return keys.unique_value(self.workspace_id, name.meter, name.start, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read before a write: counters by name, and the values that are stored already."""
+
+    counters: Mapping[Name, Item]
+    values: Set[Key]
+
+
+NOTHING_SEEN = Seen({}, frozenset())
+
+
+def chunks(group: Group, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]:
+    """Events that fit one transaction with their counters. Ordered by meter and day, so that a chunk has few.
+
+    A fact has at most 3 KB (every part is bounded), so 100 actions stay far below the 4 MB of a transaction.
+    """
+    done: list[list[UsageEvent]] = []
+    chunk: list[UsageEvent] = []
+    items: set[tuple[Name, str | None]] = set()
+    for event in sorted(events, key=lambda one: (one.meter, one.day)):
+        needed = group.items(event)
+        if len(chunk) + 1 + len(items | needed) > ACTIONS:
+            done.append(chunk)
+            chunk, items = [], set()
+        chunk.append(event)
+        items |= needed
+    return [*done, chunk] if chunk else done
+
+
+def counter_writes(
+    group: Group, tallies: Mapping[Name, Tally], seen: Seen, *, shard: int, cause: str, now: datetime
+) -> list[Write]:
+    """One update a counter and one put a new value. A level that is not above the one seen is not written."""
+    writes: list[Write] = []
+    for name, tally in tallies.items():
+        counter = seen.counters.get(name, {})
+        new = _new_values(group, name, tally, counter, seen)
+        level, guard = _level(group.meters[name.meter].aggregation, tally, counter)
+        unique = {"unique": len(new)} if tally.values else {}
+        capped = {"capped": True} if tally.values and _is_full(counter) else {}
+        attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
+        writes.append(
+            Update(
+                table=Table.RECORDS,
+                key=group.counter(name, shard),
+                add={**_added(group, name, tally.total, tally.count, now), **unique},
+                set={**attributes, **level, **capped},
+                expected=guard,
+            )
+        )
+        writes += [_value(group, name, value, now) for value in new]
+    return writes
+
+
+def _added(group: Group, name: Name, total: Decimal, count: int, now: datetime) -> dict[str, int | Decimal]:
+    late = name.scope == "period" and is_closed(group.period, now)
+    return {
+        "total": total,
+        "count": count,
+        "version": 1,
+        **({"late_total": total, "late_count": count} if late else {}),
+    }
+
+
+def _attributes(group: Group, name: Name, *, shard: int, cause: str, now: datetime) -> dict[str, Any]:
+    start, end = _bounds(group, name)
+    return {
+        "kind": "counter",
+        "workspace_id": group.workspace_id,
+        "meter": name.meter,
+        "scope": name.scope,
+        "period_start": start,
+        "period_end": end,
+        "shard": shard,
+        "updated_at": rfc3339(now),
+        "cause": cause,
+        "actor": None,
+    }
+
+
+def void_writes(group: Group, event: UsageEvent, *, shard: int, cause: str, now: datetime) -> list[Write]:
+    """Takes one counted event back. A level or a number of values cannot be taken back by itself: it is marked
+    `stale` until it is counted again from the lake."""
+    stale = {"stale": True} if group.reads_before(group.names(event)[0]) else {}
+    return [_void_write(group, name, event, stale, shard=shard, cause=cause, now=now) for name in group.names(event)]
+
+
+def _void_write(
+    group: Group, name: Name, event: UsageEvent, stale: Item, *, shard: int, cause: str, now: datetime
+) -> Update:
+    attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
+    # The boundary may have moved since: what the counter says of its period stays.
+    end = {"period_end": attributes.pop("period_end")}
+    return Update(
+        table=Table.RECORDS,
+        key=group.counter(name, shard),
+        add=_added(group, name, -event.quantity, -1, now),
+        set={**attributes, **stale},
+        set_once=end,
+    )
+
+
+def _new_values(group: Group, name: Name, tally: Tally, counter: Item, seen: Seen) -> list[str]:
+    """Values that are not stored yet, in a fixed order; none once the counter is full."""
+    if not tally.values or _is_full(counter):
+        return []
+    return sorted(value for value in tally.values if group.value_key(name, value) not in seen.values)
+
+
+def _is_full(counter: Item) -> bool:
+    return bool(counter.get("unique", 0) >= UNIQUE_CAP)
+
+
+def _value(group: Group, name: Name, value: str, now: datetime) -> Put:
+    """Kept as long as a late event may ask for it. In `events`: it is no state that the lake should have."""
+    key = group.value_key(name, value)
+    day = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z") if name.scope == "day" else None
+    end = (day or group.period.end) + KEPT
+    item = {"pk": key.pk, "sk": key.sk, "kind": "unique_value", "version": 1, "expires_at": epoch(max(end, now + KEPT))}
+    return Put(table=Table.EVENTS, item=item, expected=Absent())
+
+
+def _level(aggregation: Aggregation, tally: Tally, stored: Item) -> tuple[dict[str, Any], Less | None]:
+    """What a gauge is set to, and the condition under which that is still right."""
+    if aggregation is Aggregation.MAX and tally.max is not None and tally.max > stored.get("max", -1):
+        return {"max": tally.max}, Less("max", tally.max)
+    if aggregation is Aggregation.LATEST and tally.latest_at > stored.get("latest_at", ""):
+        return {"latest": tally.latest, "latest_at": tally.latest_at}, Less("latest_at", tally.latest_at)
+    return {}, None
+
+
+def _bounds(group: Group, name: Name) -> tuple[str, str]:
+    if name.scope == "period":
+        return group.start, rfc3339(group.period.end)
+    start = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z")
+    return rfc3339(start), rfc3339(start + timedelta(days=1))
+
+
+def used(aggregation: Aggregation, shards: Iterable[Item]) -> Decimal:
+    """One number from all shards of one counter."""
+    items = list(shards)
+    match aggregation:
+        case Aggregation.COUNT:
+            return Decimal(sum(item["count"] for item in items))
+        case Aggregation.SUM:
+            return exact_sum(Decimal(item["total"]) for item in items)
+        case Aggregation.MAX:
+            return max((Decimal(item["max"]) for item in items if "max" in item), default=Decimal(0))
+        case Aggregation.LATEST:
+            newest = max(items, key=lambda item: str(item.get("latest_at", "")), default={})
+            return Decimal(newest.get("latest", 0))
+        case Aggregation.UNIQUE:
+            return Decimal(sum(item.get("unique", 0) for item in items))
+
+
+def late(aggregation: Aggregation, shards: Iterable[Item]) -> tuple[Decimal | None, int]:
+    """By how much, and by how many events, `used` has changed since the period was closed; a level or a number of
+    values cannot say by how much."""
+    items = list(shards)
+    count = sum(int(item.get("late_count", 0)) for item in items)
+    match aggregation:
+        case Aggregation.COUNT:
+            return Decimal(count), count
+        case Aggregation.SUM:
+            return exact_sum(Decimal(item.get("late_total", 0)) for item in items), count
+        case _:
+            return None, count
+
+
+def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
+    total = Decimal(0)
+    for number in numbers:
+        total = EXACT.add(total, number)
+    return total

@@ -1,0 +1,154 @@
+"""What Stripe is told of a counter: deltas, each fixed before it is sent.
+
+    unsent ──▶ pending (identifier, value and timestamp are stored) ──▶ sent
+
+The outbox is the index: in it as long as the counter `changed` since it was read last, or a delta is pending. Whoever
+drains takes `changed` away before he reads the counter, so that a change after that puts it back.
+
+A pending delta is sent again under its own identifier until Stripe has taken it or says that it has it. Stripe tells
+copies apart for at least 24 hours, so a pending delta that is older must be looked at by a person: `overdue`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
+from nilometer.domain.store.writes import Item, Key, Put, Table, Update, Version
+
+DEDUPLICATED = timedelta(hours=24)
+"""Source: https://docs.stripe.com/api/billing/meter-event/create (`identifier`)."""
+
+
+ERRORS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
+"""What Stripe says of events that it took and could not count. Source: https://docs.stripe.com/api/v2/core/event-types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """One counter of one period, as Stripe should know it."""
+
+    workspace_id: str
+    meter: str
+    period_start: str
+    period_end: str
+
+    @property
+    def key(self) -> Key:
+        return keys.metered(self.workspace_id, self.meter, self.period_start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterEvent:
+    """One delta: always the same content under one identifier."""
+
+    event_name: str
+    customer_id: str
+    value: Decimal
+    identifier: str
+    timestamp: int
+
+
+def pending_of(stored: Item | None) -> MeterEvent | None:
+    pending = (stored or {}).get("pending")
+    return MeterEvent(**{**pending, "value": Decimal(pending["value"])}) if pending else None
+
+
+def metered_of(item: Item) -> Metered:
+    return Metered(**{name: item[name] for name in ("workspace_id", "meter", "period_start", "period_end")})
+
+
+def is_overdue(stored: Item, now: datetime) -> bool:
+    """Older than Stripe's memory, less an hour: sending it again might count it twice."""
+    return now > parse_rfc3339(stored["pending_since"]) + DEDUPLICATED - timedelta(hours=1)
+
+
+def touched(of: Metered, *, now: datetime) -> Update:
+    """Its counter changed: into the outbox. Cancels what a drain decides that has not seen it."""
+    first = {"kind": "metered", "sent": 0, "number": 0, "cause": None, "actor": None}
+    named = {"workspace_id": of.workspace_id, "meter": of.meter, "period_start": of.period_start}
+    return Update(
+        table=Table.RECORDS,
+        key=of.key,
+        add={"version": 1},
+        set={**named, "period_end": of.period_end, "changed": True, "updated_at": rfc3339(now), **_index(of)},
+        set_once=first,
+    )
+
+
+def begun(stored: Item, of: Metered, *, now: datetime) -> Put:
+    """Before its counter is read."""
+    return _put(stored, of, now=now, changed=False, due=True)
+
+
+def settled(stored: Item, of: Metered, *, now: datetime) -> Put:
+    """Stripe has all, or needs none of it: out of the outbox until its counter changes again."""
+    return _put(stored, of, now=now, due=bool(stored["changed"]))
+
+
+def next_delta(
+    stored: Item, of: Metered, *, used: Decimal, event_name: str, customer_id: str, now: datetime
+) -> Put | None:
+    """The delta to be sent, as pending; `None` when Stripe has all. Less than was sent waits until more is used.
+
+    Its timestamp lies in the period that it counts in, also when the period is over.
+    """
+    delta = used - Decimal(stored["sent"])
+    if delta <= 0:
+        return None
+    number = int(stored["number"]) + 1
+    end = parse_rfc3339(of.period_end) - timedelta(seconds=1)
+    pending = {
+        "event_name": event_name,
+        "customer_id": customer_id,
+        "value": delta,
+        "identifier": _identifier(of, number),
+        "timestamp": epoch(min(now, end)),
+    }
+    return _put(stored, of, now=now, due=True, number=number, pending=pending, pending_since=rfc3339(now))
+
+
+def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, now: datetime) -> Put | None:
+    """The pending delta for the meter and customer of today; `None` when it is for them.
+
+    Under its identifier: should Stripe have taken it for the others after all, it says so and nothing is told twice.
+    """
+    names = {"event_name": event_name, "customer_id": customer_id}
+    if names.items() <= stored["pending"].items():
+        return None
+    return _put(stored, of, now=now, due=True, pending={**stored["pending"], **names})
+
+
+def renewed(stored: Item, of: Metered, *, now: datetime) -> Put:
+    """Stripe does not have the pending delta, says who has looked: it may be sent for another day."""
+    return _put(stored, of, now=now, due=True, pending_since=rfc3339(now))
+
+
+def sent(stored: Item, of: Metered, *, now: datetime) -> Put:
+    """Stripe has the pending delta, and so all of it unless the counter changed meanwhile."""
+    total = Decimal(stored["sent"]) + Decimal(stored["pending"]["value"])
+    rest = {name: value for name, value in stored.items() if name not in {"pending", "pending_since"}}
+    return _put({**rest, "sent": total}, of, now=now, due=bool(stored["changed"]))
+
+
+def _put(stored: Item, of: Metered, *, now: datetime, due: bool, **changes: Any) -> Put:
+    version = int(stored["version"])
+    kept = {name: value for name, value in stored.items() if name not in {"gsi1pk", "gsi1sk"}}
+    named = {"period_end": of.period_end, "version": version + 1, "updated_at": rfc3339(now)}
+    item = {**kept, **changes, **named, **(_index(of) if due else {})}
+    return Put(table=Table.RECORDS, item=item, expected=Version(version))
+
+
+def _index(of: Metered) -> dict[str, str]:
+    return {"gsi1pk": keys.OUTBOX, "gsi1sk": f"{of.key.pk}#{of.key.sk}"}
+
+
+def _identifier(of: Metered, number: int) -> str:
+    """The same for every attempt at this delta, on any machine."""
+    content = "\0".join([of.workspace_id, of.meter, of.period_start, str(number)])
+    return hashlib.sha256(content.encode()).hexdigest()[:40]

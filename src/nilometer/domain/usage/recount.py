@@ -1,0 +1,101 @@
+"""What counters should say by the lake, and what would make them say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
+from nilometer.domain.store.writes import Item, Key, Table, Update, Version
+from nilometer.domain.usage.counter import EXACT, Name, exact_sum
+from nilometer.domain.usage.meter import Aggregation, Meter
+
+SETTLES = timedelta(minutes=10)
+"""A counter that changed since is left alone: the lake may not have all of it yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeSum:
+    """One counter by the lake."""
+
+    name: Name
+    total: Decimal
+    count: int
+    max: Decimal | None = None
+    latest: Decimal | None = None
+    latest_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """One counter that differs: `counted` is what its shards say, `lake` what it should be."""
+
+    name: Name
+    counted: tuple[Decimal, int]
+    lake: tuple[Decimal, int]
+    write: Update
+
+
+def corrections(
+    sums: Iterable[LakeSum], counters: Iterable[Item], meters: Mapping[str, Meter], *, now: datetime
+) -> list[Correction]:
+    """The differing counters that are settled. A counter that no row of the lake supports goes to zero."""
+    stored = _by_name(counters)
+    wanted = {one.name: one for one in sums}
+    found = []
+    for name in sorted(stored.keys() | wanted.keys()):
+        lake = wanted.get(name) or LakeSum(name=name, total=Decimal(0), count=0)
+        one = _correction(lake, stored.get(name, ()), meters.get(name.meter), now)
+        found += [one] if one else []
+    return found
+
+
+def _correction(lake: LakeSum, shards: Sequence[Item], meter: Meter | None, now: datetime) -> Correction | None:
+    if not shards or any(parse_rfc3339(shard["updated_at"]) > now - SETTLES for shard in shards):
+        return None
+    counted = exact_sum(Decimal(shard["total"]) for shard in shards), sum(int(shard["count"]) for shard in shards)
+    stale = any(shard.get("stale") for shard in shards)
+    if counted == (lake.total, lake.count) and not stale:
+        return None
+    return Correction(
+        name=lake.name,
+        counted=counted,
+        lake=(lake.total, lake.count),
+        write=_write(shards, lake, counted, meter, now),
+    )
+
+
+def _write(
+    shards: Sequence[Item], lake: LakeSum, counted: tuple[Decimal, int], meter: Meter | None, now: datetime
+) -> Update:
+    """The difference, added to the shard that is named by its version: who counts meanwhile cancels it."""
+    shard = max(shards, key=lambda one: bool(one.get("stale")))
+    return Update(
+        table=Table.RECORDS,
+        key=Key(shard["pk"], shard["sk"]),
+        add={"total": EXACT.subtract(lake.total, counted[0]), "count": lake.count - counted[1], "version": 1},
+        set={"updated_at": rfc3339(now), "cause": "recount", "actor": None, **_levels(lake, shards, meter)},
+        expected=Version(int(shard["version"])),
+    )
+
+
+def _levels(lake: LakeSum, shards: Sequence[Item], meter: Meter | None) -> dict[str, Any]:
+    """A level is set only where one shard holds it: the others could not be corrected in the same write."""
+    if meter is None or len(shards) > 1:
+        return {}
+    if meter.aggregation is Aggregation.MAX:
+        return {"max": lake.max or Decimal(0), "stale": False}
+    if meter.aggregation is Aggregation.LATEST:
+        return {"latest": lake.latest or Decimal(0), "latest_at": lake.latest_at or "", "stale": False}
+    return {}
+
+
+def _by_name(counters: Iterable[Item]) -> dict[Name, list[Item]]:
+    found: dict[Name, list[Item]] = {}
+    for item in counters:
+        start = item["period_start"] if item["scope"] == "period" else f"DAY#{item['period_start'][:10]}"
+        found.setdefault(Name(item["meter"], start), []).append(item)
+    return found

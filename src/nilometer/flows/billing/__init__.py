@@ -1,0 +1,1 @@
+"""Stripe's events and objects into registers, billing records and facts."""

@@ -1,0 +1,81 @@
+"""Billing as operators read it: records, subscriptions and Stripe objects. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.item import inputs_of
+from nilometer.domain.billing.record import Inputs, fold
+from nilometer.domain.limits import own as own_limits
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.stripe.registers.explain import explain
+from nilometer.domain.stripe.registers.item import object_of, register_of
+
+_NULLS = dict.fromkeys(fold(Inputs()))  # an item leaves them out
+_HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
+
+
+def list_billing(store: Store) -> Iterator[dict[str, Any]]:
+    """Every billing record, one dict each; customers without a workspace have `workspace` None. Scans."""
+    return map(billing_of, store.scan(Table.RECORDS, kind="billing"))
+
+
+def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
+    """One workspace's billing record with its own limits laid over; None when Stripe told nothing of it."""
+    wanted = [keys.billing(workspace_id), keys.limits(workspace_id)]
+    record, own = map(store.batch_get(Table.RECORDS, wanted, consistent=True).get, wanted)
+    if record is None:
+        return None
+    rules = own_limits.rules(record.get("limit_rules"), own, now)
+    limits = {meter: rule.get("included") for meter, rule in rules.items()}
+    return {**billing_of(record), "limits": limits, "limit_rules": rules}
+
+
+def list_objects(store: Store) -> Iterator[dict[str, Any]]:
+    """Every Stripe object known, as its register resolves it. Scans."""
+    return map(object_of, store.scan(Table.RECORDS, kind="register"))
+
+
+def explain_object(store: Store, object_id: str) -> Iterator[dict[str, Any]]:
+    """Why an object is in its state, once a scope that knows the id. Scans."""
+    for item in store.scan(Table.RECORDS, kind="register"):
+        if object_id in {item.get("object_id"), item.get("customer_id") if "object_id" not in item else None}:
+            yield {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
+
+
+def billing_of(record: Item) -> dict[str, Any]:
+    """A record as people and scripts read it: its own fields, the ids of its customers, its subscriptions."""
+    views = {name.rpartition("/")[2]: view for name, view in inputs_of(record).customers.items()}
+    return {
+        "workspace": record["workspace_id"],
+        **_NULLS,
+        **{name: value for name, value in record.items() if name not in _HIDDEN},
+        "customers": sorted(views),
+        "subscriptions": [
+            subscription_of(id_, customer, view)
+            for customer, owned in sorted(views.items())
+            for id_, view in sorted(owned.items())
+            if view["object"] == "subscription"
+        ],
+    }
+
+
+def subscription_of(id_: str, customer: str, view: Item) -> dict[str, Any]:
+    """From a record's view of it or from its register's state: both have the same fields."""
+    items = view.get("items", [])
+    bounds = [item for item in items if "current_period_end" in item]
+    current: Item = min(bounds, key=lambda item: int(item["current_period_end"]), default={})
+    told = {name: view.get(name) for name in ("status", "cancel_at", "canceled_at", "latest_invoice", "trial_end")}
+    return {
+        "id": id_,
+        "customer": customer,
+        **told,
+        "cancel_at_period_end": bool(view.get("cancel_at_period_end")),
+        "current_period_start": current.get("current_period_start"),
+        "current_period_end": current.get("current_period_end"),
+        "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in items],
+    }

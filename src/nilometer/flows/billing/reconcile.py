@@ -1,0 +1,279 @@
+"""Reconcile and backfill: everything that Stripe has, compared with what the registers say, repaired by merging.
+
+A listed object is one more element of its register, dated before the request. Where the register knows better (a
+newer second) nothing changes; where it says something else, that is drift: reported, and merged away. So the
+same flow fills an empty system, checks a full one every night, and repairs after lost events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from typing import Any, Protocol
+
+import msgspec
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.store.keys import stripe_event
+from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.domain.stripe.event import FEATURES, OWN_ACCOUNT, SUMMARY, Scope, as_id
+from nilometer.domain.stripe.registers.item import register_key, register_of
+from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
+from nilometer.domain.stripe.registers.resolve import resolve
+from nilometer.errors import Misconfigured, Unavailable
+from nilometer.flows.billing.refetch import Answer, merge_answer
+from nilometer.flows.billing.refetch import Api as Fetching
+
+LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
+    "product",
+    "price",
+    FEATURES,
+    "customer",
+    "payment_method",
+    "subscription",
+    "subscription_schedule",
+    "checkout.session",
+    "invoice",
+    "charge",
+    "dispute",
+    "refund",
+    "radar.early_fraud_warning",
+    SUMMARY,
+)
+MISSED = frozenset(  # listed completely, so absence tells: deleted, or a payment method of nobody any more
+    {"product", "price", "customer", "payment_method", "subscription", "invoice"}
+)
+
+_Unlisted = tuple[str, str, Item | None]  # type, id, register
+
+Handle = Callable[[Sequence[Message]], list[Result]]
+
+
+class Page(Protocol):
+    @property
+    def objects(self) -> list[dict[str, Any]]: ...
+    @property
+    def second(self) -> int: ...
+
+
+class Api(Fetching, Protocol):
+    """`stripe_api.StripeApi`, of one account and mode."""
+
+    def pages(self, object_type: str) -> Iterable[Page]: ...
+    def events(self, *, since: int, after: str | None = None) -> Iterable[Page]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a page, as an answer."""
+
+    object: dict[str, Any] | None
+    second: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """One object about which we and Stripe differ: the names of the fields that do."""
+
+    object_type: str
+    object_id: str
+    fields: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """`stopped`: the time was over before the end, so deletions that were not told were not looked for.
+
+    `refused`: types that the key may not read; the others were compared.
+    """
+
+    compared: int = 0
+    drift: list[Drift] = field(default_factory=list)
+    stopped: bool = False
+    refused: list[str] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        """What was found in another account."""
+        self.compared += other.compared
+        self.drift += other.drift
+        self.stopped = self.stopped or other.stopped
+
+
+def reconcile(
+    store: Store,
+    api: Api,
+    *,
+    scope: Scope,
+    now: datetime,
+    dry_run: bool = False,
+    object_types: Sequence[str] = LISTED,
+    progress: Callable[[str, int], None] = lambda _type, _count: None,
+    out_of_time: Callable[[], bool] = lambda: False,
+) -> Report:
+    """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
+
+    `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
+    `Misconfigured` when Stripe refuses the key for every type.
+    """
+    report = Report()
+    seen: set[str] = set()
+    owners: set[str] = set()
+    for object_type in object_types:
+        for page in _readable(api, object_type, report):
+            answers = [Listed(found, page.second) for found in page.objects]
+            seen |= {_id(found) for found in page.objects}
+            owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
+            _compare(store, answers, scope, now, report, dry_run)
+            progress(object_type, report.compared)
+            if out_of_time():
+                report.stopped = True
+                return report
+    readable = [object_type for object_type in object_types if object_type not in report.refused]
+    if object_types and not readable:
+        raise Misconfigured("Stripe refused the API key for every type of object; give it read access")
+    strangers = _strangers(store, scope, owners - seen) if "customer" in readable else ()
+    for object_type, object_id, stored in chain(_missed(store, scope, seen, readable), strangers):
+        if out_of_time():
+            report.stopped = True
+            return report
+        answer = api.fetch(object_type, object_id)
+        _differ(store, answer, object_type, object_id, stored, scope, now, report, dry_run)
+    return report
+
+
+def accounts(store: Store, *, livemode: bool) -> list[str]:
+    """The Connect accounts that we hold objects of, in another order each time, so that each gets its turn. Scans."""
+    of_mode = (item for item in store.scan(Table.RECORDS, kind="register") if item["livemode"] == livemode)
+    found = sorted({str(item["account"]) for item in of_mode} - {OWN_ACCOUNT})
+    return random.sample(found, len(found))
+
+
+def _readable(api: Api, object_type: str, report: Report) -> Iterator[Page]:
+    """A restricted key need not read everything: what it may not is named."""
+    try:
+        yield from api.pages(object_type)
+    except Misconfigured:
+        report.refused.append(object_type)
+
+
+def backfill_events(api: Api, handle: Handle, *, since: int, after: str | None = None) -> Iterator[tuple[str, int]]:
+    """Feeds Stripe's own events of the last thirty days through `handle`, which drops what is known.
+
+    Yields (event id, accepted) after each page: the id resumes the run as `after`. `Unavailable` when a page failed,
+    so that nothing is skipped.
+    """
+    for page in api.events(since=since, after=after):
+        results = handle([Message(str(event["id"]), _envelope(event)) for event in page.objects])
+        failed = [result.message_id for result in results if result.outcome is Outcome.FAILED]
+        if failed:
+            then = f"go on after {after}" if after else "begin again"
+            raise Unavailable(f"{len(failed)} events were not taken, first {failed[0]}; {then}")
+        if page.objects:
+            after = str(page.objects[-1]["id"])
+            yield after, sum(result.outcome is Outcome.ACCEPTED for result in results)
+
+
+def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
+    """How many of a page of Stripe's events are no facts here."""
+    keys = [stripe_event(str(event.get("account") or OWN_ACCOUNT), str(event["id"])) for event in events]
+    return len(keys) - len(store.batch_get(Table.EVENTS, keys))
+
+
+def _compare(
+    store: Store, answers: Sequence[Listed], scope: Scope, now: datetime, report: Report, dry_run: bool
+) -> None:
+    """One BatchGet a page; only what differs is written."""
+    keyed = {_key(scope, answer): answer for answer in answers}
+    stored = store.batch_get(Table.RECORDS, keyed)
+    for key, answer in keyed.items():
+        found = answer.object or {}
+        if key in stored or not _nothing(found):
+            _differ(store, answer, str(found["object"]), _id(found), stored.get(key), scope, now, report, dry_run)
+
+
+def _differ(  # noqa: PLR0917  # one comparison in full; it has two callers
+    store: Store,
+    answer: Answer,
+    object_type: str,
+    object_id: str,
+    stored: Item | None,
+    scope: Scope,
+    now: datetime,
+    report: Report,
+    dry_run: bool,
+) -> None:
+    report.compared += 1
+    element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
+    fields = changed(register_of(stored), merge(register_of(stored), register([element])))
+    if not fields:
+        return
+    report.drift.append(Drift(object_type=object_type, object_id=object_id, fields=fields))
+    if not dry_run:
+        merge_answer(store, answer, scope=scope, object_type=object_type, object_id=object_id, now=now, known=stored)
+
+
+def changed(before: Register, after: Register) -> tuple[str, ...]:
+    """Names of the fields in which two registers' states differ; a doubt that is settled counts too."""
+    left, right = resolve(before), resolve(after)
+    ours, theirs = (left.state if left else {}), (right.state if right else {})
+    names = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    if left and left.ambiguous and right and not right.ambiguous:
+        names.add("ambiguous")
+    return tuple(sorted(names))
+
+
+def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[str]) -> Iterator[_Unlisted]:
+    """Objects that live here and that Stripe did not list: deleted or detached, most likely. Scans."""
+    for item in store.scan(Table.RECORDS, kind="register"):
+        listed = item["object_type"] in MISSED and item["object_type"] in object_types
+        mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
+        if listed and mine and _lives(item) and item.get("object_id") not in seen:
+            yield str(item["object_type"]), str(item["object_id"]), item
+
+
+def _strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
+    """Customers of listed objects that are neither listed nor known here: deleted before we heard of them."""
+    keyed = {register_key(scope, "customer", owner, owner): owner for owner in sorted(owners)}
+    known = store.batch_get(Table.RECORDS, keyed, attributes=("version",))
+    yield from (("customer", owner, None) for key, owner in keyed.items() if key not in known)
+
+
+def _lives(item: Item) -> bool:
+    """A payment method that is detached is listed no more, and still there."""
+    detached = item["object_type"] == "payment_method" and "customer_id" not in item
+    return not item.get("deleted") and not detached
+
+
+def _key(scope: Scope, answer: Listed) -> Key:
+    found = answer.object or {}
+    customer_id = found["id"] if found["object"] == "customer" else as_id(found.get("customer"))
+    return register_key(scope, str(found["object"]), _id(found), customer_id)
+
+
+def _id(found: Mapping[str, Any]) -> str:
+    """A summary of entitlements goes by its customer."""
+    return str(found["customer"] if found["object"] == SUMMARY else found["id"])
+
+
+def _nothing(found: Mapping[str, Any]) -> bool:
+    """Most customers have no entitlements, and no event ever said so; many accounts have no features."""
+    if found["object"] == FEATURES:
+        return not found["features"]
+    return found["object"] == SUMMARY and not found["entitlements"]["data"]
+
+
+def _envelope(event: dict[str, Any]) -> str:
+    """As the bus would bring it, so that it takes the same way."""
+    envelope = {
+        "id": event["id"],
+        "detail-type": event["type"],
+        "source": "nilometer.backfill",
+        "time": rfc3339(from_epoch(event["created"])),
+        "detail": event,
+    }
+    return msgspec.json.encode(envelope).decode()

@@ -1,0 +1,187 @@
+"""Refetch: objects whose events leave a doubt, or that a thin notification named, are asked of Stripe.
+
+Delayed: what is still on its way may settle it, and then nothing is asked. Coalesced: one object is due once,
+however many reasons there are. An answer is one more element of the register; no lock is held while Stripe
+answers, and of two workers with two answers the later dated one counts.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.decision import Evidence, Group, Plan, Torn
+from nilometer.domain.billing.record import catalog_name
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
+from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
+from nilometer.domain.stripe.registers.item import OWNED, REFETCH_INDEX
+from nilometer.domain.stripe.registers.register import of_answer
+from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
+from nilometer.flows.billing.catalog import CATALOG, refold
+
+ATTEMPTS = 8
+
+
+class Answer(Protocol):
+    @property
+    def object(self) -> dict[str, Any] | None: ...
+    @property
+    def second(self) -> int: ...
+
+
+class Api(Protocol):
+    """`stripe_api.StripeApi`, of one account and mode; `of` is the same key's of a Connect account."""
+
+    def fetch(self, object_type: str, object_id: str) -> Answer: ...
+    def of(self, account: str) -> Api: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One object that was due, and what became of it: `settled`, `not_fetchable`, or an error's name."""
+
+    account: str
+    object_type: str
+    object_id: str
+    outcome: str
+
+
+def due(store: Store, now: datetime) -> Iterator[Item]:
+    """Registers in doubt and requested fetches whose time has come, the longest waiting first."""
+    for item in store.query_index(REFETCH_INDEX):
+        if item["gsi1sk"] > rfc3339(now):
+            return
+        yield item
+
+
+def refetch_due(
+    store: Store,
+    api: Api,
+    *,
+    scope: Scope,
+    now: datetime,
+    limit: int = 500,
+    out_of_time: Callable[[], bool] = lambda: False,
+) -> list[Asked]:
+    """Settles due objects of one scope, at most `limit` and until `out_of_time`; the others stay due.
+
+    The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
+    stop others; an account that refuses the key is left alone until the next run.
+    """
+    asked: list[Asked] = []
+    refusing: set[str] = set()
+    for item in due(store, now):
+        if len(asked) == limit or out_of_time():
+            break
+        account = str(item["account"])
+        if not _within(scope, item) or account in refusing:
+            continue
+        if account == scope.account:
+            asked.append(_settle(store, api, scope, item, now))
+            continue
+        try:
+            asked.append(_settle(store, api.of(account), Scope(account=account, livemode=scope.livemode), item, now))
+        except Misconfigured:  # most likely no longer connected
+            refusing.add(account)
+            asked.append(_asked(item, "Misconfigured"))
+    return asked
+
+
+def _within(scope: Scope, item: Item) -> bool:
+    return item["livemode"] == scope.livemode and scope.account in {OWN_ACCOUNT, item["account"]}
+
+
+def _settle(store: Store, api: Api, scope: Scope, item: Item, now: datetime) -> Asked:
+    key = Key(item["pk"], item["sk"])
+    object_type, object_id = _named(item)
+    outcome = "settled"
+    try:
+        stored = store.get(Table.RECORDS, key, consistent=True)  # an index is behind: it may be settled already
+        if stored is not None and "gsi1pk" in stored:
+            answer = api.fetch(object_type, object_id)
+            merge_answer(
+                store, answer, scope=scope, object_type=object_type, object_id=object_id, now=now, known=stored
+            )
+            _done(store, key, stored)
+    except Rejected as error:
+        outcome = error.reason
+    except Unavailable as error:
+        outcome = type(error).__name__
+    return _asked(item, outcome)
+
+
+def _asked(item: Item, outcome: str) -> Asked:
+    object_type, object_id = _named(item)
+    return Asked(account=str(item["account"]), object_type=object_type, object_id=object_id, outcome=outcome)
+
+
+def _named(item: Item) -> tuple[str, str]:
+    """A summary of entitlements goes by its customer."""
+    return str(item["object_type"]), str(item.get("object_id") or item.get("customer_id"))
+
+
+def _done(store: Store, key: Key, stored: Item) -> None:
+    """A request is gone with its answer, unless another reason came while Stripe answered."""
+    if stored["kind"] == "refetch":
+        try:
+            store.commit([Delete(table=Table.RECORDS, key=key, expected=Version(int(stored["version"])))])
+        except Cancelled:
+            return
+
+
+def merge_answer(
+    store: Store,
+    answer: Answer,
+    *,
+    scope: Scope,
+    object_type: str,
+    object_id: str,
+    now: datetime,
+    known: Item | None = None,
+) -> None:
+    """Merges what Stripe says of one object; `known` is an item that names its customer, should the answer not."""
+    customer_id = _customer(answer.object, object_type, object_id) or ((known or {}).get("customer_id"))
+    if customer_id is None and object_type in OWNED:
+        return  # gone before we heard whose it was: there is no register to close
+    element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
+    evidence = Evidence(element=element, object_type=object_type, object_id=object_id)
+    group = Group(scope=scope, customer_id=customer_id, evidence=(evidence,), updated_at=rfc3339(now))
+    commit_group(store, group)
+    if object_type in CATALOG:
+        refold(store, catalog_name(scope, object_type, object_id), now=now)
+
+
+def commit_group(store: Store, group: Group) -> None:
+    """One group's transaction on consistent reads, again when somebody was faster."""
+    for attempt in range(ATTEMPTS):
+        try:
+            plan = _planned(store, group)
+            store.put_all(Table.RECORDS, plan.uses())
+            store.commit(plan.writes())
+        except (Cancelled, Torn):
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+        else:
+            return
+    raise Unavailable(f"the records of {group.customer_id} are written too often; try again")
+
+
+def _planned(store: Store, group: Group) -> Plan:
+    known: dict[Key, Item | None] = {}
+    plan = Plan(group, known)
+    while plan.missing:
+        found = store.batch_get(Table.RECORDS, plan.missing, consistent=True)
+        known |= {key: found.get(key) for key in plan.missing}
+        plan = Plan(group, known)
+    return plan
+
+
+def _customer(snapshot: dict[str, Any] | None, object_type: str, object_id: str) -> str | None:
+    if object_type in {"customer", SUMMARY}:
+        return object_id
+    return as_id((snapshot or {}).get("customer"))

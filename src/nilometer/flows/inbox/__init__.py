@@ -1,0 +1,1 @@
+"""What every queue consumer shares: the envelope, races, rejects."""

@@ -1,0 +1,1 @@
+"""Changes and facts on their way into Delta tables."""

@@ -1,0 +1,85 @@
+"""`dataset.batch_ready.v1`: a batch for a dataset, as an object below `landing/` or in the event itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from nilometer.aws.landing import PREFIX
+from nilometer.domain.events.cloudevents import check_context
+from nilometer.domain.store.times import parse_rfc3339
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.envelope import CloudEventWire, decode
+from nilometer.flows.inbox.types import Data, Sha256, Slug
+from nilometer.lake.write.batches import Batch
+from nilometer.lake.write.dataset_rows import Format
+
+BATCH_READY = "dataset.batch_ready.v1"
+
+
+InlineRows = Annotated[list[msgspec.Raw], msgspec.Meta(description="Few rows, in the place of an object")]
+
+
+class LandedObject(Data):
+    """An object below `landing/`, pinned by its ETag: what is written over it later is not read."""
+
+    key: Annotated[str, msgspec.Meta(pattern=f"^{PREFIX}.", max_length=1024)]
+    etag: Annotated[str, msgspec.Meta(pattern='^[^"]+$', max_length=256, description="As S3 answered, without quotes")]
+    format: Literal["ndjson", "parquet"]
+    sha256: Sha256 | None = None
+    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class BatchReady(Data):
+    """A batch is ready: all of its rows join the dataset once, or none does. Its `source` and `id` are the batch's."""
+
+    dataset: Slug
+    object: LandedObject | msgspec.UnsetType = msgspec.UNSET
+    rows: InlineRows | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """One batch and where its rows are: in `object`, or here, one a line."""
+
+    batch: Batch
+    dataset: str
+    object: LandedObject | None
+    rows: bytes
+    at: datetime
+
+    @property
+    def format(self) -> Format:
+        return Format(self.object.format) if self.object else Format.NDJSON
+
+
+def arrived(body: str) -> Arrived:
+    """`Rejected` when it is no such event."""
+    envelope = decode(body)
+    try:
+        wire = msgspec.json.decode(envelope.detail, type=CloudEventWire)
+        data = msgspec.json.decode(wire.data, type=BatchReady)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Rejected("invalid_schema", f"{error}; see events/schemas") from error
+    check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
+    if wire.type != BATCH_READY or (data.object is msgspec.UNSET) is (data.rows is msgspec.UNSET):
+        raise Rejected("invalid_schema", f"a {BATCH_READY} has either object or rows; see events/schemas")
+    rows = b"\n".join(msgspec.json.format(row, indent=-1) for row in data.rows or ())
+    return Arrived(
+        batch=Batch(source=wire.source, id=wire.id, fingerprint=_fingerprint(data, rows)),
+        dataset=data.dataset,
+        object=data.object or None,
+        rows=rows,
+        at=parse_rfc3339(envelope.time),
+    )
+
+
+def _fingerprint(data: BatchReady, rows: bytes) -> int:
+    """Of the content and not of its place: the same object under another key is the same batch."""
+    content = data.object.etag.encode() if data.object else rows
+    digest = hashlib.sha256(data.dataset.encode() + b"\n" + content).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # Delta stores a signed long

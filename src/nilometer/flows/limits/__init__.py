@@ -1,0 +1,1 @@
+"""Thresholds, overrides and reservations."""

@@ -1,0 +1,156 @@
+"""Reserve, settle, release: hard limits that hold while work is on its way.
+
+What if two reserve the last of it? Both are conditional writes on one `remaining`: one is refused. What if the answer
+is lost? The reservation's id is its own: asked again, the answer is the same. What if nobody ever settles it? The
+sweeper releases it when its time is over. A late usage event is counted all the same.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.limits.limit import Limit
+from nilometer.domain.limits.reservation import (
+    Reservation,
+    Status,
+    allowance,
+    ended,
+    new_reservation,
+    reservation_of,
+    reserved,
+)
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.domain.usage.meter import Meter
+from nilometer.domain.usage.period import Period, period_at
+from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
+from nilometer.flows.usage.counters import used_in
+from nilometer.flows.usage.known import Known
+
+ATTEMPTS = 10
+SWEPT = timedelta(hours=30)  # longer than the longest reservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`remaining` is what could still be reserved when it was refused; `None` where nothing limits it."""
+
+    granted: bool
+    remaining: Decimal | None
+
+
+def reserve(
+    known: Known,
+    reservation_id: str,
+    *,
+    workspace_id: str,
+    meter: str,
+    quantity: Decimal,
+    ttl: timedelta,
+    now: datetime,
+) -> Answer:
+    """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes.
+
+    A limit that changed applies at once where it leaves less: a refused write reads it anew. The same id again is the
+    same answer; `Refused` for the same id with another content or one that has ended. Where
+    no hard limit is, everything is granted and nothing is held. `Unavailable`: ask again with the same id.
+    """
+    found = known.meters([meter]).get(meter)
+    if found is None:
+        raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
+    for attempt in range(ATTEMPTS):
+        limit, period = _bounds(known, workspace_id, meter, now, fresh=attempt > 0)
+        wanted = new_reservation(
+            reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
+        )
+        if limit is None or limit.hard is None:
+            return Answer(granted=True, remaining=None)
+        if attempt and (refused := _refused(known.store, wanted, found, limit, period, now)):
+            return refused
+        try:
+            known.store.commit(reserved(wanted, limit, now=now))
+        except Cancelled as error:
+            if 0 in error.condition_failed:
+                return _again(known.store, wanted)
+            time.sleep(random.uniform(0, 0.01 * 2**attempt) if attempt else 0)
+        else:
+            return Answer(granted=True, remaining=None)
+    raise Unavailable("others reserve from the same limit at this moment; ask again with the same id")
+
+
+def release(known: Known, reservation_id: str, *, workspace_id: str, now: datetime) -> bool:
+    """Gives back what was held; False when it had ended before."""
+    return _end(known.store, keys.reservation(workspace_id, reservation_id), Status.RELEASED, now)
+
+
+def sweep(store: Store, *, now: datetime) -> int:
+    """Releases every open reservation whose time is over; how many. Harmless when repeated or run twice at once."""
+    due = (item for hour in _hours(now) for item in store.query_index(keys.reserved_until(hour)))
+    ready = [item for item in due if reservation_of(item).ends_at <= now]
+    return sum(_end(store, Key(item["pk"], item["sk"]), Status.EXPIRED, now) for item in ready)
+
+
+def synchronize(store: Store, workspace_id: str, meter: Meter, period: Period, limit: Limit, *, now: datetime) -> None:
+    """An allowance by what is used now. Reads the allowance before the counter: who reserves or settles between
+    the two moves its version, and cancels this."""
+    key = keys.allowance(workspace_id, meter.slug, rfc3339(period.start))
+    stored = store.get(Table.RECORDS, key, consistent=True)
+    used = used_in(store, workspace_id, meter, rfc3339(period.start), consistent=True)
+    put = allowance(stored, workspace_id=workspace_id, meter=meter.slug, period=period, limit=limit, used=used, now=now)
+    if put:
+        store.commit([put])
+
+
+def _bounds(known: Known, workspace_id: str, meter: str, now: datetime, *, fresh: bool) -> tuple[Limit | None, Period]:
+    tenant = known.tenants([workspace_id], fresh=fresh).get(workspace_id)
+    return (tenant.limit(meter, now), period_at(tenant.billing, now)) if tenant else (None, period_at(None, now))
+
+
+def _again(store: Store, wanted: Reservation) -> Answer:
+    stored = store.get(Table.RECORDS, wanted.key, consistent=True)
+    if stored is None:
+        raise Unavailable("the reservation has just gone; ask again")
+    same = (stored["meter"], stored["quantity"]) == (wanted.meter, wanted.quantity)
+    if not same or stored["status"] != Status.OPEN:
+        raise Refused(f"reservation {wanted.id} exists and is {stored['status']}; take another id")
+    return Answer(granted=True, remaining=None)
+
+
+def _refused(
+    store: Store, wanted: Reservation, meter: Meter, limit: Limit, period: Period, now: datetime
+) -> Answer | None:
+    """The answer when too little is left by what is used now; `None` when it is worth another try."""
+    try:
+        synchronize(store, wanted.workspace_id, meter, period, limit, now=now)
+    except Cancelled:
+        return None
+    stored = store.get(Table.RECORDS, wanted.allowance, consistent=True)
+    if stored is None or stored["limit_version"] != limit.version or stored["remaining"] >= wanted.quantity:
+        return None
+    return Answer(granted=False, remaining=max(Decimal(0), Decimal(stored["remaining"])))
+
+
+def _end(store: Store, key: Key, status: Status, now: datetime) -> bool:
+    for attempt in range(ATTEMPTS):
+        item: Item | None = store.get(Table.RECORDS, key, consistent=True)
+        if item is None or item["status"] != Status.OPEN:
+            return False
+        try:
+            store.commit(ended(item, status, now=now))
+        except Cancelled:
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+        else:
+            return True
+    raise Unavailable("others use the same limit at this moment; try again")
+
+
+def _hours(now: datetime) -> Iterator[datetime]:
+    for back in range(int(SWEPT.total_seconds() // 3600) + 1):
+        yield now - timedelta(hours=back)

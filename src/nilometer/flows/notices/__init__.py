@@ -1,0 +1,1 @@
+"""Changes of records that people hear of, and their notifications."""

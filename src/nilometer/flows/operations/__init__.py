@@ -1,0 +1,1 @@
+"""Operations events of internal services, by type."""

@@ -1,0 +1,1 @@
+"""The library of workspaces, members, invitations, policies, flags and access."""

@@ -1,0 +1,60 @@
+"""Large values of a workspace as a library: avatars, exports, attachments. The content is in S3, never in an item.
+
+What if the process dies after the object and before its reference? The same call again writes the reference; there
+is never a reference without its object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.acts.act import Act, Caller
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.people import attachment
+from nilometer.domain.people.attachment import READS, Attachment, Purpose, attachment_of, folder, new_attachment
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table, Write
+from nilometer.errors import Refused
+from nilometer.flows.people.acting import Stored, new_act, perform, reading
+
+
+def attach(
+    store: Store,
+    caller: Caller,
+    content: bytes,
+    *,
+    objects: Objects,
+    purpose: Purpose,
+    content_type: str,
+    now: datetime,
+) -> Attachment:
+    """Keeps up to 10 MB. Doing it again changes nothing. `Rejected` for what is empty, too large or of no type."""
+    act = new_act(caller, now)
+    wanted = new_attachment(act, content, purpose=purpose, content_type=content_type)
+    reading(store, caller, Permission.ATTACHMENT_ADD)  # nobody else may fill the bucket
+    objects.put(folder(caller.workspace_id), content)
+
+    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], Attachment]:
+        known = stored.get(wanted.key)
+        return attachment.attach(act, known, wanted), attachment_of(known) if known else wanted
+
+    return perform(store, act, [wanted.key], decide)
+
+
+def fetch(store: Store, caller: Caller, sha256: str, *, objects: Objects, purpose: Purpose) -> bytes:
+    """The content, compared with its hash. `Refused` for what the caller's workspace has not."""
+    reading(store, caller, READS[purpose])
+    item = store.get(Table.RECORDS, keys.attachment(caller.workspace_id, purpose, sha256), consistent=True)
+    if item is None:
+        raise Refused(f"{caller.workspace_id} has no {purpose} {sha256[:64]}")
+    return objects.get(attachment_of(item).object_key)
+
+
+def attached(store: Store, caller: Caller, *, purpose: Purpose) -> list[Attachment]:
+    """The references of one purpose in the caller's workspace, by hash."""
+    reading(store, caller, READS[purpose])
+    prefix = keys.attachment(caller.workspace_id, purpose, "")
+    return [attachment_of(item) for item in store.query(Table.RECORDS, prefix.pk, prefix=prefix.sk, consistent=True)]

@@ -1,0 +1,1 @@
+"""What an internal service publishes: usage events and dataset batches."""

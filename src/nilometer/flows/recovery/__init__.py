@@ -1,0 +1,1 @@
+"""Dead letters, replay, rebuild, verify, history and trace."""

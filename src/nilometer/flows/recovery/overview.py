@@ -1,0 +1,190 @@
+"""Overview: what operators ask. Reads only; scans where a whole table is asked for, so no flow depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.record import customer_name
+from nilometer.domain.limits import own as own_limits
+from nilometer.domain.limits.limit import HARD, Limit, State, crossed_at, limit_of, state_of
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch, rfc3339
+from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.registers.item import object_of
+from nilometer.domain.usage.counter import late, used
+from nilometer.domain.usage.meter import Meter, meter_of
+from nilometer.domain.usage.period import is_closed, period_at
+from nilometer.flows.billing.reading import billing_of, subscription_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterUsage:
+    """One meter of one workspace in one billing period. `limit` is what is included; None is no limit.
+
+    `late_delta` of `used`, and `late_count` events, arrived after the period was closed; None where no delta exists.
+    """
+
+    meter: str
+    unit: str
+    used: Decimal
+    count: int
+    limit: Decimal | None
+    state: State
+    period_start: str
+    period_end: str
+    closed: bool
+    late_delta: Decimal | None
+    late_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceUsage:
+    """One period of a workspace, and what waits until the workspace is known."""
+
+    workspace: str
+    known: bool
+    meters: tuple[MeterUsage, ...]
+    waiting: int
+
+
+def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | None = None) -> WorkspaceUsage:
+    """Every meter that was used in the period of `at` (now) or has a limit, in the order of their names."""
+    items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
+    meters = {item["meter"]: meter_of(item) for item in store.scan(Table.RECORDS, kind="meter")}
+    return WorkspaceUsage(
+        workspace=workspace_id,
+        known=any(item["kind"] in {"workspace", "billing"} for item in items),
+        meters=tuple(_InPeriod(items, at or now, now).meters(meters)),
+        waiting=_waiting(store, workspace_id, now),
+    )
+
+
+class _InPeriod:
+    """The items of one workspace, as they stand in the period that holds at one time."""
+
+    def __init__(self, items: Sequence[Item], at: datetime, now: datetime) -> None:
+        billing = next((item for item in items if item["kind"] == "billing"), None)
+        own = next((item for item in items if item["kind"] == own_limits.KIND), None)
+        self._rules = own_limits.rules((billing or {}).get("limit_rules"), own, now)
+        self._now = now
+        period = period_at(billing, at)
+        self._closed = is_closed(period, now)
+        self._start, self._end = rfc3339(period.start), rfc3339(period.end)
+        self._alerts = [item for item in items if item["kind"] == "alert"]
+        # A counter is named by its period's start: the end may move until it has come.
+        counters = [item for item in items if item["kind"] == "counter" and item["period_start"] == self._start]
+        shards = sorted((item for item in counters if item["scope"] == "period"), key=_meter_name)
+        self._shards = {slug: list(group) for slug, group in groupby(shards, key=_meter_name)}
+
+    def meters(self, meters: Mapping[str, Meter]) -> Iterator[MeterUsage]:
+        for slug in sorted(meters.keys() & (self._shards.keys() | self._rules.keys())):
+            shards = self._shards.get(slug, [])
+            limit = limit_of(self._rules, slug)
+            amount = used(meters[slug].aggregation, shards)
+            late_delta, late_count = late(meters[slug].aggregation, shards)
+            yield MeterUsage(
+                meter=slug,
+                unit=meters[slug].unit,
+                used=amount,
+                count=sum(item["count"] for item in shards),
+                limit=limit.included if limit else None,
+                state=state_of(limit, amount, exceeded_at=self._exceeded_at(slug, limit), now=self._now),
+                period_start=self._start,
+                period_end=self._end,
+                closed=self._closed,
+                late_delta=late_delta,
+                late_count=late_count,
+            )
+
+    def _exceeded_at(self, slug: str, limit: Limit | None) -> datetime | None:
+        """When the alert of the hard limit was put, if it was."""
+        wanted = (slug, self._start, HARD, limit.version if limit else None)
+        names = ("meter", "period_start", "threshold", "limit_version")
+        return crossed_at(next((item for item in self._alerts if tuple(item[n] for n in names) == wanted), None))
+
+
+def _meter_name(item: Item) -> str:
+    return str(item["meter"])
+
+
+def _waiting(store: Store, workspace_id: str, now: datetime) -> int:
+    """TTL deletes late: what has expired does not wait any more."""
+    waiting = store.query(Table.EVENTS, keys.waiting(workspace_id, "", "").pk, consistent=True)
+    return sum(1 for item in waiting if item["expires_at"] > epoch(now))
+
+
+def billing(store: Store) -> Iterator[dict[str, Any]]:
+    """Every workspace, then every customer that no workspace is linked to, with `workspace` null. One scan.
+
+    Times are Stripe's epoch seconds. `subscriptions` are all that are known of its customers, ended ones too:
+    the record itself keeps only the newest of these.
+    """
+    records = [item for item in store.scan(Table.RECORDS) if item["kind"] in {"workspace", "billing", "register"}]
+    subscriptions = _subscriptions(records)
+    linked = {item["workspace_id"]: item for item in records if item["kind"] == "billing" and item["workspace_id"]}
+    known = {item["workspace_id"]: item for item in records if item["kind"] == "workspace"}
+    for workspace_id in sorted(linked.keys() | known.keys()):
+        yield _billing_row(workspace_id, linked.get(workspace_id), known.get(workspace_id), subscriptions)
+    unlinked = [item for item in records if item["kind"] == "billing" and not item["workspace_id"]]
+    for item in sorted(unlinked, key=lambda item: str(item["pk"])):
+        yield _billing_row(None, item, None, subscriptions)
+
+
+def _billing_row(
+    workspace_id: str | None,
+    record: Item | None,
+    workspace: Item | None,
+    subscriptions: Mapping[str, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    told = billing_of(record) if record else _NO_BILLING
+    names = record["customers"] if record else ()
+    return {
+        **told,
+        "workspace": workspace_id,
+        "name": workspace["name"] if workspace else None,
+        "customer": told["customers"][0] if told["customers"] else None,
+        "period": _period(told),
+        "cancellation": _cancellation(told),
+        "subscriptions": [found for name in names for found in subscriptions.get(name, ())],
+    }
+
+
+def _period(record: Mapping[str, Any]) -> dict[str, int] | None:
+    start, end = record.get("current_period_start"), record.get("current_period_end")
+    return {"start": start, "end": end} if start is not None and end is not None else None
+
+
+def _cancellation(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is scheduled or has happened; `None` when nothing of it is."""
+    told = {name: record.get(name) for name in ("cancel_at_period_end", "cancel_at", "canceled_at", "ended_at")}
+    return told if any(told.values()) else None
+
+
+def _subscriptions(records: Iterable[Item]) -> dict[str, list[dict[str, Any]]]:
+    """By customer, as billing records name it: `account/mode/customer`."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    registers = (item for item in records if item["kind"] == "register" and item["object_type"] == "subscription")
+    for state in map(object_of, registers):
+        scope = Scope(account=state["account"], livemode=state["livemode"])
+        customer = str(state["customer"])
+        told = subscription_of(str(state["id"]), customer, state)
+        found.setdefault(customer_name(scope, customer), []).append(told)
+    return found
+
+
+_NO_BILLING: Mapping[str, Any] = {
+    "plan": None,
+    "status": "none",
+    "access": "none",
+    "limits": {},
+    "seats": None,
+    "subscription": None,
+    "customers": [],
+}

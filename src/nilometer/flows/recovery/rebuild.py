@@ -1,0 +1,157 @@
+"""Rebuild: what the records were at a time, from the audit alone, into a table of its own. Streams both ways.
+
+For reading what was, beyond the 35 days of DynamoDB's point-in-time recovery. The lake never knew personal data, tokens
+and secrets, so they cannot come back:
+
+* A redacted attribute comes back as the text `[redacted]`. That holds for the evidence of registers as well.
+* A record under a token's hash comes back under another hash: nobody can use the token.
+* The inputs of billing records come back as readable maps, not as the bytes that the billing flow reads.
+
+Every such record is counted as incomplete. Therefore no stack can run on a rebuilt table as it is: registers and
+billing records come from Stripe's events (`nilometer replay`), sessions and tokens from their users.
+
+What if it dies in the middle? The same call with `resume` goes on: an equal record is passed over, a different one is
+never replaced, because every put demands that its key is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.lake import redaction
+from nilometer.domain.recovery.rebuild import incomplete
+from nilometer.domain.store.writes import Absent, Key, Put, Table
+from nilometer.errors import Cancelled, Refused
+from nilometer.flows.inbox.races import retrying
+from nilometer.flows.recovery.history import images_in, parsed
+from nilometer.lake.read.ledger import Ledger
+
+SETTLES = timedelta(minutes=2)  # until a change has reached the lake, when nothing is wrong
+_TRANSACTION_BYTES = 3_000_000  # of 4 MB
+_ITEM_BYTES = 400_000
+SHOWN = 100  # records that are named; all are counted
+
+Image = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Rebuilt:
+    """How many records existed, and by kind; how many of them were put by this call, and which are not as they were.
+
+    `too_large` counts those whose image, unlike the record, is larger than the 400 KB that DynamoDB takes; `left_out`
+    are the first hundred of them.
+    """
+
+    records: int = 0
+    written: int = 0
+    incomplete: int = 0
+    too_large: int = 0
+    left_out: list[Key] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    incomplete_fields: dict[str, int] = field(default_factory=dict)  # `kind.attribute`
+
+
+def rebuild(
+    target: Store,
+    *,
+    ledger: Ledger,
+    objects: Objects,
+    as_of: datetime,
+    now: datetime,
+    dry_run: bool = False,
+    resume: bool = False,
+) -> Rebuilt:
+    """Puts every record that existed at the end of the second `as_of` into the `records` of `target`.
+
+    Atomic per 100 records or 3 MB; repeatable with `resume`. `Refused` when the table is not empty (without `resume`)
+    or holds another record under a key, and for an `as_of` of which the lake may not know all. `dry_run` only counts.
+    """
+    if as_of > now - SETTLES:
+        raise Refused(f"the lake may lack changes of the last {SETTLES.seconds} seconds; ask for an earlier time")
+    if not (dry_run or resume) and next(target.scan(Table.RECORDS), None) is not None:
+        raise Refused("the table is not empty; give an empty one, or resume a run of the same time")
+    rebuilt = Rebuilt()
+    for batch in _batches(_images(ledger, objects, as_of)):
+        _count(rebuilt, batch)
+        fitting = [image for image in batch if _size(image) <= _ITEM_BYTES]
+        if not dry_run:
+            rebuilt.written += retrying(partial(_put, target, fitting))
+    return rebuilt
+
+
+def _images(ledger: Ledger, objects: Objects, as_of: datetime) -> Iterator[Image]:
+    """Redacted by today's rules: an older row must not bring back what a newer rule hides."""
+    for _, _, image, reference, _ in ledger.latest_images(as_of=as_of):
+        found = images_in(objects.get(reference))[1] if reference else parsed(image)
+        yield redaction.image(found or {})
+
+
+def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:
+    """As many as one transaction takes."""
+    batch: list[Image] = []
+    size = 0
+    for image in images:
+        more = _size(image)
+        if batch and (len(batch) == TRANSACTION_LIMIT or size + more > _TRANSACTION_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(image)
+        size += more
+    if batch:
+        yield batch
+
+
+def _size(image: Image) -> int:
+    """In bytes, as JSON: about what DynamoDB counts, and rather more."""
+    return len(msgspec.json.encode(image))
+
+
+def _free_put(image: Image) -> Put:
+    return Put(table=Table.RECORDS, item=image, expected=Absent())
+
+
+def _put(target: Store, batch: Sequence[Image]) -> int:
+    """How many of the batch were missing. `Cancelled` when the answer is to look again."""
+    try:
+        target.commit([_free_put(image) for image in batch])
+    except Cancelled as error:
+        if not error.condition_failed:
+            raise
+        missing = _missing(target, batch)
+        target.commit([_free_put(image) for image in missing])
+        return len(missing)
+    return len(batch)
+
+
+def _missing(target: Store, batch: Sequence[Image]) -> list[Image]:
+    stored = target.batch_get(Table.RECORDS, map(_key, batch), consistent=True)
+    for image in batch:
+        if stored.get(_key(image), image) != image:
+            raise Refused(f"the table holds another record under {' '.join(_key(image))}; nothing of it was replaced")
+    return [image for image in batch if _key(image) not in stored]
+
+
+def _key(image: Mapping[str, Any]) -> Key:
+    return Key(image["pk"], image["sk"])
+
+
+def _count(rebuilt: Rebuilt, batch: Sequence[Image]) -> None:
+    for image in batch:
+        lost = incomplete(image)
+        kind = str(image.get("kind", "unknown"))
+        rebuilt.records += 1
+        rebuilt.kinds[kind] = rebuilt.kinds.get(kind, 0) + 1
+        if _size(image) > _ITEM_BYTES:
+            rebuilt.too_large += 1
+            rebuilt.left_out += [_key(image)] if rebuilt.too_large <= SHOWN else []
+        rebuilt.incomplete += bool(lost)
+        for name in (f"{kind}.{attribute}" for attribute in lost):
+            rebuilt.incomplete_fields[name] = rebuilt.incomplete_fields.get(name, 0) + 1

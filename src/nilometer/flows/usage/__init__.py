@@ -1,0 +1,1 @@
+"""Usage events into facts and counters."""

@@ -1,0 +1,161 @@
+"""From JSON to usage events and voids: `usage.batch.v1` expanded, everything checked that needs no table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from nilometer.domain.events.cloudevents import CloudEvent, check_context
+from nilometer.domain.store.times import parse_rfc3339
+from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
+from nilometer.domain.usage.void import VoidEvent, void_event
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.envelope import CloudEventWire
+
+TYPES = (RECORDED, SNAPSHOT, VOIDED)
+EVENTS = 100  # in one usage.batch.v1
+EVENT_BYTES = 16_384  # of one event: 90 that wait fit one transaction
+SEE = "see events/schemas and docs/usage.md"
+
+
+class _Element(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event inside a batch: what it leaves out is the batch's own."""
+
+    id: str
+    time: str
+    data: msgspec.Raw
+    type: str = RECORDED
+    source: str | None = None
+    subject: str | None = None
+    specversion: str | None = None
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[msgspec.Raw]
+
+
+class _Amount(msgspec.Struct, forbid_unknown_fields=True):
+    meter: str
+    quantity: str | int
+    unit: str
+    dimensions: dict[str, str] = {}
+    reservation_id: str | None = None
+
+
+class _Void(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    source: str | None = None
+    time: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One event of a message with its own JSON, or why it is none."""
+
+    payload: bytes
+    event: UsageEvent | VoidEvent | None = None
+    error: Rejected | None = None
+    context: CloudEvent | None = None
+
+
+_WIRE = msgspec.json.Decoder(CloudEventWire)
+_ELEMENT = msgspec.json.Decoder(_Element)
+_BATCH = msgspec.json.Decoder(_Batch)
+_AMOUNT = msgspec.json.Decoder(_Amount)
+_VOID = msgspec.json.Decoder(_Void)
+
+
+def parse(payload: bytes, *, arrival: datetime) -> list[Parsed]:
+    """The events in one CloudEvent, in order; a bad element of a batch does not touch the others.
+
+    `arrival` decides what is too old or too far in the future.
+    """
+    try:
+        wire = _WIRE.decode(payload)
+        if wire.type != BATCH:
+            return [_event(wire, payload, arrival)]
+        return [_element(wire, bytes(element), arrival) for element in _elements(wire)]
+    except (msgspec.MsgspecError, ValueError) as error:
+        return [Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))]
+    except Rejected as error:
+        return [Parsed(payload, error=error)]
+
+
+def _elements(wire: CloudEventWire) -> list[msgspec.Raw]:
+    events = _BATCH.decode(wire.data).events
+    if not 0 < len(events) <= EVENTS:
+        raise Rejected("too_large" if events else "invalid_schema", f"{len(events)} events; a batch has 1 to {EVENTS}")
+    return events
+
+
+def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
+    try:
+        element = _ELEMENT.decode(payload)
+    except (msgspec.MsgspecError, ValueError) as error:
+        return Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))
+    wire = CloudEventWire(
+        specversion=element.specversion or batch.specversion,
+        id=element.id,
+        source=element.source or batch.source,
+        type=element.type,
+        time=element.time,
+        data=element.data,
+        subject=element.subject or batch.subject,
+    )
+    return _event(wire, msgspec.json.encode(wire), arrival)
+
+
+def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
+    context: CloudEvent | None = None
+    try:
+        _check_wire(wire, payload)
+        time = parse_rfc3339(wire.time)
+        context = CloudEvent(id=wire.id, source=wire.source, type=wire.type, time=time, subject=wire.subject)
+        check_window(time, arrival=arrival)
+        event = _void(context, wire.data, arrival) if wire.type == VOIDED else _usage(context, wire.data)
+    except Rejected as error:
+        return Parsed(payload, error=error, context=context)
+    return Parsed(payload, event=event, context=context)
+
+
+def _check_wire(wire: CloudEventWire, payload: bytes) -> None:
+    check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
+    if wire.type not in TYPES:
+        raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")
+    if len(payload) > EVENT_BYTES:
+        raise Rejected("too_large", f"the event has {len(payload)} bytes; at most {EVENT_BYTES} are taken")
+
+
+def _usage(context: CloudEvent, data: msgspec.Raw) -> UsageEvent:
+    amount = _amount(data)
+    return usage_event(
+        context,
+        meter=amount.meter,
+        quantity=amount.quantity,
+        unit=amount.unit,
+        dimensions=amount.dimensions,
+        reservation_id=amount.reservation_id,
+    )
+
+
+def _amount(data: msgspec.Raw) -> _Amount:
+    try:
+        return _AMOUNT.decode(data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        if "`$.quantity`" in str(error):
+            raise Rejected("quantity_invalid", f"{error}; write a decimal string such as '0.25'") from error
+        raise Rejected("invalid_schema", f"data: {error}; {SEE}") from error
+
+
+def _void(context: CloudEvent, data: msgspec.Raw, arrival: datetime) -> VoidEvent:
+    try:
+        void = _VOID.decode(data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Rejected("invalid_schema", f"data: {error}; {SEE}") from error
+    source = void.source or context.source
+    check_context(specversion="1.0", event_id=void.id, source=source, subject=None)
+    time = parse_rfc3339(void.time) if void.time else None
+    return void_event(context, voids_source=source, voids_id=void.id, voids_time=time, arrival=arrival)

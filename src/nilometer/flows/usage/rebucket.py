@@ -1,0 +1,147 @@
+"""Rebucket: facts into the billing periods in which they belong since a boundary moved.
+
+A plan change with an anchor reset, a trial's end, a renewal that came late: the billing record's timeline says so in
+hindsight. What if usage is counted or voided meanwhile? Each move is one transaction on the fact's version. What if
+the process dies? Facts that were moved are found in their place. Run it again until nothing is left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import parse_rfc3339
+from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
+from nilometer.domain.usage import rebucket as domain
+from nilometer.domain.usage.counter import Group, Name, Seen
+from nilometer.domain.usage.period import period_at
+from nilometer.domain.usage.rebucket import is_elsewhere, moved
+from nilometer.domain.usage.void import counted
+from nilometer.errors import Cancelled
+from nilometer.flows.inbox.races import retrying
+from nilometer.flows.usage.known import Known, Tenant
+
+TOGETHER = 100
+SETTLES = timedelta(hours=1)
+
+Facts = Callable[[str, datetime], Iterable[tuple[str, str]]]
+"""(source, id) of a workspace's facts since a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebucketed:
+    """`expired` facts are older than their life: their period is as it was counted."""
+
+    moved: int = 0
+    left: int = 0
+    expired: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """One workspace that was marked; `done` when nothing was left to move, so that its mark is gone."""
+
+    workspace_id: str
+    moved: int
+    done: bool
+
+
+def mark(store: Store, workspace_id: str, *, since: datetime, billing_version: int, now: datetime) -> None:
+    """Its facts since then are looked at by the next run. The same version again changes nothing."""
+
+    def attempt() -> None:
+        stored = store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True)
+        put = domain.mark(stored, workspace_id, since=since, billing_version=billing_version, now=now)
+        store.commit([put] if put else [])
+
+    retrying(attempt)
+
+
+def run(
+    store: Store, facts: Facts, *, now: datetime, out_of_time: Callable[[], bool] = lambda: False
+) -> Iterator[Moved]:
+    """Moves the facts of every workspace whose periods moved, by what the lake's `facts` names.
+
+    A mark stays until a run finds nothing to move: the lake is behind, and a fact may have been counted by a period
+    that a consumer still remembered. A mark that is younger than an hour waits for the same reason.
+    """
+    for item in store.query_index(keys.REBUCKET):
+        if out_of_time():
+            return
+        if parse_rfc3339(item["marked_at"]) > now - SETTLES:
+            continue
+        named = facts(item["workspace_id"], parse_rfc3339(item["since"]))
+        found = rebucket(store, item["workspace_id"], named, now=now, dry_run=False)
+        done = not found.moved and not found.left
+        yield Moved(workspace_id=item["workspace_id"], moved=found.moved, done=done and _unmark(store, item))
+
+
+def _unmark(store: Store, item: Item) -> bool:
+    """False when it was marked again meanwhile."""
+    gone = Delete(table=Table.RECORDS, key=Key(item["pk"], item["sk"]), expected=Version(int(item["version"])))
+    try:
+        store.commit([gone])
+    except Cancelled:
+        return False
+    return True
+
+
+def rebucket(
+    store: Store, workspace_id: str, identities: Iterable[tuple[str, str]], *, now: datetime, dry_run: bool = True
+) -> Rebucketed:
+    """Moves the facts among `identities` (source, id) that are in another period than the timeline says.
+
+    `lake.facts.usage_identities` gives those of a workspace. With `dry_run` they are counted as `left`.
+    """
+    known = Known(store)
+    tenant = known.tenants([workspace_id]).get(workspace_id)
+    if tenant is None:
+        return Rebucketed()
+    done, left, expired = 0, 0, 0
+    for page in _pages(identities):
+        facts = store.batch_get(Table.EVENTS, (keys.usage_event(*one) for one in page), consistent=True)
+        expired += len(set(page)) - len(facts)
+        for fact in facts.values():
+            if fact["kind"] == "usage_event" and fact["workspace_id"] == workspace_id:
+                was_moved, remains = _try_move(known, tenant, fact, now, dry_run)
+                done, left = done + was_moved, left + remains
+    return Rebucketed(moved=done, left=left, expired=expired)
+
+
+def _try_move(known: Known, tenant: Tenant, fact: Item, now: datetime, dry_run: bool) -> tuple[int, int]:
+    """(moved, left)."""
+    period = period_at(tenant.billing, parse_rfc3339(fact["time"]))
+    if "voids_id" in fact or not is_elsewhere(fact, period):
+        return 0, 0
+    if dry_run:
+        return 0, 1
+    group = Group(tenant.workspace_id, period, known.meters([fact["meter"]]))
+    shard = random.randrange(tenant.shards)
+    try:
+        known.store.commit(moved(fact, group, _seen(known.store, group, fact, shard), shard=shard, now=now))
+    except Cancelled:
+        return 0, 1
+    return 1, 0
+
+
+def _seen(store: Store, group: Group, fact: Item, shard: int) -> Seen:
+    name = Name(fact["meter"], group.start)
+    if not group.reads_before(name):
+        return Seen({}, set())
+    event = counted(fact)
+    value = group.value(event)
+    stored = store.get(Table.RECORDS, group.counter(name, shard), consistent=True)
+    key = group.value_key(name, value) if value else None
+    known_value: set[Key] = {key} if key and store.get(Table.EVENTS, key, consistent=True) else set()
+    return Seen({name: stored} if stored else {}, known_value)
+
+
+def _pages(identities: Iterable[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+    remaining = iter(identities)
+    while page := list(islice(remaining, TOGETHER)):
+        yield page

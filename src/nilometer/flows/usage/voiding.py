@@ -1,0 +1,116 @@
+"""Voids, and the events whose void came first. One transaction each, as both are rare.
+
+What if void and event arrive at the same moment? Both write the event's key: one is cancelled, reads it again,
+and takes the other order's path.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store.keys import late
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
+from nilometer.domain.store.writes import Item, Key, Put, Table, Update, Version, Write
+from nilometer.domain.usage.counter import Group, void_writes
+from nilometer.domain.usage.event import UsageEvent, fact
+from nilometer.domain.usage.period import Period, period_at
+from nilometer.domain.usage.void import VoidEvent, counted, tombstone, void_fact, void_marker, void_of
+from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.usage.candidate import ATTEMPTS, Batch, Candidate
+from nilometer.flows.usage.known import Tenant
+
+
+def take_back(batch: Batch, one: Candidate, tenant: Tenant) -> None:
+    """Settles a void: what it names is taken back now, or when it arrives."""
+    void = one.event
+    assert isinstance(void, VoidEvent)  # noqa: S101  # the caller sorted them
+    _settle(batch, one, lambda: _void_writes(batch, one, void, tenant))
+
+
+def bury(batch: Batch, one: Candidate, group: Group) -> None:
+    """Settles an event whose void came first: both facts are kept, the counters stay."""
+    event = one.event
+    assert isinstance(event, UsageEvent)  # noqa: S101  # the caller sorted them
+    _settle(batch, one, lambda: _late_writes(batch, one, event, group))
+
+
+def _settle(batch: Batch, one: Candidate, writes: Callable[[], list[Write]]) -> None:
+    for attempt in range(ATTEMPTS):
+        if batch.expired:
+            return
+        try:
+            batch.store.commit(writes())
+        except Rejected as error:
+            one.reject(error)
+            return
+        except Unavailable as error:
+            one.note(error)
+            batch.pause(attempt)
+            one.buried = False
+            if not batch.unstored([one], consistent=True) and not one.buried:
+                return
+        else:
+            one.outcome = Outcome.ACCEPTED
+            return
+
+
+def _void_writes(batch: Batch, one: Candidate, void: VoidEvent, tenant: Tenant) -> list[Write]:
+    if one.buried:
+        raise Rejected("invalid_schema", f"{void.id!r} was voided itself before it arrived; send it under a new id")
+    target = batch.store.get(Table.EVENTS, void.target, consistent=True)
+    marker = void_marker(void, now=batch.now)
+    if target is None:
+        return [tombstone(void, now=batch.now), marker]
+    if target["workspace_id"] != void.workspace_id:
+        raise Rejected("invalid_schema", f"{void.voids_id!r} is usage of another workspace; write that as the subject")
+    if target["kind"] == "usage_tombstone" or "voided_by" in target:
+        return [marker]
+    if target["kind"] != "usage_event" or "voids_id" in target:
+        raise Rejected("invalid_schema", f"{void.voids_id!r} is a void itself; record the usage anew instead")
+    return [
+        void_fact(void, target, one.key, received_at=one.received_at, now=batch.now),
+        _mark(target, {"voided_by": void.id}),
+        *_counters(batch, void, target, tenant),
+    ]
+
+
+def _counters(batch: Batch, void: VoidEvent, target: Item, tenant: Tenant) -> list[Write]:
+    """In the period and day in which the event was counted, whatever the timeline says by now."""
+    event = counted(target)
+    period = period_at(tenant.billing, event.time)
+    if rfc3339(period.start) != target["period_start"]:
+        period = Period(parse_rfc3339(target["period_start"]), period.end, provisional=True)
+    meters = batch.known.meters([event.meter])
+    group = Group(void.workspace_id, period, meters)
+    return void_writes(group, event, shard=random.randrange(tenant.shards), cause=void.id, now=batch.now)
+
+
+def _late_writes(batch: Batch, one: Candidate, event: UsageEvent, group: Group) -> list[Write]:
+    stone = batch.store.get(Table.EVENTS, one.key, consistent=True)
+    if stone is None or stone["payload_hash"]:
+        raise Cancelled(["None"])  # settled by somebody else, or gone: look again
+    if stone["workspace_id"] != event.workspace_id:
+        raise Rejected("invalid_schema", "it was voided for another workspace; record it under an id of its own")
+    kept = fact(event, group.period, received_at=one.received_at, now=batch.now)
+    kept_late = Put(table=Table.EVENTS, item=_beside(kept, voided_by=stone["void_id"]), expected=kept.expected)
+    void = void_of(stone)
+    undone = void_fact(void, kept.item, late(void.key), received_at=parse_rfc3339(stone["received_at"]), now=batch.now)
+    return [kept_late, undone, _mark(stone, {"payload_hash": event.payload_hash})]
+
+
+def _beside(put: Put, **more: Any) -> Item:
+    key = late(put.key)
+    return {**put.item, "pk": key.pk, "sk": key.sk, **more}
+
+
+def _mark(item: Item, attributes: Mapping[str, Any]) -> Update:
+    version = int(item["version"])
+    return Update(
+        table=Table.EVENTS,
+        key=Key(item["pk"], item["sk"]),
+        set={**attributes, "version": version + 1},
+        expected=Version(version),
+    )

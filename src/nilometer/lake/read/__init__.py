@@ -1,0 +1,1 @@
+"""Queries, recipes and reports over the Delta tables."""

@@ -1,0 +1,215 @@
+"""What the lake says about the state, ordered by key and streamed: for `verify` and `history`.
+
+DuckDB groups and sorts what is narrow, with a bounded memory; images go past it, through `ordered`. So a table may be
+larger than the machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
+
+from nilometer.domain.lake.tables import AUDIT
+from nilometer.lake.read.ordering import ordered
+from nilometer.lake.read.query import connect, dataset
+
+MEMORY = "1GB"
+BATCH_ROWS = 1_000  # an image has up to 400 KB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Questions to one lake. Each answer is an iterator of rows, in the order of its first columns."""
+
+    lake_uri: str
+    storage_options: dict[str, str]
+
+    def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
+        """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
+        columns = ("pk", "sk", "sequence_number", "action", "new_image", "images_ref", "occurred_at")
+        changes = self._audit(columns, (pc.field("table_name") == "records") & _until(as_of))
+        for pk, sk, _, action, *image in ordered(changes, by=3, fold=_last_of_each_record):
+            if action in {"INSERT", "MODIFY"}:
+                yield pk, sk, *image
+
+    def usage_by_period(self) -> Iterator[tuple[Any, ...]]:
+        """(workspace_id, meter, start, total, count, recorded_at); `start` as counters' keys have it."""
+        yield from self._rows(_USAGE.format(start="strftime(used.period_start, '%Y-%m-%dT%H:%M:%S.%gZ')"))
+
+    def usage_by_day(self) -> Iterator[tuple[Any, ...]]:
+        """The same by UTC day; a void counts on the day of what it takes back."""
+        yield from self._rows(_USAGE.format(start="'DAY#' || strftime(coalesce(voided.time, used.time), '%Y-%m-%d')"))
+
+    def recount(self, workspace_id: str) -> Iterator[tuple[Any, ...]]:
+        """(meter, start, total, events, max, latest, latest_at) of one workspace, by period and by day.
+
+        Voids are netted in total and events; what was voided counts in no level.
+        """
+        for start in (
+            "strftime(used.period_start, '%Y-%m-%dT%H:%M:%S.%gZ')",
+            "'DAY#' || strftime(coalesce(voided.time, used.time), '%Y-%m-%d')",
+        ):
+            yield from self._rows(_RECOUNT.format(start=start), workspace_id=workspace_id)
+
+    def stripe_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
+        """(account, event_id, type, received_at) of what arrived since."""
+        yield from self._rows(
+            """select account, event_id, type, received_at from stripe_events
+               where received_at >= $since order by account, event_id""",
+            since=since,
+        )
+
+    def usage_events(self, *, since: datetime) -> Iterator[tuple[Any, ...]]:
+        """(source, event_id, quantity, received_at) of what arrived since."""
+        yield from self._rows(
+            """select source, event_id, quantity, received_at from usage
+               where received_at >= $since order by source, event_id""",
+            since=since,
+        )
+
+    def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
+        """(pk, sk, sequence_number, occurred_at, action, actor, cause, old_image, new_image, images_ref), in order.
+
+        `key` is a workspace, the last part of a key (`sub_1`, a slug), or `pk/sk` in full.
+        """
+        columns = ("pk", "sk", "sequence_number", "occurred_at", "action", "actor", "cause")
+        pk, sk = pc.field("pk"), pc.field("sk")
+        named = (
+            (pc.field("workspace_id") == key)
+            | (pc.binary_join_element_wise(pk, sk, "/") == key)
+            | pc.ends_with(pk, f"#{key}")
+            | pc.ends_with(sk, f"#{key}")
+        )
+        rows = self._audit(
+            (*columns, "old_image", "new_image", "images_ref"), (pc.field("kind") == kind) & named & _until(as_of)
+        )
+        yield from ordered(rows, by=3)
+
+    def stripe_event(self, event_id: str) -> Iterator[dict[str, Any]]:
+        """Rows of stripe_events but their payload: one, or one an account."""
+        yield from self._named(
+            "select * exclude (payload, payload_ref) from stripe_events where event_id = $event_id", event_id=event_id
+        )
+
+    def usage_event(self, event_id: str) -> Iterator[dict[str, Any]]:
+        """Rows of usage with this id, and those that void it: sources may have ids in common."""
+        yield from self._named(
+            "select * from usage where event_id = $event_id or voids_id = $event_id", event_id=event_id
+        )
+
+    def usage_arrived(self, *, since: datetime, until: datetime, workspace_id: str | None) -> Iterator[dict[str, Any]]:
+        """Rows of usage that arrived in a span of time, but not those that moved others between periods."""
+        yield from self._named(
+            """select * from usage
+               where received_at >= $since and received_at < $until and type <> 'usage.moved.v1'
+                 and workspace_id = coalesce($workspace_id, workspace_id)
+               order by received_at, source, event_id""",
+            since=since,
+            until=until,
+            workspace_id=workspace_id,
+        )
+
+    def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
+        """Rows of audit with one of these causes, in order."""
+        yield from self._named(
+            """select * from audit where event_date >= $since::date and list_contains($causes, cause)
+               order by pk, sk, sequence_number""",
+            causes=list(causes),
+            since=since,
+        )
+
+    def written(
+        self, pk: str, prefixes: Sequence[str], *, since: datetime, until: datetime
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of audit of one partition's records whose sort key begins so, in a span of time, in order."""
+        yield from self._named(
+            """select * from audit
+               where event_date between $since::date and $until::date and occurred_at between $since and $until
+                 and pk = $pk
+                 and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(sk, prefix)))
+               order by pk, sk, sequence_number""",
+            pk=pk,
+            prefixes=list(prefixes),
+            since=since,
+            until=until,
+        )
+
+    def _audit(self, columns: Sequence[str], condition: pc.Expression) -> Iterator[tuple[Any, ...]]:
+        """Rows in no order, a few at a time of four files at once: images are wide, and DuckDB would read ahead by the
+        hundred thousand rows."""
+        scanner = dataset(AUDIT, lake_uri=self.lake_uri, storage_options=self.storage_options).scanner(
+            columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=1
+        )
+        yield from _tuples(scanner.to_batches())
+
+    def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
+        """Rows by column."""
+        with tempfile.TemporaryDirectory() as spill:
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            with connection:
+                _bound(connection, Path(spill))
+                for batch in connection.sql(sql, params=values).to_arrow_reader(BATCH_ROWS):
+                    yield from batch.to_pylist()
+
+    def _rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        with tempfile.TemporaryDirectory() as spill:
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            with connection:
+                _bound(connection, Path(spill))
+                used = {name: value for name, value in values.items() if f"${name}" in sql}
+                yield from _tuples(connection.sql(sql, params=used).to_arrow_reader(BATCH_ROWS))
+
+
+_USAGE = """
+    select used.workspace_id, used.meter, {start} as start, sum(used.quantity) as total,
+           sum(case when used.voids_id is null then 1 else -1 end)::bigint as events, max(used.recorded_at)
+    from usage as used
+    left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
+    group by all having total <> 0 or events <> 0 order by 1, 2, 3
+"""
+
+_RECOUNT = """
+    with stamped as (
+      select *, strftime(time, '%Y-%m-%dT%H:%M:%S.%gZ') || ' ' || source || ' ' || event_id as stamp,
+             voids_id is null and not exists (
+               select 1 from usage as v where v.voids_source = u.source and v.voids_id = u.event_id) as counts
+      from usage as u where workspace_id = $workspace_id)
+    select used.meter, {start} as start, sum(used.quantity) as total,
+           sum(case when used.voids_id is null then 1 else -1 end)::bigint as events,
+           max(used.quantity) filter (used.counts) as max,
+           arg_max(used.quantity, used.stamp) filter (used.counts) as latest,
+           max(used.stamp) filter (used.counts) as latest_at
+    from stamped as used
+    left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
+    group by 1, 2 order by 1, 2
+"""
+
+
+def _until(as_of: datetime | None) -> pc.Expression:
+    return pc.field("occurred_at") <= pa.scalar(as_of, pa.timestamp("us", "UTC")) if as_of else pc.scalar(True)
+
+
+def _last_of_each_record(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for _, changes in groupby(rows, key=itemgetter(0, 1)):
+        yield deque(changes, maxlen=1)[0]
+
+
+def _bound(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    connection.execute(f"set memory_limit = '{MEMORY}'")
+    connection.execute(f"set temp_directory = '{folder / 'spill'}'")
+
+
+def _tuples(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

@@ -1,0 +1,152 @@
+"""Reading: SQL over the tables by name, and what lies in S3. For analysts and the CLI; never imported by a Lambda.
+
+DuckDB gets Arrow datasets made from the Delta log, because its own Delta extension comes from the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.dataset as ds  # type: ignore[import-untyped]  # pyarrow has no types
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from nilometer.domain.lake import tables
+from nilometer.domain.lake.dataset import FOLDER
+from nilometer.errors import Rejected, Unavailable
+from nilometer.lake.tables.schema import arrow_schema
+from nilometer.lake.tables.tables import table_uri
+
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Column names, and rows that are read as they are asked for."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One table as it is now. `version` is None when nothing has been written yet."""
+
+    name: str
+    location: str
+    version: int | None
+    rows: int
+    files: int
+    bytes: int
+
+
+def query(
+    sql: str,
+    *,
+    lake_uri: str,
+    storage_options: dict[str, str],
+    as_of: datetime | None = None,
+    since: datetime | None = None,
+    datasets: Iterable[str] = (),
+) -> Result:
+    """Runs `sql` with every table of ours in view, empty when it is not written yet, and `datasets` in the schema
+    `datasets`.
+
+    SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
+    `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
+    """
+    connection = connect(lake_uri=lake_uri, storage_options=storage_options)
+    _add_datasets(connection, datasets, lake_uri, storage_options)
+    with _refusing_wrong_sql():
+        _set_times(connection, as_of, since)
+        relation = connection.sql(sql)
+        if relation is None:
+            raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+    return Result(tuple(reader.schema.names), _rows(connection, reader))
+
+
+def connect(*, lake_uri: str, storage_options: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view per table of the lake."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for table in tables.TABLES.values():
+        connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+    return connection
+
+
+def _add_datasets(
+    connection: duckdb.DuckDBPyConnection, names: Iterable[str], lake_uri: str, storage_options: dict[str, str]
+) -> None:
+    connection.execute(f"CREATE SCHEMA {FOLDER}")
+    for name in names:
+        path = f"{FOLDER}/{name}"
+        opened = DeltaTable(table_uri(lake_uri, path), storage_options=storage_options)
+        connection.register(path, opened.to_pyarrow_dataset())
+        connection.execute(f'CREATE VIEW {FOLDER}."{name}" AS FROM "{path}"')
+
+
+def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
+    """The newest version, with at least the declared columns when nothing has been written."""
+    opened = _open(table.name, lake_uri, storage_options)
+    return opened.to_pyarrow_dataset() if opened else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
+
+
+def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[Description]:
+    """Every table of ours and then `datasets`, from their logs alone; no data file is opened."""
+    names = (*tables.TABLES, *(f"{FOLDER}/{name}" for name in datasets))
+    return [_describe(name, lake_uri, storage_options) for name in names]
+
+
+def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
+    connection.execute("SET VARIABLE as_of = coalesce(?::timestamptz, now())", [as_of])
+    connection.execute(
+        "SET VARIABLE since = coalesce(?::timestamptz, getvariable('as_of') - interval 31 days)", [since]
+    )
+
+
+def _describe(name: str, lake_uri: str, storage_options: dict[str, str]) -> Description:
+    opened = _open(name, lake_uri, storage_options)
+    location = table_uri(lake_uri, name)
+    if opened is None:
+        return Description(name=name, location=location, version=None, rows=0, files=0, bytes=0)
+    files = pa.table(opened.get_add_actions(flatten=True))
+    return Description(
+        name=name,
+        location=location,
+        version=opened.version(),
+        rows=sum(files.column("num_records").to_pylist()),
+        files=files.num_rows,
+        bytes=sum(files.column("size_bytes").to_pylist()),
+    )
+
+
+def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTable | None:
+    uri = table_uri(lake_uri, name)
+    try:
+        return DeltaTable(uri, storage_options=storage_options)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        raise Unavailable(f"{uri} cannot be read: {error}") from error
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+    """Keeps the connection alive for as long as there is something to read."""
+    with connection, _refusing_wrong_sql():
+        for batch in reader:
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+@contextlib.contextmanager
+def _refusing_wrong_sql() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise Rejected("invalid_sql", str(error)) from error

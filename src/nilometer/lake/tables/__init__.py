@@ -1,0 +1,1 @@
+"""Schemas, columns and storage of the Delta tables."""

@@ -1,0 +1,67 @@
+"""Opening, creating and evolving a table, whoever else does the same at the same moment."""
+
+from __future__ import annotations
+
+from arro3.core import Schema as ArrowSchema
+from arro3.core import Table
+from deltalake import DeltaTable, Field, PostCommitHookProperties, Schema
+from deltalake.exceptions import TableNotFoundError
+
+from nilometer.domain.lake import tables
+from nilometer.lake.tables.schema import arrow_schema, nulls, properties
+
+# The default hook would list the whole log on every commit; maintenance cleans it.
+NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
+
+
+def table_uri(lake_uri: str, name: str) -> str:
+    return f"{lake_uri.rstrip('/')}/{name}"
+
+
+def open_or_create(lake_uri: str, table: tables.DeltaTable, storage_options: dict[str, str]) -> DeltaTable:
+    """A fresh snapshot of the table with every declared column.
+
+    Of two creators one wins version 0 and the other raises, as does an evolution that somebody overtook:
+    the caller opens again. Both raise `DeltaError`.
+    """
+    uri = table_uri(lake_uri, table.name)
+    try:
+        snapshot = DeltaTable(uri, storage_options=storage_options)
+    except TableNotFoundError:
+        return _create(uri, table, storage_options)
+    return _evolve(snapshot, table)
+
+
+def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str]) -> DeltaTable:
+    return DeltaTable.create(
+        uri,
+        arrow_schema(table),
+        partition_by=[tables.PARTITION] if table.partitioned else None,
+        name=table.name,
+        description=table.meaning,
+        configuration=dict(properties(table)),
+        storage_options=storage_options,
+        post_commithook_properties=NO_CLEANUP,
+    )
+
+
+def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
+    """Adds the declared columns that an older table lacks: nullable ones, and nothing else is ever changed."""
+    known = {field.name for field in snapshot.schema().fields}
+    missing = [column for column in table.columns if column.name not in known]
+    if missing:
+        schema = Schema.from_arrow(arrow_schema(table))
+        fields: list[Field] = [field for field in schema.fields if field.name not in known]
+        snapshot.alter.add_columns(fields, post_commithook_properties=NO_CLEANUP)
+    return snapshot
+
+
+def conform(rows: Table, snapshot: DeltaTable) -> Table:
+    """The rows with the stored columns in the stored order: an older writer fills a newer column with null."""
+    stored = snapshot.schema().to_arrow()
+    names = stored.names
+    if names == rows.column_names:
+        return rows
+    fields = [rows.field(name) if name in rows.column_names else stored.field(name) for name in names]
+    columns = [rows.column(f.name) if f.name in rows.column_names else nulls(f.type, rows.num_rows) for f in fields]
+    return Table.from_arrays(columns, schema=ArrowSchema(fields))

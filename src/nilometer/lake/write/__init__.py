@@ -1,0 +1,1 @@
+"""Exactly-once append and merge, and maintenance."""

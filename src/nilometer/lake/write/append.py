@@ -1,0 +1,228 @@
+"""Exactly-once append: an anti-join on a snapshot, then a compare-and-set commit through the same object.
+
+    open snapshot s ─▶ read the keys that s holds in the rows' days and seconds ─▶ drop them
+         ▲                                                                            │
+         │ anything raised: unknown                               nothing left: done, no commit
+         └── full-jitter back-off ◀── append with Transaction("dedupe:<day>") of each day ──▶ done
+
+Every commit that adds rows of a day carries that day's `dedupe:<day>` id, and Delta refuses a commit when another
+one since its snapshot carried the same id. So between reading a day's keys and adding to it, nobody else added to
+it. A commit whose answer was lost is found by the next anti-join. No clock, lease or ledger is used.
+
+A transaction id is no idempotency key: the same id and version commit again from a fresh snapshot. It guards only
+when reading and writing go through one `DeltaTable` object.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import chain, groupby
+from typing import TypeVar
+
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    QueryBuilder,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+
+from nilometer.domain.lake import tables
+from nilometer.domain.lake.tables import PARTITION, Type
+from nilometer.errors import Rejected, Unavailable
+from nilometer.lake.tables.tables import NO_CLEANUP, conform, open_or_create
+from nilometer.lake.write.rows import DAY_SECONDS, Rows, date_text, identities, take, to_arrow
+
+DAYS = 31  # of one commit: each is an app id and a range in the query
+_COMMIT_RETRIES = 100  # against commits that touched other days
+_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 5.0
+
+Clock = Callable[[], float]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What became of a batch: every row is in the table now, `new` of them by this call."""
+
+    new: Sequence[int]  # their positions
+    attempts: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lake:
+    """The Delta tables below one URI. Holds no state: a table is opened anew for each attempt."""
+
+    uri: str
+    storage_options: dict[str, str]
+
+    def append(
+        self,
+        table: tables.DeltaTable,
+        rows: Rows,
+        *,
+        recorded_at: datetime,
+        deadline: float,
+        monotonic: Clock = time.monotonic,
+    ) -> Appended:
+        """Each row's key is in the table exactly once when this returns; of equal keys the first wins.
+
+        Any number of writers, processes and repetitions; atomic per group of 31 days. `deadline` is on the
+        `monotonic` clock. `Unavailable` after it: some rows may have landed, and the same call finds them.
+        """
+        parts = [
+            self._append_days(_Group(table, rows, places, recorded_at), deadline=deadline, monotonic=monotonic)
+            for places in _by_days(rows)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return Appended(
+            new=list(chain.from_iterable(part.new for part in parts)),
+            attempts=sum(part.attempts for part in parts),
+            version=max((part.version for part in parts), default=-1),
+        )
+
+    def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
+        (missing, version), attempts = until_known(
+            lambda: self._attempt(group), what=group.table.name, deadline=deadline, monotonic=monotonic
+        )
+        return Appended(new=_pick(group.places, missing), attempts=attempts, version=version)
+
+    def _attempt(self, group: _Group) -> tuple[Sequence[int], int]:
+        snapshot = open_or_create(self.uri, group.table, self.storage_options)
+        missing = group.without(_stored_keys(snapshot, group))
+        if missing:
+            _commit(snapshot, group, missing)
+        return missing, snapshot.version()
+
+
+def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monotonic: Clock) -> tuple[_T, int]:
+    """The answer of the first attempt that does not raise, and its number.
+
+    Whatever an attempt raised, its commit may have landed: so it begins by reading what is there. What it rejects for
+    good is raised at once. `Unavailable` after the deadline.
+    """
+    failure: Exception | None = None
+    for number, pause in enumerate(_pauses(), start=1):
+        try:
+            return attempt(), number
+        except Rejected:
+            raise
+        except Exception as error:  # noqa: BLE001  # unknown, whatever it is
+            failure = error
+        if monotonic() + pause >= deadline:
+            break
+        time.sleep(pause)
+    raise Unavailable(f"{what}: not appended in time: {failure}") from failure
+
+
+class _Group:
+    """The rows at `places`, of at most 31 days; of equal keys the first."""
+
+    def __init__(self, table: tables.DeltaTable, rows: Rows, places: Sequence[int], recorded_at: datetime) -> None:
+        rows = take(rows, places)
+        if not any(len(set(column)) == len(rows) for column in reversed(rows.key)):  # else one tells them apart
+            firsts = list(_firsts(rows).values())
+            rows, places = take(rows, firsts), _pick(places, firsts)
+        self.table = table
+        self.rows = rows
+        self.places = places
+        self.recorded_at = recorded_at
+
+    @cached_property
+    def keys(self) -> dict[str, int]:
+        """The position of each; asked for only when the table holds something that is as old."""
+        return _firsts(self.rows)
+
+    def without(self, stored: set[str]) -> Sequence[int]:
+        """The positions of what is not stored."""
+        if not stored:
+            return range(len(self.rows))
+        return [position for key, position in self.keys.items() if key not in stored]
+
+
+def _firsts(rows: Rows) -> dict[str, int]:
+    """Where each key comes first."""
+    first: dict[str, int] = {}
+    for position, key in enumerate(identities(rows.key)):
+        first.setdefault(key, position)
+    return first
+
+
+def _pick(values: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
+    """Those at `positions`, which ascend."""
+    return values if len(positions) == len(values) else [values[position] for position in positions]
+
+
+def _by_days(rows: Rows) -> Iterator[Sequence[int]]:
+    """The positions of groups of at most 31 days, oldest first."""
+    days = _days(rows.created)
+    if len(days) <= DAYS:
+        yield from [range(len(rows))] if days else []
+        return
+    for start in range(0, len(days), DAYS):
+        group = set(days[start : start + DAYS])
+        yield [position for position, second in enumerate(rows.created) if second // DAY_SECONDS in group]
+
+
+def _days(created: Iterable[int]) -> list[int]:
+    return sorted({second // DAY_SECONDS for second in set(created)})
+
+
+def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[str]:
+    """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
+    names = group.table.key
+    sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.rows.created)}"  # noqa: S608  # our own names and numbers
+    found: set[str] = set()
+    for batch in QueryBuilder().register("target", snapshot).execute(sql):
+        found.update(group.keys.keys() & identities([batch.column(name).to_pylist() for name in names]))
+    return found
+
+
+def _seconds_of_each_day(created: list[int]) -> str:
+    """A range per day: one late row must not make the query read whole days around it."""
+    ranges = []
+    for day, group in groupby(sorted(set(created)), key=lambda second: second // DAY_SECONDS):
+        seconds = list(group)
+        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {seconds[0]} AND {seconds[-1]})")
+    return " OR ".join(ranges)
+
+
+def _commit(snapshot: DeltaTable, group: _Group, positions: Sequence[int]) -> None:
+    number = snapshot.version() + 1
+    rows = take(group.rows, positions)
+    write_deltalake(
+        snapshot,
+        conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot),
+        mode="append",
+        writer_properties=writer_properties(group.table),
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in _days(rows.created)],
+            max_commit_retries=_COMMIT_RETRIES,
+        ),
+        post_commithook_properties=NO_CLEANUP,
+    )
+
+
+def writer_properties(table: tables.DeltaTable) -> WriterProperties:
+    """ZSTD(1): as small as 3 and as fast as snappy. No dictionary where almost every value differs."""
+    plain = ColumnProperties(dictionary_enabled=False)
+    unique = {c.name: plain for c in table.columns if c.type is Type.JSON or c.name in table.key}
+    return WriterProperties(compression="ZSTD", compression_level=1, column_properties=unique)
+
+
+def _pauses() -> Iterator[float]:
+    """Full jitter without end; the deadline ends it."""
+    ceiling = _PAUSE_SECONDS
+    while True:
+        yield random.uniform(0, ceiling)
+        ceiling = min(2 * ceiling, _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,77 @@
+"""The content of a batch as columns of its dataset: all of its rows conform, or none is taken.
+
+JSON is strict: nothing is guessed, cut or rounded. What Parquet may hold is in `lake.parquet_rows`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final, assert_never
+
+import msgspec
+from arro3.core import Array
+
+from nilometer.domain.lake.tables import Column, DeltaTable, Type
+from nilometer.errors import Rejected
+from nilometer.lake.tables.columns import PYTHON, array_of, field, incoming
+from nilometer.lake.write import parquet_rows
+from nilometer.lake.write.parquet_rows import INVALID_ROW, UNKNOWN_COLUMN
+
+Arrays = dict[str, Array]  # by column, all of one length
+
+_FORMS: Final = {  # Arrow would take a time without an offset, and a date of another form
+    Type.TIMESTAMP: (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)"), "2026-11-23T04:14:05Z"),
+    Type.DATE: (re.compile(r"\d{4}-\d\d-\d\d"), "2026-11-23"),
+}
+
+
+class Format(StrEnum):
+    NDJSON = "ndjson"  # an object a line
+    PARQUET = "parquet"
+
+
+def read(table: DeltaTable, content: bytes, format_: Format) -> Arrays:
+    """All declared columns by name, without the stamped ones.
+
+    `Rejected`: `invalid_row`, `too_large`, or `unknown_column` when there is one that is not declared.
+    """
+    columns = incoming(table)
+    match format_:
+        case Format.NDJSON:
+            rows = _decode(table, content)
+            arrays = {column.name: _array(column, list(map(attrgetter(column.name), rows))) for column in columns}
+        case Format.PARQUET:
+            arrays = parquet_rows.read(columns, content)
+        case _:
+            assert_never(format_)
+    for column in columns:
+        if not column.nullable and (nulls := arrays[column.name].null_count):
+            raise Rejected(INVALID_ROW, f"{column.name} is null in {nulls} rows, and is declared not to be")
+    return arrays
+
+
+def _decode(table: DeltaTable, content: bytes) -> list[Any]:
+    try:
+        return _decoder(table).decode_lines(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = UNKNOWN_COLUMN if "unknown field" in str(error) else INVALID_ROW
+        raise Rejected(reason, str(error)) from error
+
+
+@cache
+def _decoder(table: DeltaTable) -> msgspec.json.Decoder[Any]:
+    fields = [field(column, PYTHON[column.type]) for column in incoming(table)]
+    row = msgspec.defstruct("Row", fields, frozen=True, gc=False, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(row)
+
+
+def _array(column: Column, values: list[Any]) -> Array:
+    if column.type in _FORMS:
+        form, example = _FORMS[column.type]
+        for number, value in enumerate(values):
+            if value is not None and not form.fullmatch(value):
+                raise Rejected(INVALID_ROW, f"{column.name} is no {column.type} - at `$[{number}]`; write {example}")
+    return array_of(column, values)

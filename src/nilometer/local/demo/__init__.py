@@ -1,0 +1,1 @@
+"""A small company's month, its deliveries and what it costs."""

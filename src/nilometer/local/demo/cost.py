@@ -1,0 +1,240 @@
+"""What a million events of each kind cost on AWS: the counted requests of a run, times the list prices.
+
+What belongs to a kind is told by who asked (a function), and on what (a queue, a table of the lake). What several kinds
+share, the relay of the facts, is divided by their numbers of events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from nilometer.local.demo.prices import Prices
+from nilometer.local.plane.charges import DELIVERED, EMPTY, READS, WRITES, Charge
+from nilometer.local.plane.counting import Counts
+from nilometer.local.plane.deployed import Deployment, logical
+from nilometer.local.stack.runner import HTTP
+from nilometer.local.stack.status import FunctionStatus
+
+MILLION = 1_000_000
+ESTIMATES = (
+    "Lambda: the seconds are this machine's; with 512 MB a function has less than a third of a processor there",
+    "Lambda: the relay of the facts, and the log of a shared function, are divided by events and by seconds",
+    "S3 and the lake's Lambda: a commit costs the same whatever its rows, and batches wait 20 s on AWS, 1 s here",
+    "DynamoDB: what a condition refused is billed by the size of what was to be written",
+)
+NOT_COUNTED = (
+    "Stripe's fees",
+    "storage: tables, point-in-time recovery, lake, archive, logs",
+    "the archive's intake, metrics, alarms, the dashboard, what Lambda itself writes to the log",
+    "data transfer, requests of your own services and analysts, cold starts, secrets",
+    "what runs without events: empty polls, schedules, the lake's upkeep; batches of datasets",
+    "free tiers and discounts",
+)
+
+
+class Kind(StrEnum):
+    WEBHOOK = "Stripe webhook"
+    USAGE = "usage event"
+    OPERATION = "operations event or notice"
+    CHANGE = "change of a record"
+
+
+FACTS = (Kind.WEBHOOK, Kind.USAGE, Kind.OPERATION)
+
+BY_FUNCTION = {
+    "WebhookFunction": Kind.WEBHOOK,
+    "BillingFunction": Kind.WEBHOOK,
+    "UsageFunction": Kind.USAGE,
+    "LimitsFunction": Kind.USAGE,
+    "OperationsFunction": Kind.OPERATION,
+    "ChangesFunction": Kind.CHANGE,
+}
+BY_QUEUE = {
+    "BillingQueue": Kind.WEBHOOK,
+    "LakeStripeEventsQueue": Kind.WEBHOOK,
+    "UsageQueue": Kind.USAGE,
+    "LakeUsageQueue": Kind.USAGE,
+    "OperationsQueue": Kind.OPERATION,
+    "LakeAuditQueue": Kind.CHANGE,
+}
+NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "DatasetsFunction", "DatasetsQueue"})
+"""As `NOT_COUNTED` says."""
+_FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
+_BY_PREFIX = {"lake/stripe_events": Kind.WEBHOOK, "lake/usage": Kind.USAGE, "lake/audit": Kind.CHANGE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What was counted while events went through a stack."""
+
+    counts: Counts
+    functions: Mapping[str, FunctionStatus]
+    deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of one kind. `amounts` are what was counted, by the name of its price; `lake_batches` its commits' batches."""
+
+    kind: Kind
+    events: int
+    amounts: Mapping[str, Decimal]
+    lake_batches: int
+
+    def by_service(self, prices: Prices) -> dict[str, Decimal]:
+        """Dollars per million events."""
+        found = dict.fromkeys(prices.services, Decimal(0))
+        for name, amount in self.amounts.items():
+            found[prices[name].service] += prices[name].of(amount) * MILLION / max(self.events, 1)
+        return found
+
+    def per_million(self, prices: Prices) -> Decimal:
+        return sum(self.by_service(prices).values(), Decimal(0))
+
+
+def costs(run: Run) -> list[Cost]:
+    """One of every kind that had events."""
+    events = _events(run)
+    amounts: dict[Kind, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for kind, name, amount in (*_requests(run.counts), *_functions(run, events)):
+        amounts[kind][name] += amount
+    batches = _lake_batches(run)
+    return [
+        Cost(kind=kind, events=events[kind], amounts=_decimals(amounts[kind]), lake_batches=batches[kind])
+        for kind in Kind
+        if events[kind]
+    ]
+
+
+def _decimals(amounts: Mapping[str, float]) -> dict[str, Decimal]:
+    return {name: Decimal(str(amount)) for name, amount in amounts.items()}
+
+
+def _events(run: Run) -> Counter[Kind]:
+    """What came from outside, copies too; a change is one that the relay published."""
+    found = Counter[Kind]()
+    for charge, _ in run.counts.charges:
+        if charge.operation == DELIVERED and logical(charge.resource) == "OperationsQueue":
+            found[Kind.OPERATION] += charge.items
+        elif charge.operation == "PutEvents" and (kind := _published_kind(charge)) in {Kind.USAGE, Kind.CHANGE}:
+            found[kind] += charge.items
+    for name, function in run.functions.items():
+        if logical(name) == "WebhookFunction" and HTTP in function.used:
+            found[Kind.WEBHOOK] = function.used[HTTP].invocations
+    return found
+
+
+# ---------------------------------------------------------------- requests
+
+
+def _requests(counts: Counts) -> Iterator[tuple[Kind, str, float]]:
+    for charge, requests in counts.charges:
+        kind, name, amount = _kind(charge), _priced(charge), charge.billed
+        if kind and name:
+            yield kind, name, amount if charge.service != "s3" else requests
+
+
+def _kind(charge: Charge) -> Kind | None:
+    """None for what no event caused: an operator's or an analyst's requests, deployments, schedules."""
+    match charge.service:
+        case "events":
+            return _published_kind(charge)
+        case "sqs":
+            return BY_QUEUE.get(logical(charge.resource))
+        case "s3":
+            return _BY_PREFIX.get(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
+        case _:
+            return BY_FUNCTION.get(logical(charge.caller))
+
+
+def _published_kind(charge: Charge) -> Kind | None:
+    if charge.caller:
+        return BY_FUNCTION.get(logical(charge.caller))
+    return Kind.USAGE if charge.resource.startswith("usage.") else Kind.OPERATION
+
+
+def _priced(charge: Charge) -> str | None:
+    match charge.service, charge.operation:
+        case "dynamodb", operation if operation in WRITES:
+            return "write_unit"
+        case "dynamodb", operation if operation in READS:
+            return "read_unit"
+        case "events", "PutEvents":
+            return "bus_event"
+        case "sqs", operation if operation == DELIVERED:
+            # The bus sends as anybody does; what a function sends is counted where it sends.
+            return "queue_request" if logical(charge.resource) in _FED_BY_BUS else None
+        case "sqs", operation if operation not in {EMPTY, "GetQueueAttributes"}:
+            return "queue_request"
+        case "s3", operation if operation != "DELETE":
+            return "object_write" if operation in {"PUT", "POST", "LIST"} else "object_read"
+        case _:
+            return None
+
+
+# ---------------------------------------------------------------- functions
+
+
+def _functions(run: Run, events: Mapping[Kind, int]) -> Iterator[tuple[Kind, str, float]]:
+    for name, function in run.functions.items():
+        gigabytes = run.deployment.functions[name].memory / 1024
+        seconds: dict[Kind, float] = defaultdict(float)
+        for source, used in function.used.items():
+            for kind, share in _shares(logical(name), logical(source), events):
+                yield kind, "function_request", used.invocations * share
+                yield kind, "function_gb_second", used.seconds * gigabytes * share
+                seconds[kind] += used.seconds * share
+                if source == HTTP:
+                    yield kind, "http_request", used.invocations
+        for kind, part in seconds.items():
+            yield kind, "log_gb", function.log_bytes / 1e9 * part / max(sum(seconds.values()), 1e-9)
+
+
+def _shares(function: str, source: str, events: Mapping[Kind, int]) -> list[tuple[Kind, float]]:
+    """Whose an invocation is. A schedule's is nobody's."""
+    if source == "EventsTable":
+        total = sum(events[kind] for kind in FACTS)
+        return [(kind, events[kind] / total) for kind in FACTS if events[kind]]
+    if source not in {*BY_QUEUE, "RecordsTable", HTTP}:
+        return []
+    kind = BY_QUEUE.get(source) if function == "LakeFunction" else BY_FUNCTION.get(function)
+    return [(kind, 1.0)] if kind else []
+
+
+def _lake_batches(run: Run) -> Counter[Kind]:
+    found = Counter[Kind]()
+    for name, function in run.functions.items():
+        if logical(name) == "LakeFunction":
+            for queue, used in function.used.items():
+                found[BY_QUEUE[logical(queue)]] += used.invocations
+    return found
+
+
+def as_json(found: list[Cost], prices: Prices) -> dict[str, Any]:
+    return {
+        "region": prices.region,
+        "dated": prices.dated,
+        "kinds": [
+            {
+                "kind": cost.kind,
+                "events": cost.events,
+                "usd_per_million": _rounded(cost.per_million(prices)),
+                "by_service": {service: _rounded(usd) for service, usd in cost.by_service(prices).items()},
+                "counted": cost.amounts,
+                "lake_batches": cost.lake_batches,
+            }
+            for cost in found
+        ],
+        "prices": {name: {"usd": p.usd, "per": p.per, "source": p.source} for name, p in prices.by_name.items()},
+        "estimates": ESTIMATES,
+        "not_counted": NOT_COUNTED,
+    }
+
+
+def _rounded(usd: Decimal) -> float:
+    return float(round(usd, 4))

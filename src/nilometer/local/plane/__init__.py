@@ -1,0 +1,1 @@
+"""The local AWS engine: process, deployment, discovery and counted requests."""

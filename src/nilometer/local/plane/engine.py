@@ -1,0 +1,124 @@
+"""The service plane: MiniStack, one subprocess on loopback, reached through boto3 like AWS itself.
+
+It is young, so: pinned exactly, used through documented AWS calls only, and judged by `tests/contract` on every bump.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nilometer.errors import Misconfigured, Unavailable
+
+REGION = "us-east-1"
+START_SECONDS = 30
+# -P: nothing in the current folder may stand in for a module.
+_PYTHON = (sys.executable, "-P", "-m")
+_COMMAND = (*_PYTHON, "nilometer.local.plane.guard", *_PYTHON, "nilometer.local.plane.plane")
+_SERVICES = (
+    "apigatewayv2,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,s3,scheduler,secretsmanager,sqs,sts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine. State is saved when it stops by SIGTERM, which the guard sends, also when its owner was killed.
+
+    Saved are tables, unread stream records (`local.plane`), queues, rules and secrets. A kill of the engine
+    itself loses all but S3.
+    """
+
+    endpoint_url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What any AWS client needs to talk to it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+
+@contextlib.contextmanager
+def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = ()) -> Iterator[Engine]:
+    """Starts the engine with its state below `data` and stops it at the end.
+
+    The file descriptors in `keep_open` (a lock on `data`) stay open until the engine has gone, even when
+    this process is killed.
+    """
+    port = port or free_port()
+    process = _start(port, data, log, keep_open)
+    running = Engine(f"http://127.0.0.1:{port}", process)
+    try:
+        _await_ready(running, log)
+        yield running
+    finally:
+        _stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Misconfigured(f"port {port} is taken; choose another or 0 for a free one") from error
+    environment = {
+        **os.environ,
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SERVICES": _SERVICES,
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(data / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(data / "s3"),
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            pass_fds=keep_open,
+            start_new_session=True,
+        )
+
+
+def _await_ready(running: Engine, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if running.process.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"{running.endpoint_url}/_ministack/health", timeout=1).close()  # noqa: S310  # our own loopback URL
+            return
+        time.sleep(0.05)
+    raise Unavailable(f"the local engine did not start; see {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin  # noqa: S101  # opened above
+    process.stdin.close()
+    process.wait()

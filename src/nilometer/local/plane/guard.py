@@ -1,0 +1,38 @@
+"""Runs a command for as long as its parent lives: `python -m nilometer.local.plane.guard COMMAND ...`.
+
+The parent holds the other end of standard input. When the parent ends, however it ends (also by
+SIGKILL), the pipe closes, the command gets SIGTERM and may save its state: nothing is left running.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+GRACE_SECONDS = 20
+
+
+def main(command: list[str]) -> int:
+    # A Ctrl-C in the terminal goes to the whole group: only the parent decides when to stop.
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    threading.Thread(target=_stop_with_parent, args=(child,), daemon=True).start()
+    return child.wait()
+
+
+def _stop_with_parent(child: subprocess.Popen[bytes]) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    child.terminate()
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

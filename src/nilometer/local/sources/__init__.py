@@ -1,0 +1,1 @@
+"""Event sources of the local stack: HTTP, queues, streams and schedules."""

@@ -1,0 +1,69 @@
+"""Which records of a batch a function's answer failed, by Lambda's rules, and how large a batch may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nilometer.local.workers.runtime import Answer
+
+PAYLOAD_BYTES = 6 * 1024 * 1024  # of an event that invokes a function synchronously
+_FRAME_BYTES = len('{"Records": []}')
+
+
+def event(records: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"Records": records}).encode()
+
+
+def fitting(records: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the records, from the first on, fit into one event; at least one."""
+    size = _FRAME_BYTES
+    for count, record in enumerate(records):
+        size += record_bytes(record)
+        if size > PAYLOAD_BYTES and count:
+            return count
+    return len(records)
+
+
+def record_bytes(record: Mapping[str, Any]) -> int:
+    """In an event, with the separator."""
+    return len(json.dumps(record)) + 2
+
+
+def failed_identifiers(answer: Answer, known: Sequence[str], *, partial: bool) -> frozenset[str]:
+    """The identifiers that the answer failed: none, some or all of `known`.
+
+    All: a function error, and with `ReportBatchItemFailures` an answer that is not an object, a list of
+    failures that is not one, or an identifier that is missing, empty, no string or not of this batch.
+    None: an empty or null answer, an empty or null list, and every success without `ReportBatchItemFailures`.
+
+    Source: Lambda Developer Guide, "Handling errors for an SQS event source in Lambda" and "Configuring
+    partial batch response with DynamoDB and Lambda", success and failure conditions.
+    """
+    everything = frozenset(known)
+    if answer.error:
+        return everything
+    if not partial:
+        return frozenset()
+    try:
+        reported = frozenset(_reported(json.loads(answer.payload or b"null")))
+    except (ValueError, TypeError):
+        return everything
+    return reported if reported.issubset(everything) else everything
+
+
+def _reported(response: object) -> Iterator[str]:
+    """Raises `TypeError` or `ValueError` for what Lambda takes as a complete failure."""
+    if response is None or response == "":
+        return
+    if not isinstance(response, dict):
+        raise TypeError("not an object")
+    failures = response.get("batchItemFailures")
+    if failures is not None and not isinstance(failures, list):
+        raise TypeError("not a list")
+    for failure in failures or ():
+        identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
+        if not isinstance(identifier, str) or not identifier:
+            raise ValueError("no identifier")
+        yield identifier

@@ -1,0 +1,273 @@
+"""SQS event source mappings: long poll, batches by size, window and payload, Lambda's rules of what is deleted.
+
+What failed is seen again after a short back-off and not after the queue's visibility timeout (minutes,
+for six times the function's timeout), so that retries on one machine take seconds. Redrive to the
+dead-letter queue after `maxReceiveCount` is the queue's own.
+
+Source: Lambda Developer Guide, "Using Lambda with Amazon SQS".
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.local.plane.deployed import QueueMapping
+from nilometer.local.plane.filters import message_passes
+from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, record_bytes
+from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.chaos import Dice
+from nilometer.local.workers.pool import Pool
+
+_log = logging.getLogger(__name__)
+
+CONCURRENCY = 2  # invocations of a mapping at once, on one machine
+POLL_SECONDS = 1  # of a long poll, which a stop has to wait for
+RETRY_SECONDS = 1.0
+SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
+_REQUEST_RECORDS = 10  # of one SQS request
+_UNREACHABLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as the function gets it. A copy is one more delivery of a message, by chaos, and is not settled."""
+
+    record: Mapping[str, Any]
+    size: int
+    copy: bool = False
+
+    @property
+    def message_id(self) -> str:
+        return str(self.record["messageId"])
+
+    @property
+    def handle(self) -> str:
+        return str(self.record["receiptHandle"])
+
+    @property
+    def receives(self) -> int:
+        return int(self.record["attributes"]["ApproximateReceiveCount"])
+
+
+class QueuePoller:
+    """Runs one mapping in threads of its own from `start` to `join`."""
+
+    def __init__(
+        self,
+        mapping: QueueMapping,
+        *,
+        sqs: Any,
+        pool: Pool,
+        region: str,
+        activity: Activity,
+        dice: Dice,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._mapping = mapping
+        self._sqs = sqs
+        self._pool = pool
+        self._region = region
+        self._activity = activity
+        self._dice = dice
+        self._retry_seconds = retry_seconds
+        self._stopping = threading.Event()
+        self._free = threading.Semaphore(concurrency(mapping))
+        self._running: set[threading.Thread] = set()
+        self._waiting: list[Delivery] = []
+        self._opened = 0.0  # when the first of the waiting came
+        self._later: list[Delivery] = []  # copies and held back messages of chaos
+        self._thread = threading.Thread(target=self._run, name=f"queue-{mapping.queue.name}", daemon=True)
+
+    @property
+    def held(self) -> int:
+        """Deliveries in hand that no invocation has yet."""
+        return len(self._waiting) + len(self._later)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No new batch begins. Returns at once; `join` waits for the batches that run."""
+        self._stopping.set()
+
+    def join(self) -> None:
+        """What is in hand goes back to the queue, visible at once."""
+        self._thread.join()
+        for batch in list(self._running):
+            batch.join()
+        with contextlib.suppress(ClientError, BotoCoreError):
+            self._see_again(_originals(self._waiting + self._later), lambda _: 0)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
+                if not isinstance(error, ClientError | BotoCoreError):
+                    _log.exception("%s: trying again", self._thread.name)
+                self._stopping.wait(_UNREACHABLE_SECONDS)
+
+    def _turn(self) -> None:
+        """One receive, and one batch if it is due: full, or its window over.
+
+        While every invocation is busy the waiting batch grows, so a backlog makes large batches.
+        """
+        left = self._opened + self._mapping.window - time.monotonic() if self._waiting else POLL_SECONDS
+        received = [] if self._full() else self._receive(POLL_SECONDS if left >= POLL_SECONDS else 0)
+        if not self._waiting:
+            self._opened = time.monotonic()
+            received = received or self._due()
+        self._waiting += received
+        if self._waiting and (left <= 0 or self._full() or not self._mapping.window):
+            self._dispatch()
+        elif self._waiting and not received:
+            self._stopping.wait(min(max(left, 0.0), 0.05))
+
+    def _full(self) -> bool:
+        size = sum(delivery.size for delivery in self._waiting)
+        return len(self._waiting) >= self._mapping.batch_size or size >= PAYLOAD_BYTES
+
+    def _receive(self, seconds: int) -> list[Delivery]:
+        response = self._sqs.receive_message(
+            QueueUrl=self._mapping.queue.url,
+            MaxNumberOfMessages=min(_REQUEST_RECORDS, self._mapping.batch_size),
+            WaitTimeSeconds=seconds,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages = response.get("Messages", [])
+        if messages:
+            self._activity.note()
+        records = [record_of(message, self._mapping.queue.arn, self._region) for message in messages]
+        return self._kept(self._filtered([Delivery(record, record_bytes(record)) for record in records]))
+
+    def _filtered(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """What no pattern matches is deleted unseen, as by Lambda."""
+        passed = [d for d in deliveries if message_passes(d.record, self._mapping.filters)]
+        self._delete([delivery for delivery in deliveries if delivery not in passed])
+        return passed
+
+    def _kept(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        kept: list[Delivery] = []
+        for delivery in deliveries:
+            (self._later if self._dice.held_back() else kept).append(delivery)
+        return kept
+
+    def _due(self) -> list[Delivery]:
+        due, self._later = self._later, []
+        return due
+
+    def _dispatch(self) -> None:
+        # A moment's patience when all are busy, not a turn after the other.
+        if not self._free.acquire(timeout=0.05):
+            return
+        batch = self._take()
+        self._waiting += self._due()
+        self._opened = time.monotonic()
+        self._later += [Delivery(d.record, d.size, copy=True) for d in _originals(batch) if self._dice.duplicated()]
+        thread = threading.Thread(target=self._process, args=(batch,), name=self._thread.name, daemon=True)
+        self._running.add(thread)
+        self._activity.note()
+        thread.start()
+
+    def _take(self) -> list[Delivery]:
+        """The first that fit into one event."""
+        size = count = 0
+        for delivery in self._waiting[: self._mapping.batch_size]:
+            size += delivery.size
+            if count and size > PAYLOAD_BYTES:
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return self._dice.order(batch)
+
+    def _process(self, batch: list[Delivery]) -> None:
+        try:
+            # Not deleted for want of an answer: delivered again after the visibility timeout.
+            with contextlib.suppress(ClientError, BotoCoreError):
+                self._settle(_originals(batch), self._failed(batch))
+        finally:
+            self._running.discard(threading.current_thread())
+            self._free.release()
+
+    def _failed(self, batch: Sequence[Delivery]) -> frozenset[str]:
+        spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)
+        answer = self._pool.invoke(
+            event([d.record for d in batch]),
+            source=self._mapping.queue.name,
+            sabotage=self._dice.sabotage(spared=spared),
+        )
+        return failed_identifiers(answer, [d.message_id for d in batch], partial=self._mapping.partial)
+
+    def _settle(self, batch: Sequence[Delivery], failed: frozenset[str]) -> None:
+        self._delete([delivery for delivery in batch if delivery.message_id not in failed])
+        self._see_again([delivery for delivery in batch if delivery.message_id in failed], self._back_off)
+
+    def _back_off(self, delivery: Delivery) -> int:
+        """Twice the wait with each delivery, never past the queue's visibility timeout; none when stopping."""
+        if self._stopping.is_set():
+            return 0
+        seconds = self._retry_seconds * 2 ** (delivery.receives - 1)
+        return int(min(seconds, self._mapping.queue.visibility_timeout))
+
+    def _delete(self, deliveries: Sequence[Delivery]) -> None:
+        for entries in _entries([delivery.handle for delivery in deliveries]):
+            self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
+            self._activity.note()
+
+    def _see_again(self, deliveries: Sequence[Delivery], after: Callable[[Delivery], int]) -> None:
+        seconds = {delivery.handle: after(delivery) for delivery in deliveries}
+        for entries in _entries(list(seconds)):
+            timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
+            self._sqs.change_message_visibility_batch(QueueUrl=self._mapping.queue.url, Entries=timed)
+            self._activity.note()
+
+
+def concurrency(mapping: QueueMapping) -> int:
+    """Lambda's default is far above what one machine can run; a lower maximum of the template holds."""
+    return min(CONCURRENCY, mapping.concurrency or CONCURRENCY)
+
+
+def record_of(message: Mapping[str, Any], queue_arn: str, region: str) -> dict[str, Any]:
+    """A received message as Lambda hands it to a function."""
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {k: _attribute(v) for k, v in message.get("MessageAttributes", {}).items()},
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": region,
+    }
+
+
+def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "dataType": value["DataType"],
+        "stringValue": value.get("StringValue"),
+        "binaryValue": base64.b64encode(value["BinaryValue"]).decode() if "BinaryValue" in value else None,
+    }
+    lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
+    return {name: each for name, each in found.items() if each is not None} | lists
+
+
+def _originals(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    return [delivery for delivery in deliveries if not delivery.copy]
+
+
+def _entries(handles: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Entries of batch requests, ten at most."""
+    for start in range(0, len(handles), _REQUEST_RECORDS):
+        chunk = handles[start : start + _REQUEST_RECORDS]
+        yield [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(chunk)]

@@ -1,0 +1,305 @@
+"""DynamoDB stream event source mappings: ordered batches of a shard, retries, bisection, checkpoints.
+
+One batch of a shard runs at a time, which keeps the order that Lambda promises for each key with any
+ParallelizationFactor.
+
+The engine has one shard a stream and keeps its records 24 hours, through a restart too (`local.plane`).
+It deletes expired items without a stream record; AWS writes one, with the service's `userIdentity`. To
+play that here, let `_read` append such records: all that follows treats them like any other.
+
+Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.local.plane.deployed import StreamMapping
+from nilometer.local.plane.filters import passes
+from nilometer.local.sources.batches import event, failed_identifiers, fitting
+from nilometer.local.sources.checkpoints import Checkpoints
+from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, invocation_record, object_key
+from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.chaos import Dice
+from nilometer.local.workers.pool import Pool
+from nilometer.local.workers.runtime import Answer
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second
+RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 10.0
+SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
+_READ_RECORDS = 1000  # the most that GetRecords gives
+_UNREACHABLE_SECONDS = 1.0
+_LOST_ITERATOR = {"ExpiredIteratorException", "TrimmedDataAccessException"}
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of a shard, and how often they were tried again as they are."""
+
+    records: Sequence[Record]
+    attempts: int = 0
+    invocations: int = 0
+
+    def halves(self) -> list[Batch]:
+        """Splitting does not consume the retry quota."""
+        middle = len(self.records) // 2
+        return [Batch(part, self.attempts, self.invocations) for part in (self.records[:middle], self.records[middle:])]
+
+
+class ShardPoller:
+    """Runs one mapping on one shard in a thread of its own from `start` to `join`."""
+
+    def __init__(
+        self,
+        mapping: StreamMapping,
+        shard: str,
+        *,
+        streams: Any,
+        s3: Any,
+        pool: Pool,
+        checkpoints: Checkpoints,
+        activity: Activity,
+        dice: Dice,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self.mapping = mapping
+        self._shard = shard
+        self._streams = streams
+        self._s3 = s3
+        self._pool = pool
+        self._checkpoints = checkpoints
+        self._name = f"{mapping.function}#{mapping.stream_arn}"
+        self._activity = activity
+        self._dice = dice
+        self._retry_seconds = retry_seconds
+        self._stopping = threading.Event()
+        self._iterator = ""
+        self._seen = checkpoints.get(self._name, shard)  # sequence number of the last record that was read
+        self._buffer: list[Record] = []  # read, passed the filters, and not done
+        self._opened = 0.0  # when the first of the buffer came
+        self.discarded = 0
+        self._thread = threading.Thread(target=self._run, name=f"stream-{mapping.table}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No new batch begins. What is not done is read again by the next runner."""
+        self._stopping.set()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def lag(self) -> int:
+        """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
+        response = self._streams.get_records(ShardIterator=self._iterator or self._position(), Limit=_READ_RECORDS)
+        return len(self._buffer) + len(self._new(response))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
+                if not isinstance(error, ClientError | BotoCoreError):
+                    _log.exception("%s: trying again", self._thread.name)
+                self._iterator = ""
+                self._stopping.wait(_UNREACHABLE_SECONDS)
+
+    def _turn(self) -> None:
+        """One read, and one batch if it is due: full, or its window over."""
+        read = len(self._buffer) < max(self.mapping.batch_size, _READ_RECORDS) and self._read()
+        if not self._buffer:
+            self._stopping.wait(0 if read else POLL_SECONDS)
+            return
+        left = self._opened + self.mapping.window - time.monotonic()
+        if left <= 0 or len(self._buffer) >= self.mapping.batch_size:
+            self._deliver(self._buffer[: fitting(self._buffer[: self.mapping.batch_size])])
+            self._opened = time.monotonic()
+        elif not read:
+            self._stopping.wait(min(left, POLL_SECONDS))
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self) -> bool:
+        """False when there was nothing new."""
+        self._iterator = self._iterator or self._position()
+        response = self._streams.get_records(ShardIterator=self._iterator, Limit=_READ_RECORDS)
+        found = self._new(response)
+        if response["Records"]:
+            self._activity.note()
+            if not self._buffer:
+                self._opened = time.monotonic()
+            self._buffer += found
+            self._seen = response["Records"][-1]["dynamodb"]["SequenceNumber"]
+        self._iterator = response.get("NextShardIterator", self._iterator)
+        if response["Records"]:
+            self._activity.note()
+        if response["Records"] and not self._buffer:
+            self._checkpoints.save(self._name, self._shard, self._seen or "")
+        return bool(response["Records"])
+
+    def _new(self, response: Mapping[str, Any]) -> list[Record]:
+        records = [event_record(record, self.mapping.stream_arn) for record in response["Records"]]
+        return [
+            record
+            for record in records
+            if (self._seen is None or int(record["dynamodb"]["SequenceNumber"]) > int(self._seen))
+            and passes(record, self.mapping.filters)
+        ]
+
+    def _position(self) -> str:
+        """Behind what was read; from the oldest when that is gone, as after 24 hours."""
+        if self._seen is None:
+            return self._ask(self.mapping.starting_position)
+        try:
+            return self._ask("AFTER_SEQUENCE_NUMBER", SequenceNumber=self._seen)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _LOST_ITERATOR:
+                raise
+            return self._ask("TRIM_HORIZON")
+
+    def _ask(self, kind: str, **position: str) -> str:
+        response = self._streams.get_shard_iterator(
+            StreamArn=self.mapping.stream_arn, ShardId=self._shard, ShardIteratorType=kind, **position
+        )
+        return str(response["ShardIterator"])
+
+    # ------------------------------------------------------------------ delivering
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        """Returns when every record succeeded or was given up, or when the runner stops."""
+        pending = [Batch(records)]
+        while pending and not self._stopping.is_set():
+            batch = pending.pop(0)
+            if aged := self._aged(batch.records):
+                self._discard(Batch(batch.records[:aged], batch.attempts, batch.invocations), None, AGE_EXCEEDED)
+                batch = Batch(batch.records[aged:], batch.attempts, batch.invocations)
+            if batch.records:
+                pending[:0] = self._try(batch)
+
+    def _try(self, batch: Batch) -> list[Batch]:
+        """What is left to do of the batch, in order."""
+        sabotage = self._dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
+        answer = self._pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
+        if self._stopping.is_set() and answer.error:
+            # It may be the stop itself that killed the worker: nothing is decided.
+            return []
+        done = _done(batch.records, answer, partial=self.mapping.partial)
+        tried = Batch(batch.records[done:], batch.attempts, batch.invocations + 1)
+        if done and tried.records:
+            self._finish(batch.records[:done])
+            return [Batch(tried.records)]
+        if not tried.records:
+            return self._succeed(batch)
+        return self._fail(tried, answer)
+
+    def _succeed(self, batch: Batch) -> list[Batch]:
+        if self._dice.duplicated():
+            self._pool.invoke(event(batch.records), source=self.mapping.table)
+        self._finish(batch.records)
+        return []
+
+    def _fail(self, batch: Batch, answer: Answer) -> list[Batch]:
+        """Halve it, try it again, or give it up.
+
+        Lambda's guide does not say what it does when the first record is the one that was reported and
+        bisection is on; it is halved here, as after a function error, so that one bad record goes alone.
+        """
+        if self.mapping.bisect and len(batch.records) > 1:
+            return batch.halves()
+        if self.mapping.retries is not None and batch.attempts >= self.mapping.retries:
+            self._discard(batch, answer, RETRIES_EXHAUSTED)
+            return []
+        self._stopping.wait(min(self._retry_seconds * 2**batch.attempts, LONGEST_RETRY_SECONDS))
+        return [Batch(batch.records, batch.attempts + 1, batch.invocations)]
+
+    def _aged(self, records: Sequence[Record]) -> int:
+        """How many of the first records are past the maximum age."""
+        if self.mapping.maximum_age is None:
+            return 0
+        oldest = time.time() - self.mapping.maximum_age
+        ages = (record["dynamodb"]["ApproximateCreationDateTime"] < oldest for record in records)
+        return next((index for index, aged in enumerate(ages) if not aged), len(records))
+
+    def _discard(self, batch: Batch, answer: Answer | None, condition: str) -> None:
+        """To the on-failure destination, then on with the shard. Until S3 has it, the shard waits."""
+        if self.mapping.failure_bucket:
+            now = datetime.now(UTC)
+            self._s3.put_object(
+                Bucket=self.mapping.failure_bucket,
+                Key=object_key(self.mapping, self._shard, now),
+                Body=invocation_record(
+                    self.mapping,
+                    shard=self._shard,
+                    records=batch.records,
+                    answer=answer,
+                    invocations=batch.invocations,
+                    condition=condition,
+                    now=now,
+                ),
+            )
+        self.discarded += len(batch.records)
+        self._finish(batch.records)
+
+    def _finish(self, records: Sequence[Record]) -> None:
+        """The records are the first of the buffer: done with, for this runner and the next."""
+        last = records[-1]["dynamodb"]["SequenceNumber"]
+        emptied = len(records) == len(self._buffer)
+        # What the filters dropped behind the last record is done too.
+        self._checkpoints.save(self._name, self._shard, self._seen if emptied and self._seen else last)
+        self._buffer = self._buffer[len(records) :]
+        self._activity.note()
+
+
+def _done(records: Sequence[Record], answer: Answer, *, partial: bool) -> int:
+    """How many of the first records are done: all before the lowest sequence number that failed."""
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    failed = failed_identifiers(answer, numbers, partial=partial)
+    return next((index for index, number in enumerate(numbers) if number in failed), len(records))
+
+
+def shards(streams: Any, stream_arn: str) -> Iterator[str]:
+    """Shard ids of a stream, all pages."""
+    start: dict[str, str] = {}
+    while True:
+        described = streams.describe_stream(StreamArn=stream_arn, **start)["StreamDescription"]
+        yield from (shard["ShardId"] for shard in described["Shards"])
+        if "LastEvaluatedShardId" not in described:
+            return
+        start = {"ExclusiveStartShardId": described["LastEvaluatedShardId"]}
+
+
+def event_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
+    """A record of GetRecords as Lambda hands it to a function: epoch seconds, binary values in base64."""
+    change = dict(record["dynamodb"])
+    change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
+    found = {**record, "dynamodb": _plain(change), "eventSourceARN": stream_arn}
+    if identity := found.pop("userIdentity", None):
+        found["userIdentity"] = {"type": identity["Type"], "principalId": identity["PrincipalId"]}
+    return found
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _plain(each) for name, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return value

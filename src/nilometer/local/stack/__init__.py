@@ -1,0 +1,1 @@
+"""One running local stack: runner, status and idle."""

@@ -1,0 +1,213 @@
+"""The Lambda of one machine: runs the functions of a deployed stack and feeds them as AWS would.
+
+It lives beside the engine (`local.engine`), which has the tables, streams, bus, queues and bucket.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+
+from nilometer.local.plane.deployed import Deployment, Function, read
+from nilometer.local.sources.checkpoints import Checkpoints
+from nilometer.local.sources.ingress import Control, Ingress, Response
+from nilometer.local.sources.queues import QueuePoller, concurrency
+from nilometer.local.sources.schedules import Clock
+from nilometer.local.sources.streams import ShardPoller, shards
+from nilometer.local.stack.status import Observer, Status
+from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.chaos import Chaos, Dice
+from nilometer.local.workers.pool import Pool
+from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.workers import environment_of
+
+HTTP = "http"  # what invokes a function that answers it
+HTTP_CONCURRENCY = 4  # workers of a function that answers HTTP
+HTTP_SECONDS = 30  # API Gateway's longest wait
+GRACE_SECONDS = 3  # for what runs when the runner stops
+STATUS_PATH = "GET /_nilometer/status"
+
+
+class Source(Protocol):
+    """What feeds functions: it starts, stops taking more at once, and is joined."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def join(self) -> None: ...
+
+
+class Runner:
+    """Everything between `start` and `stop`; a stopped runner does not start again.
+
+    `environment` holds the AWS variables of the functions (`Engine.environment`), `extra_environment`
+    more that win over what is deployed. Below `data` go the logs of the functions (`logs/NAME.log`) and the
+    checkpoints of the streams (`checkpoints.json`): with the same `data` and the engine's state, the next
+    runner goes on where this one was, however it ended. Port 0 picks a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str,
+        environment: Mapping[str, str],
+        stack_name: str,
+        port: int,
+        data: Path,
+        chaos: Chaos | None = None,
+        extra_environment: Mapping[str, str] = {},
+        retry_seconds: float | None = None,
+    ) -> None:
+        self._endpoint_url = endpoint_url
+        self._environment = environment
+        self._extra_environment = extra_environment
+        self._region = environment["AWS_REGION"]
+        self._data = data
+        self._chaos = chaos
+        self._retry = {} if retry_seconds is None else {"retry_seconds": retry_seconds}
+        self._activity = Activity()
+        self._started = False
+        self._session = boto3.session.Session()
+        self._clients: dict[str, Any] = {}
+        self.logs = (data / "logs").absolute()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.deployment: Deployment = read(self._client, stack_name=stack_name)
+        self._pools = {name: self._pool(function) for name, function in self.deployment.functions.items()}
+        self._queues = self._queue_pollers()
+        self._shards = self._shard_pollers(Checkpoints(data / "checkpoints.json"))
+        self._clock = Clock(
+            self.deployment.schedules,
+            pools=self._pools.__getitem__,
+            activity=self._activity,
+            now=partial(datetime.now, UTC),
+        )
+        self._sources: tuple[Source, ...] = (*self._queues, *self._shards, self._clock)
+        self._observer = Observer(
+            self.deployment,
+            sqs=self._client("sqs"),
+            pools=self._pools,
+            queues=self._queues,
+            shards=self._shards,
+            activity=self._activity,
+        )
+        self._http_dice = Dice(chaos if chaos and chaos.http else None, "http")
+        self._ingress = Ingress(port=port, routes=self.deployment.routes, invoke=self._invoke_http)
+        self.register(STATUS_PATH, lambda _: Response.json(200, self.status().json()))
+
+    @property
+    def port(self) -> int:
+        return self._ingress.port
+
+    def register(self, route: str, control: Control) -> None:
+        """Lets a callable answer an exact `METHOD /path`, before any route of the stack."""
+        self._ingress.controls[route] = control
+
+    def start(self) -> None:
+        """Returns when HTTP listens; the workers are coming up."""
+        self._started = True
+        self._ingress.start()
+        for source in self._sources:
+            source.start()
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def status(self) -> Status:
+        return self._observer.status()
+
+    def stop(self) -> None:
+        """Takes a few seconds: what runs may finish within them; what does not is delivered again.
+
+        No process and no thread is left. Also of use before `start`: it lets go of the port.
+        """
+        if not self._started:
+            self._ingress.stop()
+            return
+        for source in self._sources:
+            source.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._activity.invocations and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._ingress.stop()
+        for pool in self._pools.values():
+            pool.close()
+        for source in self._sources:
+            source.join()
+
+    def _warm(self) -> None:
+        for pool in self._pools.values():
+            pool.warm()
+
+    def _client(self, service: str) -> Any:
+        """Of the engine alone: nothing of the user's AWS configuration counts."""
+        if service not in self._clients:
+            self._clients[service] = self._session.client(  # type: ignore[call-overload]  # a name, not a literal
+                service,
+                endpoint_url=self._endpoint_url,
+                region_name=self._region,
+                aws_access_key_id=self._environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self._environment["AWS_SECRET_ACCESS_KEY"],
+                config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=50),
+            )
+        return self._clients[service]
+
+    def _pool(self, function: Function) -> Pool:
+        environment = environment_of(function, aws=self._environment, extra=self._extra_environment)
+        return Pool(
+            function,
+            environment=environment,
+            log=self.logs / f"{function.name}.log",
+            size=self._size(function.name),
+            activity=self._activity,
+        )
+
+    def _size(self, function: str) -> int:
+        """As many workers as its sources can keep busy at once."""
+        found = self.deployment
+        queues = sum(concurrency(mapping) for mapping in found.queue_mappings if mapping.function == function)
+        streams = sum(mapping.function == function for mapping in found.stream_mappings)
+        schedules = sum(schedule.function == function for schedule in found.schedules)
+        http = HTTP_CONCURRENCY if any(route.function == function for route in found.routes) else 0
+        return queues + streams + schedules + http or 1
+
+    def _queue_pollers(self) -> list[QueuePoller]:
+        sqs = self._client("sqs")
+        return [
+            QueuePoller(
+                mapping,
+                sqs=sqs,
+                pool=self._pools[mapping.function],
+                region=self._region,
+                activity=self._activity,
+                dice=Dice(self._chaos, mapping.queue.name),
+                **self._retry,
+            )
+            for mapping in self.deployment.queue_mappings
+        ]
+
+    def _shard_pollers(self, checkpoints: Checkpoints) -> list[ShardPoller]:
+        streams, s3 = self._client("dynamodbstreams"), self._client("s3")
+        return [
+            ShardPoller(
+                mapping,
+                shard,
+                streams=streams,
+                s3=s3,
+                pool=self._pools[mapping.function],
+                checkpoints=checkpoints,
+                activity=self._activity,
+                dice=Dice(self._chaos, f"{mapping.table}/{shard}"),
+                **self._retry,
+            )
+            for mapping in self.deployment.stream_mappings
+            for shard in shards(streams, mapping.stream_arn)
+        ]
+
+    def _invoke_http(self, function: str, event: bytes) -> Answer:
+        pool = self._pools[function]
+        return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)

@@ -1,0 +1,219 @@
+"""The whole stack on one machine: engine, deployment and runner, for as long as a `with` lasts.
+
+State below the data folder survives a stop, also one by kill -9 of this process: the engine's guard lets it
+save then. It does not survive a kill of the engine itself, and the next start says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nilometer.errors import Misconfigured, NilometerError
+from nilometer.local.plane import deploy, discovery
+from nilometer.local.plane.counting import CountingProxy
+from nilometer.local.plane.engine import REGION, Engine, engine
+from nilometer.local.stack.idle import await_idle
+from nilometer.local.stack.runner import Runner
+from nilometer.local.workers.chaos import Chaos
+
+DRAIN_SECONDS = 5
+LOCK_SECONDS = 25  # a little longer than the guard lets a stopping engine save its state
+_STARTED = "started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `nilometer local` may be told. Port 0 is a free one; without `data` all is gone at the end.
+
+    `counted` puts a proxy before the engine that counts every request (`Stack.counter`).
+    """
+
+    port: int = 8787
+    aws_port: int = 4566
+    data: Path | None = None
+    stripe_secrets: tuple[str, ...] = (deploy.STRIPE_SECRET,)
+    chaos: Chaos | None = None
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A running stack."""
+
+    description: discovery.Description
+    engine: Engine
+    runner: Runner
+    warnings: tuple[str, ...] = field(default=())
+    counter: CountingProxy | None = None
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this engine, whatever the environment says."""
+        return clients(self.engine)(service)
+
+    def status(self) -> Mapping[str, Any]:
+        return self.runner.status().json()
+
+    @property
+    def failed(self) -> bool:
+        """Its engine is gone, and with it everything."""
+        return self.engine.process.poll() is not None
+
+
+@contextlib.contextmanager
+def stack(options: Options) -> Iterator[Stack]:
+    """Starts everything, announces it to the other commands, and stops it cleanly at the end.
+
+    `Misconfigured` when a port is taken, another stack uses the data folder, or the template cannot be deployed.
+    """
+    with contextlib.ExitStack() as parts:
+        parts.enter_context(_without_profile())
+        data = parts.enter_context(_data_folder(options.data))
+        lock = parts.enter_context(_exclusive(data))
+        warnings = _state_was_lost(data)
+        running_engine = parts.enter_context(
+            engine(port=options.aws_port, data=data, log=data / "engine.log", keep_open=(lock,))
+        )
+        (data / _STARTED).touch()
+        counter = parts.enter_context(CountingProxy(running_engine.endpoint_url)) if options.counted else None
+        if counter:
+            running_engine = replace(running_engine, endpoint_url=counter.url)
+        outputs = deploy.deploy(clients(running_engine), stripe_secrets=options.stripe_secrets)
+        runner = parts.enter_context(_runner(running_engine, options, data))
+        description = _describe(outputs, running_engine, runner, options)
+        parts.enter_context(discovery.announced(description))
+        yield Stack(description=description, engine=running_engine, runner=runner, warnings=warnings, counter=counter)
+
+
+@contextlib.contextmanager
+def _without_profile() -> Iterator[None]:
+    """The engine takes any credentials; boto3 refuses to make a client when a profile of the user cannot be read."""
+    taken = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+@contextlib.contextmanager
+def _data_folder(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(f"{data} cannot be the data folder: {error.strerror}") from error
+        yield data.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="nilometer-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _exclusive(data: Path) -> Iterator[int]:
+    """The lock on the data folder. The engine's guard holds it too, until the engine has saved its state."""
+    with (data / "lock").open("a+") as file:
+        _lock(file, data)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def _lock(file: IO[str], data: Path) -> None:
+    """A killed owner's engine may still be saving: that is waited for, a living owner is not."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip()
+            if _lives(owner) or time.monotonic() > deadline:
+                raise Misconfigured(
+                    f"another nilometer (process {owner or 'unknown'}) uses {data}; stop it or choose another folder"
+                ) from None
+            time.sleep(0.1)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _state_was_lost(data: Path) -> tuple[str, ...]:
+    """The engine saves when it stops: a state older than the last start is not that run's."""
+    started = data / _STARTED
+    if not started.exists() or any(_changed_since(started, path) for path in (data / "state").glob("*")):
+        return ()
+    return ("the engine was killed in the last run: what that run wrote to tables and queues is gone, the lake has it",)
+
+
+def _changed_since(started: Path, path: Path) -> bool:
+    return path.stat().st_mtime >= started.stat().st_mtime
+
+
+def clients(running: Engine) -> deploy.Client:
+    """Builds boto3 clients of this engine."""
+    session = boto3.session.Session(
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # the engine takes any
+        region_name=REGION,
+    )
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=running.endpoint_url)  # type: ignore[call-overload]  # a name
+
+    return client
+
+
+@contextlib.contextmanager
+def _runner(running: Engine, options: Options, data: Path) -> Iterator[Runner]:
+    runner = Runner(
+        endpoint_url=running.endpoint_url,
+        environment=running.environment,
+        stack_name=deploy.STACK_NAME,
+        port=options.port,
+        data=data,
+        chaos=options.chaos,
+    )
+    try:
+        runner.start()
+        yield runner
+        _drain(runner)
+    finally:
+        runner.stop()
+
+
+def _drain(runner: Runner) -> None:
+    """Gives what is on its way a few seconds; the rest stays in queues and streams until the next start."""
+    with contextlib.suppress(NilometerError, BotoCoreError, ClientError):
+        await_idle(lambda: runner.status().json(), timeout=DRAIN_SECONDS, pause=0.05)
+
+
+def _describe(outputs: Mapping[str, str], running: Engine, runner: Runner, options: Options) -> discovery.Description:
+    return discovery.describe(
+        outputs,
+        webhook_url=f"http://127.0.0.1:{runner.port}/webhooks/stripe",
+        aws_endpoint_url=running.endpoint_url,
+        region=REGION,
+        stack_name=deploy.STACK_NAME,
+        stripe_secret=options.stripe_secrets[0],
+        pid=os.getpid(),
+        data=str(options.data.resolve()) if options.data else None,
+        logs=str(runner.logs),
+    )

@@ -1,0 +1,90 @@
+"""`nilometer rebuild` counts, and writes into a table that is not the stack's own."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+from tests.support.lake.build import NOW, change
+
+from nilometer.domain.lake.tables import AUDIT
+from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.write.append import Lake
+from nilometer.lake.write.rows import decode
+
+ASKED = ("--as-of", "2020-01-01T00:00:01Z")
+THEN = 1_577_836_800  # 2020-01-01T00:00:00Z
+
+
+@pytest.fixture(scope="module")
+def past(stack: Any) -> Any:
+    """The stack's lake, told of a record that lived for a minute of long ago."""
+    image = {"pk": "WORKSPACE#long_ago", "sk": "BILLING", "kind": "billing", "version": 1}
+    rows = [
+        change("long-ago-1", created=THEN, pk=image["pk"], new_image=image),
+        change("long-ago-2", created=THEN + 60, pk=image["pk"], action="REMOVE", sequence_number="2", new_image=None),
+    ]
+    about = stack.about
+    environment = {"AWS_ENDPOINT_URL": about["aws_endpoint_url"], "AWS_REGION": about["region"]}
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    Lake(uri=about["lake_uri"], storage_options=storage_options(environment | keys)).append(
+        AUDIT, decode(AUDIT, json.dumps(rows).encode()), recorded_at=NOW, deadline=time.monotonic() + 30
+    )
+    return stack
+
+
+@pytest.fixture
+def empty_table(stack: Any) -> str:
+    name = f"rebuilt-{uuid.uuid4().hex[:8]}"
+    client: Any = boto3.client(
+        "dynamodb",
+        endpoint_url=stack.about["aws_endpoint_url"],
+        region_name=stack.about["region"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+    return name
+
+
+def test_without_a_table_it_is_a_dry_run(nilometer: Any, past: Any) -> None:
+    answer = nilometer("rebuild", *ASKED, "--json").json
+
+    assert (answer["into"], answer["records"], answer["written"]) == (None, 1, 0)
+
+
+def test_into_a_table(nilometer: Any, past: Any, empty_table: str) -> None:
+    """What existed then is written."""
+    answer = nilometer("rebuild", *ASKED, "--into", empty_table, "--yes", "--json").json
+
+    assert (answer["into"], answer["records"], answer["written"]) == (empty_table, 1, 1)
+
+
+def test_the_stacks_own_table_is_refused(nilometer: Any, stack: Any) -> None:
+    answer = nilometer("rebuild", *ASKED, "--into", stack.about["records_table"], "--yes")
+
+    assert answer.code == 2
+    assert "own table" in answer.err
+
+
+def test_it_asks_first(nilometer: Any, empty_table: str) -> None:
+    answer = nilometer("rebuild", *ASKED, "--into", empty_table)
+
+    assert answer.code == 2
+    assert "--yes" in answer.err
+
+
+def test_a_table_that_is_not_there_is_a_sentence(nilometer: Any, stack: Any) -> None:
+    answer = nilometer("rebuild", *ASKED, "--into", "nowhere", "--yes")
+
+    assert answer.code == 1
+    assert "Traceback" not in answer.err

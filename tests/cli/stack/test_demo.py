@@ -1,0 +1,61 @@
+"""`nilometer demo` tells the truth about itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nilometer.cli import run
+from nilometer.local.demo.demo import Check, Report, Rows, Sent
+
+
+def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
+    """Every copy dropped, every total right; the state that it kept can be gone on with."""
+    data = tmp_path / "state"
+    answer = alone("demo", "--json", "--keep", str(data))
+
+    report = answer.json
+    assert answer.code == 0, report["checks"]
+    assert report["passed"] is True
+    assert report["stripe"]["duplicates_dropped"] > 30
+    assert report["usage"]["duplicates_dropped"] > 400
+    assert [table["rows"] for table in report["tables"]][:2] == [
+        report["stripe"]["distinct"],
+        report["usage"]["distinct"],
+    ]
+
+    running = alone.local("--data", str(data))
+    listed = alone("billing", "list", "--json").lines
+    running.stop()
+
+    assert listed == report["billing"]
+
+
+def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And names what differs."""
+    broken = Check(promise="the counters are right", held=False, detail="3, not 4")
+    monkeypatch.setattr(sys.modules["nilometer.local.demo.demo"], "demo", lambda **_: a_report(broken))
+
+    code = run(["demo"])
+
+    assert code == 3
+    assert "✗ the counters are right: 3, not 4" in capsys.readouterr().out
+
+
+def a_report(check: Check) -> Report:
+    return Report(
+        seconds=20,
+        start_seconds=4,
+        stripe=Sent(deliveries=13, distinct=10),
+        usage=Sent(deliveries=13, distinct=10),
+        billing=[],
+        used=[],
+        tables=[],
+        samples={},
+        question="select 1",
+        answer=Rows(["n"], [[1]]),
+        checks=[check],
+    )

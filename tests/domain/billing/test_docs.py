@@ -1,0 +1,25 @@
+"""docs/billing.md and the code say the same."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.project import ROOT
+
+from nilometer.domain.billing.item import record_item
+from nilometer.domain.billing.record import Inputs, fold
+from nilometer.domain.store.writes import Key
+
+DOCS = ROOT / "docs" / "billing.md"
+
+
+def test_every_field_of_the_record_is_described() -> None:
+    """And no field is described that the record has not."""
+    item = record_item(Key("p", "s"), Inputs(), workspace_id="ws", version=1, cause="evt", updated_at="now")
+    record = {**fold(Inputs()), **item}  # an item leaves nulls out
+    section = DOCS.read_text().split("## The billing record")[1].split("\n## ")[0]
+    named = {
+        field for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for field in re.findall(r"`(\w+)`", row)
+    }
+
+    assert named - {"unreadable_limits"} == record.keys() - {"pk", "sk", "kind"}

@@ -1,0 +1,184 @@
+"""What a workspace's views come to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nilometer.domain.billing.record import Inputs, fold, with_catalog, with_views
+from nilometer.domain.limits import plan as plan_limits
+from nilometer.domain.stripe.event import SUMMARY, Scope
+from nilometer.domain.usage.period import Period, period_at
+
+CUSTOMER = "self/test/cus_1"
+
+
+def subscription(status: str = "active", **fields: Any) -> dict[str, Any]:
+    return {"object": "subscription", "status": status, "created": 1, "items": [], "version": 1, **fields}
+
+
+def item(quantity: int = 1, start: int = 100, end: int = 200) -> dict[str, Any]:
+    bounds = {"current_period_start": start, "current_period_end": end}
+    return {"id": "si", "product": "prod", "price": "price", "quantity": quantity, **bounds}
+
+
+def folded(catalog: dict[str, Any] | None = None, **views: Any) -> dict[str, Any]:
+    return fold(with_views(Inputs(catalog=catalog or {}), CUSTOMER, views))
+
+
+def product(version: int = 1, **metadata: str) -> dict[str, Any]:
+    return {"self/test/product/prod": {"version": version, "name": "Papyrus", "metadata": metadata}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "effective"),
+    [
+        (["canceled", "active"], "sub_1"),
+        (["active", "incomplete"], "sub_0"),
+        (["past_due", "trialing"], "sub_1"),
+        (["unpaid", "paused"], "sub_1"),
+        (["incomplete_expired", "unheard_of"], "sub_1"),
+        (["active", "active"], "sub_1"),
+    ],
+)
+def test_the_effective_subscription(statuses: list[str], effective: str) -> None:
+    """The one that gives most; of equals the newer, then the greater id."""
+    views = {f"sub_{n}": subscription(status) for n, status in enumerate(statuses)}
+
+    assert folded(**views)["subscription"] == effective
+
+
+def test_limits_of_product_and_price() -> None:
+    """Price overlays product, per seat multiplies, items add up."""
+    catalog = product(limit_calls="1000", limit_exports="5/seat", plan="papyrus")
+    catalog["self/test/price/price"] = {"version": 1, "metadata": {"limit_calls": "2000"}}
+
+    record = folded(catalog, sub=subscription(items=[item(3), item(1)]))
+
+    assert (record["plan"], record["limits"]) == ("papyrus", {"calls": 4000, "exports": 20})
+    assert record["limit_rules"]["calls"]["source"] == "plan"
+
+
+def test_limits_of_features_hold_against_the_plan_s() -> None:
+    """Of several features they add up; one that the customer does not have gives nothing."""
+    features = {"a": {"limit_calls": "10"}, "b": {"limit_calls": "5", "limit_seats": "few"}, "c": {"limit_calls": "99"}}
+    catalog = product(limit_calls="1000", limit_exports="5")
+    catalog["self/test/entitlements.features/entitlements.features"] = {"version": 1, "features": features}
+    entitled = {"object": SUMMARY, "features": ["a", "b"], "version": 1}
+
+    record = folded(catalog, sub=subscription(items=[item()]), entitlements=entitled)
+    without = folded(catalog, sub=subscription(items=[item()]))
+
+    assert record["limits"] == {"calls": 15, "exports": 5}
+    assert [record["limit_rules"][meter]["source"] for meter in ("calls", "exports")] == ["entitlement", "plan"]
+    assert (record["unreadable_limits"], without["limits"]["calls"]) == (["seats"], 1000)
+
+
+def test_an_unreadable_limit_is_named() -> None:
+    """It limits nothing, and the record says so."""
+    record = folded(product(limit_calls="many"), sub=subscription(items=[item()]))
+
+    assert (record["limits"], record["unreadable_limits"]) == ({}, ["calls"])
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("1000", {"included": 1000}),
+        ("unlimited", {"included": None}),
+        ("5/seat", {"included": 5, "per_seat": True}),
+        ('{"included": 10, "hard": 20, "overage": "allow"}', {"included": 10, "hard": 20, "overage": "allow"}),
+    ],
+)
+def test_how_a_limit_is_written(text: str, limit: dict[str, Any]) -> None:
+    """In metadata, where values are texts."""
+    assert plan_limits.limits_of({"limit_calls": text}) == {"calls": limit}
+
+
+def test_a_limits_version_moves_with_the_limit_only() -> None:
+    """A threshold alerts once a version."""
+    small, same, large = (plan_limits.total([({"included": n}, 1)], "plan")["version"] for n in (1, 1, 2))
+
+    assert small == same != large
+
+
+def test_an_older_catalog_entry_does_not_come_back() -> None:
+    """A slow reader's older product is ignored."""
+    inputs = with_catalog(Inputs(catalog=product(2, plan="new")), product(1, plan="old"))
+
+    assert inputs.catalog["self/test/product/prod"]["metadata"] == {"plan": "new"}
+
+
+def test_dunning_counts_from_the_oldest_unpaid_invoice() -> None:
+    """Its attempts, the next one, and since when."""
+    invoice = {"object": "invoice", "created": 5, "attempt_count": 2, "next_payment_attempt": 90, "finalized_at": 7}
+
+    record = folded(in_1=invoice, sub=subscription("past_due"))
+
+    assert record["dunning"] == {"invoice": "in_1", "attempts": 2, "next_attempt": 90, "since": 7, "stage": "retrying"}
+    assert record["access"] == "grace"
+
+
+def test_a_scheduled_plan_change() -> None:
+    """The next phase of the effective subscription's schedule."""
+    phases = [{"start": 100, "end": 200, "items": []}, {"start": 200, "end": None, "items": [{"price": "next"}]}]
+    schedule = {"object": "subscription_schedule", "subscription": "sub", "phases": phases}
+
+    assert folded(sub=subscription(items=[item()]), sched=schedule)["scheduled_change"]["items"] == [{"price": "next"}]
+
+
+def test_one_account_and_mode_counts() -> None:
+    """Live before test, the platform before a Connect account."""
+    inputs = Inputs()
+    for scope, seats in ((Scope(), 1), (Scope(livemode=True), 2), (Scope(account="acct_1", livemode=True), 3)):
+        inputs = with_views(inputs, f"{scope}/cus_{seats}", {f"sub_{seats}": subscription(items=[item(seats)])})
+
+    assert fold(inputs)["seats"] == 2
+
+
+def test_only_the_newest_ended_subscriptions_are_kept() -> None:
+    """A customer of ten years does not fill the record."""
+    views = {f"sub_{n}": subscription("canceled", created=n) for n in range(9)}
+
+    assert sorted(with_views(Inputs(), CUSTOMER, views).customers[CUSTOMER]) == [f"sub_{n}" for n in range(4, 9)]
+
+
+# ---------------------------------------------------------------------- periods
+
+DAY = 86400
+RECORD = {"periods": [[10 * DAY, 40 * DAY], [50 * DAY, 80 * DAY]], "renews": True}
+
+
+def at(day: float) -> datetime:
+    return datetime.fromtimestamp(day * DAY, UTC)
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "end", "provisional"),
+    [
+        (10, 10, 40, False),  # the start belongs to it
+        (39.9, 10, 40, False),
+        (79.9, 50, 80, False),
+        (80, 80, 110, True),  # the renewal has not arrived
+        (300, 80, 110, True),  # however late
+        (45, 40, 50, False),  # between two: the calendar month, cut on both sides
+        (5, 0, 10, False),  # before the first
+    ],
+)
+def test_the_period_of_a_moment(day: float, start: int, end: int, provisional: bool) -> None:
+    """Half-open, Stripe's own where known."""
+    assert period_at(RECORD, at(day)) == Period(at(start), at(end), provisional)
+
+
+def test_without_a_subscription_the_month() -> None:
+    """Of the calendar, in UTC."""
+    december = datetime(2026, 12, 31, 23, tzinfo=UTC)
+
+    assert period_at(None, december) == Period(datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+
+
+def test_after_the_end_of_the_last_subscription_the_month() -> None:
+    """What ended does not renew."""
+    assert not period_at({**RECORD, "renews": False}, at(100)).provisional

@@ -1,0 +1,177 @@
+"""The life of an invitation, played through."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.support.acts import NOW, act, member
+from tests.support.memory import Memory
+
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.acts.secret import hash_of
+from nilometer.domain.people import invitation
+from nilometer.domain.people.invitation import KEPT, VALID, InvitationStatus, checked_email, invitation_of
+from nilometer.domain.people.membership import membership_of
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Write
+from nilometer.errors import Refused, Rejected
+
+WORKSPACE, KEY = keys.workspace("ws"), keys.invitation("ws", "inv")
+ADA = member("ada", Role.ADMIN)
+PENDING, EXPIRED = InvitationStatus.PENDING, InvitationStatus.EXPIRED
+USERS = st.sampled_from(["bob", "eve"])
+
+
+class Life(RuleBasedStateMachine):
+    """One invitation, two people who have seen its link, an Admin, and time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored = Memory()
+        self.stored[WORKSPACE] = {"pk": WORKSPACE.pk, "sk": WORKSPACE.sk, "version": 1, "admins": 1}
+        self.now = NOW
+        self.tokens = ["token 0"]
+        self.ends = NOW + VALID
+        self.status = PENDING
+        self.winner: str | None = None
+        self.does(
+            invitation.invite(
+                act(ADA),
+                stored=None,
+                others=(),
+                invitation_id="inv",
+                email="bob@example.com",
+                role=Role.ANALYST,
+                token_hash=hash_of("token 0"),
+            )
+        )
+
+    def does(self, writes: list[Write]) -> None:
+        self.stored.commit(writes)
+
+    @property
+    def item(self) -> Item | None:
+        return self.stored.get(KEY)
+
+    def is_gone(self) -> bool:
+        return self.now >= self.ends + KEPT
+
+    def seen(self) -> InvitationStatus:
+        return EXPIRED if self.status is PENDING and self.now >= self.ends else self.status
+
+    @rule(user=USERS, which=st.integers(0, 3))
+    def accept(self, user: str, which: int) -> None:
+        token = self.tokens[which % len(self.tokens)]
+        may = token == self.tokens[-1] and not self.is_gone()
+        first, again = self.seen() is PENDING, self.winner == user
+        try:
+            found = invitation.check_presented(self.item, token_hash=hash_of(token), email="Bob@example.com")
+            mine = self.stored.get(keys.member("ws", user))
+            workspace = self.stored[WORKSPACE]
+            writes = invitation.accept(act(now=self.now), stored=found, workspace=workspace, member=mine, user_id=user)
+        except Refused:
+            assert not (may and (first or again))
+            return
+        self.does(writes)
+        assert may
+        assert first or (again and not writes)
+        self.status, self.winner = InvitationStatus.ACCEPTED, user
+
+    @rule(status=st.sampled_from([InvitationStatus.DECLINED, InvitationStatus.REVOKED]))
+    def end(self, status: InvitationStatus) -> None:
+        decide: Any = invitation.revoke if status is InvitationStatus.REVOKED else invitation.decline
+        may = not self.is_gone() and (self.seen() is PENDING or self.status is status)
+        try:
+            writes = decide(act(ADA, now=self.now), stored=self.item)
+        except Refused:
+            assert not may
+            return
+        assert may
+        self.does(writes)
+        self.status = status
+
+    @rule()
+    def resend(self) -> None:
+        token = f"token {len(self.tokens)}"
+        may = self.status is PENDING and not self.is_gone()
+        try:
+            writes = invitation.resend(act(ADA, now=self.now), stored=self.item, token_hash=hash_of(token))
+        except Refused:
+            assert not may
+            return
+        assert may
+        self.does(writes)
+        self.tokens.append(token)
+        self.ends = self.now + VALID
+
+    @rule(days=st.sampled_from([1, 3, 7, 31]))
+    def time_passes(self, days: int) -> None:
+        self.now += timedelta(days=days)
+
+    @invariant()
+    def it_is_seen_as_it_is(self) -> None:
+        found = invitation_of(self.item, self.now)
+        assert (found and found.status) == (None if self.is_gone() else self.seen())
+
+    @invariant()
+    def one_became_a_member_or_nobody(self) -> None:
+        members = [user for user in ("bob", "eve") if membership_of(self.stored.get(keys.member("ws", user)))]
+        assert members == ([self.winner] if self.winner else [])
+
+    @invariant()
+    def only_the_newest_token_is_in_the_index(self) -> None:
+        assert self.item
+        assert self.item["gsi1pk"] == keys.invitation_token(hash_of(self.tokens[-1]))
+
+
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestLife = Life.TestCase
+
+
+@pytest.mark.parametrize("role", [Role.ANALYST, Role.VIEWER])
+def test_who_may_not_invite_may_not_revoke_or_resend(role: Role) -> None:
+    """The permission is asked before anything else."""
+    caller = member("vi", role)
+
+    with pytest.raises(Refused, match=r"member\.invite"):
+        invite(act(caller))
+    with pytest.raises(Refused, match=r"member\.invite"):
+        invitation.revoke(act(caller), stored=None)
+    with pytest.raises(Refused, match=r"member\.invite"):
+        invitation.resend(act(caller), stored=None, token_hash=hash_of("x"))
+
+
+def test_a_late_resending_does_not_bring_an_old_token_back() -> None:
+    """Of two, the newer one counts, in any order."""
+    stored = Memory()
+    stored.commit(invite(act(stamp="1")))
+    stored.commit(invitation.resend(act(stamp="3"), stored=stored[KEY], token_hash=hash_of("newer")))
+
+    assert invitation.resend(act(stamp="2"), stored=stored[KEY], token_hash=hash_of("older")) == []
+
+
+@pytest.mark.parametrize("email", ["", "a", "@b", "a@", "a b@c.d", "a@" + "b" * 260, "a@b\n.c"])
+def test_what_is_no_address_is_rejected_without_repeating_it(email: str) -> None:
+    """Errors reach logs."""
+    with pytest.raises(Rejected) as caught:
+        checked_email(email)
+
+    assert not email.strip() or len(email) < 3 or email not in str(caught.value)
+
+
+def invite(by: Any, *, until: datetime | None = None) -> list[Write]:
+    return invitation.invite(
+        by,
+        stored=None,
+        others=(),
+        invitation_id="inv",
+        email="bob@example.com",
+        role=Role.VIEWER,
+        token_hash=hash_of("token"),
+        valid_until=until,
+    )

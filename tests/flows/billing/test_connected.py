@@ -1,0 +1,133 @@
+"""Connect accounts: an object is fetched in its account, with the same id elsewhere it is never mixed up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from tests.flows.billing.test_batch import company
+from tests.flows.conftest import NOW
+from tests.support.billing_play import OBJECTS, play
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.events.outcome import Message, Result
+from nilometer.domain.stripe.event import Scope
+from nilometer.flows.billing import batch as billing
+from nilometer.flows.billing import reading
+from nilometer.flows.billing.reconcile import backfill_events, reconcile
+from nilometer.flows.billing.refetch import due, refetch_due
+from nilometer.local.stripe.server import serve
+from nilometer.local.stripe.world import World
+from nilometer.stripe_api.client import StripeApi
+
+ACCOUNTS = {"self": None, "acct_reed": "acct_reed", "acct_palm": "acct_palm"}
+SEATS = {"self": 5, "acct_reed": 6, "acct_palm": 7}
+
+
+@pytest.fixture
+def worlds(store: Store) -> dict[str, World]:
+    """The same ids in three accounts; of each subscription the last change was lost, so that it is in doubt."""
+    made = {}
+    for name, account in ACCOUNTS.items():
+        world, _, price = company(seed=1, account=account)
+        subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+        world.advance(timedelta(seconds=9))
+        for quantity in (2, 3, SEATS[name]):
+            world.change_quantity(subscription, quantity)
+        lost = len(world.events) - 2
+        play(store, [event for number, event in enumerate(world.events) if number != lost])
+        world.advance(timedelta(seconds=30))
+        made[name] = world
+    return made
+
+
+def api(url: str, account: str | None = None) -> StripeApi:
+    return StripeApi("sk_test_fake", base_url=url, account=account, requests_per_second=500)
+
+
+def seats(store: Store) -> dict[str, int]:
+    """By account, as its subscription's register says."""
+    found = {}
+    for item in reading.list_objects(store):
+        if item["object"] == "subscription":
+            found[item["account"]] = item["items"][0]["quantity"]
+    return found
+
+
+def test_each_object_is_fetched_in_its_account(store: Store, worlds: dict[str, World]) -> None:
+    """One key, three subscriptions of one id: each is what its own account says, and nothing stays due."""
+    own, connected = worlds["self"], {name: worlds[name] for name in ("acct_reed", "acct_palm")}
+    assert len({o["id"] for w in worlds.values() for o in w.objects.values() if o["object"] == "subscription"}) == 1
+
+    with serve(own, connected=connected) as (url, fake):
+        asked = refetch_due(store, api(url), scope=Scope(), now=own.now)
+
+    assert {(one.account, one.outcome) for one in asked} == {(name, "settled") for name in ACCOUNTS}
+    assert (seats(store), fake.requests) == (SEATS, 3)
+    assert list(due(store, own.now + timedelta(hours=1))) == []
+
+
+def test_an_account_that_refuses_the_key_stops_no_other(store: Store, worlds: dict[str, World]) -> None:
+    """It was disconnected: asked once a run, whatever is due of it; the others are settled."""
+    own, thin = worlds["self"], {"livemode": False, "object": "v2.core.event", "context": "acct_palm"}
+    notices = [
+        {
+            **thin,
+            "id": f"evt_thin_{name}",
+            "type": "v1.product.updated",
+            "created": "2026-10-01T00:00:00.000Z",
+            "related_object": {"id": name, "type": "product", "url": f"/v1/products/{name}"},
+        }
+        for name in ("prod_a", "prod_b")
+    ]
+    play(store, notices)
+    now = own.now + timedelta(days=60)
+
+    with serve(own, connected={"acct_reed": worlds["acct_reed"]}) as (url, fake):
+        asked = refetch_due(store, api(url), scope=Scope(), now=now)
+
+    outcomes = sorted((one.account, one.outcome) for one in asked)
+    assert outcomes == [("acct_palm", "Misconfigured"), ("acct_reed", "settled"), ("self", "settled")]
+    assert {item["account"] for item in due(store, now)} == {"acct_palm"}
+    assert (fake.requests, len(list(due(store, now)))) == (3, 3)
+
+
+def test_a_client_of_one_account_asks_for_no_other(store: Store, worlds: dict[str, World]) -> None:
+    """Its scope is the account alone."""
+    own, reed = worlds["self"], worlds["acct_reed"]
+
+    with serve(own, connected={"acct_reed": reed}) as (url, _):
+        asked = refetch_due(store, api(url, "acct_reed"), scope=Scope(account="acct_reed"), now=own.now)
+
+    assert [(one.account, one.outcome) for one in asked] == [("acct_reed", "settled")]
+    assert {item["account"] for item in due(store, own.now)} == {"self", "acct_palm"}
+
+
+def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, World]) -> None:
+    """Its own list of events does not name it: they arrive as its own all the same."""
+    own, reed = worlds["self"], worlds["acct_reed"]
+
+    with serve(own, connected={"acct_reed": reed}) as (url, _):
+        pages = backfill_events(api(url, "acct_reed"), partial(handle, store), since=0)
+        new = sum(taken for _, taken in pages)
+
+    assert (new, seats(store)["acct_reed"]) == (1, SEATS["acct_reed"])
+    assert {item["account"] for item in due(store, own.now)} == {"self", "acct_palm"}
+
+
+def handle(store: Store, messages: Sequence[Message]) -> list[Result]:
+    return billing.handle(messages, store=store, objects=OBJECTS, now=NOW)
+
+
+def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, World]) -> None:
+    """Drift of one account is repaired there; the same ids of the others stay as they are."""
+    own, reed = worlds["self"], worlds["acct_reed"]
+    with serve(own, connected={"acct_reed": reed}) as (url, _):
+        before = seats(store)
+        report = reconcile(store, api(url, "acct_reed"), scope=Scope(account="acct_reed"), now=own.now)
+        again = reconcile(store, api(url, "acct_reed"), scope=Scope(account="acct_reed"), now=own.now)
+
+    assert {drift.object_type for drift in report.drift} == {"subscription"}
+    assert (again.drift, seats(store)) == ([], before | {"acct_reed": SEATS["acct_reed"]})

@@ -1,0 +1,345 @@
+"""Stream records become rows and events: every one once or again, none lost, none in the way of the next."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from tests.support.lake.build import unpacked
+
+from nilometer.aws.eventbridge import Bus
+from nilometer.aws.items import marshal
+from nilometer.aws.s3 import Objects
+from nilometer.aws.sqs import Queue
+from nilometer.domain.events.outcome import Outcome, Result
+from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.errors import Unavailable
+from nilometer.flows.lake import changes
+from nilometer.flows.lake.append import AUDIT_TYPE
+from nilometer.lake.write.rows import decode_packed
+from nilometer.local.plane.engine import REGION, Engine
+
+ARN = "arn:aws:dynamodb:us-east-1:1:table/records/stream/2026-11-23T00:00:00.000"
+CREATED = 1795407245
+FACTS = {"stripe_event", "usage_event", "operation", "reject", "waiting_usage"}
+
+
+@dataclass
+class World:
+    """Where the flow sends to, and what has arrived there."""
+
+    bus: Bus
+    queues: dict[str, Queue]
+    objects: Objects
+    sqs: Any
+    urls: dict[str, str]
+
+    def relay(self, *records: dict[str, Any]) -> list[Result]:
+        return changes.relay(records, bus=self.bus, queues=self.queues, objects=self.objects)
+
+    def bodies(self, name: str) -> list[dict[str, Any]]:
+        """Everything in a queue, taken out."""
+        return [json.loads(message) for message in self._receive(name)]
+
+    def _receive(self, name: str) -> Iterator[str]:
+        for _ in range(20):
+            answer = self.sqs.receive_message(QueueUrl=self.urls[name], MaxNumberOfMessages=10, WaitTimeSeconds=0)
+            for message in answer.get("Messages", []):
+                self.sqs.delete_message(QueueUrl=self.urls[name], ReceiptHandle=message["ReceiptHandle"])
+                yield message["Body"]
+
+
+@pytest.fixture
+def world(aws: Engine, objects: Objects) -> World:
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=aws.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    sqs, events, suffix = client("sqs"), client("events"), uuid.uuid4().hex[:8]
+    urls = {
+        name: sqs.create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"] for name in ("stripe_events", "usage", "bus")
+    }
+    arn = sqs.get_queue_attributes(QueueUrl=urls["bus"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = f"bus-{suffix}"
+    events.create_event_bus(Name=bus)
+    events.put_rule(Name="all", EventBusName=bus, EventPattern='{"source": ["nilometer.changes"]}')
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "q", "Arn": arn}])
+    queues = {name: Queue(sqs, url=urls[name]) for name in ("stripe_events", "usage")}
+    return World(Bus(events, name=bus), queues, objects, sqs, urls)
+
+
+def record(new: dict[str, Any] | None, old: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+    """As Lambda hands it over: JSON, binary in base64."""
+    name = "MODIFY" if new and old else "INSERT" if new else "REMOVE"
+    item = new or old or {}
+    stream: dict[str, Any] = {
+        "ApproximateCreationDateTime": CREATED,
+        "Keys": marshal({"pk": item["pk"], "sk": item["sk"]}),
+        "SequenceNumber": changed.pop("sequence", "17"),
+        "StreamViewType": "NEW_IMAGE" if item.get("kind") in FACTS else "NEW_AND_OLD_IMAGES",
+    }
+    stream |= {"NewImage": lambda_json(new)} if new else {}
+    stream |= {"OldImage": lambda_json(old)} if old else {}
+    return {"eventID": "x", "eventName": name, "eventSourceARN": ARN, "dynamodb": stream} | changed
+
+
+def lambda_json(item: dict[str, Any]) -> Any:
+    def encode(value: Any) -> str:
+        return base64.b64encode(value).decode()
+
+    return json.loads(json.dumps(marshal(item), default=encode))
+
+
+def stripe_fact(payload: bytes | None = None, **changed: Any) -> dict[str, Any]:
+    event = {
+        "id": "evt_1",
+        "object": "event",
+        "data": {"object": {"object": "customer", "id": "cus_1", "email": "zoe@x.de"}},
+    }
+    return {
+        "pk": "STRIPE#self#evt_1",
+        "sk": "FACT",
+        "kind": "stripe_event",
+        "version": 1,
+        "event_id": "evt_1",
+        "type": "customer.created",
+        "account": "self",
+        "livemode": False,
+        "api_version": "2026-10-28.endive",
+        "created": CREATED,
+        "object_type": "customer",
+        "object_id": "cus_1",
+        "customer_id": "cus_1",
+        "workspace_id": None,
+        "request_id": None,
+        "source": "webhook",
+        "received_at": "2026-11-23T04:14:06.120Z",
+        "payload": payload or zlib.compress(json.dumps(event).encode()),
+    } | changed
+
+
+def usage_fact(event_id: str = "u1", **changed: Any) -> dict[str, Any]:
+    return {
+        "pk": f"USAGE#/s#{event_id}",
+        "sk": "FACT",
+        "kind": "usage_event",
+        "version": 1,
+        "event_id": event_id,
+        "source": "/s",
+        "type": "usage.recorded.v1",
+        "workspace_id": "ws_1",
+        "meter": "api_calls",
+        "quantity": Decimal("1.5"),
+        "unit": "call",
+        "dimensions": {"model": "m"},
+        "time": "2026-11-23T04:14:05.123Z",
+        "created": CREATED,
+        "period_start": "2026-11-01T00:00:00.000Z",
+        "received_at": "2026-11-23T04:14:06.120Z",
+        "payload_hash": "h",
+    } | changed
+
+
+def billing(**changed: Any) -> dict[str, Any]:
+    return {"pk": "WORKSPACE#ws_1", "sk": "BILLING", "kind": "billing", "version": 1, "workspace_id": "ws_1"} | changed
+
+
+def outcomes(results: list[Result]) -> list[Outcome]:
+    return [result.outcome for result in results]
+
+
+def test_a_stripe_fact_becomes_a_redacted_row(world: World) -> None:
+    """Decompressed, complete for the writer, without the customer's address."""
+    [result] = world.relay(record(stripe_fact()))
+
+    [body] = world.bodies("stripe_events")
+    [row] = unpacked(body)
+    assert result.outcome is Outcome.ACCEPTED
+    assert (body["table"], row["event_id"], row["created"]) == ("stripe_events", "evt_1", CREATED)
+    assert decode_packed(json.dumps(body))[0] is STRIPE_EVENTS
+    assert row["payload"]["data"]["object"] == {
+        "object": "customer",
+        "id": "cus_1",
+        "email": "[redacted]",
+    }
+
+
+def test_a_usage_fact_becomes_a_row(world: World) -> None:
+    world.relay(record(usage_fact()))
+
+    [body] = world.bodies("usage")
+    [row] = unpacked(body)
+    assert decode_packed(json.dumps(body))[0] is USAGE
+    assert (row["quantity"], row["workspace_id"], row["time"]) == ("1.5", "ws_1", "2026-11-23T04:14:05.123Z")
+
+
+def test_facts_travel_packed(world: World) -> None:
+    """A thousand facts are a handful of messages, each below what SQS takes."""
+    world.relay(*(record(usage_fact(f"{n:0200}"), sequence=str(n)) for n in range(3000)))
+
+    bodies = world.bodies("usage")
+    assert sorted(row["event_id"] for body in bodies for row in unpacked(body)) == [f"{n:0200}" for n in range(3000)]
+    assert len(bodies) == 2
+
+
+def test_a_claim_is_fetched(world: World) -> None:
+    """A payload too large for the fact comes from S3."""
+    fact = stripe_fact()
+    raw = zlib.decompress(fact.pop("payload"))
+    world.relay(record(fact | {"claim": world.objects.put("claims", raw)}))
+
+    [body] = world.bodies("stripe_events")
+    assert unpacked(body)[0]["payload"]["id"] == "evt_1"
+
+
+def test_a_payload_too_large_for_a_row_rests_in_s3(world: World) -> None:
+    """Redacted there too."""
+    lines = [{"id": f"il_{n}", "email": "zoe@x.de"} for n in range(30_000)]
+    world.relay(record(stripe_fact(zlib.compress(json.dumps({"id": "evt_1", "lines": lines}).encode()))))
+
+    [body] = world.bodies("stripe_events")
+    [row] = unpacked(body)
+    stored = world.objects.get(row["payload_ref"])
+    assert "payload" not in row
+    assert len(stored) > changes.ROW_PAYLOAD_BYTES
+    assert b"zoe" not in stored
+
+
+def test_a_change_is_announced(world: World) -> None:
+    """As a CloudEvent whose data is the audit row, ready for the lake and for any service."""
+    world.relay(record(billing(plan="team", limit=Decimal("0.10"), email="zoe@x.de"), billing(plan="free")))
+
+    [envelope] = [one for one in world.bodies("bus") if one["detail-type"] == "record.changed.v1"]
+    data = envelope["detail"]["data"]
+    assert (envelope["source"], envelope["detail-type"]) == ("nilometer.changes", "record.changed.v1")
+    assert (envelope["detail"]["type"], envelope["detail"]["id"]) == (AUDIT_TYPE, data["change_id"])
+    assert (data["kind"], data["action"], data["workspace_id"]) == ("billing", "MODIFY", "ws_1")
+    assert data["changed_fields"] == ["email", "limit", "plan"]
+    assert (data["old_image"]["plan"], data["new_image"]["plan"], data["new_image"]["email"]) == (
+        "free",
+        "team",
+        "[redacted]",
+    )
+
+
+def test_a_removal_by_ttl_is_an_expiry(world: World) -> None:
+    identity = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    world.relay(record(None, billing(), userIdentity=identity))
+
+    [envelope] = world.bodies("bus")
+    assert envelope["detail"]["data"]["action"] == "EXPIRED"
+
+
+def test_the_same_record_has_the_same_id_each_time(world: World) -> None:
+    for _ in range(2):
+        world.relay(record(billing()))
+
+    first, second = world.bodies("bus")
+    assert first["detail"] == second["detail"]
+
+
+def test_images_too_large_for_the_bus_rest_in_s3(world: World) -> None:
+    """Together they may have twice what an item has, and JSON's escapes."""
+    big = {f"field_{n}": "x" * 1000 for n in range(390)}
+    world.relay(record(billing(**big, note_="\x01" * 50_000), billing(**big)))
+
+    [envelope] = world.bodies("bus")
+    data = envelope["detail"]["data"]
+    assert (data["old_image"], data["new_image"]) == (None, None)
+    assert set(json.loads(world.objects.get(data["images_ref"]))) == {"old_image", "new_image"}
+
+
+@pytest.mark.parametrize(("flow", "announced"), [("usage", "usage.rejected.v1"), ("billing", "billing.rejected.v1")])
+def test_a_reject_is_announced_without_its_payload(world: World, flow: str, announced: str) -> None:
+    item = {
+        "pk": f"REJECT#{flow}#2026-11-23",
+        "sk": "abc",
+        "kind": "reject",
+        "version": 1,
+        "flow": flow,
+        "reason": "too_old",
+        "message": "time is 40 days ago",
+        "payload": "zoe@x.de",
+        "event_id": "u1",
+        "received_at": "2026-11-23T04:14:06.120Z",
+    }
+    world.relay(record(item))
+
+    told = {envelope["detail-type"]: envelope["detail"] for envelope in world.bodies("bus")}
+    assert told[announced]["data"]["reason"] == "too_old"
+    row = told["record.changed.v1"]["data"]
+    assert (row["table_name"], row["kind"], row["cause"], row["new_image"]["reason"]) == (
+        "events",
+        "reject",
+        "u1",
+        "too_old",
+    )
+    assert len({event["id"] for event in told.values()}) == 2
+    assert "zoe" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("kind", ["waiting_usage", "operation"])
+def test_what_nobody_needs_is_passed_over(world: World, kind: str) -> None:
+    results = world.relay(record({"pk": "a", "sk": "b", "kind": kind, "version": 1}))
+
+    assert outcomes(results) == [Outcome.IGNORED]
+    assert world.bodies("bus") == []
+
+
+def test_the_expiry_of_a_fact_is_no_news(world: World) -> None:
+    assert outcomes(world.relay(record(None, usage_fact()))) == [Outcome.IGNORED]
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"dynamodb": {"SequenceNumber": "5"}},
+        record({"pk": "a", "sk": "b", "kind": "usage_event"}, sequence="5"),
+        record(stripe_fact(payload=b"no zlib"), sequence="5"),
+        record(stripe_fact(payload=zlib.compress(b"no json")), sequence="5"),
+        record(stripe_fact(payload=zlib.compress(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)), sequence="5"),
+        record(stripe_fact(claim="claims/" + "0" * 64), sequence="5"),
+        record(billing(), sequence="5") | {"eventName": "DROP"},
+    ],
+    ids=["nothing", "no row", "no zlib", "no json", "too deep", "no claim", "no action"],
+)
+def test_poison_is_kept_and_passed_over(world: World, poison: dict[str, Any]) -> None:
+    """Its shard goes on; the record waits in S3 for somebody to look at it."""
+    results = world.relay(record(usage_fact("u1"), sequence="4"), poison, record(usage_fact("u2"), sequence="6"))
+
+    assert outcomes(results) == [Outcome.ACCEPTED, Outcome.REJECTED, Outcome.ACCEPTED]
+    stored = json.loads(world.objects.get(str(results[1].fields["kept"])))
+    assert stored["record"]["dynamodb"]["SequenceNumber"] == "5"
+    [body] = world.bodies("usage")
+    assert [row["event_id"] for row in unpacked(body)] == ["u1", "u2"]
+
+
+def test_what_was_not_taken_fails_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bus is away: the change comes again, the fact has gone."""
+
+    def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("the bus is away")
+
+    monkeypatch.setattr(world.bus, "publish", away)
+
+    results = world.relay(record(usage_fact(), sequence="1"), record(billing(cause="evt_1"), sequence="2"))
+
+    assert [(result.message_id, result.outcome) for result in results] == [
+        ("1", Outcome.ACCEPTED),
+        ("2", Outcome.FAILED),
+    ]
+    assert [result.fields["event_id"] for result in results] == ["u1", "evt_1"]  # each line names the event
+    assert len(world.bodies("usage")) == 1

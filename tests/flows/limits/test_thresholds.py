@@ -1,0 +1,215 @@
+"""A limit says what is left, and every crossed threshold is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, outcomes, ready
+from tests.support.faulty import FaultyStore, Killed, dies_at
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.items import marshal
+from nilometer.aws.s3 import Objects
+from nilometer.domain.events.outcome import Result
+from nilometer.domain.limits.limit import State
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Put, Table
+from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.limits.reactions import react
+from nilometer.flows.limits.thresholds import check
+from nilometer.flows.usage.known import Known
+
+__all__ = ["ready"]
+
+
+def limited(store: Store, **rule: Any) -> None:
+    """A billing record with one limit of api_calls."""
+    key = keys.billing(WORKSPACE)
+    item = {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "billing",
+        "version": 1,
+        "workspace_id": WORKSPACE,
+        "periods": [],
+        "limit_rules": {"api_calls": {"source": "plan", "version": "v1", **rule}},
+    }
+    store.commit([Put(table=Table.RECORDS, item=item)])
+
+
+def use(store: Store, objects: Objects, quantity: int, id_: str) -> None:
+    assert outcomes(handle(store, objects, cloud(id_, quantity=str(quantity)))) == ["accepted"]
+
+
+def records(items: Sequence[Item]) -> list[Mapping[str, Any]]:
+    """Stream records with these new images."""
+    return [
+        {"eventName": "MODIFY", "dynamodb": {"SequenceNumber": str(n), "NewImage": marshal(item)}}
+        for n, item in enumerate(items)
+    ]
+
+
+def changes(store: Store) -> list[Mapping[str, Any]]:
+    """Everything in the workspace, as the stream would say it changed."""
+    return records(list(store.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", consistent=True)))
+
+
+def alerts(store: Store) -> list[tuple[str, str]]:
+    found = store.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="ALERT#")
+    return sorted((item["threshold"], item["limit_version"]) for item in found)
+
+
+def look(store: Any) -> list[Result]:
+    return react(changes(store), known=Known(store), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("used", "state", "allowed", "remaining"),
+    [
+        (10, State.OK, True, 90),
+        (80, State.WARNING, True, 20),
+        (95, State.WARNING, False, 5),
+        (100, State.BLOCKED, False, 0),
+    ],
+)
+def test_a_limit_that_blocks(
+    used: int, state: State, allowed: bool, remaining: int, ready: Store, objects: Objects
+) -> None:
+    """Ten more may be used as long as they fit."""
+    limited(ready, included=100, overage="block")
+    use(ready, objects, used, "a")
+
+    found = check(Known(ready), WORKSPACE, "api_calls", quantity=Decimal(10), now=NOW)
+
+    assert (found.state, found.allowed, found.remaining, found.used) == (state, allowed, remaining, used)
+    assert (found.period_start, found.resets_at) == ("2026-11-01T00:00:00.000Z", "2026-12-01T00:00:00.000Z")
+
+
+def test_what_is_over_the_included_may_cost(ready: Store, objects: Objects) -> None:
+    """Without a hard limit usage goes on, and the state says so."""
+    limited(ready, included=100, overage="allow")
+    use(ready, objects, 150, "a")
+
+    found = check(Known(ready), WORKSPACE, "api_calls", quantity=Decimal(10), now=NOW)
+
+    assert (found.state, found.allowed, found.remaining) == (State.SOFT_EXCEEDED, True, 0)
+
+
+def test_grace_ends(ready: Store, objects: Objects) -> None:
+    """Work goes on for the grace after the hard limit was reached, then it stops."""
+    limited(ready, included=100, hard=120, grace="3d")
+    use(ready, objects, 130, "a")
+    look(ready)
+
+    known = Known(ready)
+    soon = check(known, WORKSPACE, "api_calls", quantity=Decimal(1), now=NOW + timedelta(days=2))
+    late = check(known, WORKSPACE, "api_calls", quantity=Decimal(1), now=NOW + timedelta(days=4))
+
+    assert (soon.state, soon.allowed) == (State.GRACE, True)
+    assert (late.state, late.allowed) == (State.BLOCKED, False)
+
+
+def test_nothing_limits_what_has_no_limit(ready: Store) -> None:
+    """A workspace without a billing record, and one that is not known."""
+    for workspace in (WORKSPACE, "ws_nobody"):
+        found = check(Known(ready), workspace, "api_calls", quantity=Decimal(10), now=NOW)
+
+        assert (found.allowed, found.state, found.remaining) == (True, State.UNLIMITED, None)
+    with pytest.raises(Rejected):
+        check(Known(ready), WORKSPACE, "nothing", quantity=Decimal(1), now=NOW)
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+def test_the_meter_says_what_happens_when_nobody_can_tell(fail_open: bool, ready: Store) -> None:
+    """Fail open or closed, by meter."""
+    meter = ready.get(Table.RECORDS, keys.meter("api_calls")) or {}
+    ready.commit([Put(table=Table.RECORDS, item={**meter, "fail_open": fail_open})])
+    known = Known(ready)
+    known.meters(["api_calls"])
+
+    def away(*_: Any) -> None:
+        raise Unavailable("away")
+
+    known.store = FaultyStore(ready, away)  # type: ignore[assignment]
+
+    found = check(known, WORKSPACE, "api_calls", quantity=Decimal(1), now=NOW)
+
+    assert (found.allowed, found.state) == (fail_open, State.UNKNOWN)
+
+
+def test_every_crossed_threshold_is_told_once(ready: Store, objects: Objects) -> None:
+    """However often its counter changes; a jump crosses several."""
+    limited(ready, included=100, thresholds=[50, 80, 100], overage="block")
+    use(ready, objects, 49, "a")
+    look(ready)
+    assert alerts(ready) == []
+
+    use(ready, objects, 36, "b")
+    for _ in range(3):
+        look(ready)
+    assert alerts(ready) == [("50", "v1"), ("80", "v1")]
+
+    use(ready, objects, 15, "c")
+    look(ready)
+    assert alerts(ready) == [("100", "v1"), ("50", "v1"), ("80", "v1"), ("hard", "v1")]
+
+
+def test_a_limit_that_falls_below_the_usage_is_told(ready: Store, objects: Objects) -> None:
+    """The plan changed, not the usage; each version of a limit is told anew."""
+    limited(ready, included=1000)
+    use(ready, objects, 600, "a")
+    look(ready)
+    limited(ready, included=500, version="v2")
+
+    look(ready)
+
+    assert alerts(ready) == [("100", "v2"), ("50", "v1"), ("50", "v2"), ("80", "v2")]
+
+
+@pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])
+def test_a_reader_that_dies_tells_it_once(landed: bool, ready: Store, objects: Objects) -> None:
+    """At any call; the stream delivers the batch again."""
+    limited(ready, included=100)
+    use(ready, objects, 100, "a")
+    batch = changes(ready)
+    survived, number = False, 0
+    while not survived:
+        number += 1
+        try:
+            react(batch, known=Known(FaultyStore(ready, dies_at(number, landed=landed))), now=NOW)  # type: ignore[arg-type]
+            survived = True
+        except Killed:
+            react(batch, known=Known(ready), now=NOW)
+            for item in list(ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="ALERT#")):
+                assert item["version"] == 1
+    assert alerts(ready) == [("100", "v1"), ("50", "v1"), ("80", "v1")]
+
+
+def test_an_unread_record_comes_again(ready: Store, objects: Objects) -> None:
+    """When the tables do not answer, the stream goes on from there."""
+    limited(ready, included=100)
+    use(ready, objects, 100, "a")
+    batch = changes(ready)
+
+    def away(*_: Any) -> None:
+        raise Unavailable("away")
+
+    results = react(batch, known=Known(FaultyStore(ready, away)), now=NOW)  # type: ignore[arg-type]
+
+    assert outcomes(results).count("failed") == 2
+    assert alerts(ready) == []
+
+
+@pytest.mark.parametrize("rule", [{}, {"included": None}, {"included": "many"}, {"included": 1, "thresholds": "x"}])
+def test_a_rule_that_cannot_be_read_breaks_nothing(rule: dict[str, Any], ready: Store, objects: Objects) -> None:
+    """An operator wrote it into a catalog: usage goes on."""
+    limited(ready, **rule)
+    use(ready, objects, 0, "a")
+
+    assert check(Known(ready), WORKSPACE, "api_calls", quantity=Decimal(1), now=NOW).allowed
+    assert "failed" not in outcomes(look(ready))

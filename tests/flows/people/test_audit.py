@@ -1,0 +1,112 @@
+"""What the lake and the logs may know of people: who did what to whom; no token, hash or address."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.support.people import workspace
+from tests.support.project import EVENTS
+from tests.support.sample_world import prepare
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.access.token import Purpose
+from nilometer.domain.acts.act import service
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.acts.secret import hash_of
+from nilometer.domain.acts.security import Reported
+from nilometer.domain.events.outcome import Message
+from nilometer.domain.lake.change import Action, Change, action_of, audit_row
+from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.flows.operations import batch as operations
+from nilometer.flows.people import access, security
+from nilometer.flows.people import members as people
+
+SAMPLES = sorted((EVENTS / "operations").glob("*.json"))
+EXPIRING = {"invitation", "token", "session", "lockout", "security"}
+TTL = {"principalId": "dynamodb.amazonaws.com", "type": "Service"}
+
+
+def everything(store: Store) -> list[str]:
+    """One record of every kind; the secrets that they are made of."""
+    ada, door = workspace(store, bob=Role.VIEWER), service("ws", "services")
+    invited = people.invite(store, ada, "grace@example.com", role=Role.VIEWER, now=NOW)
+    session = access.open_session(store, door, "ada", now=NOW)
+    once = access.issue_token(store, door, "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
+    security.report(store, door, Reported.LOGIN_FAILED, user_id="ada", now=NOW)
+    people.remove_member(store, ada, "bob", now=NOW)
+    tokens = [invited.token, session.token, once.token]
+    return [*tokens, *map(hash_of, tokens), "grace@example.com"]
+
+
+def row(item: Item, action: Action) -> dict[str, Any]:
+    new, old = (item, None) if action is Action.INSERT else (None, item)
+    key = Key(item["pk"], item["sk"])
+    change = Change(
+        change_id="c",
+        table=Table.RECORDS,
+        action=action,
+        key=key,
+        old=old,
+        new=new,
+        sequence_number="1",
+        occurred_at=1_795_000_000,
+    )
+    return audit_row(change)
+
+
+def test_no_secret_reaches_the_lake(store: Store) -> None:
+    """Neither as it came nor below its own hash, in keys, attributes or images."""
+    secrets = everything(store)
+    items = list(store.scan(Table.RECORDS))
+
+    assert {"membership", *EXPIRING} <= {item["kind"] for item in items}
+    rows = json.dumps([row(item, Action.INSERT) for item in items])
+    assert [secret for secret in secrets if secret in rows] == []
+    stored = repr(items)
+    assert [secret for secret in secrets[:3] if secret in stored] == []
+
+
+def test_the_lake_says_who_did_what_to_whom(store: Store) -> None:
+    """A row of the log has all that an investigation asks for."""
+    everything(store)
+    rows = [row(item, Action.INSERT) for item in store.scan(Table.RECORDS, kind="security")]
+
+    [removed] = [one for one in rows if one["new_image"]["action"] == "member_removed"]
+    assert removed["workspace_id"] == "ws"
+    assert removed["actor"] == "ada"
+    assert (removed["new_image"]["subject"], removed["new_image"]["role"]) == ("bob", "Viewer")
+
+
+def test_what_time_removes_is_expired_in_the_audit(store: Store) -> None:
+    """Every kind that has an end carries it, later than now, and its removal is told from ours."""
+    everything(store)
+    items = list(store.scan(Table.RECORDS))
+    ending = [item for item in items if "expires_at" in item]
+
+    assert {item["kind"] for item in ending} == {*EXPIRING, "membership"}  # of members, the one who was removed
+    assert [item["user_id"] for item in ending if item["kind"] == "membership"] == ["bob"]
+    assert all(item["expires_at"] > (NOW + timedelta(minutes=59)).timestamp() for item in ending)
+    for item in ending:
+        assert row(item, action_of("REMOVE", TTL))["action"] == "EXPIRED"
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_no_secret_reaches_a_log_line(path: Path, store: Store, objects: Any) -> None:
+    """Of what was accepted, refused or rejected: ids, types and reasons alone."""
+    prepare(store, objects)
+    body = path.read_text()
+    unknown = body.replace('"ws_acme"', '"ws_unknown"').replace("evt_01JD", "evt_02JD")
+    broken = body.replace('"data": {', '"data": {"extra": 1,').replace("evt_01JD", "evt_03JD")
+    data = json.loads(body)["detail"]["data"]
+
+    results = operations.handle(
+        [Message(str(n), one) for n, one in enumerate((body, unknown, broken))], store=store, objects=objects, now=NOW
+    )
+    logged = json.dumps([dict(result.fields) for result in results])
+    private = [value for name, value in data.items() if name in {"email", "token_hash", "session_hash", "name"}]
+    assert [value for value in private if value in logged] == []

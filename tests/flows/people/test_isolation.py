@@ -1,0 +1,158 @@
+"""No function of the library reaches from one workspace into another, whatever it is given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.support.people import member, workspace
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.access.token import Purpose
+from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.acts.security import Reported
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Table
+from nilometer.errors import NilometerError, Refused
+from nilometer.flows.people import access, security, workspaces
+from nilometer.flows.people import members as people
+
+LATER = NOW + timedelta(minutes=1)
+OPENED = {"name": "Evil", "slug": "acme", "admin": "bob"}
+
+# What an Admin of `theirs`, or a service in it, tries with the names of `ours`.
+ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
+    people.members: {},
+    people.add_member: {"user_id": "bob", "role": Role.VIEWER, "now": LATER},
+    people.change_role: {"user_id": "bob", "role": Role.VIEWER, "now": LATER},
+    people.remove_member: {"user_id": "bob", "now": LATER},
+    people.invitations: {"now": LATER},
+    people.invite: {"email": "x@example.com", "role": Role.ADMIN, "now": LATER},
+    people.resend_invitation: {"invitation_id": "OURS", "now": LATER},
+    people.revoke_invitation: {"invitation_id": "OURS", "now": LATER},
+    access.open_session: {"user_id": "bob", "now": LATER},
+    access.sessions: {"user_id": "bob", "now": LATER},
+    access.revoke_session: {"session_id": "OURS", "user_id": "bob", "now": LATER},
+    access.revoke_sessions: {"user_id": "bob", "now": LATER},
+    access.issue_token: {"user_id": "bob", "purpose": Purpose.PASSWORD_RESET, "now": LATER},
+    security.report: {"action": Reported.LOGIN_FAILED, "user_id": "bob", "now": LATER},
+    security.entries: {"now": LATER},
+    security.entries_by: {"actor": "bob", "now": LATER},
+    security.locked_until: {"user_id": "bob", "now": LATER},
+    workspaces.open_workspace: {**OPENED, "now": LATER},
+    workspaces.workspace: {},
+    workspaces.update_workspace: {"name": "Evil", "slug": "acme", "now": LATER},
+    workspaces.delete_workspace: {"now": LATER},
+    workspaces.restore_workspace: {"now": LATER},
+    workspaces.purge_workspace: {"now": LATER},
+}
+# They take no caller: a secret says where they act, or they are for one user or an operator.
+WITHOUT_CALLER = {
+    people.accept_invitation,
+    people.decline_invitation,
+    people.workspaces_of,
+    access.authenticate,
+    access.member_caller,
+    access.log_out,
+    access.use_token,
+    workspaces.all_workspaces,
+}
+
+
+def ours(store: Store) -> dict[str, str]:
+    """A workspace with a member, a log, an invitation and a session of its own; the ids of the last two."""
+    ada = workspace(store, "ours", bob=Role.ANALYST)
+    workspaces.update_workspace(store, ada, slug="acme", now=NOW)
+    invited = people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
+    session = access.open_session(store, service("ours", "services"), "bob", now=NOW)
+    security.report(store, service("ours", "services"), Reported.KEY_USED, user_id="bob", now=NOW)
+    return {"invitation_id": invited.of.id, "session_id": session.of.id}
+
+
+def stored(store: Store) -> list[Item]:
+    found = (item for item in store.scan(Table.RECORDS) if item.get("workspace_id") == "ours")
+    return sorted(found, key=lambda item: (item["pk"], item["sk"]))
+
+
+def intruders() -> list[Caller]:
+    return [
+        member("mallory", Role.ADMIN, "theirs"),  # an Admin next door
+        service("theirs", "services"),  # a service at work next door
+        member("mallory", Role.ADMIN, "ours"),  # who says that he is one of us
+        member("bob", Role.ADMIN, "theirs"),  # one of us who says that he is Admin there
+    ]
+
+
+@pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
+def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store) -> None:
+    """Nothing of ours changes, and nothing of ours is told."""
+    names = ours(store)
+    workspaces.open_workspace(store, service("theirs", "s"), name="Theirs", slug=None, admin="mallory", now=NOW)
+    before = stored(store)
+    given = {name: names[name] if value == "OURS" else value for name, value in ATTEMPTS[function].items()}
+
+    for caller in intruders():
+        try:
+            answer = function(store, caller, **given)
+        except NilometerError:
+            continue
+        assert caller.workspace_id == "theirs"
+        assert "ours" not in repr(answer)
+    assert stored(store) == before
+
+
+def test_every_function_is_tried() -> None:
+    """A new one must be added above."""
+    functions = {
+        one
+        for module in (people, access, security, workspaces)
+        for name, one in inspect.getmembers(module, inspect.isfunction)
+        if one.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+    assert functions == ATTEMPTS.keys() | WITHOUT_CALLER
+    for function in ATTEMPTS:
+        assert list(inspect.signature(function).parameters)[:2] == ["store", "caller"]
+    for function in WITHOUT_CALLER:
+        assert "caller" not in inspect.signature(function).parameters
+
+
+def test_a_user_of_two_workspaces_has_two_logs_and_two_sets_of_sessions(store: Store) -> None:
+    """What bob does there is not seen here."""
+    ada = workspace(store, "ours", bob=Role.VIEWER)
+    workspace(store, "theirs", bob=Role.VIEWER)
+    there = service("theirs", "services")
+    session = access.open_session(store, there, "bob", now=LATER)
+    security.report(store, there, Reported.KEY_USED, user_id="bob", now=LATER)
+
+    assert access.sessions(store, ada, user_id="bob", now=LATER) == []
+    assert security.entries_by(store, ada, "bob", now=LATER) == []
+    access.revoke_sessions(store, ada, user_id="bob", now=LATER + timedelta(seconds=1))
+    assert access.authenticate(store, session.token, now=LATER + timedelta(seconds=2)).workspace_id == "theirs"
+
+
+def test_a_token_of_one_workspace_opens_that_one(store: Store) -> None:
+    """Its workspace comes from what is stored under its hash, from nothing else."""
+    workspace(store, "ours")
+    workspace(store, "theirs")
+    issued = access.issue_token(store, service("ours", "s"), "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
+
+    assert access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER).workspace_id == "ours"
+    with pytest.raises(Refused):
+        access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER)
+
+
+def test_a_key_cannot_be_forged_by_an_id(store: Store) -> None:
+    """A separator in an id stays inside its part."""
+    ada = workspace(store, "ours")
+
+    with pytest.raises(NilometerError):
+        access.member_caller(store, "ours#x", "ada")
+    assert keys.member("a#MEMBER", "b") != keys.member("a", "MEMBER#b")
+    people.add_member(store, service("ours", "s"), "x#y", role=Role.VIEWER, now=NOW)
+    assert [one.user_id for one in people.members(store, ada)] == ["ada", "x#y"]

@@ -1,0 +1,161 @@
+"""Workspaces, on a real engine: opened, renamed, deleted, restored; one slug, one owner."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.flows.conftest import NOW, envelope
+from tests.support.people import actions, member, roles, workspace
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.acts.act import service
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.events.outcome import Message, Outcome
+from nilometer.domain.people.workspace import GRACE
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Item, Table
+from nilometer.errors import Refused, Rejected
+from nilometer.flows.operations import batch as operations
+from nilometer.flows.people import access, workspaces
+from nilometer.flows.people import members as people
+
+LATER = NOW + timedelta(minutes=1)
+OPERATOR = service("ws", "operator")
+
+
+def opened(store: Store, workspace_id: str = "ws", slug: str | None = "acme") -> Item:
+    door = service(workspace_id, "services")
+    return workspaces.open_workspace(store, door, name="Acme", slug=slug, admin="ada", now=NOW)
+
+
+def slug_owner(store: Store, slug: str) -> str | None:
+    return (store.get(Table.RECORDS, keys.slug(slug), consistent=True) or {}).get("workspace_id")
+
+
+def test_a_workspace_opens_with_slug_and_admin_at_once(store: Store) -> None:
+    """And opening it again, after a lost answer, changes nothing."""
+    first, again = opened(store), opened(store)
+
+    assert first == again == store.get(Table.RECORDS, keys.workspace("ws"))
+    assert (first["version"], first["admins"], slug_owner(store, "acme")) == (1, 1, "ws")
+    assert roles(store) == {"ada": Role.ADMIN}
+    assert actions(store) == ["member_added"]
+
+
+def test_a_slug_moves_with_its_workspace(store: Store) -> None:
+    """The old one is free at once."""
+    opened(store)
+    ada = member("ada", Role.ADMIN)
+
+    workspaces.update_workspace(store, ada, slug="acme-two", now=LATER)
+    opened(store, "other")
+
+    assert (slug_owner(store, "acme-two"), slug_owner(store, "acme")) == ("ws", "other")
+    with pytest.raises(Refused, match="another workspace"):
+        workspaces.update_workspace(store, ada, slug="acme", now=LATER)
+    with pytest.raises(Rejected):
+        workspaces.update_workspace(store, ada, slug="Acme Two", now=LATER)
+
+
+def test_a_deleted_workspace_is_closed_to_everybody(store: Store) -> None:
+    """At once, sessions included."""
+    opened(store)
+    ada = member("ada", Role.ADMIN)
+    session = access.open_session(store, service("ws", "services"), "ada", now=NOW)
+
+    workspaces.delete_workspace(store, ada, now=LATER)
+    workspaces.delete_workspace(store, ada, now=LATER)
+
+    with pytest.raises(Refused, match="deleted"):
+        people.members(store, ada)
+    with pytest.raises(Refused, match="deleted"):
+        access.authenticate(store, session.token, now=LATER)
+    with pytest.raises(Refused, match="deleted"):
+        people.invite(store, ada, "x@example.com", role=Role.VIEWER, now=LATER)
+    with pytest.raises(Refused, match="restore it first"):
+        workspaces.update_workspace(store, ada, name="New", now=LATER)
+    assert actions(store).count("workspace_deleted") == 1
+
+
+def test_a_deleted_workspace_comes_back_whole(store: Store) -> None:
+    """Within its grace, with its people and its slug."""
+    opened(store)
+    ada = member("ada", Role.ADMIN)
+    workspaces.delete_workspace(store, ada, now=LATER)
+    with pytest.raises(Refused, match="another workspace"):
+        opened(store, "thief")
+
+    back = workspaces.restore_workspace(store, ada, now=NOW + GRACE)
+
+    assert (back["status"], "deleted_at" in back, slug_owner(store, "acme")) == ("active", False, "ws")
+    assert "expires_at" not in (store.get(Table.RECORDS, keys.slug("acme")) or {})
+    assert roles(store) == {"ada": Role.ADMIN}
+
+
+def test_after_its_grace_a_workspace_is_gone(store: Store) -> None:
+    """Nothing brings it back, its slug is free though the item is still there, and its people are removed."""
+    opened(store)
+    ada = member("ada", Role.ADMIN)
+    people.invite(store, ada, "x@example.com", role=Role.VIEWER, now=NOW)
+    workspaces.delete_workspace(store, ada, now=NOW)
+    with pytest.raises(Refused, match="can still be restored"):
+        workspaces.purge_workspace(store, OPERATOR, now=NOW + GRACE - timedelta(seconds=1))
+
+    gone = NOW + GRACE + timedelta(hours=2)
+    with pytest.raises(Refused, match="grace is over"):
+        workspaces.restore_workspace(store, ada, now=gone)
+    taken = workspaces.open_workspace(store, service("new", "s"), name="New", slug="acme", admin="eve", now=gone)
+    assert slug_owner(store, "acme") == taken["workspace_id"] == "new"
+    assert workspaces.purge_workspace(store, OPERATOR, now=gone) == 2
+    assert workspaces.purge_workspace(store, OPERATOR, now=gone) == 0
+
+
+def test_only_admins_delete(store: Store) -> None:
+    """A Manager may rename."""
+    workspace(store, max=Role.MANAGER)
+    max_ = member("max", Role.MANAGER)
+
+    assert workspaces.update_workspace(store, max_, name="New", now=LATER)["name"] == "New"
+    with pytest.raises(Refused, match=r"may not workspace\.delete; ask an Admin"):
+        workspaces.delete_workspace(store, max_, now=LATER)
+    with pytest.raises(Refused):
+        workspaces.open_workspace(store, max_, name="X", slug=None, admin="max", now=LATER)
+
+
+def test_what_a_caller_says_comes_after_what_he_saw(store: Store) -> None:
+    """A service's clock that runs ahead does not make his change void."""
+    opened(store)
+    workspaces.update_workspace(store, OPERATOR, name="From ahead", now=NOW + timedelta(hours=1))
+
+    assert workspaces.update_workspace(store, OPERATOR, name="Mine", now=LATER)["name"] == "Mine"
+
+
+def test_a_deletion_by_event_is_the_same(store: Store, objects: Any) -> None:
+    """Grace, slug and all; and its restoration."""
+    opened(store)
+
+    def says(status: str, second: int) -> Outcome:
+        detail = {
+            "specversion": "1.0",
+            "id": f"{status}-{second}",
+            "source": "/accounts",
+            "type": "workspace.updated.v1",
+            "subject": "ws",
+            "time": f"2026-11-23T12:00:{second:02}Z",
+            "data": {"status": status},
+        }
+        [result] = operations.handle([Message("1", envelope(detail))], store=store, objects=objects, now=LATER)
+        return result.outcome
+
+    assert says("deleted", 10) is Outcome.ACCEPTED
+    closed = store.get(Table.RECORDS, keys.workspace("ws")) or {}
+    held = store.get(Table.RECORDS, keys.slug("acme")) or {}
+    assert (closed["status"], closed["deleted_at"]) == ("deleted", "2026-11-23T12:01:00.000Z")
+    assert held["expires_at"] == int((LATER + GRACE).timestamp())
+
+    assert says("active", 5) is Outcome.ACCEPTED  # older than the deletion: changes nothing
+    assert (store.get(Table.RECORDS, keys.workspace("ws")) or {})["status"] == "deleted"
+    assert says("active", 20) is Outcome.ACCEPTED
+    assert "expires_at" not in (store.get(Table.RECORDS, keys.slug("acme")) or {})

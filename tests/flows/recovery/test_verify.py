@@ -1,0 +1,234 @@
+"""The lake equals the tables, or `verify` says where it does not."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.lake.build import NOW, stripe_event, usage
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.lake.change import Action, Change, audit_row
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
+from nilometer.domain.recovery.history import state
+from nilometer.domain.recovery.verification import Kind
+from nilometer.domain.store.writes import Item, Key, Put, Table
+from nilometer.flows.recovery.history import show
+from nilometer.flows.recovery.verify import Report, Verification
+from nilometer.lake.read.ledger import Ledger
+from nilometer.lake.write.append import Lake
+from nilometer.lake.write.rows import decode
+
+OLD = "2026-11-23T10:00:00.000Z"
+
+
+class World:
+    """A store and a lake that are told the same, or not."""
+
+    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+        self.store = store
+        self.lake = Lake(uri=str(folder), storage_options={})
+        self.verification = Verification(
+            store=store, ledger=Ledger(lake_uri=str(folder), storage_options={}), objects=objects, now=NOW
+        )
+        self._sequence = 0
+
+    def put(self, item: Item, *, table: Table = Table.RECORDS) -> None:
+        self.store.commit([Put(table=table, item=item)])
+
+    def change(self, new: Item | None, old: Item | None = None, *, at: int = 1_795_420_000, **changed: Any) -> None:
+        self._sequence += 1
+        item = new or old or {}
+        change = Change(
+            change_id=str(self._sequence),
+            table=Table.RECORDS,
+            action=Action.REMOVE if new is None else Action.MODIFY if old else Action.INSERT,
+            key=Key(item["pk"], item["sk"]),
+            old=old,
+            new=new,
+            sequence_number=str(self._sequence),
+            occurred_at=at,
+        )
+        self.append(AUDIT, json.loads(json.dumps(audit_row(change) | changed, default=float)))
+
+    def append(self, table: DeltaTable, *rows: dict[str, Any]) -> None:
+        decoded = decode(table, json.dumps(rows).encode())
+        self.lake.append(
+            table, decoded, recorded_at=datetime(2026, 11, 23, 11, tzinfo=UTC), deadline=time.monotonic() + 9
+        )
+
+    def check(self, name: str, **changed: Any) -> Report:
+        [report] = replace(self.verification, **changed).run([name])
+        return report
+
+
+@pytest.fixture
+def world(store: Store, objects: Objects, tmp_path: Path) -> World:
+    return World(store, objects, tmp_path / "lake")
+
+
+def record(pk: str, **changed: Any) -> dict[str, Any]:
+    return {"pk": pk, "sk": "BILLING", "kind": "billing", "version": 1, "updated_at": OLD} | changed
+
+
+def counter(total: str, *, scope: str = "period", shard: int = 0, count: int = 1, **changed: Any) -> dict[str, Any]:
+    start = "2026-11-01T00:00:00.000Z" if scope == "period" else "2026-11-23T00:00:00.000Z"
+    return {
+        "pk": "WORKSPACE#ws_1",
+        "sk": f"USAGE#api_calls#{scope}#{shard}",
+        "kind": "counter",
+        "version": 1,
+        "workspace_id": "ws_1",
+        "meter": "api_calls",
+        "scope": scope,
+        "period_start": start,
+        "shard": shard,
+        "total": Decimal(total),
+        "count": count,
+        "updated_at": OLD,
+    } | changed
+
+
+def test_equal_records_are_equal(world: World) -> None:
+    """Created, changed, removed; numbers, bytes, sets and what is redacted."""
+    one = record(
+        "a", limit=Decimal("0.10"), tags={"x", "y"}, evidence=b"\x00\x01", email="zoe@x.de", nested={"n": [1, None]}
+    )
+    two = record("b", version=2)
+    world.change(one)
+    world.change(record("b"))
+    world.change(two, record("b"))
+    world.change(record("c"))
+    world.change(None, record("c"))
+    world.put(one)
+    world.put(two)
+
+    report = world.check("records")
+
+    assert (report.ok, report.compared, report.differences) == (True, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("stored", "audited", "kind"),
+    [
+        (record("a"), None, Kind.MISSING_IN_LAKE),
+        (None, record("a"), Kind.MISSING_IN_TABLE),
+        (record("a", plan="team"), record("a", plan="free"), Kind.DIFFERENT),
+    ],
+    ids=lambda value: value.value if isinstance(value, Kind) else "",
+)
+def test_a_difference_is_found(world: World, stored: Any, audited: Any, kind: Kind) -> None:
+    if stored:
+        world.put(stored)
+    if audited:
+        world.change(audited)
+
+    report = world.check("records")
+
+    assert not report.ok
+    assert [(found.kind, found.key) for found in report.differences] == [(kind, ("a", "BILLING"))]
+
+
+def test_what_changed_just_now_is_in_flight(world: World) -> None:
+    """Its change may not have reached the lake yet."""
+    world.put(record("a", updated_at="2026-11-23T11:59:30.000Z"))
+
+    report = world.check("records")
+
+    assert (report.ok, report.in_flight) == (True, 1)
+
+
+def test_images_in_s3_are_compared_too(world: World) -> None:
+    item = record("a", plan="team")
+    reference = world.verification.objects.put("payloads", json.dumps({"old_image": None, "new_image": item}).encode())
+    world.change(item, new_image=None, images_ref=reference)
+    world.put(item)
+
+    assert world.check("records").ok
+
+
+def test_counters_are_the_sums_of_usage(world: World) -> None:
+    """Shards are added, days and periods apart; what was voided counts no more."""
+    world.append(
+        USAGE,
+        usage("u1", quantity="1.5"),
+        usage("u2", quantity="2"),
+        usage("gone", quantity="7"),
+        usage("void", quantity="-7", voids_source="/services/inference", voids_id="gone", created=1_795_478_400),
+    )
+    for item in (counter("1.5"), counter("2", shard=1), counter("3.5", scope="day", count=2)):
+        world.put(item)
+
+    report = world.check("counters")
+
+    assert (report.differences, report.compared) == ([], 2)
+
+
+@pytest.mark.parametrize("wrong", [counter("4", count=2), counter("3.5", count=3)], ids=["total", "count"])
+def test_a_wrong_counter_is_found(world: World, wrong: dict[str, Any]) -> None:
+    world.append(USAGE, usage("u1", quantity="1.5"), usage("u2", quantity="2"))
+    for item in (wrong, counter("3.5", scope="day", count=2)):
+        world.put(item)
+
+    report = world.check("counters")
+
+    assert [(found.kind, found.key[2]) for found in report.differences] == [
+        (Kind.DIFFERENT, "2026-11-01T00:00:00.000Z")
+    ]
+
+
+def test_facts_are_rows(world: World) -> None:
+    """And old rows, whose facts have expired, are no difference."""
+    for event_id, received in (("evt_1", OLD), ("evt_2", OLD), ("evt_old", "2026-09-01T00:00:00.000Z")):
+        world.append(STRIPE_EVENTS, stripe_event(event_id, received_at=received))
+    for event_id in ("evt_1", "evt_3"):
+        fact = {"pk": event_id, "sk": "FACT", "kind": "stripe_event", "event_id": event_id, "version": 1}
+        world.put(fact | {"type": "invoice.paid", "account": "self", "received_at": OLD}, table=Table.EVENTS)
+
+    report = world.check("stripe_events")
+
+    assert [(found.kind, found.key[1]) for found in report.differences] == [
+        (Kind.MISSING_IN_TABLE, "evt_2"),
+        (Kind.MISSING_IN_LAKE, "evt_3"),
+    ]
+
+
+def test_usage_facts_are_rows_of_the_same_quantity(world: World) -> None:
+    world.append(USAGE, usage("u1", quantity="1.50", received_at=OLD), usage("u2", quantity="100", received_at=OLD))
+    for event_id, quantity in (("u1", "1.5"), ("u2", "101")):
+        fact = {"pk": event_id, "sk": "FACT", "kind": "usage_event", "event_id": event_id, "version": 1}
+        fact |= {"source": "/services/inference", "quantity": Decimal(quantity), "received_at": OLD}
+        world.put(fact, table=Table.EVENTS)
+
+    report = world.check("usage_events")
+
+    assert [(found.kind, found.table, found.lake) for found in report.differences] == [(Kind.DIFFERENT, "101", "100")]
+
+
+def test_nothing_equals_nothing(world: World) -> None:
+    assert [report.ok for report in world.verification.run()] == [True] * 4
+
+
+def test_history_is_the_audit_of_one_record(world: World) -> None:
+    """In order, with what each step changed; as of a time, only what had happened by then."""
+    free, team = record("WORKSPACE#ws_1", plan="free", workspace_id="ws_1"), record("WORKSPACE#ws_1", plan="team")
+    world.change(free, at=1_795_420_000)
+    world.change(team | {"workspace_id": "ws_1"}, free, at=1_795_430_000)
+    world.change(record("WORKSPACE#ws_10", plan="other"), at=1_795_420_000)
+    ask = {"ledger": world.verification.ledger, "objects": world.verification.objects}
+
+    steps = list(show("billing", "ws_1", **ask))
+    before = dict(
+        state(show("billing", "WORKSPACE#ws_1/BILLING", as_of=datetime.fromtimestamp(1_795_425_000, UTC), **ask))
+    )
+
+    assert [step.fields.get("plan") for step in steps] == [(None, "free"), ("free", "team")]
+    assert before[Key("WORKSPACE#ws_1", "BILLING")]["plan"] == "free"
+    assert list(show("meter", "ws_1", **ask)) == []

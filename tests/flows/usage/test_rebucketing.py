@@ -1,0 +1,146 @@
+"""A boundary that moves is noticed, and the facts follow it without anybody asking."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.flows.conftest import NOW
+from tests.flows.lake.test_usage_in_the_lake import Landed, by_period, landed, periods
+from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, ready
+from tests.support.faulty import FaultyStore, Killed, dies_at
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.items import marshal
+from nilometer.aws.s3 import Objects
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch
+from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.usage.event import KEPT
+from nilometer.domain.usage.period import period_at
+from nilometer.domain.usage.rebucket import moved_since
+from nilometer.flows.limits.reactions import react
+from nilometer.flows.usage.known import Known
+from nilometer.flows.usage.rebucket import Moved, run
+
+__all__ = ["landed", "ready"]
+MIDDLE = datetime.fromisoformat("2026-11-20T00:00:00Z")
+SOON, NIGHT, NEXT = (NOW + timedelta(hours=hours) for hours in (0.5, 2, 26))
+
+
+def timeline(*days: int, renews: bool = False) -> Item:
+    """Periods between these days, counted from now."""
+    bounds = [[epoch(NOW + timedelta(days=one)) for one in pair] for pair in itertools.pairwise(days)]
+    return {"periods": bounds, "renews": renews}
+
+
+TIMELINES = st.none() | st.builds(
+    lambda days, renews: timeline(*sorted(days), renews=renews),
+    st.lists(st.integers(-70, 40), max_size=4, unique=True),
+    st.booleans(),
+)
+
+
+@given(TIMELINES, TIMELINES)
+@example(timeline(-30, 0, renews=True), timeline(-30, 0, 30))  # a renewal that came late moves nothing
+@example(None, timeline(-10, 20))
+def test_the_first_instant_that_moved_is_found(before: Item | None, after: Item | None) -> None:
+    """By every hour of the days whose facts are kept."""
+    hours = [NOW - KEPT + timedelta(hours=hour) for hour in range(int(KEPT.total_seconds() // 3600) + 1)]
+    moved = [at for at in hours if period_at(before, at).start != period_at(after, at).start]
+    found = moved_since(before, after, now=NOW)
+
+    assert (found is None) == (not moved)
+    assert found is None or moved[0] - timedelta(hours=1) < found <= moved[0]
+
+
+def change(store: Store, before: Item | None) -> Mapping[str, Any]:
+    """The billing record's change, as its stream says it."""
+    images = {"NewImage": marshal(store.get(Table.RECORDS, keys.billing(WORKSPACE)) or {})}
+    return {"dynamodb": {"SequenceNumber": "1", **images, **({"OldImage": marshal(before)} if before else {})}}
+
+
+def begin(store: Store, *bounds: tuple[datetime, datetime]) -> None:
+    """Stripe tells the workspace's periods, and the reader of the stream sees it."""
+    before = store.get(Table.RECORDS, keys.billing(WORKSPACE))
+    periods(store, *bounds, version=int(before["version"]) + 1 if before else 1)
+    for _ in range(2):  # a copy of the change says nothing new
+        react([change(store, before)], known=Known(store), now=NOW)
+
+
+def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Landed) -> None:
+    """Not within the hour; the mark stays until a night finds nothing to move; counters equal the lake all the time."""
+    handle(ready, objects, cloud("a", quantity="3"), cloud("b", quantity="4", time=MIDDLE - timedelta(days=1)))
+    landed.land()
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+
+    assert list(run(ready, landed.facts, now=SOON)) == []
+    assert list(run(ready, landed.facts, now=NIGHT, out_of_time=lambda: True)) == []
+    assert list(run(ready, landed.facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=1, done=False)]
+    assert by_period(ready) == {("api_calls", "2026-11-01"): 4, ("api_calls", "2026-11-20"): 3}
+    landed.land()
+    assert [report.differences for report in landed.verify()] == [[], []]
+    assert list(run(ready, landed.facts, now=NEXT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=True)]
+    assert list(run(ready, landed.facts, now=NEXT)) == []
+
+
+def test_a_renewal_that_came_late_marks_nothing(ready: Store) -> None:
+    """What was counted by the provisional period is in its place."""
+    before = {**timeline(-30, 0, renews=True), "version": 1, "kind": "billing", "workspace_id": WORKSPACE}
+    periods(ready, (NOW - timedelta(days=30), NOW), (NOW, NOW + timedelta(days=30)))
+
+    react([change(ready, before)], known=Known(ready), now=NOW)
+
+    assert ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) is None
+
+
+def test_a_boundary_that_moves_twice_keeps_the_earlier_time(ready: Store, objects: Objects, landed: Landed) -> None:
+    """Also when the second move comes while the first is looked at: the mark is not taken away."""
+    begin(ready, (MIDDLE - timedelta(days=9), MIDDLE + timedelta(days=30)))
+    begin(ready, (MIDDLE - timedelta(days=9), MIDDLE), (MIDDLE, MIDDLE + timedelta(days=30)))
+    mark = ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) or {}
+    assert (mark["since"], mark["version"]) == ("2026-11-11T00:00:00.000Z", 2)
+
+    def facts(workspace_id: str, since: datetime) -> list[tuple[str, str]]:
+        begin(ready, (MIDDLE - timedelta(days=5), MIDDLE + timedelta(days=30)))
+        return list(landed.facts(workspace_id, since))
+
+    landed.land()
+    assert list(run(ready, facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=False)]
+    assert list(run(ready, landed.facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=True)]
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["before", "after"])
+def test_a_night_that_dies_is_done_by_the_next(dead: bool, ready: Store, objects: Objects, landed: Landed) -> None:
+    """At any call."""
+    handle(ready, objects, *(cloud(str(n), quantity="1") for n in range(3)))
+    landed.land()
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    number, survived = 0, False
+    while not survived:
+        number += 1
+        try:
+            list(run(FaultyStore(ready, dies_at(number, landed=dead)), landed.facts, now=NIGHT))  # type: ignore[arg-type]
+            survived = True
+        except Killed:
+            assert sum(by_period(ready).values()) == 3
+    for _ in range(2):
+        list(run(ready, landed.facts, now=NEXT))
+
+    assert by_period(ready) == {("api_calls", "2026-11-20"): 3}
+    assert ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) is None
+
+
+def test_a_workspace_is_asked_for_by_its_own_name(ready: Store, objects: Objects, landed: Landed) -> None:
+    """Whatever is in it."""
+    odd = "ws'; drop table usage"
+    handle(ready, objects, cloud("a"), cloud("b", time=NOW - timedelta(days=2)))
+    landed.land()
+
+    assert sorted(landed.facts(WORKSPACE, NOW - timedelta(days=1))) == [("/services/inference", "a")]
+    assert list(landed.facts(odd, NOW - timedelta(days=9))) == []

@@ -1,0 +1,70 @@
+"""Usage whose workspace never becomes known ends as a reject, with its payload, once."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from tests.flows.conftest import NOW
+from tests.flows.usage.test_batch import cloud, handle, ready
+from tests.flows.usage.test_exactly_once import together
+from tests.support.faulty import FaultyStore, Killed, dies_at
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table
+from nilometer.flows.inbox.rejects import listed
+from nilometer.flows.usage.waiting import abandon
+
+__all__ = ["ready"]
+LATE = NOW + timedelta(days=35, hours=1)
+
+
+def kept_for(store: Store, workspace: str) -> tuple[int, int]:
+    """How many wait, and how many are rejects."""
+    refused = [item for day in (LATE, LATE + timedelta(days=1)) for item in listed(store, "usage", since=day, now=day)]
+    waits = list(store.query(Table.EVENTS, keys.waiting(workspace, "", "").pk, consistent=True))
+    return len(waits), len([item for item in refused if item["workspace_id"] == workspace])
+
+
+def test_a_workspace_that_never_comes_leaves_rejects(ready: Store, objects: Objects) -> None:
+    """Not before its time; each with its payload and identity, in the list and once."""
+    handle(ready, objects, *(cloud(str(n), workspace="ws#never") for n in range(100)))
+    handle(ready, objects, cloud("later", workspace="ws#never"), now=NOW + timedelta(days=2))
+
+    assert abandon(ready, now=NOW + timedelta(days=34)) == 0
+    assert abandon(ready, now=LATE, out_of_time=lambda: True) == 0
+    assert [abandon(ready, now=LATE), abandon(ready, now=LATE)] == [100, 0]
+    assert kept_for(ready, "ws#never") == (1, 100)
+    refused = next(item for item in listed(ready, "usage", since=LATE, now=LATE) if item["event_id"] == "7")
+    assert (refused["reason"], json.loads(refused["payload"])["id"]) == ("unknown_workspace", "7")
+    assert abandon(ready, now=LATE + timedelta(days=2)) == 1
+
+
+@pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])
+def test_who_dies_while_he_abandons_loses_nothing(landed: bool, ready: Store, objects: Objects) -> None:
+    """At any call: each event waits or is a reject, never both; the next run does the rest, also a day later."""
+    handle(ready, objects, *(cloud(str(n), workspace="ws_never") for n in range(3)))
+    survived, number = False, 0
+    while not survived:
+        number += 1
+        try:
+            abandon(FaultyStore(ready, dies_at(number, landed=landed)), now=LATE)  # type: ignore[arg-type]
+            survived = True
+        except Killed:
+            assert sum(kept_for(ready, "ws_never")) == 3
+    abandon(ready, now=LATE + timedelta(days=1))
+
+    assert kept_for(ready, "ws_never") == (0, 3)
+
+
+def test_two_who_abandon_at_once_reject_once(ready: Store, objects: Objects) -> None:
+    """Also on two sides of midnight, where the rejects have other names."""
+    handle(ready, objects, *(cloud(str(n), workspace="ws_never") for n in range(20)))
+    done: list[int] = []
+    nights = (LATE, LATE + timedelta(days=1))
+    together([lambda at=at: done.append(abandon(ready, now=at)) for at in nights])  # type: ignore[misc]
+
+    assert (sum(done), kept_for(ready, "ws_never")) == (20, (0, 20))

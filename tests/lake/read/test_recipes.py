@@ -1,0 +1,201 @@
+"""Every recipe answers its question on a small company whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.lake.build import DAY, START, change, instant, stripe_event, usage
+
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
+from nilometer.lake.read.query import query
+from nilometer.lake.read.recipes import RECIPES
+from nilometer.lake.write.append import Lake
+from nilometer.lake.write.rows import decode
+
+RECORDED = datetime.fromtimestamp(START + 100, UTC)
+AS_OF = datetime.fromtimestamp(START + DAY, UTC)
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(START + seconds, UTC)
+
+
+def subscription(event_id: str, sub: str, second: int, status: str, amount: int, **changed: Any) -> dict[str, Any]:
+    price = {"unit_amount": amount, "currency": "eur", "recurring": {"interval": changed.pop("interval", "month")}}
+    item = {"price": price, "quantity": changed.pop("quantity", 1)}
+    details = {"reason": "cancellation_requested", "feedback": "too_expensive"}
+    state = {"object": "subscription", "status": status, "items": {"data": [item]}, "cancellation_details": details}
+    type_ = f"customer.subscription.{changed.pop('verb', 'updated')}"
+    return stripe_event(
+        event_id,
+        created=START + second,
+        type=type_,
+        object_type="subscription",
+        object_id=sub,
+        customer_id=f"cus_{sub}",
+        workspace_id=f"ws_{sub}",
+        payload={"data": {"object": state}},
+        **changed,
+    )
+
+
+def invoice(event_id: str, number: str, second: int, type_: str) -> dict[str, Any]:
+    state = {"object": "invoice", "currency": "eur", "amount_due": 4900, "amount_paid": 4900}
+    payload = {"data": {"object": state}}
+    return stripe_event(
+        event_id, created=START + second, type=type_, object_id=number, customer_id="cus_a", payload=payload
+    )
+
+
+def billing(change_id: str, second: int, plan: str, before: str | None, **changed: Any) -> dict[str, Any]:
+    image = {"plan": plan, "status": "active", "seats": 3, "limits": {"api_calls": 10}}
+    return change(
+        change_id,
+        created=START + second,
+        action="MODIFY" if before else "INSERT",
+        old_image=image | {"plan": before} if before else None,
+        new_image=image,
+        cause="evt_1",
+        sequence_number=str(second).zfill(40),
+        **changed,
+    )
+
+
+STRIPE = [
+    subscription("s1", "a", 10, "active", 1000, verb="created"),
+    subscription("s2", "a", 20, "active", 3000, quantity=2),
+    subscription("s3", "b", 30, "active", 120_000, interval="year", verb="created"),
+    subscription("s4", "b", 40, "canceled", 120_000, interval="year", verb="deleted"),
+    subscription("s5", "c", 50, "incomplete", 500, verb="created"),
+    # Both of one second, the later one delivered first.
+    subscription("s7", "d", 55, "active", 700, received_at=instant(START + 56)),
+    subscription("s6", "d", 55, "incomplete", 700, verb="created", received_at=instant(START + 57)),
+    invoice("i1", "in_1", 60, "invoice.payment_failed"),
+    invoice("i2", "in_1", 70, "invoice.payment_failed"),
+    invoice("i3", "in_1", 160, "invoice.paid"),
+    invoice("i4", "in_2", 80, "invoice.payment_failed"),
+    subscription("z1", "a", 40 * DAY, "canceled", 0, verb="deleted"),
+]
+USED = [
+    usage("u1", quantity="4", received_at=instant(START + 1)),
+    usage("u2", quantity="3", created=START + 60, dimensions={"model": "s", "region": "eu"}),
+    usage("late", quantity="5", created=START + 60, received_at=instant(START + 60 + 7200), dimensions=None),
+    usage(
+        "void", quantity="-5", created=START + 120, voids_source="/services/inference", voids_id="late", dimensions=None
+    ),
+]
+CHANGES = [
+    billing("c1", 5, "free", None),
+    billing("c2", 15, "team", "free", actor="user_1"),
+    change("c3", created=START + 25, kind="session", action="EXPIRED", new_image=None, old_image={}, sk="SESSION",
+           changed_fields=[], sequence_number="25".zfill(40)),
+    change("c6", created=START + 35, kind="limits", action="INSERT", sk="LIMITS", sequence_number="35".zfill(40),
+           changed_fields=["own_limits"], old_image=None, new_image={"own_limits": {
+               "api_calls": {"included": 12}, "api_calls/a": {"amount": 2}, "seats": {"included": None},
+               "api_calls/old": {"amount": 99, "ends_at": "2026-11-01T00:00:00.000Z"}}}),
+    change("c5", created=START + 30, table_name="events", kind="reject", action="INSERT", workspace_id=None, cause="u9",
+           new_image={"flow": "usage", "reason": "too_old", "source": "/s"}, old_image=None, sk="abc",
+           sequence_number="30".zfill(40)),
+    billing("c4", 2 * DAY, "later", "team"),
+]  # fmt: skip
+
+NOVEMBER = date(2026, 11, 1)
+TODAY = date(2026, 11, 23)
+PERIOD = datetime(2026, 11, 1, tzinfo=UTC)
+ANSWERS: dict[str, list[tuple[Any, ...]]] = {
+    "usage-per-day": [("ws_1", "api_calls", "call", TODAY, Decimal(7), 4)],
+    "usage-per-period": [("ws_1", "api_calls", PERIOD, Decimal(7), 4)],
+    "usage-by-dimension": [
+        ("api_calls", "model", "m", Decimal(4)),
+        ("api_calls", "model", "s", Decimal(3)),
+        ("api_calls", "region", "eu", Decimal(3)),
+    ],
+    "usage-against-limits": [
+        ("ws_1", "team", "api_calls", PERIOD, Decimal(7), 14.0, 50.0),
+        ("ws_1", None, "seats", None, Decimal(0), None, None),
+    ],
+    "late-usage": [("ws_1", "api_calls", "/services/inference", "late", at(60), at(7260), 7200)],
+    "voided-usage": [("ws_1", "api_calls", "late", at(60), Decimal(5), "void", at(120))],
+    "events-per-type": [
+        ("customer.subscription.created", "webhook", 4, at(10), at(55)),
+        ("invoice.payment_failed", "webhook", 3, at(60), at(80)),
+        ("customer.subscription.updated", "webhook", 2, at(20), at(55)),
+        ("customer.subscription.deleted", "webhook", 1, at(40), at(40)),
+        ("invoice.paid", "webhook", 1, at(160), at(160)),
+    ],
+    "event-latency": [(TODAY, 11, 1.0, 1.9, 44.0, 88.0)],
+    "subscriptions": [
+        ("a", "cus_a", "ws_a", "active", at(20)),
+        ("b", "cus_b", "ws_b", "canceled", at(40)),
+        ("c", "cus_c", "ws_c", "incomplete", at(50)),
+        ("d", "cus_d", "ws_d", "active", at(55)),
+    ],
+    "mrr": [("eur", 6700, 2)],
+    "mrr-movement": [
+        (NOVEMBER, "eur", "churn", -10_000, 1),
+        (NOVEMBER, "eur", "expansion", 5000, 1),
+        (NOVEMBER, "eur", "new", 11_700, 3),
+    ],
+    "churn": [(at(40), "b", "cus_b", "ws_b", "cancellation_requested", "too_expensive")],
+    "failed-payments": [
+        ("in_1", "cus_a", 4900, "eur", 2, at(60), at(160), True, 100),
+        ("in_2", "cus_a", 4900, "eur", 1, at(80), None, False, None),
+    ],
+    "revenue": [(NOVEMBER, "eur", 4900, 1)],
+    "billing-as-of": [("ws_1", "team", "active", 3, at(15))],
+    "plan-changes": [(at(15), "ws_1", "free", "team", "active", "active", "evt_1")],
+    "who-changed-what": [
+        (at(5), "(system)", "INSERT", "billing", "ws_1", "WORKSPACE#ws_1", "BILLING", '["plan"]', "evt_1"),
+        (at(15), "user_1", "MODIFY", "billing", "ws_1", "WORKSPACE#ws_1", "BILLING", '["plan"]', "evt_1"),
+        (at(25), "(system)", "EXPIRED", "session", "ws_1", "WORKSPACE#ws_1", "SESSION", "[]", None),
+        (at(35), "(system)", "INSERT", "limits", "ws_1", "WORKSPACE#ws_1", "LIMITS", '["own_limits"]', None),
+    ],
+    "changes-per-kind": [
+        (TODAY, "billing", "INSERT", 1, 1),
+        (TODAY, "billing", "MODIFY", 1, 1),
+        (TODAY, "limits", "INSERT", 1, 1),
+        (TODAY, "session", "EXPIRED", 1, 1),
+    ],
+    "rejected": [(TODAY, "usage", "too_old", "/s", None, 1, "u9")],
+    "twice": [],
+    "freshness": [
+        ("audit", 6, at(2 * DAY), RECORDED),
+        ("stripe_events", 12, at(40 * DAY), RECORDED),
+        ("usage", 4, at(120), RECORDED),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(uri=str(tmp_path_factory.mktemp("recipes") / "lake"), storage_options={})
+    for table, rows in ((STRIPE_EVENTS, STRIPE), (USAGE, USED), (AUDIT, CHANGES)):
+        decoded = decode(table, json.dumps(rows).encode())
+        lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
+    return lake
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_answers_its_question(lake: Lake, name: str) -> None:
+    """As of a time: what came later does not count."""
+    found = list(query(RECIPES[name].sql, lake_uri=lake.uri, storage_options={}, as_of=AS_OF).rows)
+
+    assert found == ANSWERS[name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_works_on_an_empty_lake(tmp_path: Path, name: str) -> None:
+    rows = list(query(RECIPES[name].sql, lake_uri=str(tmp_path), storage_options={}).rows)
+
+    assert rows == [] or name == "freshness"
+
+
+def test_there_are_enough() -> None:
+    assert len(RECIPES) >= 12
+    assert all(recipe.question.endswith(("?", ")")) for recipe in RECIPES.values())

@@ -1,0 +1,83 @@
+"""The whole stack as a `with`: what it needs of its surroundings, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from nilometer.errors import Misconfigured
+from nilometer.local.plane import discovery
+from nilometer.local.stack.idle import await_idle
+from nilometer.local.stack.stack import Options, stack
+
+ANYWHERE = {"port": 0, "aws_port": 0}
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NILOMETER_RUNTIME_DIR", str(tmp_path / "run"))
+
+
+def test_it_never_reaches_beyond_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever profile, region or endpoint the user's environment has; and that is as before afterwards."""
+    theirs = {"AWS_PROFILE": "production", "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+
+    with stack(Options(**ANYWHERE)) as running:
+        assert running.description.region == "us-east-1"
+        assert await_idle(running.status, timeout=60)["idle"]
+
+    assert {name: os.environ[name] for name in theirs} == theirs
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary one is gone, and so is the announcement."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with stack(Options(**ANYWHERE)):
+        [folder] = tmp_path.glob("nilometer-*")
+        assert (folder / "engine.log").exists()
+        assert discovery.running()
+
+    assert not folder.exists()
+    assert not discovery.running()
+
+
+def test_a_failed_deployment_stops_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is free again at once."""
+    monkeypatch.setattr("nilometer.local.plane.deploy.template", lambda: "Resources: {Thing: {Type: AWS::No::Thing}}")
+    with pytest.raises(Misconfigured, match="Thing"), stack(Options(**ANYWHERE, data=tmp_path / "data")):
+        pass
+
+    monkeypatch.undo()
+    monkeypatch.setenv("NILOMETER_RUNTIME_DIR", str(tmp_path / "run"))
+    with stack(Options(**ANYWHERE, data=tmp_path / "data")) as running:
+        assert not running.failed
+
+
+def test_a_killed_engine_is_noticed_and_told_about(tmp_path: Path) -> None:
+    """Its tables are lost, which the next start on the folder says; a clean one says nothing."""
+    options = Options(**ANYWHERE, data=tmp_path / "data")
+    with stack(options) as running:
+        assert running.warnings == ()
+    with stack(options) as running:
+        assert running.warnings == ()
+        kill_engine(running.engine.process.pid)
+        deadline = time.monotonic() + 10
+        while not running.failed and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert running.failed
+
+    with stack(options) as running:
+        [warning] = running.warnings
+
+    assert "the engine was killed" in warning
+
+
+def kill_engine(guard: int) -> None:
+    """The engine itself: its guard could still let it save."""
+    [child] = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+    os.kill(int(child), 9)

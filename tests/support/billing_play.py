@@ -1,0 +1,92 @@
+"""Plays a simulated Stripe's events into the billing flow, and compares what is stored with Stripe's truth."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tests.flows.conftest import NOW, envelope
+from tests.support.faulty import Killed
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.stripe.registers.projection import project
+from nilometer.flows.billing import batch as billing
+from nilometer.flows.billing import reading
+from nilometer.local.stripe.world import World
+
+
+class NoObjects:
+    """Nothing here is large enough to rest in S3."""
+
+    def get(self, key: str) -> bytes:
+        raise AssertionError(key)
+
+    def put(self, prefix: str, content: bytes) -> str:
+        raise AssertionError(prefix)
+
+
+OBJECTS: Any = NoObjects()
+
+
+def bodies(events: Iterable[dict[str, Any]]) -> list[Message]:
+    return [Message(str(n), envelope(event, source="nilometer.webhook")) for n, event in enumerate(events)]
+
+
+def play(store: Any, events: Iterable[dict[str, Any]], *, batch: int = 100) -> list[Result]:
+    messages = bodies(events)
+    results: list[Result] = []
+    for start in range(0, len(messages), batch):
+        results += billing.handle(messages[start : start + batch], store=store, objects=OBJECTS, now=NOW)
+    return results
+
+
+def deliver(store: Any, messages: Sequence[Message]) -> list[Message]:
+    """One invocation; what the queue delivers again."""
+    try:
+        results = billing.handle(messages, store=store, objects=OBJECTS, now=NOW)
+    except Killed:
+        return list(messages)
+    failed = {result.message_id for result in results if result.outcome is Outcome.FAILED}
+    return [message for message in messages if message.id in failed]
+
+
+def scrambled(world: World, seed: int, duplicates: float = 0.3) -> list[dict[str, Any]]:
+    chance = random.Random(seed)
+    events = world.events + chance.choices(world.events, k=int(len(world.events) * duplicates))
+    chance.shuffle(events)
+    return events
+
+
+def records(store: Store) -> dict[str | None, dict[str, Any]]:
+    """By workspace, without what depends on the way: versions, times, causes."""
+    return {record["workspace"]: _timeless(record) for record in reading.list_billing(store)}
+
+
+def wrong(store: Store, world: World) -> list[str]:
+    """Ids of objects whose register does not say what Stripe says, and of subscriptions listed wrongly."""
+    told = {(o["object"], o.get("id")): o for o in reading.list_objects(store)}
+    truths = [truth for truth in world.objects.values() if "id" in truth]
+    bad = [truth["id"] for truth in truths if not _says(told.get((truth["object"], truth["id"]), {}), truth)]
+    listed = {s["id"]: s for record in reading.list_billing(store) for s in record["subscriptions"]}
+    return bad + [t["id"] for t in truths if t["object"] == "subscription" and not _lists(listed.get(t["id"], {}), t)]
+
+
+def _says(told: dict[str, Any], truth: dict[str, Any]) -> bool:
+    if truth.get("deleted"):
+        return bool(told.get("deleted"))
+    expected = project(truth)
+    return {name: told.get(name) for name in expected} == expected and not told.get("deleted")
+
+
+def _lists(listed: dict[str, Any], truth: dict[str, Any]) -> bool:
+    names = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
+    items = [{"id": i["id"], "price": i["price"]["id"], "quantity": i["quantity"]} for i in truth["items"]["data"]]
+    return all(listed.get(name) == truth[name] for name in names) and listed["items"] == items
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k not in {"version", "updated_at", "cause"}}
+    return [_timeless(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,176 @@
+"""Who is told, about what, and where to read on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.cloudformation import Properties, Template, referred
+
+from nilometer.domain.events.outcome import Outcome
+
+
+@pytest.fixture(scope="session")
+def alarms(template: Template) -> dict[str, Properties]:
+    return template.of("AWS::CloudWatch::Alarm")
+
+
+def metrics(alarm: Properties) -> Iterator[Mapping[str, Any]]:
+    """What an alarm looks at: its own metric, or those of its expression."""
+    yield from (
+        [alarm] if "MetricName" in alarm else [m["MetricStat"]["Metric"] for m in alarm["Metrics"] if "MetricStat" in m]
+    )
+
+
+def dimensions(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+
+
+def watched(alarms: Mapping[str, Properties], metric: str) -> set[str]:
+    """The logical ids, or literal values, that alarms on this metric alone look at."""
+    values = [v for a in alarms.values() if a.get("MetricName") == metric for v in dimensions(a).values()]
+    return {value if isinstance(value, str) else referred(value) for value in values}
+
+
+def test_every_dead_letter_queue_has_an_alarm(template: Template, alarms: dict[str, Properties]) -> None:
+    """At the first message: each is an event that somebody waits for."""
+    assert watched(alarms, "ApproximateNumberOfMessagesVisible") == template.dead_letter_queues
+    thresholds = [
+        a["Threshold"] for a in alarms.values() if a.get("MetricName") == "ApproximateNumberOfMessagesVisible"
+    ]
+    assert set(thresholds) == {0}
+
+
+def test_every_source_queue_has_an_alarm_on_its_age(template: Template, alarms: dict[str, Properties]) -> None:
+    """A queue that nobody empties looks healthy by every other number."""
+    assert watched(alarms, "ApproximateAgeOfOldestMessage") == set(template.source_queues)
+
+
+@pytest.mark.parametrize("metric", ["Errors", "Throttles", "Duration"])
+def test_every_function_has_its_alarms(template: Template, alarms: dict[str, Properties], metric: str) -> None:
+    """Ends with an error, is not started, comes near its timeout."""
+    assert watched(alarms, metric) == set(template.functions)
+
+
+def test_the_duration_alarm_knows_the_timeout(template: Template, alarms: dict[str, Properties]) -> None:
+    """At 80 % of it; a timeout that was raised raises the alarm too."""
+    for alarm in alarms.values():
+        if alarm.get("MetricName") == "Duration":
+            [function] = [referred(dimension["Value"]) for dimension in alarm["Dimensions"]]
+            assert alarm["Threshold"] == 0.8 * 1000 * template.functions[function]["Timeout"]
+            assert alarm["ExtendedStatistic"] == "p99"
+
+
+def test_every_stream_is_watched(template: Template, alarms: dict[str, Properties]) -> None:
+    """How far behind, and whether records were given up."""
+    readers = {referred(mapping["FunctionName"]) for mapping in template.stream_mappings.values()}
+
+    assert watched(alarms, "IteratorAge") == readers
+    assert watched(alarms, "OnFailureDestinationDeliveredEventCount") == set(template.stream_mappings)
+    assert all(m["MetricsConfig"] == {"Metrics": ["EventCount"]} for m in template.stream_mappings.values())
+
+
+def test_an_alarm_on_our_own_numbers_uses_names_that_are_counted(alarms: dict[str, Properties], project: Path) -> None:
+    """A metric that nobody writes never alarms."""
+    source = "".join(path.read_text() for path in (project / "src/nilometer").rglob("*.py"))
+    ours = [m for alarm in alarms.values() for m in metrics(alarm) if m["Namespace"] == {"Ref": "AWS::StackName"}]
+
+    assert ours
+    for metric in ours:
+        name, flow = metric["MetricName"], dimensions(metric)["flow"]
+        assert name in set(Outcome) or f'"{name}"' in source
+        assert (project / f"src/nilometer/lambdas/{flow}.py").exists()
+
+
+def test_every_flow_that_rejects_has_an_alarm(alarms: dict[str, Properties], project: Path) -> None:
+    """A reject is kept and forgotten, unless somebody is told."""
+    lambdas = {path.stem: path.read_text() for path in (project / "src/nilometer/lambdas").glob("*.py")}
+    keeping = re.compile(r"Outcome\.REJECTED|\brefuse\(")
+    called = re.compile(r"from nilometer\.flows\.(\w+) import (\w+)|from nilometer\.flows\.(\w+)\.(\w+) import")
+    rejecting = {
+        flow
+        for flow, source in lambdas.items()
+        for subject, module in (tuple(filter(None, found)) for found in called.findall(source))
+        if keeping.search((project / f"src/nilometer/flows/{subject}/{module}.py").read_text())
+    }
+
+    assert rejecting
+    assert watched(alarms, "rejected") == rejecting
+
+
+def test_silence_is_that_of_every_way_from_stripe(template: Template, alarms: dict[str, Properties]) -> None:
+    """Webhook or partner bus: whichever is used ends in the queue that is watched."""
+    watched_queue = referred(dimensions(alarms["StripeSilenceAlarm"])["QueueName"])
+    from_stripe = [
+        rule
+        for rule in template.of("AWS::Events::Rule").values()
+        if {"prefix": "aws.partner/stripe.com/"} in rule["EventPattern"].get("source", ())
+    ]
+
+    assert len(from_stripe) == 2
+    assert {referred(target["Arn"]) for rule in from_stripe for target in rule["Targets"]} == {watched_queue}
+
+
+def test_silence_alarms_in_production_only(template: Template, alarms: dict[str, Properties]) -> None:
+    """Missing numbers are silence too; a test stage is silent at night."""
+    silence = alarms["StripeSilenceAlarm"]
+
+    assert silence["TreatMissingData"] == "breaching"
+    assert silence["ComparisonOperator"] == "LessThanThreshold"
+    assert template.resources["StripeSilenceAlarm"]["Condition"] == "IsProduction"
+
+
+def test_every_alarm_tells_somebody(template: Template, alarms: dict[str, Properties]) -> None:
+    """And says when it is over. No alarm is made on one machine."""
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+        assert template.resources[name]["Condition"] in {"OnAws", "IsProduction", "HasCanary"}
+
+
+def test_every_alarm_has_a_paragraph_in_the_runbook(alarms: dict[str, Properties], project: Path) -> None:
+    """Meaning, check, act; no paragraph without its alarm."""
+    headings = re.findall(r"^## (.+)$", (project / "docs/runbook.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    named = {re.search(r"\(docs/runbook\.md#([\w-]+)\)$", a["AlarmDescription"]) for a in alarms.values()}
+
+    assert {match[1] for match in named if match} == anchors
+    assert None not in named
+
+
+def test_a_paragraph_says_what_it_means_and_what_to_do(project: Path) -> None:
+    """The reader was asleep a minute ago."""
+    sections = (project / "docs/runbook.md").read_text().split("\n## ")[1:]
+
+    for section in sections:
+        for part in ("**Meaning.**", "**Check.**", "**Act.**"):
+            assert part in section, section.splitlines()[0]
+
+
+def test_the_dashboard_is_json_over_what_exists(template: Template) -> None:
+    """CloudWatch refuses it at deployment otherwise."""
+    [dashboard] = template.of("AWS::CloudWatch::Dashboard").values()
+    body = dashboard["DashboardBody"]["Fn::Sub"]
+    named: list[str] = re.findall(r"\$\{(\w+)(?:\.\w+)?\}", body)
+
+    assert json.loads(body)["widgets"]
+    assert set(named) <= set(template.resources)
+    assert set(template.functions) <= set(named)
+    assert set(template.of("AWS::SQS::Queue")) <= set(named)
+
+
+def test_metrics_have_the_dimensions_that_aws_gives_them(alarms: dict[str, Properties]) -> None:
+    """A wrong dimension is a metric that does not exist, and an alarm that stays silent."""
+    expected = {
+        "AWS/SQS": [{"QueueName"}],
+        "AWS/Lambda": [{"FunctionName"}, {"EventSourceMappingUUID"}, {"FunctionName", "Resource", "ExecutedVersion"}],
+        "ours": [{"flow"}, {"flow", "version"}],
+    }
+
+    for alarm in alarms.values():
+        for metric in metrics(alarm):
+            namespace = metric["Namespace"] if isinstance(metric["Namespace"], str) else "ours"
+            assert set(dimensions(metric)) in expected[namespace]

@@ -1,0 +1,109 @@
+"""Functions, their handlers and their environment."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.cloudformation import Template, referred
+
+from nilometer import settings
+
+
+def own_variables(template: Template, function: str) -> set[str]:
+    """Without those that all functions share."""
+    properties: Mapping[str, Any] = template.of("AWS::Serverless::Function")[function]
+    return set(properties["Environment"]["Variables"])
+
+
+def settings_read(module: str) -> set[str]:
+    """The variables of the settings classes that a module loads, from its source."""
+    spec = importlib.util.find_spec(module)
+    assert spec, module
+    assert spec.origin
+    calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
+    loaded = [c.args[0].id for c in calls if isinstance(c.func, ast.Name) and c.func.id == "load" and c.args]  # type: ignore[attr-defined]  # a class by its name
+    return {field.name.upper() for name in loaded for field in fields(getattr(settings, name))}
+
+
+def test_every_handler_imports(template: Template) -> None:
+    """What the template names is there, can be called, and logs the id of its call."""
+    for function in template.functions.values():
+        module, _, attribute = function["Handler"].rpartition(".")
+        handler = getattr(importlib.import_module(module), attribute)
+        assert callable(handler)
+        assert handler.__wrapped__, "without @handling"
+
+
+def test_one_word_names_function_module_role_and_logs(template: Template) -> None:
+    """One search finds the whole flow."""
+    for name, function in template.functions.items():
+        flow = name.removesuffix("Function")
+        assert function["Handler"] == f"nilometer.lambdas.{flow.lower()}.handler"
+        assert referred(function["Role"]) == f"{flow}Role"
+        assert referred(function["LoggingConfig"]["LogGroup"]) == f"{flow}Logs"
+
+
+def test_what_a_function_is_given_it_reads(template: Template) -> None:
+    """And what its settings ask for, the template sets."""
+    given = {name: own_variables(template, name) for name in template.functions}
+    read = {name: settings_read(f["Handler"].rpartition(".")[0]) for name, f in template.functions.items()}
+
+    assert given == read
+
+
+def test_shared_variables_are_powertools_own(template: Template) -> None:
+    """Nothing of ours reads the environment past settings.py."""
+    shared = template.body["Globals"]["Function"]["Environment"]["Variables"]
+
+    assert set(shared) == {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+
+
+@pytest.mark.parametrize("room", ["domain", "flows", "lake", "aws", "stripe_api"])
+def test_rooms_below_settings_do_not_read_the_environment(project: Path, room: str) -> None:
+    """A flow takes its dependencies as arguments."""
+    reading = [
+        path.name
+        for path in (project / "src/nilometer" / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+    ]
+
+    assert reading == []
+
+
+def test_logs_are_json_and_kept_for_a_bounded_time(template: Template) -> None:
+    """A log group that Lambda makes by itself is kept for ever."""
+    groups = template.of("AWS::Logs::LogGroup")
+
+    assert template.body["Globals"]["Function"]["LoggingConfig"] == {"LogFormat": "JSON"}
+    for function in template.functions.values():
+        assert groups[referred(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
+
+
+def test_functions_run_on_one_pinned_runtime(template: Template) -> None:
+    """The one that `src/Makefile` fetches wheels and compiles bytecode for."""
+    assert {function["Runtime"] for function in template.functions.values()} == {"python3.13"}
+    assert {function["Timeout"] <= 900 for function in template.functions.values()} == {True}
+
+
+def test_only_production_reserves_concurrency(template: Template) -> None:
+    """Lambda refuses to where fewer than a hundred executions would be left, and a new account has ten."""
+    reserved = [
+        f["ReservedConcurrentExecutions"] for f in template.functions.values() if "ReservedConcurrentExecutions" in f
+    ]
+
+    assert all(value["Fn::If"][0] == "IsProduction" for value in reserved)
+
+
+def test_every_function_is_built_by_the_makefile(template: Template) -> None:
+    """SAM's own Python builder would give each function every dependency."""
+    built = {n: r.get("Metadata") for n, r in template.resources.items() if r["Type"] == "AWS::Serverless::Function"}
+
+    assert {tuple(metadata.items()) for metadata in built.values()} == {(("BuildMethod", "makefile"),)}

@@ -1,0 +1,93 @@
+"""Which events reach which queue, judged by the engine's own pattern matching."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import pytest
+from tests.support.cloudformation import Template
+
+from nilometer.flows.billing.webhook import SOURCE
+from nilometer.local.plane.engine import Engine
+
+# The folder below events/ whose samples a rule is for, where it is not the rule's own word.
+FOLDERS = {"Billing": "stripe", "StripePartner": "partner", "LakeAudit": "changes", "Notices": "changes"}
+# A change that another flow waits for too; and the partner's rule is on a bus of its own, so the two never meet.
+ALSO = {"changes": {"Usage"}, "partner": {"Billing"}}
+
+
+@pytest.fixture(scope="session")
+def events(aws: Engine) -> Any:
+    return boto3.client("events", endpoint_url=aws.endpoint_url)
+
+
+@pytest.fixture(scope="session")
+def matched(events: Any, template: Template, samples: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The rules that take each sample."""
+    patterns = {
+        name.removesuffix("Rule"): json.dumps(rule["EventPattern"])
+        for name, rule in template.of("AWS::Events::Rule").items()
+    }
+    return {
+        path: {
+            name
+            for name, pattern in patterns.items()
+            if events.test_event_pattern(EventPattern=pattern, Event=json.dumps(envelope(path, sample)))["Result"]
+        }
+        for path, sample in samples.items()
+        if folder_of(path) in {folder(name) for name in patterns}
+    }
+
+
+def folder(rule: str) -> str:
+    return FOLDERS.get(rule, rule.lower())
+
+
+def folder_of(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def envelope(path: str, sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Samples are as the bus delivers them; a bare Stripe event travels in the webhook's envelope."""
+    if "detail-type" in sample:
+        return sample
+    return {
+        "version": "0",
+        "id": path,
+        "detail-type": sample["type"],
+        "source": SOURCE,
+        "account": "123456789012",
+        "time": "2026-11-23T04:14:05Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": sample,
+    }
+
+
+def test_every_rule_has_a_sample_that_it_takes(matched: dict[str, set[str]], template: Template) -> None:
+    """A pattern with a typing error takes nothing and says nothing."""
+    taken = {rule for path, rules in matched.items() for rule in rules if folder(rule) == folder_of(path)}
+
+    assert taken == {name.removesuffix("Rule") for name in template.of("AWS::Events::Rule")}
+
+
+def test_every_sample_reaches_its_own_queue_and_no_other(matched: dict[str, set[str]]) -> None:
+    """An event in two queues would be handled twice by flows that do not know each other."""
+    astray = {}
+    for path, rules in matched.items():
+        own = {rule for rule in rules if folder(rule) == folder_of(path)}
+        if not own or rules - own - ALSO.get(folder_of(path), set()):
+            astray[path] = rules
+
+    assert matched
+    assert astray == {}
+
+
+def test_samples_are_whole_envelopes(samples: Mapping[str, Any]) -> None:
+    """They can be sent to the bus, or replayed, as they are."""
+    for path, sample in samples.items():
+        if "detail-type" in sample:
+            assert {"version", "id", "source", "account", "time", "region", "resources", "detail"} <= set(sample), path
