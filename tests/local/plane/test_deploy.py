@@ -102,7 +102,7 @@ def test_the_wheel_carries_the_template(project: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     shutil.rmtree(tmp_path / "site" / "nilometer" / "cli")
 
-    code = "from nilometer.local import deploy; print(deploy.__file__); print(deploy.template(), end='')"
+    code = "from nilometer.local.plane import deploy; print(deploy.__file__); print(deploy.template(), end='')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(tmp_path / "site")},

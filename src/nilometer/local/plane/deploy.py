@@ -50,7 +50,7 @@ def deploy(client: Client, *, stripe_secrets: Sequence[str], stack_name: str = S
 
 def template() -> str:
     """template.yaml of this checkout, else the copy that the wheel carries."""
-    checkout = Path(__file__).parents[3] / "template.yaml"
+    checkout = Path(__file__).parents[4] / "template.yaml"
     if checkout.is_file():
         return checkout.read_text()
     packaged = resources.files("nilometer") / "template.yaml"
