@@ -5,6 +5,7 @@
     ├── Rejected        the input is wrong for good: keep payload and reason, do not retry
     ├── Refused         a rule forbids it (the last Admin, a closed period, a used token)
     └── Unavailable     not now: retry the same input later
+        ├── NotKnownYet what it builds on is not known; it may be on its way
         └── Cancelled   a transaction was cancelled; nothing of it was written
 
 Duplicate and stale are outcomes, not errors (`domain.outcome`).
@@ -37,6 +38,14 @@ class Refused(NilometerError):
 
 class Unavailable(NilometerError):
     """Not now: the same input may be retried later. Whether a write landed may be unknown."""
+
+
+class NotKnownYet(Unavailable):
+    """What it builds on is not known and may be on its way: wait for a bounded time, then reject it with `reason`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Cancelled(Unavailable):

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
@@ -35,7 +36,7 @@ def handling(handler: Handler) -> Handler:
 
 def messages(event: dict[str, Any]) -> list[Message]:
     """The records of an SQS batch."""
-    return [Message(record["messageId"], record["body"]) for record in event["Records"]]
+    return [Message(record["messageId"], record["body"], _sent_at(record)) for record in event["Records"]]
 
 
 def commit_deadline(context: Any) -> float:
@@ -45,13 +46,13 @@ def commit_deadline(context: Any) -> float:
 
 
 def batch_response(flow: str, results: Sequence[Result]) -> dict[str, Any]:
-    """One line a record, one count an outcome; the failed are delivered again, the others are not."""
+    """One line a record, one count an outcome; what failed or waits in its queue is delivered again."""
     for result in results:
         log = logger.warning if result.outcome in {Outcome.FAILED, Outcome.REJECTED} else logger.info
         log(f"{flow}.{result.outcome}", extra={"message_id": result.message_id, **result.fields})
     count(flow, (result.outcome for result in results))
-    failed = [result.message_id for result in results if result.outcome is Outcome.FAILED]
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+    again = [result.message_id for result in results if result.outcome is Outcome.FAILED or result.again]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
 
 def count(flow: str, outcomes: Iterable[str]) -> None:
@@ -68,6 +69,12 @@ def count(flow: str, outcomes: Iterable[str]) -> None:
 def metric(flow: str, name: str, value: int) -> None:
     """One number for an alarm, also when it is nought."""
     _embed(f"{flow}.metric", flow, {name: value})
+
+
+def _sent_at(record: Mapping[str, Any]) -> datetime | None:
+    """Milliseconds since 1970, as text."""
+    sent = record.get("attributes", {}).get("SentTimestamp")
+    return datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
 
 
 def _embed(message: str, flow: str, values: Mapping[str, int]) -> None:

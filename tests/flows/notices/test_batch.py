@@ -26,6 +26,7 @@ from nilometer.domain.notices.notice import KINDS
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.notices import batch as notices
 from nilometer.flows.notices import notifications
 from nilometer.flows.people import members as people
@@ -232,12 +233,13 @@ def test_images_that_were_too_large_for_the_bus_are_fetched(team: Store, objects
     assert handle(team, objects, json.dumps(body)) == [Outcome.ACCEPTED]
 
 
-def test_what_cannot_be_read_comes_again_and_stops_nobody(team: Store, objects: Any) -> None:
-    """Our own changes are never thrown away."""
+def test_what_cannot_be_read_is_kept_and_stops_nobody(team: Store, objects: Any) -> None:
+    """A change that no relay of ours wrote would come again for ever; as a reject it is kept and can be sent again."""
     broken = json.loads(changed(None, threshold()))
     del broken["detail"]["data"]["pk"]
 
-    assert handle(team, objects, json.dumps(broken), changed(None, threshold())) == [Outcome.FAILED, Outcome.ACCEPTED]
+    assert handle(team, objects, json.dumps(broken), changed(None, threshold())) == [Outcome.REJECTED, Outcome.ACCEPTED]
+    assert [kept["reason"] for kept in listed(team, "notices", since=NOW, now=NOW)] == ["invalid_schema"]
 
 
 def test_other_changes_are_ignored(team: Store, objects: Any) -> None:

@@ -59,7 +59,7 @@ def test_what_a_rule_forbids_is_tried_again_and_then_kept(store: Store, objects:
     workspace(store, now=START)
     last = event("member.removed.v1", {"user_id": "ada"}, id_="last", second=2)
 
-    assert handle(store, objects, last) == [Outcome.FAILED]
+    assert handle(store, objects, last) == [Outcome.WAITING]
     assert handle(store, objects, late(last)) == [Outcome.REJECTED]
     [kept] = store.query(Table.EVENTS, "REJECT#operations#2026-11-23")
     assert kept["reason"] == "refused"
@@ -84,7 +84,7 @@ def test_any_order_ends_in_the_same_membership(store: Store, objects: Any) -> No
         waiting = [story[i] for i in order]
         for _ in story:
             outcomes = handle(store, objects, *waiting)
-            waiting = [body for body, outcome in zip(waiting, outcomes, strict=True) if outcome is Outcome.FAILED]
+            waiting = [body for body, outcome in zip(waiting, outcomes, strict=True) if outcome is Outcome.WAITING]
 
         assert (waiting, roles(store, ws), admins(store, ws)) == ([], {"ada": Role.ADMIN}, 1)
 
@@ -93,7 +93,7 @@ def test_members_of_an_unknown_workspace_wait(store: Store, objects: Any) -> Non
     """Its creation may be on the way."""
     created = event("workspace.created.v1", {"name": "Acme"}, id_="created")
 
-    assert handle(store, objects, ADDED, created, ADDED) == [Outcome.FAILED, Outcome.ACCEPTED, Outcome.ACCEPTED]
+    assert handle(store, objects, ADDED, created, ADDED) == [Outcome.WAITING, Outcome.ACCEPTED, Outcome.ACCEPTED]
 
 
 def test_an_invitation_runs_through_events_and_library(store: Store, objects: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -18,16 +19,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record of a batch: the id that the batch response names, and its raw body."""
+    """One record of a batch: the id that the batch response names, its raw body, and when the queue took it."""
 
     id: str
     body: str
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The outcome of one message, with fields that are safe to log: ids, types, reasons; never payloads."""
+    """The outcome of one message, with fields that are safe to log: ids, types, reasons; never payloads.
+
+    `again` when it stays in its queue though it did not fail: it waits there for what it needs.
+    """
 
     message_id: str
     outcome: Outcome
     fields: Mapping[str, str | int] = field(default_factory=dict)
+    again: bool = False

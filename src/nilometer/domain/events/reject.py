@@ -12,6 +12,9 @@ from nilometer.domain.store.writes import Item
 
 KEPT = timedelta(days=40)
 INLINE_BYTES = 100_000  # an item holds 400 KB and a transaction 4 MB; larger payloads rest in S3
+NAME_BYTES = 256  # of a reason, an id, a source, a workspace id
+MESSAGE_BYTES = 2_000
+"""Of the sentence that says what is wrong: it may quote the message, and one reject must not outgrow its item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,27 +30,39 @@ class Reject:
     workspace_id: str | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return len(self.payload.encode())
+    def content(self) -> bytes:
+        """The payload as UTF-8. Half of a surrogate pair, which JSON can say and UTF-8 cannot, stays escaped."""
+        return self.payload.encode(errors="backslashreplace")
+
+
+def bounded(text: str, limit: int = NAME_BYTES) -> str:
+    """`text` as UTF-8 of at most `limit` bytes; what is cut off is an ellipsis."""
+    content = text.encode(errors="backslashreplace")
+    if len(content) <= limit:
+        return content.decode()
+    return content[: limit - 3].decode(errors="ignore") + "…"
 
 
 def item(reject: Reject, *, now: datetime, claim: str | None = None) -> Item:
     """The same payload refused twice on one UTC day is one item. With `claim`, the S3 key stands for the payload."""
-    digest = hashlib.sha256(reject.payload.encode()).hexdigest()
-    key = keys.reject(reject.flow, now, digest)
+    content = reject.content
+    key = keys.reject(reject.flow, now, hashlib.sha256(content).hexdigest())
     return {
         "pk": key.pk,
         "sk": key.sk,
         "kind": "reject",
         "version": 1,
         "flow": reject.flow,
-        "reason": reject.reason,
-        "message": reject.message,
-        **({"claim": claim} if claim else {"payload": reject.payload}),
-        "event_id": reject.event_id,
-        "source": reject.source,
-        "workspace_id": reject.workspace_id,
+        "reason": bounded(reject.reason),
+        "message": bounded(reject.message, MESSAGE_BYTES),
+        **({"claim": claim} if claim else {"payload": content.decode()}),
+        "event_id": _name(reject.event_id),
+        "source": _name(reject.source),
+        "workspace_id": _name(reject.workspace_id),
         "received_at": rfc3339(now),
         "expires_at": epoch(now + KEPT),
     }
+
+
+def _name(text: str | None) -> str | None:
+    return bounded(text) if text else None

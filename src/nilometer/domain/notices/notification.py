@@ -22,7 +22,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, from_epoch, rfc3339
 from nilometer.domain.store.ulid import derived, is_ulid, time_of
 from nilometer.domain.store.writes import Item, Key, Table, Update, Write
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import NotKnownYet, Rejected
 
 KEPT = timedelta(days=90)
 EARLY = timedelta(hours=1)  # how far clocks may differ
@@ -168,11 +168,11 @@ def is_shown(item: Item, *, workspace_id: str | None, now: datetime) -> bool:
 
 
 def check_expected(notification_id: str, now: datetime) -> None:
-    """For an id that is not stored: silent when it has expired, `Unavailable` when it may be on the way."""
+    """For an id that is not stored: silent when it has expired, `NotKnownYet` when it may be on the way."""
     if not is_ulid(notification_id) or time_of(notification_id) > now + EARLY:
         raise Rejected("invalid_schema", f"{notification_id[:40]!r} is not a notification's id")
     if expiry(time_of(notification_id)) > now:
-        raise Unavailable("the notification is not known yet; its request may be on the way")
+        raise NotKnownYet("unknown_notification", "the notification is not known yet; its request may be on the way")
 
 
 def expiry(created: datetime) -> datetime:

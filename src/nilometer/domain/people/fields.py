@@ -17,7 +17,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, version_of
 from nilometer.domain.usage.meter import meter_attributes, new_meter
-from nilometer.errors import Refused, Rejected, Unavailable
+from nilometer.errors import NotKnownYet, Refused, Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,13 @@ def meter_change(
 def decide(stored: Item | None, change: Change, *, now: datetime) -> Put | None:
     """The record after the change; `None` when it says nothing new.
 
-    `Rejected` when the result cannot be, `Unavailable` when the record has yet to be created.
+    `Rejected` when the result cannot be, `NotKnownYet` when the record has yet to be created.
     """
     if stored is None and not change.creates:
-        raise Unavailable(f"the {change.kind} of {change.key.pk} is not known yet; its creation may be on the way")
+        raise NotKnownYet(
+            f"unknown_{change.kind}",
+            f"the {change.kind} of {change.key.pk} is not known yet; its creation may be on the way",
+        )
     _keep_fixed(stored, change)
     times: Mapping[str, str] = (stored or {}).get("field_times", {})
     newer = {name: value for name, value in change.given.items() if change.stamp > times.get(name, "")}

@@ -22,7 +22,7 @@ from nilometer.domain.acts.origin import Origin, check_length, check_workspace, 
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Check, Item, Key, Present, Put, Table, Write
 from nilometer.domain.usage.meter import check_name
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import NotKnownYet, Rejected
 
 DESCRIPTION_LENGTH = 500
 BUCKETS = 100
@@ -127,12 +127,12 @@ def override(found: Mapping[Key, Item], said: Override, *, origin: Origin, now: 
     """The override and the check that its flag exists. What is taken back stays as a mark, so that an older
     override that comes late does not revive; the index no longer names it.
 
-    `found` holds what exists of `override_reads`. `Unavailable` when the flag is not known.
+    `found` holds what exists of `override_reads`. `NotKnownYet` when the flag is not known.
     """
     own, flag = override_reads(said)
     stored = found.get(own)
     if flag not in found:
-        raise Unavailable(f"flag {said.flag} is not known yet; its creation may be on the way")
+        raise NotKnownYet("unknown_flag", f"flag {said.flag} is not known yet; its creation may be on the way")
     if not newer(stored, {"enabled": said.enabled}, origin):
         return []
     index = {"gsi1pk": keys.flag(said.flag).pk, "gsi1sk": keys.workspace(said.workspace_id).pk}

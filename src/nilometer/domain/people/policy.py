@@ -19,7 +19,7 @@ from nilometer.domain.acts.origin import Origin, check_length, check_workspace, 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Check, Item, Key, Present, Table, Write
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import NotKnownYet, Rejected
 
 LARGEST_VERSION = 999_999
 URL_LENGTH = 2_000
@@ -161,13 +161,15 @@ def accept_reads(acceptance: Acceptance) -> tuple[Key, Key]:
 def accept(stored: Mapping[Key, Item], acceptance: Acceptance, *, origin: Origin, now: datetime) -> list[Write]:
     """The acceptance and the check that its version exists; nothing when it was accepted before: the first stays.
 
-    `stored` holds what exists of `accept_reads`. `Unavailable` when the version is not known.
+    `stored` holds what exists of `accept_reads`. `NotKnownYet` when the version is not known.
     """
     own, version = accept_reads(acceptance)
     if own in stored:
         return []
     if version not in stored:
-        raise Unavailable(f"version {acceptance.number} of {acceptance.policy} is not known; it may be on the way")
+        raise NotKnownYet(
+            "unknown_policy", f"version {acceptance.number} of {acceptance.policy} is not known; it may be on the way"
+        )
     accepted_at = rfc3339(acceptance.at)
     attributes = {
         "user_id": acceptance.user_id,

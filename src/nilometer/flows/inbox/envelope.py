@@ -6,9 +6,13 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structu
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from nilometer.errors import Rejected
+
+T = TypeVar("T")
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -33,14 +37,16 @@ class CloudEventWire(msgspec.Struct, kw_only=True):
     subject: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(Envelope)
-
-
 def decode(body: str | bytes) -> Envelope:
     """The envelope of one SQS body; `Rejected("invalid_schema")` when it is not one."""
+    return read(body, Envelope, "not an EventBridge envelope; publish through the bus, not to the queue")
+
+
+def read(content: str | bytes | msgspec.Raw, wire: type[T], otherwise: str) -> T:
+    """JSON as `wire`; `Rejected("invalid_schema")` with `otherwise` and what is wrong, also for what nests too deep."""
     try:
-        return _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise Rejected(
-            "invalid_schema", f"not an EventBridge envelope: {error}; publish through the bus, not to the queue"
-        ) from error
+        return msgspec.json.decode(content, type=wire)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Rejected("invalid_schema", f"{otherwise}: {error}") from error
+    except RecursionError as error:
+        raise Rejected("invalid_schema", f"{otherwise}: it nests too deep") from error

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
 from nilometer.aws.landing import PREFIX
 from nilometer.domain.events.cloudevents import check_context
-from nilometer.domain.store.times import parse_rfc3339
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.envelope import CloudEventWire, decode
+from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
 from nilometer.flows.inbox.types import Data, Sha256, Slug
 from nilometer.lake.write.batches import Batch
 from nilometer.lake.write.dataset_rows import Format
 
 BATCH_READY = "dataset.batch_ready.v1"
+SEE = "see events/schemas"
 
 
 InlineRows = Annotated[list[msgspec.Raw], msgspec.Meta(description="Few rows, in the place of an object")]
@@ -50,7 +49,6 @@ class Arrived:
     dataset: str
     object: LandedObject | None
     rows: bytes
-    at: datetime
 
     @property
     def format(self) -> Format:
@@ -60,11 +58,8 @@ class Arrived:
 def arrived(body: str) -> Arrived:
     """`Rejected` when it is no such event."""
     envelope = decode(body)
-    try:
-        wire = msgspec.json.decode(envelope.detail, type=CloudEventWire)
-        data = msgspec.json.decode(wire.data, type=BatchReady)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise Rejected("invalid_schema", f"{error}; see events/schemas") from error
+    wire = read(envelope.detail, CloudEventWire, SEE)
+    data = read(wire.data, BatchReady, SEE)
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
     if wire.type != BATCH_READY or (data.object is msgspec.UNSET) is (data.rows is msgspec.UNSET):
         raise Rejected("invalid_schema", f"a {BATCH_READY} has either object or rows; see events/schemas")
@@ -74,7 +69,6 @@ def arrived(body: str) -> Arrived:
         dataset=data.dataset,
         object=data.object or None,
         rows=rows,
-        at=parse_rfc3339(envelope.time),
     )
 
 

@@ -10,27 +10,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.landing import Landing
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.lake.dataset import Dataset
-from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.rejects import refuse
+from nilometer.errors import NotKnownYet, Rejected
+from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.batch_ready import Arrived, arrived
 from nilometer.flows.lake.declaring import declared
 from nilometer.lake.write.append import Lake
-from nilometer.lake.write.batches import Batches
+from nilometer.lake.write.batches import Batches, Landed
 from nilometer.lake.write.dataset_rows import Arrays, read
 from nilometer.lake.write.parquet_rows import UNKNOWN_COLUMN
 
 UNKNOWN_DATASET = "unknown_dataset"
-PATIENCE = timedelta(minutes=10)
-"""How long after its arrival on the bus a batch that is not declared yet is tried again."""
-
-Fields = dict[str, str | int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,40 +52,32 @@ def land(
     deadline: float,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> list[Result]:
-    """One commit a batch; one result a message, in order. A failure of one does not touch the others.
+    """One commit a batch; one result a message, in order. Whatever one holds, the others do not notice.
 
     `deadline` is on the `monotonic` clock.
     """
     batches = Batches(lake=lake, now=now, deadline=deadline, monotonic=monotonic)
     world = _World(store=store, objects=objects, landing=landing, batches=batches)
-    return [_land(message, world) for message in messages]
+    inbox = Inbox(flow="datasets", store=store, objects=objects, now=now)
+    return settle(messages, inbox, open=lambda message: arrived(message.body), decide=partial(_decide, world))
 
 
-def _land(message: Message, world: _World) -> Result:
-    fields: Fields = {}
-    try:
-        outcome = _commit(message.body, world, fields)
-    except Rejected as error:
-        now = world.batches.now
-        outcome = refuse("datasets", message, error, store=world.store, objects=world.objects, now=now, fields=fields)
-    except Exception as error:  # noqa: BLE001  # the neighbours must pass; the queue delivers this one again
-        fields["error"] = str(error) if isinstance(error, Unavailable) else type(error).__name__
-        outcome = Outcome.FAILED
-    return Result(message_id=message.id, outcome=outcome, fields=fields)
+def _decide(world: _World, parcels: Sequence[Parcel[Arrived]]) -> None:
+    for parcel in parcels:
+        ready = parcel.content
+        parcel.fields |= {"event_id": ready.batch.id, "source": ready.batch.source, "dataset": ready.dataset}
+        landed = _commit(ready, world)
+        parcel.settle(Outcome.ACCEPTED if landed.new else Outcome.DUPLICATE, rows=landed.rows)
 
 
-def _commit(body: str, world: _World, fields: Fields) -> Outcome:
-    ready = arrived(body)
-    fields |= {"event_id": ready.batch.id, "source": ready.batch.source, "dataset": ready.dataset}
+def _commit(ready: Arrived, world: _World) -> Landed:
     try:
         dataset = _declared(world.store, ready.dataset)
-        landed = world.batches.land(dataset, ready.batch, lambda: _rows(dataset, ready, world.landing))
+        return world.batches.land(dataset, ready.batch, lambda: _rows(dataset, ready, world.landing))
     except Rejected as error:
-        if error.reason in {UNKNOWN_DATASET, UNKNOWN_COLUMN} and world.batches.now < ready.at + PATIENCE:
-            raise Unavailable(str(error)) from error
+        if error.reason in {UNKNOWN_DATASET, UNKNOWN_COLUMN}:
+            raise NotKnownYet(error.reason, str(error)) from error
         raise
-    fields["rows"] = landed.rows
-    return Outcome.ACCEPTED if landed.new else Outcome.DUPLICATE
 
 
 def _declared(store: Store, name: str) -> Dataset:

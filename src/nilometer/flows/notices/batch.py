@@ -28,9 +28,11 @@ from nilometer.domain.people.membership import membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Absent, Key, Put, Table, Write
-from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.envelope import decode
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.envelope import decode, read
+from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
+from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.changes import RECORD_CHANGED, SOURCE
 
 NOTICES = "nilometer.notices"
@@ -68,21 +70,16 @@ def is_change(message: Message) -> bool:
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
     """One result a message, in their order: IGNORED for a change that nobody needs to hear of."""
-    return [_handle(message, store, objects, now) for message in messages]
+    inbox = Inbox(flow="notices", store=store, objects=objects, now=now)
+    return settle(messages, inbox, open=lambda message: _row(message, objects), decide=partial(_decide, store, now))
 
 
-def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> Result:
-    fields: dict[str, str | int] = {}
-    try:
-        outcome = _apply(message, store, objects, now, fields)
-    except Exception as error:  # noqa: BLE001  # the neighbours must pass; the queue delivers this one again
-        fields["error"] = str(error) if isinstance(error, Unavailable) else type(error).__name__
-        outcome = Outcome.FAILED
-    return Result(message_id=message.id, outcome=outcome, fields=fields)
+def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_Row]]) -> None:
+    for parcel in parcels:
+        parcel.settle(_apply(parcel.content, store, now, parcel.fields))
 
 
-def _apply(message: Message, store: Store, objects: Objects, now: datetime, fields: dict[str, str | int]) -> Outcome:
-    row = _row(message, objects)
+def _apply(row: _Row, store: Store, now: datetime, fields: dict[str, str | int]) -> Outcome:
     fields |= {"kind": row.kind, **({"event_id": row.cause} if row.cause else {})}
     change = record_change(msgspec.structs.asdict(row))
     told = announcement(change) if change else None
@@ -98,7 +95,7 @@ def _apply(message: Message, store: Store, objects: Objects, now: datetime, fiel
 
 
 def _row(message: Message, objects: Objects) -> _Row:
-    row = msgspec.json.decode(decode(message.body).detail, type=_Changed).data
+    row = read(decode(message.body).detail, _Changed, "not a change of a record").data
     if row.images_ref:
         images = msgspec.json.decode(objects.get(row.images_ref))
         row.old_image, row.new_image = images["old_image"], images["new_image"]

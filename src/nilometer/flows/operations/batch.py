@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,10 +26,12 @@ from nilometer.domain.people.fields import Change, check_same, decide, meter_cha
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Write
-from nilometer.errors import Refused, Rejected, Unavailable
-from nilometer.flows.inbox.envelope import CloudEventWire, decode
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
+from nilometer.flows.inbox.identity import arrived_at
+from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
-from nilometer.flows.inbox.rejects import refuse
+from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.inbox.types import Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.operations import access as access_operations
 from nilometer.flows.operations import billing as billing_operations
@@ -42,8 +45,7 @@ from nilometer.flows.operations import policies as policy_operations
 from nilometer.flows.operations import workspaces as workspace_operations
 
 KEPT = timedelta(days=40)
-PATIENCE = timedelta(minutes=10)
-"""How long after its arrival on the bus an event that a rule forbids is tried again: the bus keeps no order."""
+SEE = "see events/schemas"
 
 TYPES: OperationTypes = {
     **workspace_operations.TYPES,
@@ -63,12 +65,12 @@ TYPES: OperationTypes = {
 class _Arrived:
     operation: Operation
     type: OperationType
-    at: datetime
 
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
-    """One result a message, in their order; a failure of one does not touch the others."""
-    return [_handle(message, store, objects, now) for message in messages]
+    """One result a message, in their order; whatever one holds, the others do not notice."""
+    inbox = Inbox(flow="operations", store=store, objects=objects, now=now)
+    return settle(messages, inbox, open=lambda message: _open(message, now), decide=partial(_decide, store, now))
 
 
 def create_workspace(store: Store, workspace_id: str, *, name: str, now: datetime, actor: str | None) -> Item:
@@ -123,29 +125,18 @@ def _create(store: Store, change: Change, now: datetime) -> Item:
     return retrying(attempt)
 
 
-def _handle(message: Message, store: Store, objects: Objects, now: datetime) -> Result:
-    fields: dict[str, str | int] = {}
-    try:
-        outcome = _apply(message.body, store, now, fields)
-    except Rejected as error:
-        outcome = refuse("operations", message, error, store=store, objects=objects, now=now, fields=fields)
-    except Exception as error:  # noqa: BLE001  # the neighbours must pass; the queue delivers this one again
-        fields["error"] = str(error) if isinstance(error, Unavailable | Refused) else type(error).__name__
-        outcome = Outcome.FAILED
-    return Result(message_id=message.id, outcome=outcome, fields=fields)
+def _open(message: Message, now: datetime) -> _Arrived:
+    arrived = _decode(message.body)
+    at = arrived_at(message.body, sent_at=message.sent_at, now=now)
+    check_not_ahead(arrived.operation.event.time, arrival=at)
+    return arrived
 
 
-def _apply(body: str, store: Store, now: datetime, fields: dict[str, str | int]) -> Outcome:
-    arrived = _decode(body)
-    event = arrived.operation.event
-    fields |= {"event_id": event.id, "source": event.source, "type": event.type}
-    check_not_ahead(event.time, arrival=min(arrived.at, now))  # a producer may write the envelope's time too
-    try:
-        return retrying(lambda: _commit(arrived, store, now))
-    except Refused as error:
-        if now < arrived.at + PATIENCE:
-            raise
-        raise Rejected("refused", str(error)) from error
+def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_Arrived]]) -> None:
+    for parcel in parcels:
+        event = parcel.content.operation.event
+        parcel.fields |= {"event_id": event.id, "source": event.source, "type": event.type}
+        parcel.settle(retrying(partial(_commit, parcel.content, store, now)))
 
 
 def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:
@@ -198,7 +189,7 @@ def _fact(arrived: _Arrived, now: datetime) -> Put:
 
 def _decode(body: str) -> _Arrived:
     envelope = decode(body)
-    wire = _typed(envelope.detail, CloudEventWire)
+    wire = read(envelope.detail, CloudEventWire, SEE)
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
     if wire.type not in TYPES:
         raise Rejected("invalid_schema", f"type {wire.type!r} is none of {', '.join(TYPES)}")
@@ -208,12 +199,5 @@ def _decode(body: str) -> _Arrived:
     event = CloudEvent(
         id=wire.id, source=wire.source, type=wire.type, subject=wire.subject, time=parse_rfc3339(wire.time)
     )
-    data = msgspec.to_builtins(_typed(wire.data, row.data))
-    return _Arrived(Operation(event, data), row, parse_rfc3339(envelope.time))
-
-
-def _typed(raw: msgspec.Raw, data_type: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=data_type, strict=True)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise Rejected("invalid_schema", f"{error}; see events/schemas") from error
+    data = msgspec.to_builtins(read(wire.data, row.data, SEE))
+    return _Arrived(Operation(event, data), row)

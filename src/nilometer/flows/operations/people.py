@@ -15,7 +15,7 @@ from nilometer.domain.people.workspace import check_open
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Item, Key, Write
-from nilometer.errors import Unavailable
+from nilometer.errors import NotKnownYet
 from nilometer.flows.inbox.types import (
     Data,
     Id,
@@ -99,7 +99,10 @@ def in_workspace(data: type[Data], reads: Callable[[Operation], Iterable[Key]], 
     def decided(operation: Operation, stored: Stored, now: datetime) -> Sequence[Write]:
         workspace = stored.get(keys.workspace(operation.workspace_id))
         if workspace is None:
-            raise Unavailable(f"workspace {operation.workspace_id} is not known yet; its creation may be on the way")
+            raise NotKnownYet(
+                "unknown_workspace",
+                f"workspace {operation.workspace_id} is not known yet; its creation may be on the way",
+            )
         check_open(workspace, operation.workspace_id)
         act = event_act(operation.event, actor=operation.data.get("actor"), now=now)
         return decide(act, operation, stored, workspace)
