@@ -16,7 +16,7 @@ from tests.flows.conftest import NOW, envelope
 from tests.support.billing_play import play, records, scrambled
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.link import Claim, best, with_word, word
+from nilometer.domain.billing.claim import Claim, best, with_word, word
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
