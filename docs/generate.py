@@ -1,4 +1,7 @@
-"""Writes what is made from the code: `docs/data.md` and `events/schemas/`. `python docs/generate.py`."""
+"""Writes what is made from the code and from tables: docs/data.md, events/schemas/ and the blocks of template.yaml.
+
+`python docs/generate.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs.entities import ENTITIES, Entity
+from docs.template import blocks
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.domain.store import keys
@@ -94,7 +98,8 @@ def pages() -> dict[Path, str]:
         for name in ANNOUNCED
     }
     schemas[ROOT / "events" / "schemas" / f"{BATCH_READY}.json"] = json.dumps(batch_ready_schema(), indent=2) + "\n"
-    return {ROOT / "docs" / "data.md": "\n".join(_data()), **schemas}
+    template = {blocks.TEMPLATE: blocks.filled(blocks.TEMPLATE.read_text())}
+    return {ROOT / "docs" / "data.md": "\n".join(_data()), **template, **schemas}
 
 
 def _data() -> Iterator[str]:

@@ -33,7 +33,7 @@ def generator() -> Any:
 
 
 def test_every_generated_file_is_current() -> None:
-    """Run `python docs/generate.py` after a change of keys, roles, events or entities."""
+    """Run `python docs/generate.py` after a change of keys, roles, events, entities or docs/template/tables.py."""
     wanted = generator().pages()
     stale = [
         str(path.relative_to(ROOT)) for path, text in wanted.items() if not path.exists() or path.read_text() != text

@@ -1,0 +1,139 @@
+"""The generated blocks of template.yaml, made from `docs/template/tables.py`. `python docs/generate.py` writes them.
+
+Each stands between `# >>> KIND NAME` and `# <<< KIND NAME`. All else in template.yaml is written by hand, the rights of
+every role too: a block `role NAME` ends inside its policy, and the statements that follow it are its rights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from docs.template import shapes, tables
+from docs.template.tables import AlarmRow, Chart, FunctionRow, QueueRow, ScheduleRow
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+_BLOCK = re.compile(r"^( *# >>> (\w+(?: \w+)?)\b.*\n)((?:.*\n)*?)^( *# <<< \2\b.*\n)", re.MULTILINE)
+
+
+def blocks() -> dict[str, Callable[[], str]]:
+    """What belongs between the markers of each name."""
+    return {
+        **{f"queue {row.name}": partial(_queue, row) for row in tables.QUEUES},
+        **{f"role {row.name}": partial(_role, row) for row in tables.FUNCTIONS},
+        **{f"schedule {row.name}": partial(_schedule, row) for row in tables.SCHEDULES},
+        "canary alarms": lambda: "\n".join(_canary(row) for row in tables.FUNCTIONS if row.canary),
+        "alarms": lambda: "\n".join(_alarm(row) for row in tables.alarms()),
+        "dashboard": _dashboard,
+    }
+
+
+def filled(text: str) -> str:
+    """The template with every block as the tables say. A name without its markers, or the reverse, is a KeyError."""
+    made = blocks()
+    if missing := made.keys() - {found[2] for found in _BLOCK.finditer(text)}:
+        raise KeyError(f"template.yaml has no markers for {', '.join(sorted(missing))}")
+    return _BLOCK.sub(lambda found: found[1] + made[found[2]]() + found[4], text)
+
+
+def _fill(shape: str, **values: Any) -> str:
+    """`<name>` stands for a value; a line that is empty for want of its value goes."""
+    lines = ((was, re.sub(r"<(\w+)>", lambda found: str(values[found[1]]), was)) for was in shape.splitlines())
+    return "".join(f"{line}\n" for was, line in lines if line.strip() or not was)
+
+
+def _indented(text: str, by: int) -> str:
+    return "".join(" " * by + line for line in text.splitlines(keepends=True))
+
+
+def _queue(row: QueueRow) -> str:
+    [timeout] = [one.timeout for one in tables.FUNCTIONS if one.name == row.function]
+    windows = row.window if isinstance(row.window, tuple) else (row.window,)
+    above, note = row.note
+    notes = {f"above_{name}": f"# {note}" if name == above else "" for name in ("BatchSize", tables.WINDOW)}
+    made = _fill(
+        shapes.QUEUE,
+        **notes,
+        name=row.name,
+        function=row.function,
+        batch=row.batch,
+        concurrency=row.concurrency,
+        visibility=6 * timeout + max(10, *windows, 0),
+        window="!If [OnAws, {}, {}]".format(*windows) if len(windows) > 1 else windows[0],
+    )
+    return (_queue_policy(row) + "\n" if row.rules else "") + made
+
+
+def _queue_policy(row: QueueRow) -> str:
+    senders = "".join(_sender(row.name, rule, condition) for rule, condition in row.rules)
+    return _fill(shapes.QUEUE_POLICY, name=row.name) + _indented(senders, 10)
+
+
+def _sender(queue: str, rule: str, condition: str) -> str:
+    sender = _fill(shapes.SENDER, name=queue, rule=rule)
+    if not condition:
+        return sender
+    return f"- !If\n  - {condition}\n{_indented(sender, 2)}  - !Ref AWS::NoValue\n"
+
+
+def _role(row: FunctionRow) -> str:
+    """Logs, trust, and the head of the policy; the rights that follow are written by hand."""
+    receives = [_fill(shapes.RECEIVES, queue=queue) for queue in row.queues]
+    return _fill(shapes.ROLE, name=row.name, policy=row.name.lower()) + "".join(receives)
+
+
+def _schedule(row: ScheduleRow) -> str:
+    given = row.input and f"Input: '{row.input}'"
+    plain = {"name": row.name, "expression": row.expression, "function": row.function}
+    tries = {"retries": row.retries, "seconds": row.seconds}
+    return _fill(shapes.SCHEDULE, **plain, **tries, input=given, note=row.note and f"# {row.note}")
+
+
+def _alarm(row: AlarmRow) -> str:
+    kind = "ExtendedStatistic" if row.statistic.startswith("p") else "Statistic"
+    return _fill(
+        shapes.ALARM,
+        name=row.name,
+        condition=row.condition,
+        description=row.description,
+        paragraph=row.paragraph,
+        note=row.note and f"# {row.note}",
+        namespace=row.namespace,
+        metric=row.metric,
+        dimension=row.dimension[0],
+        value=row.dimension[1],
+        statistic=f"{kind}: {row.statistic}",
+        period=row.period,
+    ) + _when(of=row.of, points=row.points, threshold=row.threshold, comparison=row.comparison, missing=row.missing)
+
+
+def _when(
+    *, of: int = 1, points: int = 1, threshold: int = 0, comparison: str = "GreaterThanThreshold", missing: str
+) -> str:
+    judged = {"of": of, "points": points, "threshold": threshold}
+    return _fill(shapes.ALARM_END, **judged, comparison=comparison, missing=missing)
+
+
+def _canary(row: FunctionRow) -> str:
+    made = _fill(shapes.CANARY, name=row.name)
+    if row.judged_by:
+        made += _fill(shapes.JUDGED_BY, metric=row.judged_by, flow=row.name.lower(), name=row.name)
+    return made + _when(missing="notBreaching")
+
+
+def _dashboard() -> str:
+    charts = ",\n".join(_chart(place, chart) for place, chart in enumerate(tables.DASHBOARD))
+    return shapes.DASHBOARD + _indented('{"widgets": [\n' + charts + "\n]}\n", 8)
+
+
+def _chart(place: int, chart: Chart) -> str:
+    """Two a row, on CloudWatch's grid of 24 columns."""
+    where = {"type": "metric", "x": place % 2 * 12, "y": place // 2 * 6, "width": 12, "height": 6}
+    shown = {"title": chart.title, "stat": chart.statistic, "period": 300, "region": "${AWS::Region}"}
+    head = json.dumps({**where, "properties": {**shown, "metrics": []}}).removesuffix("]}}")
+    lines = (json.dumps([*metric, {"label": label}]) for label, metric in chart.lines)
+    return _indented(head + "\n  " + ",\n  ".join(lines) + "\n]}}", 2)

@@ -1,0 +1,259 @@
+"""What repeats in template.yaml, as tables: functions, queues, schedules, alarms and the dashboard.
+
+`python docs/generate.py` writes the YAML of each row between its markers in template.yaml (`docs/template/blocks.py`).
+
+* A further alarm is a row of `alarms()`, and a paragraph in docs/runbook.md.
+* A further queue is a row of `QUEUES`, and the two markers in template.yaml where it belongs. Its rule (which events
+  it takes) and the rights of its function are written by hand; its alarms and its lines of the dashboard follow.
+* A further function is a row of `FUNCTIONS`, the markers `role NAME`, its rights, and the function itself by hand.
+* A further schedule is a row of `SCHEDULES`, its markers, and the right of ScheduleRole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRow:
+    """`timeout` in seconds, as the function's own. `judged_by`: our metric beside Errors that takes a canary back."""
+
+    name: str
+    timeout: int
+    canary: bool = True
+    judged_by: str = ""
+    stream: bool = False
+    queues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """An SQS queue with its dead letters and its mapping.
+
+    `window` in seconds; two of them are that on AWS and that on one machine. `rules` send to it, each with the
+    condition that makes it. `note` is a comment, with the property that it stands above.
+    """
+
+    name: str
+    function: str
+    batch: int
+    concurrency: int
+    window: int | tuple[int, int] = 1
+    rules: tuple[tuple[str, str], ...] = ()
+    note: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """A call of a function; what fails is tried again up to `retries` times within `seconds`."""
+
+    name: str
+    expression: str
+    function: str
+    retries: int
+    seconds: int
+    input: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """Goes off when `metric` passes `threshold` in `points` of `of` periods of `period` seconds.
+
+    `paragraph` is the anchor of its heading in docs/runbook.md.
+    """
+
+    name: str
+    description: str
+    paragraph: str
+    namespace: str
+    metric: str
+    dimension: tuple[str, str]
+    statistic: str = "Sum"
+    threshold: int = 0
+    points: int = 1
+    of: int = 1
+    period: int = 300
+    condition: str = "OnAws"
+    comparison: str = "GreaterThanThreshold"
+    missing: str = "notBreaching"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of the dashboard, half as wide as it. `lines` are labels with their metrics."""
+
+    title: str
+    statistic: str
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+FUNCTIONS = (
+    FunctionRow("Webhook", 10, judged_by="failed"),
+    FunctionRow("Billing", 30, queues=("Billing",)),
+    FunctionRow("Usage", 30, queues=("Usage",)),
+    FunctionRow("Operations", 30, queues=("Operations",)),
+    FunctionRow("Changes", 30, judged_by="rejected", stream=True),
+    FunctionRow("Limits", 30, stream=True),
+    FunctionRow("Lake", 120, queues=("LakeStripeEvents", "LakeUsage", "LakeAudit")),
+    FunctionRow("Datasets", 120, queues=("Datasets",)),
+    FunctionRow("Maintenance", 600, canary=False),
+    FunctionRow("Reconcile", 900, canary=False),
+)
+
+WINDOW = "MaximumBatchingWindowInSeconds"
+_LARGE = (
+    WINDOW,
+    "Large batches make few commits; on one machine an answer should not take 20 seconds.",
+)
+_ALONE = ("BatchSize", "A batch may be large, so each has all of the function's time.")
+QUEUES = (
+    QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
+    QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
+    QueueRow("Operations", "Operations", 100, 5, rules=(("OperationsRule", ""), ("NoticesRule", ""))),
+    QueueRow("LakeStripeEvents", "Lake", 2000, 2, (20, 1), note=_LARGE),
+    QueueRow("LakeUsage", "Lake", 2000, 2, (20, 1), note=_LARGE),
+    QueueRow("LakeAudit", "Lake", 2000, 2, (20, 1), (("LakeAuditRule", ""),), _LARGE),
+    QueueRow("Datasets", "Datasets", 1, 2, 0, (("DatasetsRule", ""),), _ALONE),
+)
+DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDeadLetters")
+
+_HOURLY = "Every hour, because an open day of thousands of files is slow to read and to append to."
+SCHEDULES = (
+    ScheduleRow("Refetch", "rate(1 minute)", "Reconcile", 1, 60, '{"do": "refetch"}'),
+    ScheduleRow("Reconcile", "cron(40 2 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
+    ScheduleRow("Metering", "cron(25 * * * ? *)", "Reconcile", 1, 1800, '{"do": "meter"}'),
+    ScheduleRow("Maintenance", "cron(20 * * * ? *)", "Maintenance", 2, 3600, note=_HOURLY),
+    ScheduleRow("Limits", "rate(5 minutes)", "Limits", 2, 300, note="Releases reservations that nobody settled."),
+    ScheduleRow("Usage", "cron(10 4 * * ? *)", "Usage", 2, 3600, note="Rejects what waited too long."),
+)
+
+
+def alarms() -> Iterator[AlarmRow]:
+    """Every alarm on one metric, in the order of the template."""
+    visible, oldest = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+    for name in DEAD_LETTERS:
+        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible)
+    for name in (f"{queue.name}Queue" for queue in QUEUES):
+        said = f"{name} is not emptied: its oldest message waits for 15 minutes"
+        yield _of_queue(name, f"{name}AgeAlarm", said, "queue-age", oldest, threshold=900, points=3, of=3)
+    for one in FUNCTIONS:
+        yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2)
+    for one in FUNCTIONS:
+        yield _of_function(one, "Throttles", "is not started, for want of concurrency", "throttles", points=3)
+    for one in FUNCTIONS:
+        said, most = f"needs more than 80 % of its {one.timeout} s", 800 * one.timeout
+        yield _of_function(one, "Duration", said, "duration", points=2, statistic="p99", threshold=most)
+    behind: dict[str, Any] = {"statistic": "Maximum", "threshold": 600000, "points": 2, "of": 2}
+    for one in (one for one in FUNCTIONS if one.stream):
+        yield _of_function(one, "IteratorAge", "reads its stream ten minutes behind", "iterator-age", **behind)
+    yield _given_up("Records", "RecordsTable", "ChangesFunction")
+    yield _given_up("Events", "EventsTable", "ChangesFunction")
+    yield _given_up("Limits", "RecordsTable", "LimitsFunction")
+    yield from _OF_STRIPE
+    yield from _REJECTS
+    yield from _OF_RECONCILE
+
+
+def _of_queue(queue: str, name: str, said: str, paragraph: str, metric: str, **other: Any) -> AlarmRow:
+    dimension = ("QueueName", f"!GetAtt {queue}.QueueName")
+    return AlarmRow(name, said, paragraph, "AWS/SQS", metric, dimension, "Maximum", **other)
+
+
+def _of_function(row: FunctionRow, metric: str, said: str, paragraph: str, *, of: int = 3, **other: Any) -> AlarmRow:
+    name, dimension = f"{row.name}{metric}Alarm", ("FunctionName", f"!Ref {row.name}Function")
+    return AlarmRow(name, f"{row.name}Function {said}", paragraph, "AWS/Lambda", metric, dimension, of=of, **other)
+
+
+def _given_up(mapping: str, table: str, function: str) -> AlarmRow:
+    said = f"Records of {table} were given up by {function} and lie in the bucket below aws/lambda/"
+    dimension = ("EventSourceMappingUUID", f"!Ref {mapping}StreamMapping")
+    metric = "OnFailureDestinationDeliveredEventCount"
+    return AlarmRow(f"{mapping}StreamFailuresAlarm", said, "stream-failures", "AWS/Lambda", metric, dimension)
+
+
+def _own(name: str, said: str, paragraph: str, flow: str, metric: str, **other: Any) -> AlarmRow:
+    """On a metric that the functions count themselves, under the stack's name."""
+    return AlarmRow(f"{name}Alarm", said, paragraph, "!Ref AWS::StackName", metric, ("flow", flow), **other)
+
+
+_FORGED = "Many webhooks with a signature that no secret of ours made"
+_OF_STRIPE = (
+    _own("WebhookSignatures", _FORGED, "signatures", "webhook", "invalid_signature", threshold=20, points=2, of=2),
+    _own(
+        "WebhookFailed",
+        "Webhooks were answered with 500; Stripe delivers them again",
+        "webhook-failed",
+        "webhook",
+        "failed",
+        points=2,
+        of=2,
+    ),
+    AlarmRow(
+        "StripeSilenceAlarm",
+        "No event from Stripe for six hours, by webhook or partner bus",
+        "silence",
+        "AWS/SQS",
+        "NumberOfMessagesSent",
+        ("QueueName", "!GetAtt BillingQueue.QueueName"),
+        threshold=1,
+        period=21600,
+        condition="IsProduction",
+        comparison="LessThanThreshold",
+        missing="breaching",
+        note="Both ways end in this queue.",
+    ),
+)
+_GONE = "rejected events for good"
+_REJECTS = (
+    _own("BillingRejects", f"BillingFunction {_GONE}", "rejects", "billing", "rejected"),
+    _own("UsageRejects", f"UsageFunction {_GONE}", "rejects", "usage", "rejected"),
+    _own("OperationsRejects", f"OperationsFunction {_GONE}", "rejects", "operations", "rejected"),
+    _own("ChangesRejects", "ChangesFunction could not relay changes and kept them", "rejects", "changes", "rejected"),
+    _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected"),
+    _own("DatasetsRejects", "DatasetsFunction rejected batches for good", "dataset-rejects", "datasets", "rejected"),
+)
+_DRIFT = "The nightly comparison found objects that differ from Stripe's"
+_UNCOUNTED = "Stripe could not count meter events that it took"
+_OF_RECONCILE = (
+    _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound"),
+    _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck"),
+    _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports"),
+)
+
+
+def _flow(flow: str, *metrics: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((f"{flow} {metric}", ("${AWS::StackName}", metric, "flow", flow)) for metric in metrics)
+
+
+def _visible(*queues: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    metric = "ApproximateNumberOfMessagesVisible"
+    return tuple((name, ("AWS/SQS", metric, "QueueName", f"${{{name}.QueueName}}")) for name in queues)
+
+
+def _each(metric: str, *functions: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((name, ("AWS/Lambda", metric, "FunctionName", f"${{{name}Function}}")) for name in functions)
+
+
+def _written(*tables: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    metric = "ConsumedWriteCapacityUnits"
+    return tuple((name, ("AWS/DynamoDB", metric, "TableName", f"${{{name}}}")) for name in tables)
+
+
+_NAMES = tuple(row.name for row in FUNCTIONS)
+_CONSUMERS = ("billing", "usage", "operations", "lake", "datasets")
+_OUTCOMES = ("accepted", "duplicate", "rejected", "failed")
+_ANSWERS = ("accepted", "invalid_signature", "invalid_json", "too_large", "failed")
+DASHBOARD = (
+    Chart("Webhooks by outcome", "Sum", _flow("webhook", *_ANSWERS)),
+    Chart("Events by outcome", "Sum", tuple(line for flow in _CONSUMERS for line in _flow(flow, *_OUTCOMES))),
+    Chart("Waiting in queues", "Maximum", _visible(*(f"{row.name}Queue" for row in QUEUES))),
+    Chart("Dead letters", "Maximum", _visible(*DEAD_LETTERS)),
+    Chart("Errors of functions", "Sum", _each("Errors", *_NAMES)),
+    Chart("Duration of functions, p99", "p99", _each("Duration", *_NAMES)),
+    Chart("Streams: age of what is read", "Maximum", _each("IteratorAge", *(r.name for r in FUNCTIONS if r.stream))),
+    Chart("Written to the tables, write units", "Sum", _written("RecordsTable", "EventsTable")),
+)
