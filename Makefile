@@ -31,7 +31,20 @@ local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
-	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations 25
+
+.PHONY: check
+check: $(VENV)/.dev  ## lint, types, architecture and house rules: seconds, before every commit
+	@$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports > /dev/null || $(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/house --deselect tests/house/test_lint.py::test_the_house_is_in_order
+
+.PHONY: fix
+fix: $(VENV)/.dev  ## what ruff can put right by itself: order of imports, format
+	@$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
 
 .PHONY: build
 build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from tests.support.tables import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.local.plane.engine import REGION, Engine, engine
 
-OF_ONE_BUILD = ("tests/template/functions/test_build.py", "tests/template/functions/test_deployment.py")
+# Beginnings of node ids, and what they contain. A group begins before single tests; a larger one before a smaller one.
+TOGETHER = (
+    ("tests/template/functions/test_deployment.py", ""),
+    ("tests/template/functions/test_build.py", "arm64"),
+    ("tests/template/functions/test_build.py", "x86_64"),
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,7 +37,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker for all tests of one build, the others a test at a time; what is together begins first.
+    """Together on one worker: what asks one build or one deployment. All others go a test at a time.
 
     xdist's own marker for it has no effect with pytest 9.2, whose node ids it does not write any more.
     """
@@ -42,7 +47,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "build" if nodeid.startswith(OF_ONE_BUILD) else nodeid
+            return next(
+                (f"{start}{end}" for start, end in TOGETHER if nodeid.startswith(start) and end in nodeid), nodeid
+            )
 
     return Scheduling(config, log)
 
@@ -90,31 +97,6 @@ def dynamodb(aws: Engine) -> Any:
 def store(dynamodb: Any) -> Store:
     """Fresh, empty `records` and `events` tables."""
     return new_store(dynamodb)
-
-
-def new_store(dynamodb: Any) -> Store:
-    suffix = uuid.uuid4().hex[:12]
-    for name, index in (("records", ["gsi1"]), ("events", [])):
-        attributes = ["pk", "sk", *(f"{one}{key}" for one in index for key in ("pk", "sk"))]
-        dynamodb.create_table(
-            TableName=f"{name}-{suffix}",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in attributes],
-            KeySchema=_key_schema(""),
-            **{"GlobalSecondaryIndexes": [_index(one) for one in index]} if index else {},
-        )
-    return Store(dynamodb, records=f"records-{suffix}", events=f"events-{suffix}")
-
-
-def _index(name: str) -> dict[str, Any]:
-    return {"IndexName": name, "KeySchema": _key_schema(name), "Projection": {"ProjectionType": "ALL"}}
-
-
-def _key_schema(prefix: str) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": f"{prefix}pk", "KeyType": "HASH"},
-        {"AttributeName": f"{prefix}sk", "KeyType": "RANGE"},
-    ]
 
 
 @pytest.fixture

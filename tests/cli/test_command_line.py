@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -82,8 +83,8 @@ def test_a_missing_extra_is_named() -> None:
 
 @pytest.mark.parametrize("arguments", ON_A_STACK, ids=" ".join)
 def test_without_a_stack_a_command_says_how_to_start_one(alone: Any, arguments: list[str]) -> None:
-    """One sentence, exit code 1."""
-    answer = alone(*arguments, text="")
+    """One sentence, exit code 1; each group in a process of its own, as a user starts it."""
+    answer = replace(alone, in_process=False)(*arguments, text="")
 
     assert answer.code == 1
     assert answer.err.splitlines() == [

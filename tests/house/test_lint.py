@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 TOOLS = {
-    "ruff check": ["ruff", "check", "--no-cache", "."],
-    "ruff format": ["ruff", "format", "--no-cache", "--check", "."],
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
-    "import-linter": ["lint-imports", "--no-cache"],
+    "import-linter": ["lint-imports"],
 }
 
 

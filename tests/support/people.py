@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tests.flows.conftest import NOW
+from tests.support.flows.operations import NOW
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import Caller, service

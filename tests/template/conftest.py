@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,7 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 from tests.support.cloudformation import Template
-from tests.support.project import EVENTS, ROOT
-
-HERE = "arm64" if os.uname().machine == "aarch64" else "x86_64"  # the processor of this machine
-Build = Callable[[str], Path]
+from tests.support.project import EVENTS, ROOT, Build
 
 
 @pytest.fixture(scope="session")
@@ -49,14 +46,20 @@ def sam() -> Path:
 
 @pytest.fixture(scope="session")
 def build(project: Path, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """What `make build` makes for a processor: a template, and a folder a function. Each is built once."""
+    """What `make build` makes for a processor: a template, and a folder a function. Once for all workers."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    shared = tmp_path_factory.getbasetemp().parent if workers else tmp_path_factory.getbasetemp()
 
     @cache
     def built(architecture: str) -> Path:
-        into = tmp_path_factory.mktemp(architecture)
-        make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
-        done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        into = shared / architecture / "build"
+        into.parent.mkdir(exist_ok=True)
+        with into.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (into / "template.yaml").exists():
+                make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
+                done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, done.stdout + done.stderr
         return into
 
     return built

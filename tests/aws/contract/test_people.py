@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from tests.conftest import new_store
-from tests.flows.conftest import NOW, envelope
+from tests.support.flows.operations import NOW, envelope
 from tests.support.people import RACERS, actions, admins, member, race, roles, won, workspace
+from tests.support.tables import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects

@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.cli.conftest import CommandLine, Local
+from tests.support.command_line import CommandLine, Local
 
 from nilometer.local.plane.engine import REGION
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.cli.conftest import CommandLine, Local
+from tests.support.command_line import CommandLine, Local
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key

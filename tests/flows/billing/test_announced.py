@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from tests.flows.conftest import NOW
-from tests.flows.lake.test_changes import World, record, world
+from tests.support.flows.changes import World, record
+from tests.support.flows.operations import NOW
 
 from nilometer.domain.acts.origin import of_actor
-from nilometer.domain.billing.record.inputs import Inputs, with_views
-from nilometer.domain.billing.record.item import record_item
+from nilometer.domain.billing.item import record_item
+from nilometer.domain.billing.record import Inputs, with_views
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.limits.own import change, new_grant
 from nilometer.domain.store.keys import billing
-
-__all__ = ["world"]
 
 
 def item(status: str, version: int) -> dict[str, object]:

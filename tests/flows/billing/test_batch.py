@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.conftest import new_store
-from tests.flows.conftest import NOW, envelope
-from tests.support.billing_play import OBJECTS, bodies, deliver, play, records, scrambled, wrong
 from tests.support.faulty import FaultyStore, dies_at, unlucky
+from tests.support.flows.billing_play import OBJECTS, bodies, deliver, play, records, scrambled, wrong
+from tests.support.flows.company import START, company
+from tests.support.flows.operations import NOW, envelope
+from tests.support.tables import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
@@ -20,17 +21,6 @@ from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
-
-START = datetime(2026, 11, 1, tzinfo=UTC)
-
-
-def company(seed: int = 0, **options: Any) -> tuple[World, str, str]:
-    """A world with a product and a price: (world, product, price)."""
-    world = World(START, seed=seed, **options)
-    product = world.product("Papyrus", {"limit_api_calls": "1000/seat", "plan": "papyrus"})
-    price = world.price(product, 4900)
-    world.advance(timedelta(seconds=5))
-    return world, product, price
 
 
 def outcomes(results: list[Result]) -> set[Outcome]:

@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.flows.billing.test_batch import company
-from tests.flows.conftest import NOW
-from tests.support.billing_play import OBJECTS, play
+from tests.support.flows.billing_play import OBJECTS, play
+from tests.support.flows.company import company
+from tests.support.flows.operations import NOW
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Result

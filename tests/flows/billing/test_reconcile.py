@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.conftest import new_store
-from tests.flows.billing.test_batch import company
-from tests.flows.conftest import NOW
-from tests.support.billing_play import OBJECTS, play, records, scrambled, wrong
+from tests.support.flows.billing_play import OBJECTS, play, records, scrambled, wrong
+from tests.support.flows.company import company
+from tests.support.flows.operations import NOW
+from tests.support.tables import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.flows.billing.test_batch import company
-from tests.flows.conftest import NOW
-from tests.support.billing_play import play, records, wrong
+from tests.support.flows.billing_play import play, records, wrong
+from tests.support.flows.company import company
+from tests.support.flows.operations import NOW
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Table

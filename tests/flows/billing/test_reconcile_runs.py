@@ -9,8 +9,8 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.flows.billing.test_batch import company
-from tests.support.billing_play import play, records, wrong
+from tests.support.flows.billing_play import play, records, wrong
+from tests.support.flows.company import company
 
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store

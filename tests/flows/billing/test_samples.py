@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.billing_play import play
+from tests.support.flows.billing_play import play
 from tests.support.project import EVENTS
 
 from nilometer.aws.dynamodb import Store

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.flows.conftest import NOW
-from tests.support.dataset_world import World, batch, new_world
 from tests.support.faulty import Killed
+from tests.support.flows.dataset_world import World, batch, new_world
+from tests.support.flows.operations import NOW
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.dataset_world import World, batch, new_world
 from tests.support.faulty import Killed
+from tests.support.flows.dataset_world import World, batch, new_world
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects

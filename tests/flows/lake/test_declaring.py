@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, event, handle
+from tests.support.flows.operations import NOW, event, handle
 from tests.support.people import RACERS, race
 
 from nilometer.aws.dynamodb import Store

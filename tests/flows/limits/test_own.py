@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.flows import conftest as operations
-from tests.flows.conftest import NOW, event
-from tests.flows.limits.test_reserving import ask, left
-from tests.flows.limits.test_thresholds import alerts, limited, look, use
-from tests.flows.usage.test_batch import WORKSPACE, ready
+from tests.support.flows import operations
+from tests.support.flows.limits import alerts, limited, look, use
+from tests.support.flows.operations import NOW, event
+from tests.support.flows.reservations import ask, left
+from tests.support.flows.usage import WORKSPACE
 from tests.support.people import member
 
 from nilometer.aws.dynamodb import Store
@@ -29,8 +29,6 @@ from nilometer.flows.limits.thresholds import check
 from nilometer.flows.people import workspaces
 from nilometer.flows.recovery.overview import usage_of
 from nilometer.flows.usage.known import WORKSPACE_SECONDS, Known
-
-__all__ = ["ready"]
 
 
 @pytest.fixture

@@ -8,34 +8,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.limits.test_thresholds import limited, look
-from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, outcomes, ready, totals, void
-from tests.flows.usage.test_exactly_once import together
+from tests.support.concurrency import together
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.limits import limited, look
+from tests.support.flows.operations import NOW
+from tests.support.flows.reservations import ask, left
+from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, totals, void
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Rejected, Unavailable
-from nilometer.flows.limits.reserving import Answer, release, reserve, sweep
+from nilometer.flows.limits.reserving import Answer, release, sweep
 from nilometer.flows.usage.known import Known
-
-__all__ = ["ready"]
-START = "2026-11-01T00:00:00.000Z"
-
-
-@pytest.fixture
-def known(ready: Store) -> Known:
-    """A hard limit of 100 calls."""
-    limited(ready, included=100, overage="block")
-    return Known(ready)
-
-
-def ask(known: Known, id_: str, quantity: int = 10, **given: Any) -> Answer:
-    wanted: dict[str, Any] = {"ttl": timedelta(minutes=5), "now": NOW, "meter": "api_calls"}
-    return reserve(known, id_, workspace_id=WORKSPACE, quantity=Decimal(quantity), **{**wanted, **given})
 
 
 def using(id_: str, reservation: str, quantity: int = 10, **given: Any) -> dict[str, Any]:
@@ -43,9 +28,11 @@ def using(id_: str, reservation: str, quantity: int = 10, **given: Any) -> dict[
     return event | {"data": {**event["data"], "reservation_id": reservation}}
 
 
-def left(store: Store) -> tuple[Any, Any]:
-    item = store.get(Table.RECORDS, keys.allowance(WORKSPACE, "api_calls", START)) or {}
-    return item.get("remaining"), item.get("reserved")
+@pytest.fixture
+def known(ready: Store) -> Known:
+    """A hard limit of 100 calls."""
+    limited(ready, included=100, overage="block")
+    return Known(ready)
 
 
 def test_what_is_reserved_cannot_be_reserved_again(known: Known, objects: Objects) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.operations import NOW, envelope
 from tests.support.people import RACERS, member, race, won, workspace
 
 from nilometer.aws.dynamodb import Store

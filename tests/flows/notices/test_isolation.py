@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.people import test_isolation
-from tests.flows.people.test_isolation import LATER, intruders
+from tests.support.flows import intruders as others
+from tests.support.flows.intruders import LATER, intruders
+from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
 from nilometer import flows
@@ -146,7 +146,7 @@ def test_every_module_is_tried() -> None:
         if {"store", "caller"} <= inspect.signature(function).parameters.keys()
     }
 
-    assert taking == ATTEMPTS.keys() | test_isolation.ATTEMPTS.keys()
+    assert taking == ATTEMPTS.keys() | others.ATTEMPTS.keys()
 
 
 def test_a_role_in_another_workspace_does_not_count(store: Store, objects: Objects) -> None:

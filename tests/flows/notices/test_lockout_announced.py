@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.flows.lake.test_changes import World, record, world
 from tests.support.acts import NOW, act
+from tests.support.flows.changes import World, record
 from tests.support.memory import Memory
 
 from nilometer.domain.access import lockout
 from nilometer.domain.access.lockout import FAILURES, LOCKED, LOCKED_OUT
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
-
-__all__ = ["world"]
 
 LOCKOUT = keys.lockout("ws", "ada")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.flows.conftest import NOW, envelope, handle
+from tests.support.flows.operations import NOW, envelope, handle
 from tests.support.people import RACERS, member, race, won, workspace
 
 from nilometer.aws.dynamodb import Store

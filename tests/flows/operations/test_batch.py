@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, event, handle
+from tests.support.flows.operations import NOW, event, handle
+from tests.support.flows.sample_world import prepare
 from tests.support.project import EVENTS
-from tests.support.sample_world import prepare
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome

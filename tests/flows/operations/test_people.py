@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope, handle
+from tests.support.flows.operations import NOW, envelope, handle
+from tests.support.flows.sample_world import sha256
 from tests.support.people import actions, admins, member, roles, workspace
-from tests.support.sample_world import sha256
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.lockout import FAILURES, LOCKED

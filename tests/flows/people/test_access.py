@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.flows.conftest import NOW
+from tests.support.flows.operations import NOW
 from tests.support.people import actions, member, workspace
 
 from nilometer.aws.dynamodb import Store

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.flows.conftest import NOW
+from tests.support.flows.operations import NOW
 from tests.support.people import RACERS, member, race, won, workspace
 
 from nilometer.aws.dynamodb import Store

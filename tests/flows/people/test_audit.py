@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW
+from tests.support.flows.audit import TTL, row
+from tests.support.flows.operations import NOW
+from tests.support.flows.sample_world import prepare
 from tests.support.people import workspace
 from tests.support.project import EVENTS
-from tests.support.sample_world import prepare
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.token import Purpose
@@ -20,15 +21,14 @@ from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.acts.security import Reported
 from nilometer.domain.events.outcome import Message
-from nilometer.domain.lake.change import Action, Change, action_of, audit_row
-from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.domain.lake.change import Action, action_of
+from nilometer.domain.store.writes import Table
 from nilometer.flows.operations import batch as operations
 from nilometer.flows.people import access, security
 from nilometer.flows.people import members as people
 
 SAMPLES = sorted((EVENTS / "operations").glob("*.json"))
 EXPIRING = {"invitation", "token", "session", "lockout", "security"}
-TTL = {"principalId": "dynamodb.amazonaws.com", "type": "Service"}
 
 
 def everything(store: Store) -> list[str]:
@@ -41,22 +41,6 @@ def everything(store: Store) -> list[str]:
     people.remove_member(store, ada, "bob", now=NOW)
     tokens = [invited.token, session.token, once.token]
     return [*tokens, *map(hash_of, tokens), "grace@example.com"]
-
-
-def row(item: Item, action: Action) -> dict[str, Any]:
-    new, old = (item, None) if action is Action.INSERT else (None, item)
-    key = Key(item["pk"], item["sk"])
-    change = Change(
-        change_id="c",
-        table=Table.RECORDS,
-        action=action,
-        key=key,
-        old=old,
-        new=new,
-        sequence_number="1",
-        occurred_at=1_795_000_000,
-    )
-    return audit_row(change)
 
 
 def test_no_secret_reaches_the_lake(store: Store) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from docs.entities import ENTITIES
-from tests.flows.conftest import NOW
-from tests.flows.lake.test_changes import World, record, world
+from tests.support.flows.changes import World, record
+from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
 from nilometer.aws.dynamodb import Store
@@ -36,7 +36,6 @@ from nilometer.flows.people import members as people
 from nilometer.flows.people import onboarding as tutorials
 from nilometer.flows.people import security as log
 
-__all__ = ["world"]  # a fixture
 BY_TTL = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 BOB = member("bob", Role.VIEWER)
 DOOR = service("ws", "services")

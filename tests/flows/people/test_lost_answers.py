@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.people.test_audit import TTL, row
 from tests.support.faulty import FaultyStore
+from tests.support.flows.audit import TTL, row
+from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
 from nilometer.aws.dynamodb import Store

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope, handle
+from tests.support.flows.operations import NOW, envelope, handle
 from tests.support.people import RACERS, member, race, workspace
 
 from nilometer.aws.dynamodb import Store

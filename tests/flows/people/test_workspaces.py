@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.flows.conftest import NOW, envelope
+from tests.support.flows.operations import NOW, envelope
 from tests.support.people import actions, member, roles, workspace
 
 from nilometer.aws.dynamodb import Store

@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.flows.conftest import NOW, envelope
-from tests.flows.usage.test_batch import batch, cloud, handle, outcomes, ready, totals, void
+from tests.support.flows.operations import NOW, envelope
+from tests.support.flows.usage import batch, cloud, handle, outcomes, totals, void
 from tests.support.project import EVENTS
 
 from nilometer.aws.dynamodb import Store
@@ -22,7 +22,6 @@ from nilometer.flows.publish.usage import Event, publish, recorded, snapshot, vo
 from nilometer.flows.publish.usage_schemas import schemas, text
 
 SAMPLES = sorted((EVENTS / "usage").glob("*.json"))
-__all__ = ["ready"]
 
 
 class Client:

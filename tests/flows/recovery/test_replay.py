@@ -12,11 +12,11 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.conftest import new_store
-from tests.flows.billing.test_batch import company
-from tests.flows.conftest import NOW
-from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, outcomes, prepare, ready, totals, void
-from tests.support.billing_play import play, records, scrambled, wrong
+from tests.support.flows.billing_play import play, records, scrambled, wrong
+from tests.support.flows.company import company
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals, void
+from tests.support.tables import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus
@@ -31,8 +31,6 @@ from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode
 from nilometer.local.plane.engine import REGION, Engine
 from nilometer.local.stripe.month import random_month
-
-__all__ = ["ready"]
 
 
 def forget(store: Store) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.usage.test_batch import cloud, handle, ready
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import cloud, handle
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -16,7 +16,6 @@ from nilometer.domain.recovery.trace import Place
 from nilometer.flows.recovery.trace import Sources, trace
 from nilometer.lake.read.ledger import Ledger
 
-__all__ = ["ready"]
 NAME = f"{cloud('u1')['source']}#u1"
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,9 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.flows.conftest import NOW, envelope
-from tests.flows.usage.test_batch import batch, changed, cloud, totals, void
+from tests.support.concurrency import together
 from tests.support.faulty import FaultyStore, Killed, dies_at, unlucky
+from tests.support.flows.operations import NOW, envelope
+from tests.support.flows.usage import batch, changed, cloud, totals, void
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -234,22 +234,3 @@ def test_a_workspace_that_becomes_known_between_reading_and_waiting(ready: Store
 
     assert left == []
     assert totals(ready, workspace="ws_new") == {"api_calls": 10}
-
-
-def together(work: Sequence[Callable[[], None]]) -> None:
-    """Runs all at once and raises what any of them raised."""
-    failures: list[BaseException] = []
-
-    def run(one: Callable[[], None]) -> None:
-        try:
-            one()
-        except BaseException as error:  # noqa: BLE001  # shown below
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(one,)) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]

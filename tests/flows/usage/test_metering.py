@@ -13,16 +13,16 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.limits.test_thresholds import look, records
-from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, ready
-from tests.flows.usage.test_exactly_once import together
+from tests.support.concurrency import together
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.limits import look, records
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import WORKSPACE, cloud, handle
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.billing.record.inputs import Inputs, with_views
-from nilometer.domain.billing.record.item import record_item
+from nilometer.domain.billing.item import record_item
+from nilometer.domain.billing.record import Inputs, with_views
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Delete, Put, Table
@@ -37,8 +37,6 @@ from nilometer.flows.usage.metering import Told, drain, outbox
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import World
 from nilometer.stripe_api.client import StripeApi
-
-__all__ = ["ready"]
 
 
 class Recording:

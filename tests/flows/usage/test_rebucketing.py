@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.flows.conftest import NOW
-from tests.flows.lake.test_usage_in_the_lake import Landed, by_period, landed, periods
-from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, ready
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.landed import Landed, by_period, periods
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import WORKSPACE, cloud, handle
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
@@ -28,7 +28,6 @@ from nilometer.flows.limits.reactions import react
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.rebucket import Moved, run
 
-__all__ = ["landed", "ready"]
 MIDDLE = datetime.fromisoformat("2026-11-20T00:00:00Z")
 SOON, NIGHT, NEXT = (NOW + timedelta(hours=hours) for hours in (0.5, 2, 26))
 

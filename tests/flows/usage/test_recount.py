@@ -6,8 +6,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from tests.flows.conftest import NOW
-from tests.flows.usage.test_batch import WORKSPACE, cloud, handle, ready, totals, void
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import WORKSPACE, cloud, handle, totals, void
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -15,7 +15,6 @@ from nilometer.domain.store.writes import Key, Table, Update
 from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.usage.recount import recount
 
-__all__ = ["ready"]
 LATER = NOW + timedelta(hours=1)
 PERIOD = "2026-11-01T00:00:00.000Z"
 

@@ -6,10 +6,10 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.flows.conftest import NOW
-from tests.flows.usage.test_batch import cloud, handle, ready
-from tests.flows.usage.test_exactly_once import together
+from tests.support.concurrency import together
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.operations import NOW
+from tests.support.flows.usage import cloud, handle
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -18,7 +18,6 @@ from nilometer.domain.store.writes import Table
 from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.usage.waiting import abandon
 
-__all__ = ["ready"]
 LATE = NOW + timedelta(days=35, hours=1)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import pytest
 from deltalake import DeltaTable
-from tests.conftest import new_store
 from tests.support.lake.build import DAY, START, change, event, packed, stripe_event, usage
+from tests.support.tables import new_store
 
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.cloudformation import Template
-from tests.template.conftest import HERE, Build
+from tests.support.project import HERE, Build
 
 MEGABYTE = 1024 * 1024  # as Lambda counts
 LIMIT = 250 * MEGABYTE  # Lambda, unzipped

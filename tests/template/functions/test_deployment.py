@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 import pytest
 from tests.support.cloudformation import Template
-from tests.template.conftest import HERE, Build
+from tests.support.project import HERE, Build
 
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.stripe.signature import sign

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.flows.conftest import NOW, envelope
+from tests.support.flows.operations import NOW, envelope
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service

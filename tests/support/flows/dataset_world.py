@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
-from tests.flows.conftest import NOW, envelope
+from tests.support.flows.operations import NOW, envelope
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.landing import Landing

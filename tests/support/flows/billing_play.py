@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tests.flows.conftest import NOW, envelope
 from tests.support.faulty import Killed
+from tests.support.flows.operations import NOW, envelope
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result

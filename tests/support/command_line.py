@@ -1,0 +1,201 @@
+"""`nilometer ...` as a user types it, and a running local stack."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from nilometer.aws import clients
+from nilometer.cli import run
+from nilometer.local.plane import deploy
+
+WITH_SIGNALS = {("local",), ("demo",)}
+STOP_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one line of a command that prints one object."""
+        [line] = self.out.splitlines()
+        return json.loads(line)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`nilometer ...` in this process, finding only the stacks of one runtime directory.
+
+    Output, exit code and environment are the command's own. `in_process` false, and what takes signals, starts Python.
+    """
+
+    runtime: Path
+    in_process: bool = False
+
+    def __call__(self, *arguments: str, text: str | None = None, env: Mapping[str, str] = {}) -> Answer:
+        environment = {**self.environment, **env}
+        if self.in_process and arguments[:1] not in WITH_SIGNALS:
+            return _here(arguments, text, environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "nilometer", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def local(self, *arguments: str) -> Local:
+        """Starts `nilometer local --json` on free ports and waits until it is ready."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nilometer", "local", "--port", "0", "--aws-port", "0", "--json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+        assert process.stdout
+        assert process.stderr
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(process.stderr.read())
+        return Local(process, json.loads(line))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NILOMETER_"))}
+        return {**own, "NILOMETER_RUNTIME_DIR": str(self.runtime), "COLUMNS": "160"}
+
+
+def _here(arguments: Sequence[str], text: str | None, environment: Mapping[str, str]) -> Answer:
+    """A traceback goes to stderr with exit code 1, as Python itself does it."""
+    with _environment(environment), CliRunner().isolation(input=text) as (out, err, _):
+        try:
+            code = run(arguments)
+        except Exception:  # noqa: BLE001  # shown to the test
+            traceback.print_exc()
+            code = 1
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return Answer(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+@contextlib.contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """All of `os.environ` while a command runs; AWS clients are made again for it, as they are once a process."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(wanted)
+    _forget_clients()
+    try:
+        yield
+    finally:
+        _forget_clients()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _forget_clients() -> None:
+    for made in (clients.client, clients._session):
+        made.cache_clear()
+
+
+@dataclass(frozen=True)
+class Local:
+    """A running `nilometer local` and what it announced."""
+
+    process: subprocess.Popen[str]
+    about: Mapping[str, Any]
+
+    def family(self) -> list[int]:
+        """The process and all its descendants."""
+        return [self.process.pid, *_descendants(self.process.pid)]
+
+    def workers(self, function: str) -> list[int]:
+        """The processes that run the handler of `function` now; their guards are not among them."""
+        handler = f"nilometer.lambdas.{function}.handler"
+        commands = {pid: _command(pid) for pid in self.family()}
+        return [
+            pid for pid, words in commands.items() if handler in words and "nilometer.local.plane.guard" not in words
+        ]
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
+        """Exit code and what it said meanwhile."""
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode, said
+
+    @staticmethod
+    def gone(pids: list[int], *, within: float = STOP_SECONDS) -> bool:
+        """Whether none of the processes is left before the time is over."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if not any(Path(f"/proc/{pid}").exists() and _command(pid) for pid in pids):
+                return True
+            time.sleep(0.1)
+        return False
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    threads = Path(f"/proc/{pid}/task").glob("*/children") if children.exists() else ()
+    found = [int(child) for thread in threads for child in _read(thread).split()]
+    return found + [grandchild for child in found for grandchild in _descendants(child)]
+
+
+def _command(pid: int) -> list[str]:
+    return _read(Path(f"/proc/{pid}/cmdline")).split("\0")[:-1]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack in an engine, as on AWS: no runner beside it."""
+
+    name: str
+    outputs: Mapping[str, str]
+    client: deploy.Client
+    environment: Mapping[str, str]
+
+    def queue(self, logical: str) -> str:
+        found = self.client("cloudformation").list_stack_resources(StackName=self.name)["StackResourceSummaries"]
+        [url] = [one["PhysicalResourceId"] for one in found if one["LogicalResourceId"] == logical]
+        return str(url)
+
+    @property
+    def signing_secrets(self) -> str:
+        arn = self.outputs["StripeSecretArn"]
+        return str(self.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+
+    def store(self, output: str, text: str) -> None:
+        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[output], SecretString=text)

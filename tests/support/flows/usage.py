@@ -1,0 +1,112 @@
+"""A workspace with meters, usage events, and what the usage flow makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.support.flows.operations import NOW, envelope
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.events.outcome import Message, Result
+from nilometer.domain.store.writes import Table
+from nilometer.flows.operations import batch as operations
+from nilometer.flows.usage import batch as usage
+
+WORKSPACE = "ws_acme"
+
+
+def cloud(
+    id_: str = "e1",
+    *,
+    quantity: Any = "10",
+    meter: str = "api_calls",
+    unit: str = "call",
+    workspace: str = WORKSPACE,
+    time: datetime = NOW,
+    type_: str = "usage.recorded.v1",
+    source: str = "/services/inference",
+    dimensions: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    data: dict[str, Any] = {"meter": meter, "quantity": quantity, "unit": unit}
+    return {
+        "specversion": "1.0",
+        "id": id_,
+        "source": source,
+        "type": type_,
+        "subject": workspace,
+        "time": time.isoformat(),
+        "data": data | ({"dimensions": dimensions} if dimensions else {}),
+    }
+
+
+def void(of: str, id_: str = "v1", **given: Any) -> dict[str, Any]:
+    event = cloud(id_, type_="usage.voided.v1", **given)
+    return event | {"data": {"id": of, "reason": "test run"}}
+
+
+def batch(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": "batch1",
+        "source": "/services/inference",
+        "type": "usage.batch.v1",
+        "time": NOW.isoformat(),
+        "data": {"events": list(events)},
+    }
+
+
+def changed(workspace: str, kind: str = "workspace") -> str:
+    return envelope(
+        {
+            "specversion": "1.0",
+            "id": "c1",
+            "source": "nilometer.changes",
+            "type": "record.changed.v1",
+            "time": NOW.isoformat(),
+            "data": {"kind": kind, "action": "INSERT", "workspace_id": workspace},
+        }
+    )
+
+
+@pytest.fixture
+def ready(store: Store) -> Store:
+    return prepare(store)
+
+
+def prepare(store: Store) -> Store:
+    """A workspace and meters."""
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    operations.create_workspace(store, WORKSPACE, name="Acme", now=early, actor=None)
+    operations.create_meter(
+        store, "api_calls", unit="call", aggregation="sum", now=early, actor=None, dimensions=["model"]
+    )
+    operations.create_meter(store, "seats", unit="seat", aggregation="max", now=early, actor=None)
+    operations.create_meter(
+        store, "users", unit="user", aggregation="unique", now=early, actor=None, dimensions=["user"]
+    )
+    operations.create_meter(store, "disk", unit="gb", aggregation="latest", now=early, actor=None)
+    return store
+
+
+def handle(store: Store, objects: Objects, *events: Any, now: datetime = NOW, **given: Any) -> list[Result]:
+    bodies = [event if isinstance(event, str) else envelope(event) for event in events]
+    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
+    return usage.handle(messages, store=store, objects=objects, now=now, **given)
+
+
+def outcomes(results: Iterable[Result]) -> list[str]:
+    return [str(result.outcome) for result in results]
+
+
+def totals(store: Store, scope: str = "period", workspace: str = WORKSPACE) -> dict[str, Decimal]:
+    """Totals by meter, over shards and periods."""
+    found: dict[str, Decimal] = {}
+    for item in store.query(Table.RECORDS, f"WORKSPACE#{workspace}", prefix="USAGE#"):
+        if item["scope"] == scope:
+            found[item["meter"]] = found.get(item["meter"], Decimal(0)) + item["total"]
+    return found
