@@ -14,7 +14,7 @@ from nilometer.domain.acts.act import Act, checked_id
 from nilometer.domain.events.cloudevents import NAME_LENGTH, CloudEvent
 from nilometer.domain.store.keys import part
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Item, Key, Put, Table, version_of
+from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, version_after, version_of
 from nilometer.errors import Rejected
 
 
@@ -63,16 +63,8 @@ def field_times(stored: Item | None, names: Iterable[str], origin: Origin) -> di
 
 def put(key: Key, kind: str, attributes: Item, *, stored: Item | None, origin: Origin, now: datetime) -> Put:
     """The whole record anew, written only if it is still as `stored` was read."""
-    item = {
-        **attributes,
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": kind,
-        "version": int(stored["version"]) + 1 if stored else 1,
-        "updated_at": rfc3339(now),
-        "cause": origin.cause,
-        "actor": origin.actor,
-    }
+    stamps = {"updated_at": rfc3339(now), "cause": origin.cause, "actor": origin.actor}
+    item = {**attributes, **new_item(key, kind, version_after(stored), **stamps)}
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 

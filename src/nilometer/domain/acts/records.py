@@ -7,22 +7,21 @@ from typing import Any
 
 from nilometer.domain.acts.act import Act
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Item, Key, Put, Table, version_of
+from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, version_after, version_of
 
 
 def record(act: Act, key: Key, kind: str, stored: Item | None, **attributes: Any) -> Put:
     """The whole record after `act`, guarded by what was read. `attributes` are all that it has besides."""
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": kind,
-        "version": int(stored["version"]) + 1 if stored else 1,
-        "workspace_id": act.workspace_id,
+    item = new_item(
+        key,
+        kind,
+        version_after(stored),
+        workspace_id=act.workspace_id,
         **attributes,
-        "updated_at": rfc3339(act.now),
-        "cause": act.cause,
-        "actor": act.caller.user_id,
-    }
+        updated_at=rfc3339(act.now),
+        cause=act.cause,
+        actor=act.caller.user_id,
+    )
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 

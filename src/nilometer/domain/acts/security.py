@@ -14,7 +14,7 @@ from nilometer.domain.acts.act import Act, checked_id
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Put, Table
+from nilometer.domain.store.writes import Absent, Item, Put, Table, new_item
 from nilometer.errors import Rejected
 
 KEPT = timedelta(days=400)  # the lake keeps all
@@ -92,27 +92,25 @@ def entry(
     who = actor or act.caller.user_id
     ulid = act.new_id(f"security {action} {subject}")
     key = keys.security(act.workspace_id, ulid)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "gsi1pk": keys.actor(who),
-        "gsi1sk": ulid,
-        "kind": "security",
-        "version": 1,
-        "entry_id": ulid,
-        "workspace_id": act.workspace_id,
-        "action": str(action),
-        "subject": checked_id(subject) if subject else None,
-        "object_id": checked_id(object_id) if object_id else None,
-        "role": str(role) if role else None,
-        "role_before": str(role_before) if role_before else None,
-        "reason": reason,
-        "time": rfc3339(act.happened),
-        "updated_at": rfc3339(act.now),
-        "cause": act.cause,
-        "actor": who,
-        "expires_at": epoch(max(act.happened, act.now) + KEPT),
-    }
+    item = new_item(
+        key,
+        "security",
+        gsi1pk=keys.actor(who),
+        gsi1sk=ulid,
+        entry_id=ulid,
+        workspace_id=act.workspace_id,
+        action=str(action),
+        subject=checked_id(subject) if subject else None,
+        object_id=checked_id(object_id) if object_id else None,
+        role=str(role) if role else None,
+        role_before=str(role_before) if role_before else None,
+        reason=reason,
+        time=rfc3339(act.happened),
+        updated_at=rfc3339(act.now),
+        cause=act.cause,
+        actor=who,
+        expires_at=epoch(max(act.happened, act.now) + KEPT),
+    )
     return Put(table=Table.RECORDS, item=item, expected=Absent())
 
 

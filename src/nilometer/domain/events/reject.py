@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Item
+from nilometer.domain.store.writes import Item, new_item
 
 KEPT = timedelta(days=40)
 INLINE_BYTES = 100_000  # an item holds 400 KB and a transaction 4 MB; larger payloads rest in S3
@@ -47,21 +47,19 @@ def item(reject: Reject, *, now: datetime, claim: str | None = None) -> Item:
     """The same payload refused twice on one UTC day is one item. With `claim`, the S3 key stands for the payload."""
     content = reject.content
     key = keys.reject(reject.flow, now, hashlib.sha256(content).hexdigest())
-    return {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "reject",
-        "version": 1,
-        "flow": reject.flow,
-        "reason": bounded(reject.reason),
-        "message": bounded(reject.message, MESSAGE_BYTES),
+    return new_item(
+        key,
+        "reject",
+        flow=reject.flow,
+        reason=bounded(reject.reason),
+        message=bounded(reject.message, MESSAGE_BYTES),
         **({"claim": claim} if claim else {"payload": content.decode()}),
-        "event_id": _name(reject.event_id),
-        "source": _name(reject.source),
-        "workspace_id": _name(reject.workspace_id),
-        "received_at": rfc3339(now),
-        "expires_at": epoch(now + KEPT),
-    }
+        event_id=_name(reject.event_id),
+        source=_name(reject.source),
+        workspace_id=_name(reject.workspace_id),
+        received_at=rfc3339(now),
+        expires_at=epoch(now + KEPT),
+    )
 
 
 def _name(text: str | None) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Put, Table
+from nilometer.domain.store.writes import Absent, Item, Put, Table, new_item
 
 THRESHOLDS = (Decimal(50), Decimal(80), Decimal(100))  # percent of what is included
 HARD = "hard"
@@ -97,24 +97,22 @@ def alert(
     """Once a (workspace, meter, period, threshold, limit version): its insertion is the notification."""
     start, end = period
     key = keys.alert(workspace_id, meter, start, threshold, limit.version)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "alert",
-        "version": 1,
-        "workspace_id": workspace_id,
-        "meter": meter,
-        "threshold": threshold,
-        "limit_version": limit.version,
-        "limit": limit.hard if threshold == HARD else limit.included,
-        "used": used,
-        "period_start": start,
-        "period_end": end,
-        "crossed_at": rfc3339(now),
-        "updated_at": rfc3339(now),
-        "cause": None,
-        "actor": None,
-    }
+    item = new_item(
+        key,
+        "alert",
+        workspace_id=workspace_id,
+        meter=meter,
+        threshold=threshold,
+        limit_version=limit.version,
+        limit=limit.hard if threshold == HARD else limit.included,
+        used=used,
+        period_start=start,
+        period_end=end,
+        crossed_at=rfc3339(now),
+        updated_at=rfc3339(now),
+        cause=None,
+        actor=None,
+    )
     return Put(table=Table.RECORDS, item=item, expected=Absent())
 
 

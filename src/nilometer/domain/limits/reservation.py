@@ -21,7 +21,20 @@ from nilometer.domain.limits.limit import Limit
 from nilometer.domain.store import keys
 from nilometer.domain.store.keys import part
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Enough, Item, Key, Put, Table, Update, Version, Write, version_of
+from nilometer.domain.store.writes import (
+    Absent,
+    Enough,
+    Item,
+    Key,
+    Put,
+    Table,
+    Update,
+    Version,
+    Write,
+    new_item,
+    version_after,
+    version_of,
+)
 from nilometer.domain.usage.event import UsageEvent
 from nilometer.domain.usage.period import Period
 from nilometer.errors import Rejected
@@ -124,22 +137,21 @@ def allowance(
     if stored and stored["remaining"] == remaining and stored["limit_version"] == limit.version:
         return None
     key = keys.allowance(workspace_id, meter, rfc3339(period.start))
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "allowance",
-        "version": int(stored["version"]) + 1 if stored else 1,
-        "workspace_id": workspace_id,
-        "meter": meter,
-        "period_start": rfc3339(period.start),
-        "remaining": remaining,
-        "reserved": held,
-        "limit_version": limit.version,
-        "updated_at": rfc3339(now),
-        "cause": None,
-        "actor": None,
-        "expires_at": epoch(max(period.end, now) + KEPT),
-    }
+    item = new_item(
+        key,
+        "allowance",
+        version_after(stored),
+        workspace_id=workspace_id,
+        meter=meter,
+        period_start=rfc3339(period.start),
+        remaining=remaining,
+        reserved=held,
+        limit_version=limit.version,
+        updated_at=rfc3339(now),
+        cause=None,
+        actor=None,
+        expires_at=epoch(max(period.end, now) + KEPT),
+    )
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 
@@ -171,22 +183,21 @@ def _kept(
         "gsi1pk": keys.reserved_until(one.ends_at),
         "gsi1sk": f"WORKSPACE#{part(one.workspace_id)}#{part(one.id)}",
     }
-    item = {
-        "pk": one.key.pk,
-        "sk": one.key.sk,
-        "kind": "reservation",
-        "version": version,
-        "reservation_id": one.id,
-        "workspace_id": one.workspace_id,
-        "meter": one.meter,
-        "quantity": one.quantity,
-        "period_start": one.period_start,
-        "ends_at": rfc3339(one.ends_at),
-        "status": str(status),
+    item = new_item(
+        one.key,
+        "reservation",
+        version,
+        reservation_id=one.id,
+        workspace_id=one.workspace_id,
+        meter=one.meter,
+        quantity=one.quantity,
+        period_start=one.period_start,
+        ends_at=rfc3339(one.ends_at),
+        status=str(status),
         **(index if status is Status.OPEN else {}),
-        "updated_at": rfc3339(now),
-        "cause": cause,
-        "actor": None,
-        "expires_at": epoch(one.ends_at + KEPT),
-    }
+        updated_at=rfc3339(now),
+        cause=cause,
+        actor=None,
+        expires_at=epoch(one.ends_at + KEPT),
+    )
     return Put(table=Table.RECORDS, item=item, expected=expected or Absent())

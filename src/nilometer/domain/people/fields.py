@@ -15,7 +15,7 @@ from nilometer.domain.events.cloudevents import CloudEvent
 from nilometer.domain.people.workspace import new_workspace, workspace_attributes
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Item, Key, Put, Table, version_of
+from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, version_after, version_of
 from nilometer.domain.usage.meter import meter_attributes, new_meter
 from nilometer.errors import NotKnownYet, Refused, Rejected
 
@@ -105,19 +105,9 @@ def _keep_fixed(stored: Item | None, change: Change) -> None:
 
 
 def _put(stored: Item | None, change: Change, attributes: Item, *, times: Mapping[str, str], now: datetime) -> Put:
-    item = {
-        **(stored or {}),
-        "pk": change.key.pk,
-        "sk": change.key.sk,
-        "kind": change.kind,
-        "version": int(stored["version"]) + 1 if stored else 1,
-        **attributes,
-        "field_times": dict(times),
-        "updated_at": rfc3339(now),
-        "cause": change.cause,
-        "actor": change.actor,
-    }
-    return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+    stamps = {"updated_at": rfc3339(now), "cause": change.cause, "actor": change.actor}
+    item = new_item(change.key, change.kind, version_after(stored), **attributes, field_times=dict(times), **stamps)
+    return Put(table=Table.RECORDS, item={**(stored or {}), **item}, expected=version_of(stored))
 
 
 def _fields(stored: Item | None, kind: str) -> dict[str, Any]:

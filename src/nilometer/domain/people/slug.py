@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from nilometer.domain.acts.records import alive
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
-from nilometer.domain.store.writes import Delete, Item, Put, Table, Write, version_of
+from nilometer.domain.store.writes import Delete, Item, Put, Table, Write, new_item, version_of
 from nilometer.errors import Refused, Rejected
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -49,16 +49,15 @@ _UNREAD: Item = {}
 
 def _slug(slug: str, workspace: Item, *, until: datetime | None, holder: Item | None = _UNREAD) -> Put:
     key = keys.slug(slug)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "slug",
-        "version": int(holder["version"]) + 1 if holder else workspace["version"],
-        "slug": slug,
-        "workspace_id": workspace["workspace_id"],
-        "updated_at": workspace["updated_at"],
-        "cause": workspace["cause"],
-        "actor": workspace["actor"],
+    item = new_item(
+        key,
+        "slug",
+        int(holder["version"]) + 1 if holder else workspace["version"],
+        slug=slug,
+        workspace_id=workspace["workspace_id"],
+        updated_at=workspace["updated_at"],
+        cause=workspace["cause"],
+        actor=workspace["actor"],
         **({"expires_at": epoch(until)} if until else {}),
-    }
+    )
     return Put(table=Table.RECORDS, item=item, expected=None if holder is _UNREAD else version_of(holder))

@@ -66,6 +66,16 @@ class Enough:
 Expected = Absent | Present | Version | Less | Enough
 
 
+def new_item(key: Key, kind: str, version: int = 1, /, **attributes: Any) -> dict[str, Any]:
+    """The item under `key`: what every item has, and its own `attributes`."""
+    return {"pk": key.pk, "sk": key.sk, "kind": kind, "version": version, **attributes}
+
+
+def version_after(item: Item | None) -> int:
+    """The number of the next version of what is stored; 1 for what is not."""
+    return int(item["version"]) + 1 if item else 1
+
+
 def version_of(item: Item | None) -> Absent | Version:
     """What must still hold for a decision made on `item` to be written."""
     return Absent() if item is None else Version(int(item["version"]))

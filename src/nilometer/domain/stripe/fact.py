@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from nilometer.domain.store import keys
+from nilometer.domain.store.writes import new_item
 from nilometer.domain.stripe.event import Notification, StripeEvent
 
 KEPT = timedelta(days=40)  # longer than Stripe resends (3 days) or lists events (30 days)
@@ -24,24 +25,22 @@ def fact_item(
     """`payload` is the compressed JSON; `claim` the object key where a larger one rests."""
     key = keys.stripe_event(event.scope.account, event.id)
     snapshot = isinstance(event, StripeEvent)
-    return {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "stripe_event",
-        "version": 1,
-        "event_id": event.id,
-        "type": event.type,
-        "account": event.scope.account,
-        "livemode": event.scope.livemode,
-        "api_version": event.api_version if isinstance(event, StripeEvent) else None,
-        "created": event.created,
-        "object_type": event.object_type,
-        "object_id": event.object_id,
-        "customer_id": event.customer_id if isinstance(event, StripeEvent) else None,
-        "request_id": event.request_id if isinstance(event, StripeEvent) else None,
-        "source": source,
-        "received_at": received_at,
-        "expires_at": expires_at,
+    return new_item(
+        key,
+        "stripe_event",
+        event_id=event.id,
+        type=event.type,
+        account=event.scope.account,
+        livemode=event.scope.livemode,
+        api_version=event.api_version if isinstance(event, StripeEvent) else None,
+        created=event.created,
+        object_type=event.object_type,
+        object_id=event.object_id,
+        customer_id=event.customer_id if isinstance(event, StripeEvent) else None,
+        request_id=event.request_id if isinstance(event, StripeEvent) else None,
+        source=source,
+        received_at=received_at,
+        expires_at=expires_at,
         **({"claim": claim} if claim else {"payload": payload}),
         **({} if snapshot else {"thin": True}),
-    }
+    )

@@ -18,7 +18,7 @@ from nilometer.domain.events.cloudevents import NAME_LENGTH, CloudEvent, check_n
 from nilometer.domain.store import keys
 from nilometer.domain.store.keys import part
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Absent, Put, Table
+from nilometer.domain.store.writes import Absent, Put, Table, new_item
 from nilometer.domain.usage.meter import DIMENSIONS, GAUGES, SLUG, Aggregation, Meter
 from nilometer.domain.usage.period import Period
 from nilometer.errors import Rejected
@@ -142,26 +142,24 @@ def check_meter(event: UsageEvent, meter: Meter | None) -> None:
 def fact(event: UsageEvent, period: Period, *, received_at: datetime, now: datetime) -> Put:
     """The event as it is kept: once, and long enough that a later copy is too old."""
     key = keys.usage_event(event.source, event.id)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "usage_event",
-        "version": 1,
-        "event_id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "workspace_id": event.workspace_id,
-        "meter": event.meter,
-        "quantity": event.quantity,
-        "unit": event.unit,
-        "dimensions": event.dimensions,
-        "time": event.at,
-        "created": epoch(event.time),
-        "period_start": rfc3339(period.start),
-        "received_at": rfc3339(received_at),
-        "payload_hash": event.payload_hash,
-        "expires_at": epoch(max(event.time, now) + KEPT),
-    }
+    item = new_item(
+        key,
+        "usage_event",
+        event_id=event.id,
+        source=event.source,
+        type=event.type,
+        workspace_id=event.workspace_id,
+        meter=event.meter,
+        quantity=event.quantity,
+        unit=event.unit,
+        dimensions=event.dimensions,
+        time=event.at,
+        created=epoch(event.time),
+        period_start=rfc3339(period.start),
+        received_at=rfc3339(received_at),
+        payload_hash=event.payload_hash,
+        expires_at=epoch(max(event.time, now) + KEPT),
+    )
     if event.reservation_id:
         item["reservation_id"] = event.reservation_id
     return Put(table=Table.EVENTS, item=item, expected=Absent())
@@ -172,31 +170,27 @@ def waiting(
 ) -> Put:
     """An event of a workspace that is not known yet, with its first arrival."""
     key = keys.waiting(workspace_id, source, event_id)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "waiting_usage",
-        "version": 1,
-        "payload": payload,
-        "payload_hash": payload_hash,
-        "workspace_id": workspace_id,
-        "received_at": rfc3339(received_at),
-        "expires_at": epoch(received_at + KEPT),
-    }
+    item = new_item(
+        key,
+        "waiting_usage",
+        payload=payload,
+        payload_hash=payload_hash,
+        workspace_id=workspace_id,
+        received_at=rfc3339(received_at),
+        expires_at=epoch(received_at + KEPT),
+    )
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
 def waited(workspace_id: str, *, received_at: datetime) -> Put:
     """Names a workspace among those whose usage began to wait on this day: the same each time."""
     key = keys.waited(received_at, workspace_id)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "waiting_day",
-        "version": 1,
-        "workspace_id": workspace_id,
-        "expires_at": epoch(received_at + KEPT),
-    }
+    item = new_item(
+        key,
+        "waiting_day",
+        workspace_id=workspace_id,
+        expires_at=epoch(received_at + KEPT),
+    )
     return Put(table=Table.EVENTS, item=item)
 
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from nilometer.domain.events.cloudevents import CloudEvent
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Key, Put, Table
+from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, new_item
 from nilometer.domain.usage.event import KEPT, OLDEST, VOIDED, UsageEvent
 from nilometer.errors import Rejected
 
@@ -73,42 +73,39 @@ def void_event(
 
 def void_fact(void: VoidEvent, target: Item, key: Key, *, received_at: datetime, now: datetime) -> Put:
     """The void as it is kept: what `target` counted, taken back in the same period. The two rows add up to zero."""
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "usage_event",
-        "version": 1,
-        "event_id": void.id,
-        "source": void.source,
-        "type": void.type,
-        "workspace_id": void.workspace_id,
-        "meter": target["meter"],
-        "quantity": -Decimal(target["quantity"]),
-        "unit": target["unit"],
-        "dimensions": target["dimensions"],
-        "time": void.at,
-        "created": epoch(void.time),
-        "period_start": target["period_start"],
-        "voids_source": void.voids_source,
-        "voids_id": void.voids_id,
-        "received_at": rfc3339(received_at),
-        "payload_hash": void.payload_hash,
-        "expires_at": epoch(max(void.time, now) + KEPT),
-    }
+    item = new_item(
+        key,
+        "usage_event",
+        event_id=void.id,
+        source=void.source,
+        type=void.type,
+        workspace_id=void.workspace_id,
+        meter=target["meter"],
+        quantity=-Decimal(target["quantity"]),
+        unit=target["unit"],
+        dimensions=target["dimensions"],
+        time=void.at,
+        created=epoch(void.time),
+        period_start=target["period_start"],
+        voids_source=void.voids_source,
+        voids_id=void.voids_id,
+        received_at=rfc3339(received_at),
+        payload_hash=void.payload_hash,
+        expires_at=epoch(max(void.time, now) + KEPT),
+    )
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
 def void_marker(void: VoidEvent, *, now: datetime) -> Put:
     """A void that took nothing back (yet), under its own identity, so that a copy of it is one."""
-    return Put(
-        table=Table.EVENTS, item={**_void_attributes(void, void.key, now), "kind": "usage_void"}, expected=Absent()
-    )
+    item = _item(void, void.key, "usage_void", void.payload_hash, now)
+    return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
 def tombstone(void: VoidEvent, *, now: datetime) -> Put:
     """Under the identity of an event that has not arrived: when it does, it is taken back at once."""
-    item = {**_void_attributes(void, void.target, now), "kind": "usage_tombstone"}
-    return Put(table=Table.EVENTS, item={**item, "payload_hash": ""}, expected=Absent())
+    item = _item(void, void.target, "usage_tombstone", "", now)
+    return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
 def void_of(tombstone: Item) -> VoidEvent:
@@ -143,19 +140,18 @@ def counted(fact: Item) -> UsageEvent:
     )
 
 
-def _void_attributes(void: VoidEvent, key: Key, now: datetime) -> Item:
-    return {
-        "pk": key.pk,
-        "sk": key.sk,
-        "version": 1,
-        "workspace_id": void.workspace_id,
-        "void_id": void.id,
-        "void_source": void.source,
-        "void_hash": void.payload_hash,
-        "voids_source": void.voids_source,
-        "voids_id": void.voids_id,
-        "time": void.at,
-        "payload_hash": void.payload_hash,
-        "received_at": rfc3339(now),
-        "expires_at": epoch(max(void.time, now) + KEPT),
-    }
+def _item(void: VoidEvent, key: Key, kind: str, payload_hash: str, now: datetime) -> Item:
+    return new_item(
+        key,
+        kind,
+        workspace_id=void.workspace_id,
+        void_id=void.id,
+        void_source=void.source,
+        void_hash=void.payload_hash,
+        voids_source=void.voids_source,
+        voids_id=void.voids_id,
+        time=void.at,
+        payload_hash=payload_hash,
+        received_at=rfc3339(now),
+        expires_at=epoch(max(void.time, now) + KEPT),
+    )

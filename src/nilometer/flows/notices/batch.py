@@ -27,7 +27,7 @@ from nilometer.domain.notices.notification import Notice
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Absent, Key, Put, Table, Write
+from nilometer.domain.store.writes import Absent, Key, Put, Table, Write, new_item
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.parcel import Parcel
@@ -144,18 +144,16 @@ def _fact(notice: Notice, now: datetime) -> Put:
     """Its id is the cause's, without a time: two changes may report one cause at different times."""
     event_id = hashlib.sha256(f"{notice.topic}\n{notice.user_id}\n{notice.cause}".encode()).hexdigest()
     key = keys.operation(NOTICES, event_id)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "operation",
-        "version": 1,
-        "event_id": event_id,
-        "source": NOTICES,
-        "type": notice.topic,
-        "workspace_id": notice.workspace_id,
-        "time": rfc3339(notice.at),
-        "data": {"user_id": notice.user_id, "cause": notice.cause},
-        "received_at": rfc3339(now),
-        "expires_at": epoch(now + KEPT),
-    }
+    item = new_item(
+        key,
+        "operation",
+        event_id=event_id,
+        source=NOTICES,
+        type=notice.topic,
+        workspace_id=notice.workspace_id,
+        time=rfc3339(notice.at),
+        data={"user_id": notice.user_id, "cause": notice.cause},
+        received_at=rfc3339(now),
+        expires_at=epoch(now + KEPT),
+    )
     return Put(table=Table.EVENTS, item=item, expected=Absent())

@@ -25,7 +25,7 @@ from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.people.fields import Change, check_same, decide, meter_change, workspace_change
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Write
+from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Write, new_item
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
 from nilometer.flows.inbox.identity import arrived_at
@@ -169,21 +169,19 @@ def _fact(arrived: _Arrived, now: datetime) -> Put:
     event, data = arrived.operation.event, arrived.operation.data
     key = keys.operation(event.source, event.id)
     content = [event.type, event.subject, rfc3339(event.time), data]
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "operation",
-        "version": 1,
-        "event_id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "workspace_id": event.subject if arrived.type.has_workspace else None,
-        "time": rfc3339(event.time),
-        "data": dict(data),
-        "payload_hash": hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest(),
-        "received_at": rfc3339(now),
-        "expires_at": epoch(max(event.time, now) + KEPT),
-    }
+    item = new_item(
+        key,
+        "operation",
+        event_id=event.id,
+        source=event.source,
+        type=event.type,
+        workspace_id=event.subject if arrived.type.has_workspace else None,
+        time=rfc3339(event.time),
+        data=dict(data),
+        payload_hash=hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest(),
+        received_at=rfc3339(now),
+        expires_at=epoch(max(event.time, now) + KEPT),
+    )
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import from_epoch, rfc3339
-from nilometer.domain.store.writes import Item, Key
+from nilometer.domain.store.writes import Item, Key, new_item
 from nilometer.domain.stripe import payload
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.fetchable import fetchable
@@ -83,19 +83,18 @@ def register_item(
     updated_at: str,
 ) -> Item:
     """`resolution` is what `register` comes to: it stands, readable, beside the evidence."""
-    return {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "register",
-        "version": version,
-        "updated_at": updated_at,
-        "cause": cause,
-        "account": scope.account,
-        "livemode": scope.livemode,
+    return new_item(
+        key,
+        "register",
+        version,
+        updated_at=updated_at,
+        cause=cause,
+        account=scope.account,
+        livemode=scope.livemode,
         **_summary(resolution),
-        "evidence": pack(register),
+        evidence=pack(register),
         **_due(resolution),
-    }
+    )
 
 
 def object_of(item: Item) -> dict[str, Any]:
