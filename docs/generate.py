@@ -35,17 +35,17 @@ days late, so every read compares it with the clock, and the removal is `EXPIRED
 
 Services publish the events below as CloudEvents ([schemas](../events/schemas), [samples](../events/operations)); the
 workspace is the event's `subject`, and no other field can name one. The same decisions are a Python library: the
-functions below, in `nilometer.flows`, take the workspace from their `Caller`. A fact and its effect are one
-transaction; a copy of an event changes nothing. The bus keeps no order: an event that builds on what is not known yet
+functions below take the workspace from their `Caller`. A fact and its effect are one transaction; a copy of an event
+changes nothing. The bus keeps no order: an event that builds on what is not known yet
 is delivered again until it is a dead letter, one that a rule forbids for ten minutes, then it is kept as a reject.
 The later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
 
 ```python
-from nilometer.domain.acts.act import service
-from nilometer.domain.acts.roles import Role
-from nilometer.flows.people import access, members, workspaces
+import nilometer
+from nilometer import Role, access, members, workspaces
 
-accounts = service("ws_acme", "accounts")  # one of our services, at work in one workspace
+store = nilometer.connect().store()  # a stack by name, the one that the environment names, or the one running here
+accounts = nilometer.service("ws_acme", "accounts")  # one of our services, at work in one workspace
 workspaces.open_workspace(store, accounts, name="Acme", slug="acme", admin="user_ada", now=now)
 session = access.open_session(store, accounts, "user_ada", now=now)  # after the login; session.token is shown once
 
@@ -54,7 +54,7 @@ sent = members.invite(store, caller, "grace@example.com", role=Role.ANALYST, now
 members.accept_invitation(store, sent.token, user_id="user_grace", email="grace@example.com", now=now)
 ```
 
-`store` is `nilometer.aws.dynamodb.Store` with the stack's two tables, `now` an aware UTC datetime.
+`now` is an aware UTC datetime. All that a service imports is in `nilometer` itself; every module below may move.
 
 A service that imports the library needs these rights and no others; the ARNs are those of the stack's outputs
 `RecordsTable`, `EventsTable` and `LakeBucket`. Whoever has them is an operator: the workspace and the role are

@@ -26,10 +26,13 @@ _MAKING = threading.Lock()
 
 
 @cache
-def client(service: str) -> Any:
-    """Region, credentials and endpoint come from the environment (`AWS_REGION`, `AWS_ENDPOINT_URL`)."""
+def client(service: str, **where: str) -> Any:
+    """Region, credentials and endpoint come from the environment (`AWS_REGION`, `AWS_ENDPOINT_URL`).
+
+    `where` are boto3's own arguments that differ from it.
+    """
     with _MAKING:
-        return _session().client(service, config=_CONFIG)  # type: ignore[call-overload]  # a name, not a literal
+        return _session().client(service, config=_CONFIG, **where)  # type: ignore[call-overload]  # a name, no literal
 
 
 @cache

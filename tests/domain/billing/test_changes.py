@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nilometer.domain.billing.changes import billing_changes
-from nilometer.domain.billing.record import Inputs, fold, with_views
+from nilometer.domain.billing.record.changes import billing_changes
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs, with_views
 
 
 def record(version: int = 1, workspace_id: str | None = "ws", **fields: Any) -> dict[str, Any]:

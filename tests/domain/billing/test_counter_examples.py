@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.support.stripe_events import created, event, in_any_order, items, merged, resolved, updated
 
-from nilometer.domain.billing.record import Inputs, fold, with_views
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.stripe.registers.register import merge, of_answer, register
 from nilometer.domain.stripe.registers.resolve import Rule, resolve
 from nilometer.domain.stripe.registers.view import view

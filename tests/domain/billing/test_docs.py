@@ -6,8 +6,9 @@ import re
 
 from tests.support.project import ROOT
 
-from nilometer.domain.billing.item import record_item
-from nilometer.domain.billing.record import Inputs, fold
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs
+from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.store.writes import Key
 
 DOCS = ROOT / "docs" / "billing.md"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nilometer.domain.billing.record import Inputs, fold, with_catalog, with_views
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs, with_catalog, with_views
 from nilometer.domain.limits import plan as plan_limits
 from nilometer.domain.stripe.event import SUMMARY, Scope
 from nilometer.domain.usage.period import Period, period_at

@@ -7,7 +7,7 @@ import json
 import pytest
 import stripe
 
-from nilometer.domain.billing.link import CLAIMING
+from nilometer.domain.billing.claim import CLAIMING
 from nilometer.domain.stripe.event import FEATURES, StripeEvent
 from nilometer.domain.stripe.handled import API_VERSION, EVENT_TYPES, HANDLED
 from nilometer.domain.stripe.registers.view import _VIEWS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.events.reject import Reject
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Misconfigured, NotKnownYet, Refused, Rejected, Unavailable
-from nilometer.flows.inbox import settle as inbox_module
 from nilometer.flows.inbox.identity import arrived_at, identity_of
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.rejects import listed
-from nilometer.flows.inbox.settle import PATIENCE, Inbox, alone, settle, together
+from nilometer.flows.inbox.settle import PATIENCE, Inbox, alone, inbox, settle, together
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = "good"
@@ -37,21 +37,14 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-class Kept:
-    """In the place of the tables: what was kept."""
+class Kept(list[Reject]):
+    """In the place of the tables."""
 
-    def __init__(self) -> None:
-        self.rejects: list[tuple[str, str]] = []
-
-    def keep(self, _store: object, _objects: object, rejects: Sequence[object], *, now: datetime) -> None:
-        self.rejects += [(one.reason, one.payload) for one in rejects]  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    keeping = Kept()
-    monkeypatch.setattr(inbox_module, "keep", keeping.keep)
-    return keeping
+    def keep(self, rejects: Iterable[Reject]) -> None:
+        kept = list(rejects)
+        if any("large" in one.payload for one in kept):
+            raise Unavailable("S3 is away")
+        self += kept
 
 
 def envelope(kind: str, *, minutes: float = 0) -> str:
@@ -70,7 +63,7 @@ def error_of(kind: str) -> Exception:
 
 
 def run(
-    bodies: Sequence[str], *, at_opening: bool = False, in_groups: bool = False, now: datetime = NOW
+    bodies: Sequence[str], *, kept: Kept | None = None, at_opening: bool = False, in_groups: bool = False
 ) -> list[Result]:
     """Each kind of `_ERRORS` fails the whole group that it is decided in."""
 
@@ -87,9 +80,9 @@ def run(
         for parcel in parcels:
             parcel.settle(Outcome.ACCEPTED)
 
-    inbox = Inbox(flow="tried", store=None, objects=None, now=now)  # type: ignore[arg-type]  # nothing is kept there
     messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return settle(messages, inbox, open=opening, decide=deciding, group=together if in_groups else alone)
+    into = Inbox(flow="tried", now=NOW, keep=(kept if kept is not None else Kept()).keep)
+    return settle(messages, into, open=opening, decide=deciding, group=together if in_groups else alone)
 
 
 ENDS = {
@@ -106,37 +99,35 @@ ENDS = {
 
 @pytest.mark.parametrize("at_opening", [True, False])
 @pytest.mark.parametrize("kind", ENDS)
-def test_only_the_world_makes_a_message_fail(kind: str, at_opening: bool, kept: Kept) -> None:
+def test_only_the_world_makes_a_message_fail(kind: str, at_opening: bool) -> None:
     """Its neighbours are accepted; what is the message's own fault is kept, what came too early waits."""
-    results = run([envelope(GOOD), envelope(kind), envelope(GOOD)], at_opening=at_opening)
+    kept = Kept()
+    results = run([envelope(GOOD), envelope(kind), envelope(GOOD)], kept=kept, at_opening=at_opening)
 
     assert [one.outcome for one in results] == [Outcome.ACCEPTED, ENDS[kind], Outcome.ACCEPTED]
-    assert len(kept.rejects) == (ENDS[kind] is Outcome.REJECTED)
+    assert len(kept) == (ENDS[kind] is Outcome.REJECTED)
     assert results[1].again is (ENDS[kind] is Outcome.WAITING)
 
 
 @given(st.lists(st.sampled_from([GOOD, "bug", "deep", "rejected", "refused", "early"]), max_size=60))
 def test_a_group_is_halved_until_the_reason_stands_alone(kinds: list[str]) -> None:
     """However many odd ones are decided together with good ones, and wherever they are: each ends by itself."""
-    keeping = Kept()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inbox_module, "keep", keeping.keep)
-        results = run([envelope(kind) for kind in kinds], in_groups=True)
+    results = run([envelope(kind) for kind in kinds], in_groups=True)
 
     assert [one.outcome for one in results] == [ENDS.get(kind, Outcome.ACCEPTED) for kind in kinds]
     assert [one.message_id for one in results] == [str(n) for n in range(len(kinds))]
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("refused", "refused"), ("early", "unknown_workspace")])
-def test_what_came_too_early_waits_for_a_bounded_time(kind: str, reason: str, kept: Kept) -> None:
+def test_what_came_too_early_waits_for_a_bounded_time(kind: str, reason: str) -> None:
     """Then it is a reject that says what was missing, and never a dead letter."""
-    minutes = PATIENCE.total_seconds() / 60
-    [waits] = run([envelope(kind, minutes=minutes - 0.01)])
-    [ends] = run([envelope(kind, minutes=minutes)])
+    minutes, kept = PATIENCE.total_seconds() / 60, Kept()
+    [waits] = run([envelope(kind, minutes=minutes - 0.01)], kept=kept)
+    [ends] = run([envelope(kind, minutes=minutes)], kept=kept)
 
     assert (waits.outcome, waits.fields["reason"]) == (Outcome.WAITING, reason)
     assert (ends.outcome, ends.fields["reason"]) == (Outcome.REJECTED, reason)
-    assert [reason for reason, _ in kept.rejects] == [reason]
+    assert [one.reason for one in kept] == [reason]
 
 
 def test_an_envelope_from_the_future_does_not_wait_for_ever() -> None:
@@ -147,7 +138,7 @@ def test_an_envelope_from_the_future_does_not_wait_for_ever() -> None:
         assert arrived_at(json.dumps({"time": time}), sent_at=None, now=NOW) == NOW
 
 
-def test_no_text_of_a_strangers_error_is_logged(kept: Kept) -> None:
+def test_no_text_of_a_strangers_error_is_logged() -> None:
     """It may quote the message; the reject, which is for an operator, names the kind of error alone."""
     [result] = run([envelope("bug")])
 
@@ -186,9 +177,9 @@ def test_one_large_reject_harms_no_other(store: Store, objects: Objects) -> None
     def opening(message: Message) -> str:
         raise Rejected("invalid_schema" * 500, f"type {message.body} is unknown")
 
-    inbox = Inbox(flow="usage", store=store, objects=objects, now=NOW)
+    into = inbox("usage", store=store, objects=objects, now=NOW)
     bodies = ["a", "\ud83d" + "é" * 450_000, "b"]
-    results = settle([Message(body[:1], body) for body in bodies], inbox, open=opening, decide=_nothing)
+    results = settle([Message(body[:1], body) for body in bodies], into, open=opening, decide=_nothing)
 
     rows = {row["message"][:6]: row for row in listed(store, "usage", since=NOW, now=NOW)}
     assert [one.outcome for one in results] == [Outcome.REJECTED] * 3
@@ -196,20 +187,13 @@ def test_one_large_reject_harms_no_other(store: Store, objects: Objects) -> None
     assert all(len(str(row)) < 4_000 for row in rows.values())
 
 
-def test_what_cannot_be_kept_comes_again_alone(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_kept_comes_again_alone() -> None:
     """The bucket may be away for the one that needs it; the others are kept."""
-
-    def keep(_store: object, _objects: object, rejects: Sequence[object], *, now: datetime) -> None:
-        if any("large" in one.payload for one in rejects):  # type: ignore[attr-defined]
-            raise Unavailable("S3 is away")
-        kept.keep(_store, _objects, rejects, now=now)
-
-    monkeypatch.setattr(inbox_module, "keep", keep)
-    large = json.dumps({**json.loads(envelope("bug")), "pad": "large"})
-    results = run([envelope("bug"), large, envelope(GOOD)])
+    kept, large = Kept(), json.dumps({**json.loads(envelope("bug")), "pad": "large"})
+    results = run([envelope("bug"), large, envelope(GOOD)], kept=kept)
 
     assert [one.outcome for one in results] == [Outcome.REJECTED, Outcome.FAILED, Outcome.ACCEPTED]
-    assert len(kept.rejects) == 1
+    assert len(kept) == 1
 
 
 def test_a_retry_ends_when_time_is_over() -> None:

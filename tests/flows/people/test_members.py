@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -245,12 +243,3 @@ def test_an_answer_that_is_lost_can_be_asked_for_again(landed: bool, store: Stor
 
     assert (roles(store)["bob"], admins(store)) == (Role.ADMIN, 2)
     assert actions(store).count("member_added") == 2
-
-
-def test_the_example_in_the_documents_runs(store: Store, project: Path) -> None:
-    """As it stands there, with a store and a clock."""
-    [example] = re.findall(r"```python\n(.*?)```", (project / "docs" / "data.md").read_text(), re.DOTALL)
-
-    exec(example, {"store": store, "now": NOW})  # noqa: S102  # our own document
-
-    assert roles(store, "ws_acme") == {"user_ada": Role.ADMIN, "user_grace": Role.ANALYST}

@@ -89,8 +89,8 @@ def test_the_template_of_the_checkout_is_deployed(project: Path) -> None:
     assert deploy.template() == (project / "template.yaml").read_text()
 
 
-def test_the_wheel_carries_the_template(project: Path, tmp_path: Path) -> None:
-    """Installed elsewhere, the package finds its own copy."""
+def test_the_wheel_carries_template_schemas_and_types(project: Path, tmp_path: Path) -> None:
+    """Installed elsewhere, the package finds its own copy of each."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=project,
@@ -115,3 +115,6 @@ def test_the_wheel_carries_the_template(project: Path, tmp_path: Path) -> None:
     where, _, template = done.stdout.partition("\n")
     assert where.startswith(str(tmp_path))
     assert template == (project / "template.yaml").read_text()
+    packaged = {path.name: path.read_text() for path in (tmp_path / "site/nilometer/schemas").iterdir()}
+    assert packaged == {path.name: path.read_text() for path in (project / "events/schemas").iterdir()}
+    assert (tmp_path / "site/nilometer/py.typed").exists()

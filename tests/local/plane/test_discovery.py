@@ -11,6 +11,7 @@ import pytest
 
 from nilometer.errors import Misconfigured
 from nilometer.local.plane import discovery
+from nilometer.local.plane.connect import connect
 
 OUTPUTS = {
     "WebhookUrl": "https://api.example/webhooks/stripe",
@@ -95,3 +96,17 @@ def test_a_stack_on_aws_is_its_outputs() -> None:
     assert found.webhook_url == OUTPUTS["WebhookUrl"]
     assert found.tables["usage"] == "s3://prod-lake/lake/usage"
     assert found.environment == {}
+
+
+def test_a_service_connects_to_what_its_environment_names() -> None:
+    """Else to the stack that runs here; what is not named is asked for only when it is used."""
+    with discovery.announced(local(8787)):
+        assert connect(environment={}).names["RecordsTable"] == "prod-Records"
+        assert connect(environment={}).where["endpoint_url"] == "http://127.0.0.1:8788"
+        named = connect(environment={"RECORDS_TABLE": "mine", "EVENTS_TABLE": "facts"})
+        assert (named.names, named.where) == ({"RecordsTable": "mine", "EventsTable": "facts"}, {})
+        with pytest.raises(Misconfigured, match="BUS_NAME"):
+            named.bus()
+
+    with pytest.raises(Misconfigured, match="nilometer local"):
+        connect(environment={})

@@ -1,70 +1,84 @@
-"""Which workspace a Stripe customer belongs to: the best of the claims that its objects make.
-
-A claim is a function of its object's register, and the best claim a function of the set of claims: whatever
-order they come in, also two that contradict, the link is the same. An operator's word is a claim above all others;
-of several the newest holds.
-"""
+"""The link of a Stripe customer: which workspaces it pays for, by all that its objects and operators claim."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from nilometer.domain.store.times import epoch
-from nilometer.domain.stripe.registers.projection import Projection
-from nilometer.domain.stripe.registers.register import Register
-from nilometer.domain.stripe.registers.resolve import Resolution
-
-CLAIMING = frozenset({"customer", "checkout.session", "subscription"})
-OPERATOR = "operator"  # the name among a link's claims that no object of Stripe has
+from nilometer.domain.billing.claim import CLAIMING, Claim, best, claim_of, with_word
+from nilometer.domain.billing.group import Group, Known
+from nilometer.domain.billing.registers import Merged
+from nilometer.domain.store.writes import Check, Item, Put, Table, Write, version_of
 
 
-class Claim(NamedTuple):
-    """Ordered: the first is the best. Of two equally good the older object's."""
+class Served(NamedTuple):
+    """The workspace that a customer pays for; None: nobody has said it yet."""
 
-    rank: int
-    created: int
-    object_id: str
-    workspace_id: str
+    workspace_id: str | None
 
-
-def claim_of(register: Register, resolution: Resolution | None) -> Claim | None:
-    """What an object says now; of a deleted one that left no metadata, what it said last."""
-    if resolution is None:
-        return None
-    told = claim(resolution.state)
-    if told or not resolution.deleted:
-        return told
-    return next((found for element in register.elements if (found := claim(element.state or {}))), None)
+    @property
+    def homes(self) -> tuple[str | None, ...]:
+        """The workspaces whose records hold a part of the customer; None stands for a record of its own."""
+        return (self.workspace_id,)
 
 
-def claim(state: Projection) -> Claim | None:
-    """What a state says of its customer's workspace: `metadata.workspace_id` or `client_reference_id`."""
-    match state.get("object"):
-        case "customer":
-            rank, workspace_id = 0, state.get("workspace_id")
-        case "checkout.session" if state.get("customer"):
-            rank, workspace_id = 1, state.get("workspace_id") or state.get("client_reference_id")
-        case "subscription":
-            rank, workspace_id = 2, state.get("workspace_id")
-        case _:
-            return None
-    return Claim(rank, int(state.get("created") or 0), str(state["id"]), workspace_id) if workspace_id else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """A customer's link before and after the evidence of a group; `stored` is its item as it was read."""
+
+    stored: Item | None
+    claims: Mapping[str, Claim]
+    before: Served
+    after: Served
+
+    @property
+    def moves(self) -> bool:
+        return self.claims != claims_of(self.stored) or self.before != self.after
 
 
-def word(workspace_id: str, *, at: datetime, origin: str) -> Claim:
-    """An operator's. `origin` (source and id of what said it) orders the words of one millisecond."""
-    return Claim(-1, epoch(at) * 1000 + at.microsecond // 1000, origin, workspace_id)
+def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
+    """All that is claimed: what other objects said, and what those of this group say now."""
+    stored = known[group.link_key]
+    claims = claims_of(stored)
+    for one in registers:
+        found = claim_of(one.after, one.resolution)
+        if found:
+            claims[one.object_id] = found
+        elif one.object_type in CLAIMING:
+            claims.pop(one.object_id, None)
+    if group.word:
+        claims = with_word(claims, group.word)
+    before = Served(stored["workspace_id"] if stored else None)
+    return Linked(stored=stored, claims=claims, before=before, after=Served(best(claims)))
 
 
-def with_word(claims: Mapping[str, Claim], said: Claim) -> dict[str, Claim]:
-    """The newest word stays, in whatever order they come."""
-    known = claims.get(OPERATOR)
-    newest = said if known is None else max(known, said, key=lambda claim: (claim.created, claim.object_id))
-    return {**claims, OPERATOR: newest}
+def link_writes(group: Group, link: Linked) -> Iterator[Write]:
+    """A link that moves is written. A customer that nobody has linked must still be unlinked."""
+    if link.moves:
+        yield Put(table=Table.RECORDS, item=_link_item(group, link), expected=version_of(link.stored))
+    elif link.after.workspace_id is None:
+        yield Check(table=Table.RECORDS, key=group.link_key, expected=version_of(link.stored))
 
 
-def best(claims: Mapping[str, Claim]) -> str | None:
-    """The workspace; None as long as nobody claims the customer."""
-    return min(claims.values()).workspace_id if claims else None
+def claims_of(link: Item | None) -> dict[str, Claim]:
+    """By the id of the object that claims; an operator's under `OPERATOR`."""
+    return {name: Claim(*told) for name, told in (link or {}).get("claims", {}).items()}
+
+
+def _link_item(group: Group, link: Linked) -> Item:
+    key = group.link_key
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "link",
+        "version": int(link.stored["version"]) + 1 if link.stored else 1,
+        "updated_at": group.updated_at,
+        "cause": group.cause,
+        "actor": group.said_by,
+        "account": group.scope.account,
+        "livemode": group.scope.livemode,
+        "customer_id": str(group.customer_id),
+        "workspace_id": link.after.workspace_id,
+        "claims": {name: list(claim) for name, claim in sorted(link.claims.items())},
+    }

@@ -62,5 +62,17 @@ def item(reject: Reject, *, now: datetime, claim: str | None = None) -> Item:
     )
 
 
+def reject_file(reject: Reject) -> dict[str, str | None]:
+    """The reject of a flow that has no table, as a file in the bucket: why, whose, and the payload as `content`."""
+    return {
+        "reason": bounded(reject.reason),
+        "message": bounded(reject.message, MESSAGE_BYTES),
+        "event_id": _name(reject.event_id),
+        "source": _name(reject.source),
+        "workspace_id": _name(reject.workspace_id),
+        "content": reject.content.decode(),
+    }
+
+
 def _name(text: str | None) -> str | None:
     return bounded(text) if text else None

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.billing.record import catalog_name
+from nilometer.domain.billing.record.inputs import catalog_name
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject
 from nilometer.domain.store.writes import Key, Table

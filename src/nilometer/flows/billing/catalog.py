@@ -12,8 +12,8 @@ import time
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.item import catalog_entry, catalog_key, inputs_of, record_item
-from nilometer.domain.billing.record import with_catalog
+from nilometer.domain.billing.record.inputs import catalog_key, with_catalog
+from nilometer.domain.billing.record.item import catalog_entry, inputs_of, record_item
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Key, Put, Table, version_of
 from nilometer.domain.stripe.event import FEATURES

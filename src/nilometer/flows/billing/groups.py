@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
-from nilometer.domain.billing.decision import Group, Plan, Torn
+from nilometer.domain.billing.group import Group, Torn
+from nilometer.domain.billing.plan import Plan
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Check, Item, Key, Put, Table, Update, Write

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.item import inputs_of
-from nilometer.domain.billing.record import Inputs, fold
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs
+from nilometer.domain.billing.record.item import inputs_of
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table

@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.decision import Evidence, Group, Plan, Torn
-from nilometer.domain.billing.record import catalog_name
+from nilometer.domain.billing.group import Evidence, Group, Torn
+from nilometer.domain.billing.plan import Plan
+from nilometer.domain.billing.record.inputs import catalog_name
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
 from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id

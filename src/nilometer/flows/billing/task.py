@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from nilometer.aws.s3 import Objects
-from nilometer.domain.billing.decision import Evidence
+from nilometer.domain.billing.group import Evidence
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch

@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
+from nilometer.domain.events.reject import Reject
 from nilometer.errors import Misconfigured, NotKnownYet, Refused, Unavailable
 from nilometer.flows.inbox.identity import arrived_at, overdue
 from nilometer.flows.inbox.parcel import Parcel
@@ -42,12 +43,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """Where the rejects of a flow are kept, and when that is."""
+    """Of which flow, when, and how its rejects are kept; `keep` may be repeated."""
 
     flow: str
-    store: Store
-    objects: Objects
     now: datetime
+    keep: Callable[[Iterable[Reject]], None]
+
+
+def inbox(flow: str, *, store: Store, objects: Objects, now: datetime) -> Inbox:
+    """The inbox of a flow whose rejects stand in the events table."""
+    return Inbox(flow=flow, now=now, keep=lambda rejects: keep(store, objects, rejects, now=now))
 
 
 def alone(parcel: Parcel[T]) -> Hashable:
@@ -62,7 +67,7 @@ def together(_parcel: Parcel[T]) -> Hashable:
 
 def settle(
     messages: Sequence[Message],
-    inbox: Inbox,
+    into: Inbox,
     *,
     open: Callable[[Message], T],  # noqa: A002  # the field's word for it
     decide: Callable[[Sequence[Parcel[T]]], None],
@@ -75,69 +80,75 @@ def settle(
     outcome once that is stored. It may be called again with some of them, when others made it fail, and skips none.
     """
     parcels: list[Parcel[T]] = [Parcel(message) for message in messages]
+    settling = _Settling(into, open, decide, group)
     groups: dict[Hashable, list[Parcel[T]]] = {}
     for parcel in parcels:
-        if (key := _opened(parcel, open, group, inbox)) is not _SETTLED:
+        if (key := settling.opened(parcel)) is not _SETTLED:
             groups.setdefault(key, []).append(parcel)
     for members in groups.values():
-        _decide(members, decide, inbox)
-    _keep(parcels, inbox)
+        settling.decided(members)
+    _keep([parcel for parcel in parcels if parcel.refused], into)
     return [parcel.result() for parcel in parcels]
 
 
 _SETTLED = object()
 
 
-def _opened(
-    parcel: Parcel[T], open_: Callable[[Message], T], group: Callable[[Parcel[T]], Hashable], inbox: Inbox
-) -> Hashable:
-    """The key of its group, or `_SETTLED`."""
-    try:
-        parcel.opened = open_(parcel.message)
-        key = group(parcel)
-        hash(key)
-    except Exception as error:  # noqa: BLE001  # whatever it holds, the neighbours must pass
-        _blame(parcel, error, inbox)
-        return _SETTLED
-    return key
+@dataclass(frozen=True, slots=True)
+class _Settling(Generic[T]):
+    """One batch on its way through `settle`."""
 
+    inbox: Inbox
+    open: Callable[[Message], T]
+    decide: Callable[[Sequence[Parcel[T]]], None]
+    group: Callable[[Parcel[T]], Hashable]
 
-def _decide(members: Sequence[Parcel[T]], decide: Callable[[Sequence[Parcel[T]]], None], inbox: Inbox) -> None:
-    try:
-        decide(members)
-    except Exception as error:  # noqa: BLE001  # the other groups must pass
-        if _worlds_fault(error):
-            for parcel in _unsettled(members):
-                parcel.fail(error)
-        else:
-            _halve(members, decide, inbox, error)
+    def opened(self, parcel: Parcel[T]) -> Hashable:
+        """The key of its group, or `_SETTLED`."""
+        try:
+            parcel.opened = self.open(parcel.message)
+            key = self.group(parcel)
+            hash(key)
+        except Exception as error:  # noqa: BLE001  # whatever it holds, the neighbours must pass
+            self._blame(parcel, error)
+            return _SETTLED
+        return key
 
+    def decided(self, members: Sequence[Parcel[T]]) -> None:
+        """Gives each an outcome, unless the consumer forgot one."""
+        try:
+            self.decide(members)
+        except Exception as error:  # noqa: BLE001  # the other groups must pass
+            left = [parcel for parcel in members if parcel.outcome is None]
+            if _worlds_fault(error):
+                for parcel in left:
+                    parcel.fail(error)
+            else:
+                self._halve(left, error, alone=len(members) == 1)
 
-def _halve(
-    members: Sequence[Parcel[T]], decide: Callable[[Sequence[Parcel[T]]], None], inbox: Inbox, error: Exception
-) -> None:
-    """Until the message that is the reason stands alone."""
-    left = _unsettled(members)
-    for parcel in left:
-        parcel.fields, parcel.refused = {}, []
-    if len(members) == 1:
+    def _halve(self, left: Sequence[Parcel[T]], error: Exception, *, alone: bool) -> None:
+        """Until the message that is the reason stands alone."""
         for parcel in left:
-            _blame(parcel, error, inbox)
-        return
-    middle = (len(left) + 1) // 2
-    for half in (left[:middle], left[middle:]):
-        if half:
-            _decide(half, decide, inbox)
+            parcel.fields, parcel.refused = {}, []
+            if alone:
+                self._blame(parcel, error)
+        middle = (len(left) + 1) // 2
+        for half in (left[:middle], left[middle:]):
+            if half and not alone:
+                self.decided(half)
 
+    def _blame(self, parcel: Parcel[T], error: Exception) -> None:
+        """No neighbour is the reason: the world, what came too early, or the message itself."""
+        if _worlds_fault(error):
+            parcel.fail(error)
+        elif isinstance(error, NotKnownYet | Refused) and not self._overdue(parcel.message):
+            parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused")
+        else:
+            parcel.refuse(error)
 
-def _blame(parcel: Parcel[T], error: Exception, inbox: Inbox) -> None:
-    """No neighbour is the reason: the world, what came too early, or the message itself."""
-    if _worlds_fault(error):
-        parcel.fail(error)
-    elif isinstance(error, NotKnownYet | Refused) and not _overdue(parcel, inbox):
-        parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused")
-    else:
-        parcel.refuse(error)
+    def _overdue(self, message: Message) -> bool:
+        now = self.inbox.now
+        return overdue(arrived_at(message.body, sent_at=message.sent_at, now=now), PATIENCE, now=now)
 
 
 def _worlds_fault(error: Exception) -> bool:
@@ -146,29 +157,13 @@ def _worlds_fault(error: Exception) -> bool:
     return worlds and not isinstance(error, NotKnownYet)
 
 
-def _overdue(parcel: Parcel[T], inbox: Inbox) -> bool:
-    message = parcel.message
-    since = arrived_at(message.body, sent_at=message.sent_at, now=inbox.now)
-    return overdue(since, PATIENCE, now=inbox.now)
-
-
-def _unsettled(parcels: Iterable[Parcel[T]]) -> list[Parcel[T]]:
-    return [parcel for parcel in parcels if parcel.outcome is None]
-
-
-def _keep(parcels: Sequence[Parcel[T]], inbox: Inbox) -> None:
+def _keep(refused: Sequence[Parcel[T]], into: Inbox) -> None:
     """All together; when that fails, each by itself. What cannot be kept comes again."""
-    refused = [parcel for parcel in parcels if parcel.refused]
     try:
-        _keep_of(refused, inbox)
+        into.keep([reject for parcel in refused for reject in parcel.rejects(into.flow)])
     except Exception:  # noqa: BLE001  # which of them it was is found out here
         for parcel in refused:
             try:
-                _keep_of([parcel], inbox)
+                into.keep(parcel.rejects(into.flow))
             except Exception as error:  # noqa: BLE001  # not kept: it must come again
                 parcel.fail(error)
-
-
-def _keep_of(parcels: Sequence[Parcel[T]], inbox: Inbox) -> None:
-    rejects = [reject for parcel in parcels for reject in parcel.rejects(inbox.flow)]
-    keep(inbox.store, inbox.objects, rejects, now=inbox.now)

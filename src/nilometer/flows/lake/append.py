@@ -1,7 +1,7 @@
 """Lake: a batch of packed rows and audit changes into the Delta tables, exactly once.
 
 What if the process dies here, the answer of a commit is lost, or the same rows come again in another batch?
-`lake.append` finds what has landed. A message is done when each of its rows is in its table or kept as a reject.
+`Lake.append` finds what has landed. A message is done when each of its rows is in its table or kept as a reject.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -18,8 +18,12 @@ import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.events.reject import Reject, reject_file
 from nilometer.domain.lake.tables import AUDIT, TABLES, DeltaTable
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.identity import Identity
+from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.packed import unpack
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import Rows, decode, decode_packed, joined
@@ -40,18 +44,24 @@ class Body(msgspec.Struct):
     detail: Body | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Parcel:
-    """One message on its way: what came packed is ready, single rows wait to be decoded with those of others."""
+class _Row(msgspec.Struct):
+    """What of a row says whose it is."""
 
-    message: Message
-    table: DeltaTable | None = None
+    event_id: str | None = None
+    cause: str | None = None
+    source: str | None = None
+    workspace_id: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Arriving:
+    """What a message brings: what came packed is ready, single rows wait to be decoded with those of others."""
+
+    table: DeltaTable
     ready: Rows | None = None
     waiting: Sequence[bytes] = ()
     event_ids: list[str | None] = field(default_factory=list)  # one a good row
-    rejected: int = 0
     new: int = 0
-    failure: str = ""
 
 
 def append(
@@ -67,33 +77,28 @@ def append(
 
     A table that cannot be written in time fails its own messages only. `deadline` is on the `monotonic` clock.
     """
-    parcels = [_open(message, objects) for message in messages]
-    for table in TABLES.values():
-        parts = _read(table, [parcel for parcel in parcels if parcel.table is table], objects)
-        if not parts:
-            continue
-        rows, owners = joined([rows for rows, _ in parts]), list(chain.from_iterable(owners for _, owners in parts))
-        try:
+
+    def decide(parcels: Sequence[Parcel[Arriving]]) -> None:
+        table = parcels[0].content.table
+        if parts := _read(table, parcels):
+            rows, owners = joined([rows for rows, _ in parts]), list(chain.from_iterable(owners for _, owners in parts))
             appended = lake.append(table, rows, recorded_at=now, deadline=deadline, monotonic=monotonic)
             _count_new(owners, appended.new)
-        except Unavailable as error:
-            for parcel in owners:
-                parcel.failure = str(error)
-    return [_result(parcel) for parcel in parcels]
+        for parcel in parcels:
+            _settle(parcel)
+
+    into = Inbox(flow="lake", now=now, keep=lambda rejects: _keep(rejects, objects))
+    return settle(messages, into, open=_open, decide=decide, group=lambda parcel: parcel.content.table.name)
 
 
-def _open(message: Message, objects: Objects) -> _Parcel:
-    """What can be told without reading the rows one by one; a body that is nothing is kept."""
-    parcel = _Parcel(message)
+def _open(message: Message) -> Arriving:
+    """What can be told without reading the rows one by one."""
     if message.body.startswith('{"table":'):
         with contextlib.suppress(Rejected):  # why, the slower way finds out
-            parcel.table, parcel.ready = decode_packed(message.body)
-            return parcel
-    try:
-        parcel.table, parcel.waiting = _table_and_rows(message.body)
-    except Rejected as error:
-        _reject(parcel, message.body.encode(errors="replace"), error, objects)
-    return parcel
+            table, ready = decode_packed(message.body)
+            return Arriving(table, ready)
+    table, waiting = _table_and_rows(message.body)
+    return Arriving(table, waiting=waiting)
 
 
 def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
@@ -115,72 +120,70 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
         raise Rejected("invalid_json", f"rows are no array: {error}") from error
 
 
-def _read(table: DeltaTable, parcels: Sequence[_Parcel], objects: Objects) -> list[tuple[Rows, list[_Parcel]]]:
+def _read(table: DeltaTable, parcels: Sequence[Parcel[Arriving]]) -> list[tuple[Rows, list[Parcel[Arriving]]]]:
     """Rows, and of which message each is."""
-    waiting = [(parcel, content) for parcel in parcels for content in parcel.waiting]
     parts = []
     for parcel in parcels:
-        if parcel.ready:
-            parcel.event_ids = parcel.ready.event_ids
-            parts.append((parcel.ready, [parcel] * len(parcel.ready)))
-    for rows, owners in _decoded(table, waiting, objects) if waiting else ():
+        parcel.content.event_ids = []
+        if ready := parcel.content.ready:
+            parcel.content.event_ids = list(ready.event_ids)
+            parts.append((ready, [parcel] * len(ready)))
+    waiting = [(parcel, content) for parcel in parcels for content in parcel.content.waiting]
+    for rows, owners in _decoded(table, waiting) if waiting else ():
         for parcel, event_id in zip(owners, rows.event_ids, strict=True):
-            parcel.event_ids.append(event_id)
+            parcel.content.event_ids.append(event_id)
         parts.append((rows, owners))
     return parts
 
 
 def _decoded(
-    table: DeltaTable, waiting: Sequence[tuple[_Parcel, bytes]], objects: Objects
-) -> Iterator[tuple[Rows, list[_Parcel]]]:
-    """All at once, for a change comes alone in its message; in halves until what is bad stands alone and is kept."""
+    table: DeltaTable, waiting: Sequence[tuple[Parcel[Arriving], bytes]]
+) -> Iterator[tuple[Rows, list[Parcel[Arriving]]]]:
+    """All at once, for a change comes alone in its message; in halves until what is bad stands alone."""
     try:
         yield decode(table, b"[" + b",".join(content for _, content in waiting) + b"]"), [one for one, _ in waiting]
     except Rejected as error:
         middle = len(waiting) // 2
         if middle:
-            yield from _decoded(table, waiting[:middle], objects)
-            yield from _decoded(table, waiting[middle:], objects)
+            yield from _decoded(table, waiting[:middle])
+            yield from _decoded(table, waiting[middle:])
         else:
-            _reject(*waiting[0], error, objects)
+            [(parcel, content)] = waiting
+            parcel.refused.append((error, _message_of(table, content), _identity(content)))
 
 
-def _reject(parcel: _Parcel, content: bytes, error: Rejected, objects: Objects) -> None:
-    """The same row is the same object, so a repeated batch keeps it once. What cannot be kept comes again."""
-    kept = {
-        "reason": error.reason,
-        "message": str(error),
-        "table": parcel.table.name if parcel.table else None,
-        "content": content.decode(errors="replace"),
-    }
+def _message_of(table: DeltaTable, content: bytes) -> str:
+    """One row as a message that the lake's queue takes, so that it can be sent again."""
+    return f'{{"table":"{table.name}","rows":[{content.decode(errors="replace")}]}}'
+
+
+def _identity(content: bytes) -> Identity:
     try:
-        objects.put(REJECTS, msgspec.json.encode(kept))
-    except Unavailable as unavailable:
-        parcel.failure = str(unavailable)
-    parcel.rejected += 1
+        row = msgspec.json.decode(content, type=_Row)
+    except (msgspec.MsgspecError, RecursionError):
+        return Identity()
+    return Identity(event_id=row.event_id or row.cause, source=row.source, workspace_id=row.workspace_id)
 
 
-def _count_new(owners: list[_Parcel], new: Sequence[int]) -> None:
+def _keep(rejects: Iterable[Reject], objects: Objects) -> None:
+    """The same row is the same object, so a repeated batch keeps it once."""
+    for reject in rejects:
+        objects.put(REJECTS, msgspec.json.encode(reject_file(reject)))
+
+
+def _count_new(owners: list[Parcel[Arriving]], new: Sequence[int]) -> None:
     """A row that came in two messages is new in the first and a duplicate in the second."""
     for parcel, count in Counter(map(owners.__getitem__, new)).items():
-        parcel.new = count
+        parcel.content.new = count
 
 
-def _result(parcel: _Parcel) -> Result:
-    if parcel.failure:
-        fields: dict[str, str | int] = {"reason": parcel.failure}
+def _settle(parcel: Parcel[Arriving]) -> None:
+    arriving, rejected = parcel.content, len(parcel.refused)
+    parcel.fields |= {"rows": len(arriving.event_ids), "new": arriving.new, "rejected": rejected}
+    parcel.fields["table"] = arriving.table.name
+    if arriving.event_ids:
+        parcel.fields["event_ids"] = " ".join(filter(None, arriving.event_ids))[:LOGGED]
+    if rejected:
+        parcel.settle(Outcome.REJECTED)
     else:
-        fields = {"rows": len(parcel.event_ids), "new": parcel.new, "rejected": parcel.rejected}
-    if parcel.table:
-        fields["table"] = parcel.table.name
-    if parcel.event_ids:
-        fields["event_ids"] = " ".join(filter(None, parcel.event_ids))[:LOGGED]
-    return Result(message_id=parcel.message.id, outcome=_outcome(parcel), fields=fields)
-
-
-def _outcome(parcel: _Parcel) -> Outcome:
-    if parcel.failure:
-        return Outcome.FAILED
-    if parcel.rejected:
-        return Outcome.REJECTED
-    return Outcome.ACCEPTED if parcel.new else Outcome.DUPLICATE
+        parcel.settle(Outcome.ACCEPTED if arriving.new else Outcome.DUPLICATE)

@@ -23,7 +23,7 @@ from nilometer.aws.items import unmarshal
 from nilometer.aws.s3 import Objects
 from nilometer.aws.sqs import Queue
 from nilometer.domain.access.lockout import LOCKED_OUT, locked_out
-from nilometer.domain.billing.changes import billing_changes, own_limits_changes
+from nilometer.domain.billing.record.changes import billing_changes, own_limits_changes
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake import redaction, rows
 from nilometer.domain.lake.change import Action, Change, action_of, audit_row, change_id, table_of

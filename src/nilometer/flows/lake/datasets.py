@@ -20,7 +20,7 @@ from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.lake.dataset import Dataset
 from nilometer.errors import NotKnownYet, Rejected
 from nilometer.flows.inbox.parcel import Parcel
-from nilometer.flows.inbox.settle import Inbox, settle
+from nilometer.flows.inbox.settle import inbox, settle
 from nilometer.flows.lake.batch_ready import Arrived, arrived
 from nilometer.flows.lake.declaring import declared
 from nilometer.lake.write.append import Lake
@@ -58,8 +58,8 @@ def land(
     """
     batches = Batches(lake=lake, now=now, deadline=deadline, monotonic=monotonic)
     world = _World(store=store, objects=objects, landing=landing, batches=batches)
-    inbox = Inbox(flow="datasets", store=store, objects=objects, now=now)
-    return settle(messages, inbox, open=lambda message: arrived(message.body), decide=partial(_decide, world))
+    into = inbox("datasets", store=store, objects=objects, now=now)
+    return settle(messages, into, open=lambda message: arrived(message.body), decide=partial(_decide, world))
 
 
 def _decide(world: _World, parcels: Sequence[Parcel[Arrived]]) -> None:

@@ -7,12 +7,11 @@ sweeper releases it when its time is over. A late usage event is counted all the
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.limits.limit import Limit
@@ -31,11 +30,13 @@ from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.usage.meter import Meter
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
+from nilometer.flows.inbox.races import retrying
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
 
-ATTEMPTS = 10
 SWEPT = timedelta(hours=30)  # longer than the longest reservation
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +66,21 @@ def reserve(
     found = known.meters([meter]).get(meter)
     if found is None:
         raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
-    for attempt in range(ATTEMPTS):
-        limit, period = _bounds(known, workspace_id, meter, now, fresh=attempt > 0)
+
+    def attempt(*, fresh: bool) -> Answer:
+        limit, period = _bounds(known, workspace_id, meter, now, fresh=fresh)
         wanted = new_reservation(
             reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
         )
         if limit is None or limit.hard is None:
             return Answer(granted=True, remaining=None)
-        if attempt and (refused := _refused(known.store, wanted, found, limit, period, now)):
-            return refused
-        try:
-            known.store.commit(reserved(wanted, limit, now=now))
-        except Cancelled as error:
-            if 0 in error.condition_failed:
-                return _again(known.store, wanted)
-            time.sleep(random.uniform(0, 0.01 * 2**attempt) if attempt else 0)
-        else:
-            return Answer(granted=True, remaining=None)
-    raise Unavailable("others reserve from the same limit at this moment; ask again with the same id")
+        refused = _refused(known.store, wanted, found, limit, period, now) if fresh else None
+        return refused or _reserve(known.store, wanted, limit, now)
+
+    try:
+        return attempt(fresh=False)
+    except Cancelled:
+        return _against_others(lambda: attempt(fresh=True))
 
 
 def release(known: Known, reservation_id: str, *, workspace_id: str, now: datetime) -> bool:
@@ -113,6 +111,17 @@ def _bounds(known: Known, workspace_id: str, meter: str, now: datetime, *, fresh
     return (tenant.limit(meter, now), period_at(tenant.billing, now)) if tenant else (None, period_at(None, now))
 
 
+def _reserve(store: Store, wanted: Reservation, limit: Limit, now: datetime) -> Answer:
+    """`Cancelled` when too little is left by the allowance as it is stored, or somebody was faster."""
+    try:
+        store.commit(reserved(wanted, limit, now=now))
+    except Cancelled as error:
+        if 0 in error.condition_failed:
+            return _again(store, wanted)
+        raise
+    return Answer(granted=True, remaining=None)
+
+
 def _again(store: Store, wanted: Reservation) -> Answer:
     stored = store.get(Table.RECORDS, wanted.key, consistent=True)
     if stored is None:
@@ -138,17 +147,21 @@ def _refused(
 
 
 def _end(store: Store, key: Key, status: Status, now: datetime) -> bool:
-    for attempt in range(ATTEMPTS):
+    def attempt() -> bool:
         item: Item | None = store.get(Table.RECORDS, key, consistent=True)
         if item is None or item["status"] != Status.OPEN:
             return False
-        try:
-            store.commit(ended(item, status, now=now))
-        except Cancelled:
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            return True
-    raise Unavailable("others use the same limit at this moment; try again")
+        store.commit(ended(item, status, now=now))
+        return True
+
+    return _against_others(attempt)
+
+
+def _against_others(attempt: Callable[[], _T]) -> _T:
+    try:
+        return retrying(attempt)
+    except Cancelled as error:
+        raise Unavailable("others use the same limit at this moment; ask again with the same id") from error
 
 
 def _hours(now: datetime) -> Iterator[datetime]:

@@ -6,9 +6,11 @@ counter, plan or own limits change ──▶ what is used now? which thresholds 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
@@ -19,6 +21,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.usage.meter import Meter
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.inbox.races import retrying
 from nilometer.flows.limits.reserving import synchronize
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
@@ -142,12 +145,8 @@ def _lower_allowance(
     key = keys.allowance(workspace_id, meter.slug, rfc3339(period.start))
     if limit.hard is None or store.get(Table.RECORDS, key) is None:
         return
-    for _ in range(SYNCHRONIZING):
-        try:
-            synchronize(store, workspace_id, meter, period, limit, now=now)
-        except Cancelled:
-            continue
-        return
+    with contextlib.suppress(Cancelled):
+        retrying(partial(synchronize, store, workspace_id, meter, period, limit, now=now), attempts=SYNCHRONIZING)
 
 
 def _alerted(store: Store, workspace_id: str, meter: str, start: str) -> set[tuple[str, str]]:

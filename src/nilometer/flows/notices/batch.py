@@ -32,7 +32,7 @@ from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
-from nilometer.flows.inbox.settle import Inbox, settle
+from nilometer.flows.inbox.settle import inbox, settle
 from nilometer.flows.lake.changes import RECORD_CHANGED, SOURCE
 
 NOTICES = "nilometer.notices"
@@ -70,8 +70,8 @@ def is_change(message: Message) -> bool:
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
     """One result a message, in their order: IGNORED for a change that nobody needs to hear of."""
-    inbox = Inbox(flow="notices", store=store, objects=objects, now=now)
-    return settle(messages, inbox, open=lambda message: _row(message, objects), decide=partial(_decide, store, now))
+    into = inbox("notices", store=store, objects=objects, now=now)
+    return settle(messages, into, open=lambda message: _row(message, objects), decide=partial(_decide, store, now))
 
 
 def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_Row]]) -> None:

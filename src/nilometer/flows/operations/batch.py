@@ -31,7 +31,7 @@ from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
 from nilometer.flows.inbox.identity import arrived_at
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
-from nilometer.flows.inbox.settle import Inbox, settle
+from nilometer.flows.inbox.settle import inbox, settle
 from nilometer.flows.inbox.types import Operation, OperationType, OperationTypes, Stored
 from nilometer.flows.operations import access as access_operations
 from nilometer.flows.operations import billing as billing_operations
@@ -69,8 +69,8 @@ class _Arrived:
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
     """One result a message, in their order; whatever one holds, the others do not notice."""
-    inbox = Inbox(flow="operations", store=store, objects=objects, now=now)
-    return settle(messages, inbox, open=lambda message: _open(message, now), decide=partial(_decide, store, now))
+    into = inbox("operations", store=store, objects=objects, now=now)
+    return settle(messages, into, open=lambda message: _open(message, now), decide=partial(_decide, store, now))
 
 
 def create_workspace(store: Store, workspace_id: str, *, name: str, now: datetime, actor: str | None) -> Item:

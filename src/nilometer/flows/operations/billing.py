@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.decision import Group, Known, Plan
-from nilometer.domain.billing.item import claims_of
-from nilometer.domain.billing.link import OPERATOR, word
+from nilometer.domain.billing.claim import OPERATOR, word
+from nilometer.domain.billing.group import Group, Known
+from nilometer.domain.billing.link import claims_of
+from nilometer.domain.billing.plan import Plan
 from nilometer.domain.people.workspace import check_open
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339

@@ -1,9 +1,9 @@
 """What an internal service imports to feed a dataset: put the object, announce it.
 
-    from nilometer.flows.publish.datasets import send_file, send_rows
+    from nilometer import datasets
 
-    send_file(bus, landing, content, dataset="crm_contacts", format_="parquet", batch_id="2026-11-23T04",
-              source="/services/crm", now=now)
+    datasets.send_file(bus, landing, content, dataset="crm_contacts", format_="parquet", batch_id="2026-11-23T04",
+                       source="/services/crm", now=now)
 
 An id is the batch's own, chosen before the first send: after `Unavailable` the same batch may be sent again, and
 lands once. What if the process dies between the object and the event? Nothing has landed; send it again.

@@ -1,6 +1,6 @@
 """What an internal service imports to report usage: build, validate, pack, publish.
 
-    from nilometer.flows.publish.usage import publish, recorded
+    from nilometer import publish, recorded
 
     publish(bus, [recorded("req_42", source="/services/inference", workspace_id="ws_1", meter="api_calls",
                            quantity="1", unit="call", time=now)])

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.record import customer_name
+from nilometer.domain.billing.record.inputs import customer_name
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.limits.limit import HARD, Limit, State, crossed_at, limit_of, state_of
 from nilometer.domain.store import keys

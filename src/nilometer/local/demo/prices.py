@@ -42,7 +42,7 @@ class Prices:
 
 def prices(override: Path | None = None) -> Prices:
     """`override` has the shape of `prices.toml` and may hold a part of it; `Misconfigured` says what it got wrong."""
-    ours = tomllib.loads((resources.files("nilometer.local") / "prices.toml").read_text(), parse_float=Decimal)
+    ours = tomllib.loads((resources.files("nilometer.local.demo") / "prices.toml").read_text(), parse_float=Decimal)
     theirs = _read(override) if override else {}
     if unknown := sorted(theirs.keys() - ours.keys()):
         raise Misconfigured(f"{override}: {', '.join(unknown)} is no price; there are {', '.join(_names(ours))}")

@@ -53,6 +53,18 @@ class Description:
         return self.webhook_url.removesuffix("/webhooks/stripe")
 
     @property
+    def client_options(self) -> dict[str, str]:
+        """What boto3 needs for a client of this stack: nothing on AWS."""
+        if self.aws_endpoint_url is None:
+            return {}
+        return {
+            "endpoint_url": self.aws_endpoint_url,
+            "region_name": self.region or "us-east-1",
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+        }
+
+    @property
     def environment(self) -> dict[str, str]:
         """What AWS clients need beyond the user's own environment: nothing on AWS."""
         if self.aws_endpoint_url is None:

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from nilometer.domain.store.writes import Item, Key
+from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.registers.item import register_key
+from nilometer.domain.stripe.registers.projection import Projection
 from nilometer.domain.stripe.registers.view import View
 
 DISPUTE, WARNING, CHARGE = "dispute", "radar.early_fraud_warning", "charge"
 RISKS = (DISPUTE, WARNING, CHARGE)
+_NAMING = frozenset({DISPUTE, WARNING})
 NAMED = 10  # the newest objects that a flag names
 _HARMLESS = {"won", "warning_closed", "prevented"}
 
@@ -34,6 +39,20 @@ def risk(views: Iterable[tuple[str, View]]) -> dict[str, Any] | None:
         "refunded_charges": found.count("refund"),
         "objects": [id_ for id_, _, _ in newest[:NAMED]],
     }
+
+
+def charges(scope: Scope, states: Iterable[Projection]) -> set[Key]:
+    """The registers of the charges that disputes and warnings name."""
+    return {
+        register_key(scope, CHARGE, str(state["charge"]), None)
+        for state in states
+        if state.get("object") in _NAMING and state.get("charge")
+    }
+
+
+def owner(charge: Item | None) -> str | None:
+    """The customer of a charge's register; a guest's charge has none."""
+    return (charge or {}).get("customer_id")
 
 
 def _what(view: View) -> str | None:

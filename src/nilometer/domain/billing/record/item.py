@@ -1,13 +1,12 @@
-"""Billing records, links and the catalog's users as items of `records`."""
+"""Billing records and the users of the catalog as items of the records table."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from nilometer.domain.billing.link import Claim, best
-from nilometer.domain.billing.record import Inputs, fold
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import Scope
@@ -63,37 +62,6 @@ def _packed(inputs: Inputs) -> bytes:
     return pack_record(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
 
 
-def claims_of(link: Item | None) -> dict[str, Claim]:
-    return {name: Claim(*told) for name, told in (link or {}).get("claims", {}).items()}
-
-
-def link_item(
-    key: Key,
-    claims: Mapping[str, Claim],
-    *,
-    scope: Scope,
-    customer_id: str,
-    version: int,
-    cause: str,
-    actor: str | None,
-    updated_at: str,
-) -> Item:
-    return {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "link",
-        "version": version,
-        "updated_at": updated_at,
-        "cause": cause,
-        "actor": actor,
-        "account": scope.account,
-        "livemode": scope.livemode,
-        "customer_id": customer_id,
-        "workspace_id": best(claims),
-        "claims": {name: list(claim) for name, claim in sorted(claims.items())},
-    }
-
-
 def catalog_entry(register: Item | None) -> dict[str, Any]:
     """What a record keeps of a product, a price or the features; version 0 when we have not heard of it yet."""
     resolution = resolve(register_of(register))
@@ -103,12 +71,6 @@ def catalog_entry(register: Item | None) -> dict[str, Any]:
     with_limits = {key: told for key, told in resolution.state.get("features", {}).items() if told}
     kept |= {"features": with_limits} if with_limits else {}
     return {**kept, "version": register["version"]}
-
-
-def catalog_key(name: str) -> Key:
-    """The register of `account/mode/product/id`, of a price, or of the features."""
-    account, mode, object_type, object_id = name.split("/", 3)
-    return keys.register(account, mode == "live", object_type, object_id, None)
 
 
 def use_item(catalog: Key, record: Key) -> Item:

@@ -6,84 +6,18 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from nilometer.domain.billing.risk import RISKS, risk
+from nilometer.domain.billing.record.inputs import ENDED, Inputs, Views
+from nilometer.domain.billing.record.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
-from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
+from nilometer.domain.stripe.event import FEATURES, SUMMARY
 from nilometer.domain.stripe.registers.view import View
 
-Views = Mapping[str, View]  # one customer's, by object id
-
-ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
 _STANDING = {"active": 6, "trialing": 6, "past_due": 5, "paused": 4, "unpaid": 3, "incomplete": 2}
-_ENDED = {"canceled", "incomplete_expired"}
 _ACCESS = {"active": "full", "trialing": "full", "past_due": "grace"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What a record is folded from.
-
-    `customers`: "account/mode/customer" → its views. `catalog`: "account/mode/product/id" (or price) → its view
-    with the `version` of its register (0: not known yet). Each view carries the version of its register.
-    """
-
-    customers: Mapping[str, Views] = field(default_factory=dict)
-    catalog: Mapping[str, View] = field(default_factory=dict)
-
-
-def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
-    return f"{scope}/{object_type}/{object_id}"
-
-
-def customer_name(scope: Scope, customer_id: str) -> str:
-    return f"{scope}/{customer_id}"
-
-
-def with_views(inputs: Inputs, customer: str, views: Mapping[str, View | None]) -> Inputs:
-    """`views` replace the customer's views of the same objects; None removes."""
-    merged = {**inputs.customers.get(customer, {}), **views}
-    kept = _bounded({name: view for name, view in merged.items() if view is not None})
-    return Inputs(customers={**inputs.customers, customer: kept}, catalog=inputs.catalog)
-
-
-def with_catalog(inputs: Inputs, entries: Mapping[str, View]) -> Inputs:
-    """The newest version of each entry stays, so that a slow reader cannot bring an older one back."""
-    known = dict(inputs.catalog)
-    for name, entry in entries.items():
-        if name not in known or int(known[name]["version"]) < int(entry["version"]):
-            known[name] = entry
-    return Inputs(customers=inputs.customers, catalog=known)
-
-
-def without_customer(inputs: Inputs, customer: str) -> Inputs:
-    return Inputs(
-        customers={name: views for name, views in inputs.customers.items() if name != customer}, catalog=inputs.catalog
-    )
-
-
-def catalog_names(inputs: Inputs) -> set[str]:
-    """What the customers use of the catalog, by its names there."""
-    return {
-        used
-        for name, views in inputs.customers.items()
-        for view in views.values()
-        for used in used_names(name.rpartition("/")[0], view)
-    }
-
-
-def used_names(scope: Scope | str, view: Mapping[str, Any]) -> Iterator[str]:
-    """The products and prices of a subscription; the features where a customer has any."""
-    if view["object"] == "subscription":
-        items = view.get("items", ())
-        yield from (
-            catalog_name(scope, key, item[key]) for item in items for key in ("product", "price") if key in item
-        )
-    elif view["object"] == SUMMARY and view["features"]:
-        yield catalog_name(scope, FEATURES, FEATURES)
 
 
 def fold(inputs: Inputs) -> dict[str, Any]:
@@ -99,7 +33,7 @@ def fold(inputs: Inputs) -> dict[str, Any]:
 def standing(subscription: View) -> tuple[int, int]:
     """Orders subscriptions: the effective one is the greatest. A status that we do not know ranks below incomplete."""
     status = str(subscription.get("status"))
-    return (0 if status in _ENDED else _STANDING.get(status, 1)), int(subscription.get("created") or 0)
+    return (0 if status in ENDED else _STANDING.get(status, 1)), int(subscription.get("created") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +166,6 @@ def _scope(customers: Iterable[str]) -> str:
     return max(scopes, key=lambda scope: (scope.endswith("/live"), scope.startswith("self/"), scope), default="")
 
 
-def _bounded(views: Mapping[str, View]) -> dict[str, View]:
-    """An ended subscription stays ended, so the newest of them are the same in any order."""
-    ended = [(int(v.get("created") or 0), n) for n, v in views.items() if v.get("status") in _ENDED]
-    dropped = {name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]}
-    return {name: view for name, view in views.items() if name not in dropped}
-
-
 def _status(effective: tuple[str, View] | None) -> dict[str, Any]:
     if effective is None:
         return {"status": "none", "access": "none", "subscription": None, "pause": None, "renews": False}
@@ -249,7 +176,7 @@ def _status(effective: tuple[str, View] | None) -> dict[str, Any]:
         "access": _ACCESS.get(status, "none"),
         "subscription": id_,
         "pause": view.get("pause"),
-        "renews": status not in _ENDED,
+        "renews": status not in ENDED,
     }
 
 

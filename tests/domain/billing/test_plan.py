@@ -8,9 +8,10 @@ import pytest
 from tests.support.memory import Memory
 from tests.support.stripe_events import created, event
 
-from nilometer.domain.billing.decision import Evidence, Group, Plan, Torn
-from nilometer.domain.billing.item import record_item
-from nilometer.domain.billing.record import Inputs
+from nilometer.domain.billing.group import Evidence, Group, Torn
+from nilometer.domain.billing.plan import Plan
+from nilometer.domain.billing.record.inputs import Inputs
+from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Check, Item, Key, Put
 from nilometer.domain.stripe.event import Scope, StripeEvent

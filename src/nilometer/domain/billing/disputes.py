@@ -1,0 +1,83 @@
+"""Whose a dispute or an early fraud warning is: it names a charge, and the charge its customer.
+
+Known charge: the dispute is decided with the customer's group. Not yet: what it says waits beside the charge, on
+condition that the charge is as read; the event that tells the charge's customer takes it along, on condition that
+nothing else began to wait. Whichever commits second sees the first, so the order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from nilometer.domain.billing.group import Group, Known
+from nilometer.domain.billing.record.risk import CHARGE
+from nilometer.domain.billing.registers import Merged
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_of
+from nilometer.domain.stripe.registers.resolve import Resolution
+from nilometer.domain.stripe.registers.view import View
+
+
+def waiting_keys(group: Group) -> set[Key]:
+    """Where disputes and warnings wait for the customer of a charge."""
+    own = {key for key, found in group.elements.items() if found[0].object_type == CHARGE}
+    return {keys.risk_waiting(charge) for charge in own | group.charges}
+
+
+def adopting(registers: Sequence[Merged]) -> list[Key]:
+    """Where something may wait for the customer that a charge of this group tells for the first time."""
+    return [
+        keys.risk_waiting(one.key)
+        for one in registers
+        if one.object_type == CHARGE and _found_owner(one.resolution_before, one.resolution)
+    ]
+
+
+def adopted_views(known: Known, adopted: Sequence[Key]) -> dict[str, View]:
+    """What waited under the keys of `adopting`, by object id."""
+    return {name: view for key in adopted for name, view in _waiting_views(known[key]).items()}
+
+
+def adoptions(known: Known, adopted: Sequence[Key]) -> Iterator[Write]:
+    """What waited is taken along by the record, so it waits no more."""
+    for key in adopted:
+        stored = known[key]
+        if stored:
+            yield Delete(table=Table.RECORDS, key=key, expected=version_of(stored))
+        else:  # and must still be nothing: a twin that knows no charge may be about to begin it
+            yield Check(table=Table.RECORDS, key=key, expected=Absent())
+
+
+def waits(group: Group, known: Known, views: Mapping[str, View | None]) -> Iterator[Write]:
+    """Beside the charge, as long as nobody knows its customer; the group is of one object, so of one charge."""
+    found = {name: view for name, view in views.items() if view is not None}
+    for charge in group.charges if found else ():
+        stored = known[keys.risk_waiting(charge)]
+        yield Put(table=Table.RECORDS, item=_waiting_item(group, charge, stored, found), expected=version_of(stored))
+        yield Check(table=Table.RECORDS, key=charge, expected=version_of(known[charge]))
+
+
+def _found_owner(before: Resolution | None, after: Resolution | None) -> bool:
+    """Whether a charge's customer was not known before and is now."""
+    known, told = (bool(one and one.state.get("customer")) for one in (before, after))
+    return told and not known
+
+
+def _waiting_views(waiting: Item | None) -> dict[str, View]:
+    return dict((waiting or {}).get("views", {}))
+
+
+def _waiting_item(group: Group, charge: Key, stored: Item | None, views: Mapping[str, View]) -> Item:
+    key = keys.risk_waiting(charge)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "waiting_risk",
+        "version": int(stored["version"]) + 1 if stored else 1,
+        "updated_at": group.updated_at,
+        "cause": group.cause,
+        "actor": None,
+        "account": group.scope.account,
+        "livemode": group.scope.livemode,
+        "views": {**_waiting_views(stored), **views},
+    }

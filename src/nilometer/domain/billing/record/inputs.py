@@ -1,0 +1,105 @@
+"""What a billing record is folded from: the views of its customers and what they use of the catalog. A value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Key
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
+from nilometer.domain.stripe.registers.view import View
+
+Views = Mapping[str, View]  # one customer's, by object id
+
+ENDED = frozenset({"canceled", "incomplete_expired"})
+ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a record is folded from.
+
+    `customers`: "account/mode/customer" → its views. `catalog`: "account/mode/product/id" (or price) → its view
+    with the `version` of its register (0: not known yet). Each view carries the version of its register.
+    """
+
+    customers: Mapping[str, Views] = field(default_factory=dict)
+    catalog: Mapping[str, View] = field(default_factory=dict)
+
+
+def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
+    return f"{scope}/{object_type}/{object_id}"
+
+
+def customer_name(scope: Scope, customer_id: str) -> str:
+    return f"{scope}/{customer_id}"
+
+
+def with_views(inputs: Inputs, customer: str, views: Mapping[str, View | None]) -> Inputs:
+    """`views` replace the customer's views of the same objects; None removes."""
+    held = {**inputs.customers.get(customer, {}), **views}
+    return with_part(inputs, customer, bounded({name: view for name, view in held.items() if view is not None}))
+
+
+def with_part(inputs: Inputs, customer: str, part: Views) -> Inputs:
+    """`part` replaces all views of the customer."""
+    return Inputs(customers={**inputs.customers, customer: part}, catalog=inputs.catalog)
+
+
+def with_catalog(inputs: Inputs, entries: Mapping[str, View]) -> Inputs:
+    """The newest version of each entry stays, so that a slow reader cannot bring an older one back."""
+    known = dict(inputs.catalog)
+    for name, entry in entries.items():
+        if name not in known or int(known[name]["version"]) < int(entry["version"]):
+            known[name] = entry
+    return Inputs(customers=inputs.customers, catalog=known)
+
+
+def without_customer(inputs: Inputs, customer: str) -> Inputs:
+    return Inputs(
+        customers={name: views for name, views in inputs.customers.items() if name != customer}, catalog=inputs.catalog
+    )
+
+
+def catalog_names(inputs: Inputs) -> set[str]:
+    """What the customers use of the catalog, by its names there."""
+    return {
+        used
+        for name, views in inputs.customers.items()
+        for view in views.values()
+        for used in used_names(name.rpartition("/")[0], view)
+    }
+
+
+def used_names(scope: Scope | str, view: Mapping[str, Any]) -> Iterator[str]:
+    """The products and prices of a subscription; the features where a customer has any."""
+    if view["object"] == "subscription":
+        items = view.get("items", ())
+        yield from (
+            catalog_name(scope, key, item[key]) for item in items for key in ("product", "price") if key in item
+        )
+    elif view["object"] == SUMMARY and view["features"]:
+        yield catalog_name(scope, FEATURES, FEATURES)
+
+
+def features_of(view: View | None) -> Sequence[str]:
+    """The features of a customer's summary of entitlements; empty for any other view."""
+    return view["features"] if view and view["object"] == SUMMARY else ()
+
+
+def catalog_key(name: str) -> Key:
+    """The register of `account/mode/product/id`, of a price, or of the features."""
+    account, mode, object_type, object_id = name.split("/", 3)
+    return keys.register(account, mode == "live", object_type, object_id, None)
+
+
+def bounded(views: Mapping[str, View]) -> dict[str, View]:
+    """Without the ended subscriptions that are too many.
+
+    An ended subscription stays ended, so the newest of them are the same in any order.
+    """
+    ended = [(int(v.get("created") or 0), n) for n, v in views.items() if v.get("status") in ENDED]
+    dropped = {name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]}
+    return {name: view for name, view in views.items() if name not in dropped}
