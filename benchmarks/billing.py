@@ -39,7 +39,7 @@ from nilometer.local.plane.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOW = datetime(2028, 1, 1, tzinfo=UTC)  # after every simulated month
 FIELDS = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
 
 Consumer = Callable[[Store, Sequence[dict[str, Any]]], None]

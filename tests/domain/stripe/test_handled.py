@@ -6,14 +6,15 @@ import json
 
 import pytest
 import stripe
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT
 
 from nilometer.domain.billing.claim import CLAIMING
 from nilometer.domain.stripe.event import FEATURES, StripeEvent
 from nilometer.domain.stripe.handled import API_VERSION, EVENT_TYPES, HANDLED
 from nilometer.domain.stripe.registers.view import _VIEWS
+from nilometer.flows.billing.arrived import arrived
 from nilometer.flows.billing.catalog import CATALOG
 from nilometer.flows.billing.reconcile import LISTED
-from nilometer.flows.billing.wire import arrived
 from nilometer.local.stripe import event_types
 from nilometer.local.stripe.samples import sample
 
@@ -27,7 +28,7 @@ def test_the_objects_are_those_that_decide_or_are_compared() -> None:
 def test_a_type_is_declared_when_a_register_takes_its_object(event_type: str) -> None:
     """Asked of one real event of every type that Stripe sends."""
     body = {"detail-type": event_type, "source": "s", "id": "1", "time": "2026-11-01T00:00:00Z"}
-    event = arrived(json.dumps({**body, "detail": sample(event_type)}), lambda key: b"").event
+    event = arrived(json.dumps({**body, "detail": sample(event_type)}), objects=OBJECTS, now=PLAYED_AT).event
     assert isinstance(event, StripeEvent)
 
     taken = event.object_type in HANDLED and event.object_id is not None

@@ -7,9 +7,8 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.support.flows.billing_play import OBJECTS, play
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play
 from tests.support.flows.company import company
-from tests.support.flows.operations import NOW
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Result
@@ -118,7 +117,7 @@ def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, World]) -> N
 
 
 def handle(store: Store, messages: Sequence[Message]) -> list[Result]:
-    return billing.handle(messages, store=store, objects=OBJECTS, now=NOW)
+    return billing.handle(messages, store=store, objects=OBJECTS, now=PLAYED_AT)
 
 
 def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, World]) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.flows.billing_play import OBJECTS, play, records, scrambled, wrong
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play, records, scrambled, wrong
 from tests.support.flows.company import company
 from tests.support.flows.operations import NOW
 from tests.support.tables import new_store
@@ -126,7 +126,7 @@ def test_events_of_thirty_days_fill_an_empty_system(store: Store, month: tuple[W
     world, api, _ = month
 
     def handle(messages: Any) -> Any:
-        return billing.handle(messages, store=store, objects=OBJECTS, now=NOW)
+        return billing.handle(messages, store=store, objects=OBJECTS, now=PLAYED_AT)
 
     cursor, _ = next(iter(backfill_events(api, handle, since=0)))
     list(backfill_events(api, handle, since=0, after=cursor))

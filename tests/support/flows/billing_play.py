@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.faulty import Killed
-from tests.support.flows.operations import NOW, envelope
+from tests.support.flows.operations import envelope
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
@@ -15,6 +16,9 @@ from nilometer.domain.stripe.registers.projection import project
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.local.stripe.world import World
+
+PLAYED_AT = datetime(2028, 1, 1, tzinfo=UTC)
+"""After every simulated month: what is dated ahead of its arrival is rejected."""
 
 
 class NoObjects:
@@ -38,14 +42,14 @@ def play(store: Any, events: Iterable[dict[str, Any]], *, batch: int = 100) -> l
     messages = bodies(events)
     results: list[Result] = []
     for start in range(0, len(messages), batch):
-        results += billing.handle(messages[start : start + batch], store=store, objects=OBJECTS, now=NOW)
+        results += billing.handle(messages[start : start + batch], store=store, objects=OBJECTS, now=PLAYED_AT)
     return results
 
 
 def deliver(store: Any, messages: Sequence[Message]) -> list[Message]:
     """One invocation; what the queue delivers again."""
     try:
-        results = billing.handle(messages, store=store, objects=OBJECTS, now=NOW)
+        results = billing.handle(messages, store=store, objects=OBJECTS, now=PLAYED_AT)
     except Killed:
         return list(messages)
     failed = {result.message_id for result in results if result.outcome is Outcome.FAILED}

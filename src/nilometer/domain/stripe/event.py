@@ -16,6 +16,9 @@ SUMMARY = "entitlements.active_entitlement_summary"
 FEATURES = "entitlements.features"
 """Ours: all features of an account as one object, whose id is `FEATURES` too. No event tells of them."""
 
+ID_BYTES = 255  # of an id that Stripe or a service chooses; it is part of a key
+FUTURE_SECONDS = 300  # how far a clock of Stripe's may be ahead of ours
+
 Object = Mapping[str, Any]
 
 
@@ -79,10 +82,30 @@ class Notification:
 
 
 def as_id(value: object) -> str | None:
-    """A reference is an id or, expanded, the object itself."""
+    """A reference is an id or, expanded, the object itself; None for what is neither, or longer than an id may be."""
     if isinstance(value, Mapping):
         value = value.get("id")
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value and fits(value) else None
+
+
+def fits(name: str) -> bool:
+    """Whether it may be part of a key: at most `ID_BYTES` of UTF-8."""
+    return len(name) <= ID_BYTES and (name.isascii() or len(name.encode(errors="replace")) <= ID_BYTES)
+
+
+def check_bounds(event: StripeEvent | Notification, *, now: int) -> None:
+    """`Rejected("too_large")` for ids beyond our bounds, `too_far_in_future` for what is dated after `now`.
+
+    An event of a test clock carries the clock's time, which runs ahead; only test mode has such clocks.
+    """
+    named = (event.id, event.type, event.scope.account, event.object_type or "", event.object_id or "")
+    if not all(map(fits, named)):
+        raise Rejected("too_large", f"id, type, account and the object's id have at most {ID_BYTES} bytes each")
+    clocked = isinstance(event, StripeEvent) and not event.scope.livemode and event.object.get("test_clock")
+    if event.created > now + FUTURE_SECONDS and not clocked:
+        raise Rejected(
+            "too_far_in_future", f"event {event.id}: created is more than 5 minutes ahead; check the sender's clock"
+        )
 
 
 def check(event: StripeEvent) -> None:

@@ -7,8 +7,6 @@ and finds the record here.
 
 from __future__ import annotations
 
-import random
-import time
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
@@ -17,10 +15,9 @@ from nilometer.domain.billing.record.item import catalog_entry, inputs_of, recor
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Key, Put, Table, version_of
 from nilometer.domain.stripe.event import FEATURES
-from nilometer.errors import Cancelled, Unavailable
+from nilometer.flows.inbox.races import retrying
 
 CATALOG = frozenset({"product", "price", FEATURES})
-ATTEMPTS = 8
 
 
 def refold(store: Store, name: str, *, now: datetime) -> int:
@@ -30,17 +27,12 @@ def refold(store: Store, name: str, *, now: datetime) -> int:
 
 
 def _refold(store: Store, name: str, key: Key, now: datetime) -> bool:
-    for attempt in range(ATTEMPTS):
+    def attempt() -> bool:
         put = _decide(store, name, key, now)
-        if put is None:
-            return False
-        try:
-            store.commit([put])
-        except Cancelled:
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            return True
-    raise Unavailable(f"the record {key.pk} is written too often; try again")
+        store.commit([put] if put else [])
+        return put is not None
+
+    return retrying(attempt)
 
 
 def _decide(store: Store, name: str, key: Key, now: datetime) -> Put | None:

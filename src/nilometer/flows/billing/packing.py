@@ -27,6 +27,12 @@ class Pack(Generic[_T]):
     def writes(self) -> list[Write]:
         return [*self.written.values(), *self.checks.values()]
 
+    def at_fault(self, reasons: Sequence[str]) -> set[Key]:
+        """The keys of the writes that a cancellation names; empty when it names none. `reasons` follow `writes`."""
+        if len(reasons) != len(self.writes):
+            return set()
+        return {write.key for write, reason in zip(self.writes, reasons, strict=True) if reason != "None"}
+
     def touches(self, keys: Iterable[Key]) -> bool:
         """Whether a decision on `keys` must wait until these writes are known to have landed."""
         return not self.written.keys().isdisjoint(keys)

@@ -7,8 +7,6 @@ answers, and of two workers with two answers the later dated one counts.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +23,7 @@ from nilometer.domain.stripe.registers.item import OWNED, REFETCH_INDEX
 from nilometer.domain.stripe.registers.register import of_answer
 from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing.catalog import CATALOG, refold
-
-ATTEMPTS = 8
+from nilometer.flows.inbox.races import retrying
 
 
 class Answer(Protocol):
@@ -160,16 +157,13 @@ def merge_answer(
 
 def commit_group(store: Store, group: Group) -> None:
     """One group's transaction on consistent reads, again when somebody was faster."""
-    for attempt in range(ATTEMPTS):
-        try:
-            plan = _planned(store, group)
-            store.put_all(Table.RECORDS, plan.uses())
-            store.commit(plan.writes())
-        except (Cancelled, Torn):
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
-        else:
-            return
-    raise Unavailable(f"the records of {group.customer_id} are written too often; try again")
+
+    def attempt() -> None:
+        plan = _planned(store, group)
+        store.put_all(Table.RECORDS, plan.uses())
+        store.commit(plan.writes())
+
+    retrying(attempt, on=(Cancelled, Torn))
 
 
 def _planned(store: Store, group: Group) -> Plan:

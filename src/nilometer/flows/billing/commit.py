@@ -1,0 +1,247 @@
+"""The groups of a batch: read together, decided one by one, committed together; then the facts of what is stored.
+
+    fresh ──▶ group ──▶ read, plan ──▶ pack ──▶ commit ──▶ facts
+                 ▲                                │ a write lost a race
+                 └── those groups alone ──────────┘
+
+A cancelled transaction names the writes that lost: their groups are read again, consistently, and packed again; the
+others of the pack go on as they are. A group that fails by itself is set aside, so that no neighbour notices; its
+error is raised at the end, and the inbox halves what is left until the event that is the reason stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
+from nilometer.domain.billing.group import Group, Torn
+from nilometer.domain.billing.plan import Plan
+from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Check, Item, Key, Put, Table, Update, Write
+from nilometer.domain.stripe.event import Scope
+from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.billing.arrived import ArrivedEvent
+from nilometer.flows.billing.catalog import CATALOG
+from nilometer.flows.billing.packing import Pack
+from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.races import retrying
+
+GROUP_EVENTS = 25  # of one customer decided together: each may need its fact, a register and more
+
+T = TypeVar("T")
+Parcels = Sequence[Parcel[ArrivedEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One group with its plan, and its transaction once it is packed."""
+
+    parcels: Parcels
+    plan: Plan
+    writes: Sequence[Write] = ()
+
+
+@dataclass(slots=True)
+class Committer:
+    """Brings the events of one batch to the tables; each parcel gets its outcome once that is stored."""
+
+    store: Store
+    now: datetime
+    known: dict[Key, Item | None] = field(default_factory=dict)
+    pack: Pack[Planned] = field(default_factory=Pack)
+    waiting: list[Parcels] = field(default_factory=list)
+    lost: Unavailable | None = None
+    set_aside: list[Exception] = field(default_factory=list)
+
+    def run(self, parcels: Parcels) -> None:
+        """`Unavailable` when a race was lost too often; else the error of a group that fails by itself."""
+        self.waiting = grouped(self._fresh(parcels, consistent=False))
+        retrying(self._round, on=(Cancelled, Torn))
+        if self.set_aside:
+            raise self.set_aside[0]
+
+    def _round(self) -> None:
+        again, groups = self.lost is not None, self.waiting
+        self.waiting, self.lost = [], None
+        if again:
+            fresh = set(map(id, self._fresh([one for parcels in groups for one in parcels], consistent=True)))
+            groups = [[one for one in parcels if id(one) in fresh] for parcels in groups]
+        for planned in self._planned(groups, consistent=again):
+            self._guard(planned.parcels, partial(self._add, planned))
+        self._flush()
+        if self.lost:
+            raise self.lost
+
+    def _fresh(self, parcels: Parcels, *, consistent: bool) -> Parcels:
+        """The first of each event that no fact knows; the others are settled."""
+        named = {id(one): one.content.fact_key for one in parcels}
+        stored = self.store.batch_get(Table.EVENTS, named.values(), consistent=consistent, attributes=("version",))
+        first: dict[Key, Parcel[ArrivedEvent]] = {}
+        for one in parcels:
+            key = named[id(one)]
+            if key in stored or first.setdefault(key, one) is not one:
+                one.settle(Outcome.DUPLICATE)
+        return [one for one in first.values() if one.outcome is None]
+
+    def _planned(self, groups: Iterable[Parcels], *, consistent: bool = False) -> list[Planned]:
+        """Reads in rounds: what a link names is known only when the link is."""
+        plans = [one for parcels in groups if parcels and (one := self._plan(parcels))]
+        while missing := {key for one in plans for key in one.plan.missing}:
+            found = self.store.batch_get(Table.RECORDS, missing, consistent=consistent)
+            self.known |= {key: found.get(key) for key in missing}
+            plans = [again for one in plans if (again := self._plan(one.parcels, one.plan))]
+        return plans
+
+    def _plan(self, parcels: Parcels, before: Plan | None = None) -> Planned | None:
+        if before and not before.missing:
+            return Planned(parcels, before)
+        return self._guard(parcels, partial(self._planned_by, parcels, before.group if before else None))
+
+    def _planned_by(self, parcels: Parcels, group: Group | None) -> Planned:
+        return Planned(parcels, Plan(group or self._group(parcels), self.known))
+
+    def _group(self, parcels: Parcels) -> Group:
+        first = parcels[0].content
+        kind, owner = first.owner
+        return Group(
+            scope=first.event.scope,
+            customer_id=owner if kind == "customer" else None,
+            evidence=tuple(one.content.evidence for one in parcels),
+            updated_at=rfc3339(self.now),
+        )
+
+    def _add(self, planned: Planned) -> None:
+        if self.pack.touches(planned.plan.keys):
+            self._flush()
+        if planned.plan.stale(self.known):
+            for fresh in self._planned([planned.parcels]):
+                self._put_into_pack(fresh)
+        else:
+            self._put_into_pack(planned)
+
+    def _put_into_pack(self, planned: Planned) -> None:
+        try:
+            writes = planned.plan.writes()
+        except Torn as error:
+            self._again(planned, error)
+            return
+        if len(writes) > TRANSACTION_LIMIT:
+            raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
+        if not self.pack.fits(writes):
+            self._flush()
+        self.pack.add(Planned(planned.parcels, planned.plan, writes), writes)
+
+    def _flush(self) -> None:
+        pack, self.pack = self.pack, Pack()
+        if pack.groups:
+            self._commit(pack)
+
+    def _commit(self, pack: Pack[Planned]) -> None:
+        try:
+            self.store.put_all(Table.RECORDS, [use for one in pack.groups for use in one.plan.uses()])
+            self.store.commit(pack.writes)
+        except Cancelled as error:
+            self._forget(pack.written)
+            self._lose(pack, error)
+        except Unavailable as error:  # whether it landed is unknown: delivered again, it changes nothing
+            self._forget(pack.written)
+            _fail(pack.groups, error)
+        except Exception as error:  # noqa: BLE001  # one of them is the reason; the others must pass
+            self._forget(pack.written)
+            self._each(pack.groups, error, self._commit_alone)
+        else:
+            self._remember(pack.writes)
+            self._settle(pack.groups)
+
+    def _lose(self, pack: Pack[Planned], error: Cancelled) -> None:
+        """Who wrote what lost is decided again in the next round; the others are committed without them."""
+        at_fault = pack.at_fault(error.reasons)
+        losers = [one for one in pack.groups if not at_fault or not at_fault.isdisjoint(w.key for w in one.writes)]
+        for one in losers:
+            self._again(one, error)
+        rest: Pack[Planned] = Pack()
+        for one in pack.groups:
+            if one not in losers:
+                rest.add(one, one.writes)
+        if rest.groups:
+            self._commit(rest)
+
+    def _again(self, planned: Planned, error: Unavailable) -> None:
+        self._forget(planned.plan.keys)
+        self.waiting.append(planned.parcels)
+        self.lost = error
+
+    def _commit_alone(self, planned: Planned) -> None:
+        alone: Pack[Planned] = Pack()
+        alone.add(planned, planned.writes)
+        self._commit(alone)
+
+    def _settle(self, groups: Sequence[Planned]) -> None:
+        """Their effect is stored, so that their facts may be."""
+        try:
+            self.store.put_all(Table.EVENTS, [fact for one in groups for fact in one.plan.facts()])
+        except Unavailable as error:  # delivered again, they change nothing and the facts are put again
+            _fail(groups, error)
+        except Exception as error:  # noqa: BLE001  # one of them is the reason; the others must pass
+            self._each(groups, error, lambda one: self._settle([one]))
+        else:
+            for one in groups:
+                for parcel in one.parcels:
+                    parcel.settle(Outcome.ACCEPTED)
+
+    def _each(self, groups: Sequence[Planned], error: Exception, do: Callable[[Planned], None]) -> None:
+        """Each group by itself; one that is alone already is set aside."""
+        if len(groups) == 1:
+            self.set_aside.append(error)
+            return
+        for one in groups:
+            do(one)
+
+    def _guard(self, parcels: Parcels, do: Callable[[], T]) -> T | None:
+        """What goes wrong with one group must not be noticed by the others."""
+        try:
+            return do()
+        except Unavailable as error:
+            for one in parcels:
+                one.fail(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the neighbours must pass
+            self.set_aside.append(error)
+        return None
+
+    def _remember(self, writes: Iterable[Write]) -> None:
+        for write in writes:
+            if isinstance(write, Put) and write.table is Table.RECORDS:
+                self.known[write.key] = write.item
+            elif isinstance(write, Update):
+                self.known.pop(write.key, None)
+            elif not isinstance(write, Put | Check):
+                self.known[write.key] = None
+
+    def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.known.pop(key, None)
+
+
+def grouped(parcels: Parcels) -> list[Parcels]:
+    """By customer, or by object when there is none; catalog first, so that new subscriptions find it."""
+    groups: dict[tuple[Scope, str, str], list[Parcel[ArrivedEvent]]] = {}
+    for one in parcels:
+        groups.setdefault((one.content.event.scope, *one.content.owner), []).append(one)
+    ordered = sorted(groups.values(), key=lambda together: together[0].content.event.object_type not in CATALOG)
+    return [chunk for together in ordered for chunk in _chunks(together)]
+
+
+def _chunks(parcels: Parcels) -> Iterator[Parcels]:
+    ordered = sorted(parcels, key=lambda one: one.content.event.created)
+    yield from (ordered[start : start + GROUP_EVENTS] for start in range(0, len(ordered), GROUP_EVENTS))
+
+
+def _fail(groups: Iterable[Planned], error: Unavailable) -> None:
+    for one in groups:
+        for parcel in one.parcels:
+            parcel.fail(error)
