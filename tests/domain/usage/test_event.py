@@ -14,18 +14,17 @@ from nilometer.domain.events.cloudevents import CloudEvent
 from nilometer.domain.store.writes import Less, Update
 from nilometer.domain.usage.counter import (
     ACTIONS,
-    NOTHING_SEEN,
-    Group,
-    Seen,
-    Tally,
+    NOTHING_STORED,
+    CounterDelta,
+    StoredBefore,
+    UsageGroup,
     chunks,
     counter_writes,
-    exact_sum,
-    used,
 )
 from nilometer.domain.usage.event import KEPT, UsageEvent, check_window, fact, parse_quantity, usage_event, waiting
 from nilometer.domain.usage.meter import Aggregation, Meter
 from nilometer.domain.usage.period import Period
+from nilometer.domain.usage.total import exact_sum, used
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -122,9 +121,9 @@ ALL = {
 @given(EVENTS)
 def test_chunks_fit_a_transaction_and_hold_every_event_once(events: list[UsageEvent]) -> None:
     """Facts and counters together; the counters of all chunks add up to the sum of the events."""
-    group = Group("ws", PERIOD, ALL)
+    group = UsageGroup("ws", PERIOD, ALL)
     parts = chunks(group, events)
-    writes = [counter_writes(group, group.tallies(p), NOTHING_SEEN, shard=0, cause="e", now=NOW) for p in parts]
+    writes = [counter_writes(group, group.deltas(p), NOTHING_STORED, shard=0, cause="e", now=NOW) for p in parts]
 
     assert all(len(part) + len(counters) <= ACTIONS for part, counters in zip(parts, writes, strict=True))
     assert all(len({write.key for write in counters}) == len(counters) for counters in writes)
@@ -137,7 +136,7 @@ def test_chunks_fit_a_transaction_and_hold_every_event_once(events: list[UsageEv
 
 def test_a_usual_batch_makes_full_transactions() -> None:
     """One meter and one day: 98 events a transaction, 2.04 write units each."""
-    parts = chunks(Group("ws", PERIOD, {"calls": ALL["a"]}), [event(str(n)) for n in range(980)])
+    parts = chunks(UsageGroup("ws", PERIOD, {"calls": ALL["a"]}), [event(str(n)) for n in range(980)])
 
     assert [len(part) for part in parts] == [98] * 10
 
@@ -148,23 +147,23 @@ def test_a_tally_does_not_depend_on_order(events: list[UsageEvent], chance: Any)
     shuffled = list(events)
     chance.shuffle(shuffled)
 
-    def tally(of: list[UsageEvent]) -> Tally:
-        made = Tally()
+    def delta(of: list[UsageEvent]) -> CounterDelta:
+        made = CounterDelta()
         for one in of:
             made.add(one)
         return made
 
-    assert tally(events) == tally(shuffled)
+    assert delta(events) == delta(shuffled)
 
 
 @given(EVENTS, st.integers(1, 5))
 def test_gauges_do_not_depend_on_grouping(events: list[UsageEvent], parts: int) -> None:
     """Applied part by part with their conditions, the stored levels are those of the whole."""
-    group = Group("ws", PERIOD, ALL)
+    group = UsageGroup("ws", PERIOD, ALL)
     stored: dict[Any, dict[str, Any]] = {}
     for start in range(parts):
-        for name, tally in group.tallies(events[start::parts]).items():
-            write = counter_writes(group, {name: tally}, Seen(stored, set()), shard=0, cause="e", now=NOW)[0]
+        for name, delta in group.deltas(events[start::parts]).items():
+            write = counter_writes(group, {name: delta}, StoredBefore(stored, set()), shard=0, cause="e", now=NOW)[0]
             assert isinstance(write, Update)
             item = stored.setdefault(name, {})
             if isinstance(write.expected, Less):
@@ -173,11 +172,11 @@ def test_gauges_do_not_depend_on_grouping(events: list[UsageEvent], parts: int) 
                 )
             item.update(write.set)
 
-    for name, tally in group.tallies(events).items():
+    for name, delta in group.deltas(events).items():
         if ALL[name.meter].aggregation is Aggregation.MAX:
-            assert used(Aggregation.MAX, [stored[name]]) == tally.max
+            assert used(Aggregation.MAX, [stored[name]]) == delta.max
         if ALL[name.meter].aggregation is Aggregation.LATEST:
-            assert used(Aggregation.LATEST, [stored[name]]) == tally.latest
+            assert used(Aggregation.LATEST, [stored[name]]) == delta.latest
 
 
 def test_a_sum_is_wider_than_a_context() -> None:

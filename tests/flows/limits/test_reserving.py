@@ -19,7 +19,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Rejected, Unavailable
-from nilometer.flows.limits.reserving import Answer, release, sweep
+from nilometer.flows.limits.reserving import Reserved, release, sweep
 from nilometer.flows.usage.known import Known
 
 
@@ -40,7 +40,7 @@ def test_what_is_reserved_cannot_be_reserved_again(known: Known, objects: Object
     handle(known.store, objects, cloud("a", quantity="75"))
 
     assert [ask(known, "r1").granted, ask(known, "r2").granted] == [True, True]
-    assert ask(known, "r3") == Answer(granted=False, remaining=Decimal(5))
+    assert ask(known, "r3") == Reserved(granted=False, remaining=Decimal(5))
     assert ask(known, "r4", 5).granted
     assert left(known.store) == (0, 25)
 
@@ -152,7 +152,7 @@ def test_a_consumer_that_dies_settles_once(landed: bool, known: Known, objects: 
 
 def test_nothing_is_held_where_nothing_is_hard(ready: Store) -> None:
     """Everything is granted; a soft limit stops nobody."""
-    assert ask(Known(ready), "r1", 10**9) == Answer(granted=True, remaining=None)
+    assert ask(Known(ready), "r1", 10**9) == Reserved(granted=True, remaining=None)
     assert left(ready) == (None, None)
 
 

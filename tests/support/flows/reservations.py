@@ -12,13 +12,13 @@ from tests.support.flows.usage import WORKSPACE
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.flows.limits.reserving import Answer, reserve
+from nilometer.flows.limits.reserving import Reserved, reserve
 from nilometer.flows.usage.known import Known
 
 START = "2026-11-01T00:00:00.000Z"
 
 
-def ask(known: Known, id_: str, quantity: int = 10, **given: Any) -> Answer:
+def ask(known: Known, id_: str, quantity: int = 10, **given: Any) -> Reserved:
     wanted: dict[str, Any] = {"ttl": timedelta(minutes=5), "now": NOW, "meter": "api_calls"}
     return reserve(known, id_, workspace_id=WORKSPACE, quantity=Decimal(quantity), **{**wanted, **given})
 

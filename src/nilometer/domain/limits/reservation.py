@@ -43,7 +43,9 @@ LONGEST = timedelta(hours=24)
 KEPT = timedelta(days=40)
 
 
-class Status(StrEnum):
+class ReservationStatus(StrEnum):
+    """Only an open one holds something."""
+
     OPEN = "open"
     SETTLED = "settled"
     RELEASED = "released"
@@ -98,7 +100,7 @@ def new_reservation(
 def reserved(one: Reservation, limit: Limit, *, now: datetime) -> list[Write]:
     """Holds when enough is left of this version of the limit."""
     return [
-        _kept(one, Status.OPEN, version=1, now=now, cause=None, expected=None),
+        _kept(one, ReservationStatus.OPEN, version=1, now=now, cause=None, expected=None),
         Update(
             table=Table.RECORDS,
             key=one.allowance,
@@ -110,7 +112,7 @@ def reserved(one: Reservation, limit: Limit, *, now: datetime) -> list[Write]:
 
 
 def ended(
-    item: Item, status: Status, *, now: datetime, used: UsageEvent | None = None, same_period: bool = True
+    item: Item, status: ReservationStatus, *, now: datetime, used: UsageEvent | None = None, same_period: bool = True
 ) -> list[Write]:
     """What was held goes back; with `used`, less what that event counts in the same period."""
     one = reservation_of(item)
@@ -170,13 +172,19 @@ def settles(item: Item | None, event: UsageEvent) -> bool:
     """Whether this stored reservation is one that the event may settle."""
     return bool(
         item
-        and item["status"] == Status.OPEN
+        and item["status"] == ReservationStatus.OPEN
         and (item["workspace_id"], item["meter"]) == (event.workspace_id, event.meter)
     )
 
 
 def _kept(
-    one: Reservation, status: Status, *, version: int, now: datetime, cause: str | None, expected: Version | None
+    one: Reservation,
+    status: ReservationStatus,
+    *,
+    version: int,
+    now: datetime,
+    cause: str | None,
+    expected: Version | None,
 ) -> Put:
     """Open reservations are in the index, by the hour in which they end."""
     index = {
@@ -194,7 +202,7 @@ def _kept(
         period_start=one.period_start,
         ends_at=rfc3339(one.ends_at),
         status=str(status),
-        **(index if status is Status.OPEN else {}),
+        **(index if status is ReservationStatus.OPEN else {}),
         updated_at=rfc3339(now),
         cause=cause,
         actor=None,

@@ -31,7 +31,7 @@ ACTIONS = 100  # in one TransactWriteItems
 UNIQUE_CAP = 10_000  # values of one counter's shard; more are not told apart
 
 
-class Name(NamedTuple):
+class CounterName(NamedTuple):
     """One counter of a workspace, without its shard. `start` is RFC 3339, or `DAY#YYYY-MM-DD`."""
 
     meter: str
@@ -43,7 +43,7 @@ class Name(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class CounterDelta:
     """What some events add up to. `values` are those of a unique meter, hashed."""
 
     total: Decimal = Decimal(0)
@@ -65,7 +65,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class UsageGroup:
     """Events of one workspace and billing period, with the meters that they name."""
 
     workspace_id: str
@@ -76,9 +76,9 @@ class Group:
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", rfc3339(self.period.start))
 
-    def names(self, event: UsageEvent) -> tuple[Name, Name]:
+    def names(self, event: UsageEvent) -> tuple[CounterName, CounterName]:
         """The two counters that an event counts in."""
-        return Name(event.meter, self.start), Name(event.meter, f"DAY#{event.day}")
+        return CounterName(event.meter, self.start), CounterName(event.meter, f"DAY#{event.day}")
 
     def value(self, event: UsageEvent) -> str | None:
         """What a unique meter tells apart: the hash of its first dimension."""
@@ -87,54 +87,55 @@ class Group:
             return None
         return hashlib.sha256(event.dimensions[meter.dimensions[0]].encode()).hexdigest()
 
-    def items(self, event: UsageEvent) -> set[tuple[Name, str | None]]:
+    def items(self, event: UsageEvent) -> set[tuple[CounterName, str | None]]:
         """What a transaction needs for an event besides its fact: two counters, and two values of a unique meter."""
         names, value = self.names(event), self.value(event)
-        counters: set[tuple[Name, str | None]] = {(name, None) for name in names}
+        counters: set[tuple[CounterName, str | None]] = {(name, None) for name in names}
         return counters if value is None else counters | {(name, value) for name in names}
 
-    def tallies(self, events: Iterable[UsageEvent]) -> dict[Name, Tally]:
-        tallies: dict[Name, Tally] = {}
+    def deltas(self, events: Iterable[UsageEvent]) -> dict[CounterName, CounterDelta]:
+        """What the events add up to, by counter."""
+        deltas: dict[CounterName, CounterDelta] = {}
         for event in events:
             value = self.value(event)
             for name in self.names(event):
-                tally = tallies.get(name)
-                if tally is None:
-                    tally = tallies[name] = Tally()
-                tally.add(event, value)
-        return tallies
+                delta = deltas.get(name)
+                if delta is None:
+                    delta = deltas[name] = CounterDelta()
+                delta.add(event, value)
+        return deltas
 
-    def reads_before(self, name: Name) -> bool:
+    def reads_before(self, name: CounterName) -> bool:
         """Whether its counter is read before it is written."""
         aggregation = self.meters[name.meter].aggregation
         return aggregation in GAUGES or aggregation is Aggregation.UNIQUE
 
-    def counter(self, name: Name, shard: int) -> Key:
+    def counter(self, name: CounterName, shard: int) -> Key:
         return keys.counter(self.workspace_id, name.meter, name.start, shard)
 
-    def value_key(self, name: Name, value: str) -> Key:
+    def value_key(self, name: CounterName, value: str) -> Key:
         return keys.unique_value(self.workspace_id, name.meter, name.start, value)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StoredBefore:
     """What was read before a write: counters by name, and the values that are stored already."""
 
-    counters: Mapping[Name, Item]
+    counters: Mapping[CounterName, Item]
     values: Set[Key]
 
 
-NOTHING_SEEN = Seen({}, frozenset())
+NOTHING_STORED = StoredBefore({}, frozenset())
 
 
-def chunks(group: Group, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]:
+def chunks(group: UsageGroup, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]:
     """Events that fit one transaction with their counters. Ordered by meter and day, so that a chunk has few.
 
     A fact has at most 3 KB (every part is bounded), so 100 actions stay far below the 4 MB of a transaction.
     """
     done: list[list[UsageEvent]] = []
     chunk: list[UsageEvent] = []
-    items: set[tuple[Name, str | None]] = set()
+    items: set[tuple[CounterName, str | None]] = set()
     for event in sorted(events, key=lambda one: (one.meter, one.day)):
         needed = group.items(event)
         if len(chunk) + 1 + len(items | needed) > ACTIONS:
@@ -146,22 +147,28 @@ def chunks(group: Group, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]
 
 
 def counter_writes(
-    group: Group, tallies: Mapping[Name, Tally], seen: Seen, *, shard: int, cause: str, now: datetime
+    group: UsageGroup,
+    deltas: Mapping[CounterName, CounterDelta],
+    seen: StoredBefore,
+    *,
+    shard: int,
+    cause: str,
+    now: datetime,
 ) -> list[Write]:
     """One update a counter and one put a new value. A level that is not above the one seen is not written."""
     writes: list[Write] = []
-    for name, tally in tallies.items():
+    for name, delta in deltas.items():
         counter = seen.counters.get(name, {})
-        new = _new_values(group, name, tally, counter, seen)
-        level, guard = _level(group.meters[name.meter].aggregation, tally, counter)
-        unique = {"unique": len(new)} if tally.values else {}
-        capped = {"capped": True} if tally.values and _is_full(counter) else {}
+        new = _new_values(group, name, delta, counter, seen)
+        level, guard = _level(group.meters[name.meter].aggregation, delta, counter)
+        unique = {"unique": len(new)} if delta.values else {}
+        capped = {"capped": True} if delta.values and _is_full(counter) else {}
         attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
         writes.append(
             Update(
                 table=Table.RECORDS,
                 key=group.counter(name, shard),
-                add={**_added(group, name, tally.total, tally.count, now), **unique},
+                add={**_added(group, name, delta.total, delta.count, now), **unique},
                 set={**attributes, **level, **capped},
                 expected=guard,
             )
@@ -170,7 +177,7 @@ def counter_writes(
     return writes
 
 
-def _added(group: Group, name: Name, total: Decimal, count: int, now: datetime) -> dict[str, int | Decimal]:
+def _added(group: UsageGroup, name: CounterName, total: Decimal, count: int, now: datetime) -> dict[str, int | Decimal]:
     late = name.scope == "period" and is_closed(group.period, now)
     return {
         "total": total,
@@ -180,7 +187,7 @@ def _added(group: Group, name: Name, total: Decimal, count: int, now: datetime) 
     }
 
 
-def _attributes(group: Group, name: Name, *, shard: int, cause: str, now: datetime) -> dict[str, Any]:
+def _attributes(group: UsageGroup, name: CounterName, *, shard: int, cause: str, now: datetime) -> dict[str, Any]:
     start, end = _bounds(group, name)
     return {
         "kind": "counter",
@@ -196,7 +203,7 @@ def _attributes(group: Group, name: Name, *, shard: int, cause: str, now: dateti
     }
 
 
-def void_writes(group: Group, event: UsageEvent, *, shard: int, cause: str, now: datetime) -> list[Write]:
+def void_writes(group: UsageGroup, event: UsageEvent, *, shard: int, cause: str, now: datetime) -> list[Write]:
     """Takes one counted event back. A level or a number of values cannot be taken back by itself: it is marked
     `stale` until it is counted again from the lake."""
     stale = {"stale": True} if group.reads_before(group.names(event)[0]) else {}
@@ -204,7 +211,7 @@ def void_writes(group: Group, event: UsageEvent, *, shard: int, cause: str, now:
 
 
 def _void_write(
-    group: Group, name: Name, event: UsageEvent, stale: Item, *, shard: int, cause: str, now: datetime
+    group: UsageGroup, name: CounterName, event: UsageEvent, stale: Item, *, shard: int, cause: str, now: datetime
 ) -> Update:
     attributes = _attributes(group, name, shard=shard, cause=cause, now=now)
     # The boundary may have moved since: what the counter says of its period stays.
@@ -218,18 +225,20 @@ def _void_write(
     )
 
 
-def _new_values(group: Group, name: Name, tally: Tally, counter: Item, seen: Seen) -> list[str]:
+def _new_values(
+    group: UsageGroup, name: CounterName, delta: CounterDelta, counter: Item, seen: StoredBefore
+) -> list[str]:
     """Values that are not stored yet, in a fixed order; none once the counter is full."""
-    if not tally.values or _is_full(counter):
+    if not delta.values or _is_full(counter):
         return []
-    return sorted(value for value in tally.values if group.value_key(name, value) not in seen.values)
+    return sorted(value for value in delta.values if group.value_key(name, value) not in seen.values)
 
 
 def _is_full(counter: Item) -> bool:
     return bool(counter.get("unique", 0) >= UNIQUE_CAP)
 
 
-def _value(group: Group, name: Name, value: str, now: datetime) -> Put:
+def _value(group: UsageGroup, name: CounterName, value: str, now: datetime) -> Put:
     """Kept as long as a late event may ask for it. In `events`: it is no state that the lake should have."""
     key = group.value_key(name, value)
     day = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z") if name.scope == "day" else None
@@ -238,55 +247,17 @@ def _value(group: Group, name: Name, value: str, now: datetime) -> Put:
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
-def _level(aggregation: Aggregation, tally: Tally, stored: Item) -> tuple[dict[str, Any], Less | None]:
+def _level(aggregation: Aggregation, delta: CounterDelta, stored: Item) -> tuple[dict[str, Any], Less | None]:
     """What a gauge is set to, and the condition under which that is still right."""
-    if aggregation is Aggregation.MAX and tally.max is not None and tally.max > stored.get("max", -1):
-        return {"max": tally.max}, Less("max", tally.max)
-    if aggregation is Aggregation.LATEST and tally.latest_at > stored.get("latest_at", ""):
-        return {"latest": tally.latest, "latest_at": tally.latest_at}, Less("latest_at", tally.latest_at)
+    if aggregation is Aggregation.MAX and delta.max is not None and delta.max > stored.get("max", -1):
+        return {"max": delta.max}, Less("max", delta.max)
+    if aggregation is Aggregation.LATEST and delta.latest_at > stored.get("latest_at", ""):
+        return {"latest": delta.latest, "latest_at": delta.latest_at}, Less("latest_at", delta.latest_at)
     return {}, None
 
 
-def _bounds(group: Group, name: Name) -> tuple[str, str]:
+def _bounds(group: UsageGroup, name: CounterName) -> tuple[str, str]:
     if name.scope == "period":
         return group.start, rfc3339(group.period.end)
     start = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z")
     return rfc3339(start), rfc3339(start + timedelta(days=1))
-
-
-def used(aggregation: Aggregation, shards: Iterable[Item]) -> Decimal:
-    """One number from all shards of one counter."""
-    items = list(shards)
-    match aggregation:
-        case Aggregation.COUNT:
-            return Decimal(sum(item["count"] for item in items))
-        case Aggregation.SUM:
-            return exact_sum(Decimal(item["total"]) for item in items)
-        case Aggregation.MAX:
-            return max((Decimal(item["max"]) for item in items if "max" in item), default=Decimal(0))
-        case Aggregation.LATEST:
-            newest = max(items, key=lambda item: str(item.get("latest_at", "")), default={})
-            return Decimal(newest.get("latest", 0))
-        case Aggregation.UNIQUE:
-            return Decimal(sum(item.get("unique", 0) for item in items))
-
-
-def late(aggregation: Aggregation, shards: Iterable[Item]) -> tuple[Decimal | None, int]:
-    """By how much, and by how many events, `used` has changed since the period was closed; a level or a number of
-    values cannot say by how much."""
-    items = list(shards)
-    count = sum(int(item.get("late_count", 0)) for item in items)
-    match aggregation:
-        case Aggregation.COUNT:
-            return Decimal(count), count
-        case Aggregation.SUM:
-            return exact_sum(Decimal(item.get("late_total", 0)) for item in items), count
-        case _:
-            return None, count
-
-
-def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
-    total = Decimal(0)
-    for number in numbers:
-        total = EXACT.add(total, number)
-    return total

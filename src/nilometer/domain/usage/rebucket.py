@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import from_epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Update, Version, Write, version_of
-from nilometer.domain.usage.counter import Group, Seen, counter_writes, void_writes
+from nilometer.domain.usage.counter import StoredBefore, UsageGroup, counter_writes, void_writes
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.period import Period, calendar_month, period_at
 from nilometer.domain.usage.void import counted
@@ -66,7 +66,7 @@ def is_elsewhere(fact: Item, period: Period) -> bool:
     return fact["kind"] == "usage_event" and "voided_by" not in fact and fact["period_start"] != rfc3339(period.start)
 
 
-def moved(fact: Item, group: Group, seen: Seen, *, shard: int, now: datetime) -> list[Write]:
+def moved(fact: Item, group: UsageGroup, seen: StoredBefore, *, shard: int, now: datetime) -> list[Write]:
     """All that moves one fact into the period of `group`; cancelled when somebody moved or voided it meanwhile.
 
     The old period's end is not known any more; its counter keeps what it says. A move is never late: it says anew
@@ -77,16 +77,16 @@ def moved(fact: Item, group: Group, seen: Seen, *, shard: int, now: datetime) ->
     old = _restated(group, parse_rfc3339(fact["period_start"]))
     group = _restated(group, group.period.start)
     taken, _day = void_writes(old, event, shard=shard, cause=cause, now=now)
-    tallies = {name: tally for name, tally in group.tallies([event]).items() if name.scope == "period"}
-    given = counter_writes(group, tallies, seen, shard=shard, cause=cause, now=now)
+    deltas = {name: delta for name, delta in group.deltas([event]).items() if name.scope == "period"}
+    given = counter_writes(group, deltas, seen, shard=shard, cause=cause, now=now)
     return [_marked(fact, group), *_rows(fact, group, now), taken, *given]
 
 
-def _restated(group: Group, start: datetime) -> Group:
-    return Group(group.workspace_id, Period(start, group.period.end, provisional=True), group.meters)
+def _restated(group: UsageGroup, start: datetime) -> UsageGroup:
+    return UsageGroup(group.workspace_id, Period(start, group.period.end, provisional=True), group.meters)
 
 
-def _marked(fact: Item, group: Group) -> Update:
+def _marked(fact: Item, group: UsageGroup) -> Update:
     version = int(fact["version"])
     return Update(
         table=Table.EVENTS,
@@ -96,7 +96,7 @@ def _marked(fact: Item, group: Group) -> Update:
     )
 
 
-def _rows(fact: Item, group: Group, now: datetime) -> list[Write]:
+def _rows(fact: Item, group: UsageGroup, now: datetime) -> list[Write]:
     """Named by the fact's version, so that each move has two rows of its own."""
     version = int(fact["version"])
     standing = fact["event_id"] if version == 1 else f"{fact['event_id']}~{version - 1}+"

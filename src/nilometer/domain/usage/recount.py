@@ -10,8 +10,9 @@ from typing import Any
 
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table, Update, Version
-from nilometer.domain.usage.counter import EXACT, Name, exact_sum
+from nilometer.domain.usage.counter import EXACT, CounterName
 from nilometer.domain.usage.meter import Aggregation, Meter
+from nilometer.domain.usage.total import exact_sum
 
 SETTLES = timedelta(minutes=10)
 """A counter that changed since is left alone: the lake may not have all of it yet."""
@@ -21,7 +22,7 @@ SETTLES = timedelta(minutes=10)
 class LakeSum:
     """One counter by the lake."""
 
-    name: Name
+    name: CounterName
     total: Decimal
     count: int
     max: Decimal | None = None
@@ -33,7 +34,7 @@ class LakeSum:
 class Correction:
     """One counter that differs: `counted` is what its shards say, `lake` what it should be."""
 
-    name: Name
+    name: CounterName
     counted: tuple[Decimal, int]
     lake: tuple[Decimal, int]
     write: Update
@@ -93,9 +94,9 @@ def _levels(lake: LakeSum, shards: Sequence[Item], meter: Meter | None) -> dict[
     return {}
 
 
-def _by_name(counters: Iterable[Item]) -> dict[Name, list[Item]]:
-    found: dict[Name, list[Item]] = {}
+def _by_name(counters: Iterable[Item]) -> dict[CounterName, list[Item]]:
+    found: dict[CounterName, list[Item]] = {}
     for item in counters:
         start = item["period_start"] if item["scope"] == "period" else f"DAY#{item['period_start'][:10]}"
-        found.setdefault(Name(item["meter"], start), []).append(item)
+        found.setdefault(CounterName(item["meter"], start), []).append(item)
     return found

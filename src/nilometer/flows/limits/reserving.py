@@ -17,7 +17,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.limits.limit import Limit
 from nilometer.domain.limits.reservation import (
     Reservation,
-    Status,
+    ReservationStatus,
     allowance,
     ended,
     new_reservation,
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Reserved:
     """`remaining` is what could still be reserved when it was refused; `None` where nothing limits it."""
 
     granted: bool
@@ -56,7 +56,7 @@ def reserve(
     quantity: Decimal,
     ttl: timedelta,
     now: datetime,
-) -> Answer:
+) -> Reserved:
     """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes.
 
     A limit that changed applies at once where it leaves less: a refused write reads it anew. The same id again is the
@@ -67,13 +67,13 @@ def reserve(
     if found is None:
         raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
 
-    def attempt(*, fresh: bool) -> Answer:
+    def attempt(*, fresh: bool) -> Reserved:
         limit, period = _bounds(known, workspace_id, meter, now, fresh=fresh)
         wanted = new_reservation(
             reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
         )
         if limit is None or limit.hard is None:
-            return Answer(granted=True, remaining=None)
+            return Reserved(granted=True, remaining=None)
         refused = _refused(known.store, wanted, found, limit, period, now) if fresh else None
         return refused or _reserve(known.store, wanted, limit, now)
 
@@ -85,14 +85,14 @@ def reserve(
 
 def release(known: Known, reservation_id: str, *, workspace_id: str, now: datetime) -> bool:
     """Gives back what was held; False when it had ended before."""
-    return _end(known.store, keys.reservation(workspace_id, reservation_id), Status.RELEASED, now)
+    return _end(known.store, keys.reservation(workspace_id, reservation_id), ReservationStatus.RELEASED, now)
 
 
 def sweep(store: Store, *, now: datetime) -> int:
     """Releases every open reservation whose time is over; how many. Harmless when repeated or run twice at once."""
     due = (item for hour in _hours(now) for item in store.query_index(keys.reserved_until(hour)))
     ready = [item for item in due if reservation_of(item).ends_at <= now]
-    return sum(_end(store, Key(item["pk"], item["sk"]), Status.EXPIRED, now) for item in ready)
+    return sum(_end(store, Key(item["pk"], item["sk"]), ReservationStatus.EXPIRED, now) for item in ready)
 
 
 def synchronize(store: Store, workspace_id: str, meter: Meter, period: Period, limit: Limit, *, now: datetime) -> None:
@@ -111,7 +111,7 @@ def _bounds(known: Known, workspace_id: str, meter: str, now: datetime, *, fresh
     return (tenant.limit(meter, now), period_at(tenant.billing, now)) if tenant else (None, period_at(None, now))
 
 
-def _reserve(store: Store, wanted: Reservation, limit: Limit, now: datetime) -> Answer:
+def _reserve(store: Store, wanted: Reservation, limit: Limit, now: datetime) -> Reserved:
     """`Cancelled` when too little is left by the allowance as it is stored, or somebody was faster."""
     try:
         store.commit(reserved(wanted, limit, now=now))
@@ -119,22 +119,22 @@ def _reserve(store: Store, wanted: Reservation, limit: Limit, now: datetime) -> 
         if 0 in error.condition_failed:
             return _again(store, wanted)
         raise
-    return Answer(granted=True, remaining=None)
+    return Reserved(granted=True, remaining=None)
 
 
-def _again(store: Store, wanted: Reservation) -> Answer:
+def _again(store: Store, wanted: Reservation) -> Reserved:
     stored = store.get(Table.RECORDS, wanted.key, consistent=True)
     if stored is None:
         raise Unavailable("the reservation has just gone; ask again")
     same = (stored["meter"], stored["quantity"]) == (wanted.meter, wanted.quantity)
-    if not same or stored["status"] != Status.OPEN:
+    if not same or stored["status"] != ReservationStatus.OPEN:
         raise Refused(f"reservation {wanted.id} exists and is {stored['status']}; take another id")
-    return Answer(granted=True, remaining=None)
+    return Reserved(granted=True, remaining=None)
 
 
 def _refused(
     store: Store, wanted: Reservation, meter: Meter, limit: Limit, period: Period, now: datetime
-) -> Answer | None:
+) -> Reserved | None:
     """The answer when too little is left by what is used now; `None` when it is worth another try."""
     try:
         synchronize(store, wanted.workspace_id, meter, period, limit, now=now)
@@ -143,13 +143,13 @@ def _refused(
     stored = store.get(Table.RECORDS, wanted.allowance, consistent=True)
     if stored is None or stored["limit_version"] != limit.version or stored["remaining"] >= wanted.quantity:
         return None
-    return Answer(granted=False, remaining=max(Decimal(0), Decimal(stored["remaining"])))
+    return Reserved(granted=False, remaining=max(Decimal(0), Decimal(stored["remaining"])))
 
 
-def _end(store: Store, key: Key, status: Status, now: datetime) -> bool:
+def _end(store: Store, key: Key, status: ReservationStatus, now: datetime) -> bool:
     def attempt() -> bool:
         item: Item | None = store.get(Table.RECORDS, key, consistent=True)
-        if item is None or item["status"] != Status.OPEN:
+        if item is None or item["status"] != ReservationStatus.OPEN:
             return False
         store.commit(ended(item, status, now=now))
         return True

@@ -18,9 +18,9 @@ from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.item import object_of
-from nilometer.domain.usage.counter import late, used
 from nilometer.domain.usage.meter import Meter, meter_of
 from nilometer.domain.usage.period import is_closed, period_at
+from nilometer.domain.usage.total import late, used
 from nilometer.flows.billing.reading import billing_of, subscription_of
 
 

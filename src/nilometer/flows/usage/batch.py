@@ -1,6 +1,6 @@
 """Usage: events from the bus into facts and counters, exactly once, whatever the queue does.
 
-    open ──▶ check ──▶ count (`flows.counting`) ──▶ keep rejects ──▶ one result a message
+    open ──▶ check ──▶ count (`flows.usage.counting`) ──▶ keep rejects ──▶ one result a message
 
 Also here: what waited for a workspace is counted when `record.changed.v1` says that it is known.
 """
@@ -16,42 +16,40 @@ import msgspec
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.events.cloudevents import CloudEvent
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject
-from nilometer.domain.store import keys
-from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Item, Key, Table
-from nilometer.domain.usage.event import UsageEvent, check_meter, check_wait
+from nilometer.domain.usage.counter import UsageGroup
+from nilometer.domain.usage.event import UsageEvent, check_meter
+from nilometer.domain.usage.period import Period, period_at
+from nilometer.domain.usage.void import VoidEvent
 from nilometer.errors import NilometerError, Rejected
 from nilometer.flows.inbox.envelope import decode
 from nilometer.flows.inbox.rejects import keep
-from nilometer.flows.usage.candidate import Batch, Candidate, note
-from nilometer.flows.usage.counting import count
-from nilometer.flows.usage.events import parse
-from nilometer.flows.usage.known import Known
+from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
+from nilometer.flows.usage.events import UsageArrival, note, parse, refused
+from nilometer.flows.usage.known import Known, Tenant
+from nilometer.flows.usage.voiding import bury, count_reserved, take_back
+from nilometer.flows.usage.waiting import count_waiting, wait
 
 CHANGED = "record.changed.v1"
-PAGE = 500  # waiting events that are counted at a time
 
 
-class _Changed(msgspec.Struct):
+class _RecordChange(msgspec.Struct):
     kind: str
     action: str
     workspace_id: str | None = None
 
 
-class _Change(msgspec.Struct):
-    data: _Changed
+class _RecordChanged(msgspec.Struct):
+    data: _RecordChange
 
 
 @dataclass(slots=True)
-class _Parcel:
+class _UsageMessage:
     """One message and what was in it."""
 
     message: Message
-    candidates: list[Candidate] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
+    arrivals: list[UsageArrival] = field(default_factory=list)
     became_known: str | None = None
     """The workspace for which events may wait."""
     outcome: Outcome | None = None
@@ -71,159 +69,158 @@ def handle(
 
     A batch event's result is that of its worst event; the fields count the others. Never raises for bad input.
     """
-    batch = Batch(store=store, known=known or Known(store), now=now, remaining=remaining)
-    parcels = [_open(message, now) for message in messages]
-    _count([one for parcel in parcels for one in parcel.candidates], batch)
-    for parcel in parcels:
-        if parcel.became_known is not None:
-            _redrive(parcel, batch, objects)
-    _keep_rejects(parcels, store=store, objects=objects, now=now)
-    return [_result(parcel) for parcel in parcels]
+    batch = UsageBatch(store=store, known=known or Known(store), now=now, remaining=remaining)
+    opened = [_open(message, now) for message in messages]
+    _settle([one for message in opened for one in message.arrivals], batch)
+    for message in opened:
+        if message.became_known is not None:
+            _redrive(message, message.became_known, batch, objects)
+    _keep_rejects(opened, batch, objects)
+    return [_result(message) for message in opened]
 
 
-def _open(message: Message, now: datetime) -> _Parcel:
-    parcel = _Parcel(message)
+def _open(message: Message, now: datetime) -> _UsageMessage:
+    opened = _UsageMessage(message)
     try:
         envelope = decode(message.body)
         if envelope.detail_type == CHANGED:
-            _open_change(parcel, bytes(envelope.detail))
+            _open_change(opened, bytes(envelope.detail))
         else:
-            _open_events(parcel, bytes(envelope.detail), now)
+            opened.arrivals = parse(bytes(envelope.detail), arrival=now)
     except Rejected as error:
-        parcel.rejects.append(_reject(error, message.body))
+        opened.arrivals = [refused(message.body.encode(), now, error)]
     except Exception as error:  # noqa: BLE001  # the neighbours must pass; this one comes again
-        parcel.outcome, parcel.failure = Outcome.FAILED, type(error).__name__
-    return parcel
+        opened.outcome, opened.failure = Outcome.FAILED, type(error).__name__
+    return opened
 
 
-def _open_change(parcel: _Parcel, detail: bytes) -> None:
+def _open_change(opened: _UsageMessage, detail: bytes) -> None:
     try:
-        changed = msgspec.json.decode(detail, type=_Change).data
+        changed = msgspec.json.decode(detail, type=_RecordChanged).data
     except msgspec.MsgspecError as error:
         raise Rejected("invalid_schema", f"not a change of a record: {error}") from error
     if changed.kind in {"workspace", "billing"} and changed.action == "INSERT" and changed.workspace_id:
-        parcel.became_known = changed.workspace_id
+        opened.became_known = changed.workspace_id
     else:
-        parcel.outcome = Outcome.IGNORED
+        opened.outcome = Outcome.IGNORED
 
 
-def _open_events(parcel: _Parcel, detail: bytes, now: datetime) -> None:
-    for parsed in parse(detail, arrival=now):
-        if parsed.error:
-            parcel.rejects.append(_reject(parsed.error, parsed.payload.decode(), parsed.context))
-        if parsed.event:
-            parcel.candidates.append(Candidate(parsed.event, parsed.payload, received_at=now))
-
-
-def _count(candidates: list[Candidate], batch: Batch) -> None:
+def _settle(arrivals: Sequence[UsageArrival], batch: UsageBatch) -> None:
     """Settles what can be; an engine that is away leaves the rest FAILED."""
     try:
-        count(batch, _of_meters(candidates, batch.known))
+        _count(batch, _of_meters([one for one in arrivals if one.error is None], batch.known))
     except Exception as error:  # noqa: BLE001  # what is settled stays settled; the rest comes again
-        note((one for one in candidates if one.outcome is Outcome.FAILED), error)
+        note((one for one in arrivals if one.outcome is Outcome.FAILED), error)
 
 
-def _of_meters(candidates: Iterable[Candidate], known: Known) -> list[Candidate]:
-    """The candidates that their meters accept; the others are rejected."""
-    listed = list(candidates)
-    meters = known.meters(one.event.meter for one in listed if isinstance(one.event, UsageEvent))
-    for one in listed:
+def _of_meters(arrivals: Sequence[UsageArrival], known: Known) -> list[UsageArrival]:
+    """The arrivals that their meters accept; the others are rejected."""
+    meters = known.meters(one.event.meter for one in arrivals if isinstance(one.event, UsageEvent))
+    for one in arrivals:
         try:
             if isinstance(one.event, UsageEvent):
                 check_meter(one.event, meters.get(one.event.meter))
         except Rejected as error:
             one.reject(error)
-    return [one for one in listed if one.error is None]
+    return [one for one in arrivals if one.error is None]
 
 
-def _redrive(parcel: _Parcel, batch: Batch, objects: Objects) -> None:
-    """Counts what waited, then removes it: repeated after a crash, it finds facts and only removes."""
-    assert parcel.became_known is not None  # noqa: S101  # the caller asked
-    try:
-        batch.known.tenants([parcel.became_known], fresh=True)
-        parcel.outcome = Outcome.IGNORED
-        while page := _waiting(batch.store, parcel.became_known):
-            parcel.outcome = Outcome.ACCEPTED
-            if batch.expired or not _redrive_page(page, batch, objects):
-                parcel.outcome, parcel.failure = Outcome.FAILED, "events still wait; they are counted next time"
-                return
-    except NilometerError as error:
-        parcel.outcome, parcel.failure = Outcome.FAILED, str(error)
+def _count(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
+    """Settles every arrival that time and the tables allow; the others stay FAILED.
+
+    Voids come last, so that they find what they take back when it is in the same batch.
+    """
+    leaders = collapse(arrivals)
+    new = [one for one in batch.unstored(leaders, consistent=False) if not one.buried]
+    new += [one for one in leaders if one.buried]
+    tenants = batch.known.tenants(one.valid.workspace_id for one in new)
+    _count_known(batch, [one for one in new if one.valid.workspace_id in tenants])
+    for lonely in by_workspace(one for one in new if one.valid.workspace_id not in tenants):
+        _count_known(batch, wait(batch, lonely))
+    for leader in leaders:
+        settle_twins(leader)
 
 
-def _waiting(store: Store, workspace_id: str) -> list[Item]:
-    """At most a page of what waits for this workspace."""
-    found: list[Item] = []
-    for item in store.query(Table.EVENTS, keys.waiting(workspace_id, "", "").pk, consistent=True):
-        found.append(item)
-        if len(found) == PAGE:
-            break
-    return found
-
-
-def _redrive_page(items: Sequence[Item], batch: Batch, objects: Objects) -> bool:
-    """True when the whole page is settled and gone."""
-    rejects: list[Reject] = []
-    candidates: list[Candidate] = []
-    for item in items:
+def _count_known(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
+    tenants = batch.known.tenants(one.valid.workspace_id for one in arrivals)
+    meters = batch.known.meters(one.event.meter for one in arrivals if isinstance(one.event, UsageEvent))
+    groups: dict[tuple[str, Period], list[UsageArrival]] = {}
+    for one in arrivals:
+        if isinstance(one.event, UsageEvent):
+            period = period_at(tenants[one.event.workspace_id].billing, one.event.time)
+            groups.setdefault((one.event.workspace_id, period), []).append(one)
+    for (workspace_id, period), members in groups.items():
         try:
-            candidates.append(_waited(item, batch.now))
-        except Rejected as error:
-            rejects.append(_reject(error, item["payload"]))
-    _count([one for one in candidates if one.error is None], batch)
-    rejects += _rejects_of(candidates)
-    keep(batch.store, objects, rejects, now=batch.now)
-    unsettled = {one.waited for one in candidates if one.outcome in {Outcome.FAILED, Outcome.WAITING}}
-    gone = [key for item in items if (key := Key(item["pk"], item["sk"])) not in unsettled]
-    batch.store.delete_all(Table.EVENTS, gone)
-    return not unsettled
+            _count_group(batch, UsageGroup(workspace_id, period, meters), members, tenants[workspace_id])
+        except Exception as error:  # noqa: BLE001  # the neighbours must pass; these come again
+            note(members, error)
+    for one in arrivals:
+        if isinstance(one.event, VoidEvent):
+            _take_back(batch, one, tenants[one.event.workspace_id])
 
 
-def _waited(item: Item, now: datetime) -> Candidate:
-    """An event that waited, judged by its first arrival."""
-    received_at = parse_rfc3339(item["received_at"])
-    [parsed] = parse(item["payload"].encode(), arrival=received_at)
-    if parsed.event is None:
-        raise parsed.error or Rejected("invalid_schema", "no event")
-    candidate = Candidate(parsed.event, parsed.payload, received_at=received_at, waited=Key(item["pk"], item["sk"]))
+def _count_group(batch: UsageBatch, group: UsageGroup, members: Sequence[UsageArrival], tenant: Tenant) -> None:
+    together = []
+    for one in members:
+        reserved = isinstance(one.event, UsageEvent) and one.event.reservation_id is not None
+        if not one.buried and not (reserved and count_reserved(batch, group, one, tenant)):
+            together.append(one)
+    count_together(batch, group, together, tenant)
+    for one in members:
+        if one.buried and one.outcome is Outcome.FAILED:
+            bury(batch, one, group)
+
+
+def _take_back(batch: UsageBatch, one: UsageArrival, tenant: Tenant) -> None:
     try:
-        check_wait(received_at, now=now)
-    except Rejected as error:
-        candidate.reject(error)
-    return candidate
+        take_back(batch, one, tenant)
+    except Exception as error:  # noqa: BLE001  # the neighbours must pass; this one comes again
+        one.note(error)
 
 
-def _keep_rejects(parcels: Sequence[_Parcel], *, store: Store, objects: Objects, now: datetime) -> None:
+def _redrive(opened: _UsageMessage, workspace_id: str, batch: UsageBatch, objects: Objects) -> None:
+    """Counts what waited for the workspace; what is left comes again with the message."""
+
+    def settle(arrivals: Sequence[UsageArrival]) -> None:
+        _settle(arrivals, batch)
+        keep(batch.store, objects, _rejects_of(arrivals), now=batch.now)
+
+    try:
+        batch.known.tenants([workspace_id], fresh=True)
+        opened.outcome = count_waiting(batch, workspace_id, settle)
+    except NilometerError as error:
+        opened.outcome, opened.failure = Outcome.FAILED, str(error)
+    else:
+        opened.failure = "events still wait; they are counted next time" if opened.outcome is Outcome.FAILED else ""
+
+
+def _keep_rejects(opened: Sequence[_UsageMessage], batch: UsageBatch, objects: Objects) -> None:
     """A reject that could not be kept comes again."""
-    for parcel in parcels:
-        parcel.rejects += _rejects_of(parcel.candidates)
-    refused = [parcel for parcel in parcels if parcel.rejects]
+    refused = [message for message in opened if any(one.error for one in message.arrivals)]
+    if not refused:
+        return
     try:
-        keep(store, objects, [reject for parcel in refused for reject in parcel.rejects], now=now)
+        keep(batch.store, objects, [reject for one in refused for reject in _rejects_of(one.arrivals)], now=batch.now)
     except Exception as error:  # noqa: BLE001  # the neighbours are settled; these come again
-        for parcel in refused:
-            parcel.outcome, parcel.failure = Outcome.FAILED, type(error).__name__
+        for message in refused:
+            message.outcome, message.failure = Outcome.FAILED, type(error).__name__
 
 
-def _rejects_of(candidates: Iterable[Candidate]) -> list[Reject]:
-    return [_reject(one.error, one.payload.decode(), _context(one)) for one in candidates if one.error]
+def _rejects_of(arrivals: Iterable[UsageArrival]) -> list[Reject]:
+    return [_reject(one, one.error) for one in arrivals if one.error]
 
 
-def _reject(error: Rejected, payload: str, context: CloudEvent | None = None) -> Reject:
+def _reject(one: UsageArrival, error: Rejected) -> Reject:
+    context = one.context
     return Reject(
         flow="usage",
         reason=error.reason,
         message=str(error),
-        payload=payload,
+        payload=one.payload.decode(),
         event_id=context.id if context else None,
         source=context.source if context else None,
         workspace_id=context.subject if context else None,
     )
-
-
-def _context(one: Candidate) -> CloudEvent:
-    event = one.event
-    return CloudEvent(id=event.id, source=event.source, type=event.type, time=event.time, subject=event.workspace_id)
 
 
 _WORST = (
@@ -236,34 +233,30 @@ _WORST = (
 )
 
 
-def _result(parcel: _Parcel) -> Result:
+def _result(opened: _UsageMessage) -> Result:
     """What is safe to log: ids, reasons and counts."""
-    outcomes: Counter[Outcome] = Counter(
-        one.outcome for one in parcel.candidates if one.outcome is not Outcome.REJECTED
-    )
-    outcomes[Outcome.REJECTED] = len(parcel.rejects)
-    if parcel.outcome:
-        outcomes[parcel.outcome] += 1
+    outcomes: Counter[Outcome] = Counter(one.outcome for one in opened.arrivals)
+    if opened.outcome:
+        outcomes[opened.outcome] += 1
     outcome = next((worst for worst in _WORST if outcomes[worst]), Outcome.IGNORED)
-    fields: dict[str, str | int] = _identity(parcel)
-    if len(parcel.candidates) + len(parcel.rejects) > 1:
+    fields: dict[str, str | int] = _identity(opened)
+    if len(opened.arrivals) > 1:
         fields |= {f"events_{name}": number for name, number in outcomes.items() if number}
-    failure = parcel.failure or next((one.failure for one in parcel.candidates if one.failure), "")
+    failure = opened.failure or next((one.failure for one in opened.arrivals if one.failure), "")
     if outcome is Outcome.FAILED:
         fields["error"] = failure or "not settled in time"
-    return Result(message_id=parcel.message.id, outcome=outcome, fields=fields)
+    return Result(message_id=opened.message.id, outcome=outcome, fields=fields)
 
 
-def _identity(parcel: _Parcel) -> dict[str, str | int]:
-    """Of the first event, and the first reason."""
+def _identity(opened: _UsageMessage) -> dict[str, str | int]:
+    """Of the first event, else of the first that is none, and the first reason."""
     fields: dict[str, str | int] = {}
-    if parcel.candidates:
-        event = parcel.candidates[0].event
-        fields |= {"event_id": event.id, "source": event.source, "workspace_id": event.workspace_id}
-    if parcel.became_known:
-        fields["workspace_id"] = parcel.became_known
-    if parcel.rejects:
-        first = parcel.rejects[0]
-        known = {"event_id": first.event_id, "source": first.source, "workspace_id": first.workspace_id}
-        fields = {name: value for name, value in known.items() if value} | fields | {"reason": first.reason}
-    return fields
+    first = next((one for one in opened.arrivals if one.event), next(iter(opened.arrivals), None))
+    if first and first.context:
+        context = first.context
+        known = {"event_id": context.id, "source": context.source, "workspace_id": context.subject}
+        fields = {name: value for name, value in known.items() if value}
+    if opened.became_known:
+        fields["workspace_id"] = opened.became_known
+    error = next((one.error for one in opened.arrivals if one.error), None)
+    return {**fields, "reason": error.reason} if error else fields

@@ -7,8 +7,8 @@ from decimal import Decimal
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.domain.usage.counter import used
 from nilometer.domain.usage.meter import Meter
+from nilometer.domain.usage.total import used
 
 
 def used_in(store: Store, workspace_id: str, meter: Meter, start: str, *, consistent: bool = False) -> Decimal:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
 from nilometer.domain.events.cloudevents import CloudEvent, check_context
+from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
+from nilometer.domain.store.writes import Key
 from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
 from nilometer.domain.usage.void import VoidEvent, void_event
-from nilometer.errors import Rejected
+from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import CloudEventWire
 
 TYPES = (RECORDED, SNAPSHOT, VOIDED)
 EVENTS = 100  # in one usage.batch.v1
 EVENT_BYTES = 16_384  # of one event: 90 that wait fit one transaction
 SEE = "see events/schemas and docs/usage.md"
+REUSED = "this source and id came before with another payload; give each fact its own id"
 
 
-class _Element(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _BatchElement(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An event inside a batch: what it leaves out is the batch's own."""
 
     id: str
@@ -32,11 +37,11 @@ class _Element(msgspec.Struct, kw_only=True, omit_defaults=True):
     specversion: str | None = None
 
 
-class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+class _BatchData(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
-class _Amount(msgspec.Struct, forbid_unknown_fields=True):
+class _RecordedData(msgspec.Struct, forbid_unknown_fields=True):
     meter: str
     quantity: str | int
     unit: str
@@ -44,31 +49,84 @@ class _Amount(msgspec.Struct, forbid_unknown_fields=True):
     reservation_id: str | None = None
 
 
-class _Void(msgspec.Struct, forbid_unknown_fields=True):
+class _VoidData(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     source: str | None = None
     time: str | None = None
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """One event of a message with its own JSON, or why it is none."""
+@dataclass(slots=True, eq=False)
+class UsageArrival:
+    """One usage event or void of a message with its own JSON, or why it is none, and what became of it.
+
+    `event` is `None` only with an `error`. Until it is settled its outcome is FAILED: it is delivered again.
+    """
 
     payload: bytes
+    received_at: datetime
     event: UsageEvent | VoidEvent | None = None
-    error: Rejected | None = None
     context: CloudEvent | None = None
+    """Who it is, as far as that could be read."""
+    error: Rejected | None = None
+    outcome: Outcome = Outcome.FAILED
+    failure: str = ""
+    """Why it is not settled, for the log."""
+    buried: bool = False
+    """Its void came first."""
+    waited: Key | None = None
+    """The item in which it waited."""
+    twins: list[UsageArrival] = field(default_factory=list)
+    """Copies of the same event in this batch."""
+    key: Key = field(init=False)
+    """Of its fact; only of an event."""
+
+    def __post_init__(self) -> None:
+        if self.event is not None:
+            self.key = keys.usage_event(self.event.source, self.event.id)
+
+    @property
+    def valid(self) -> UsageEvent | VoidEvent:
+        """The event of an arrival that is one."""
+        assert self.event is not None  # noqa: S101  # the caller left out those that are none
+        return self.event
+
+    def settle(self, stored_hash: str, outcome: Outcome) -> None:
+        """Its identity is stored already: with this payload, or with another one."""
+        if stored_hash == self.valid.payload_hash:
+            self.outcome = outcome
+        else:
+            self.reject(Rejected("id_reuse", REUSED))
+
+    def reject(self, error: Rejected) -> None:
+        """Wrong for good."""
+        self.outcome, self.error = Outcome.REJECTED, error
+
+    def note(self, error: Exception) -> None:
+        """Our own messages are safe to log; of a stranger's error only its name is."""
+        self.failure = str(error) if isinstance(error, Unavailable) else type(error).__name__
+
+
+def settle(arrivals: Iterable[UsageArrival], outcome: Outcome) -> None:
+    """All with one outcome, which is stored."""
+    for one in arrivals:
+        one.outcome = outcome
+
+
+def note(arrivals: Iterable[UsageArrival], error: Exception) -> None:
+    """Why all of them are not settled, for the log."""
+    for one in arrivals:
+        one.note(error)
 
 
 _WIRE = msgspec.json.Decoder(CloudEventWire)
-_ELEMENT = msgspec.json.Decoder(_Element)
-_BATCH = msgspec.json.Decoder(_Batch)
-_AMOUNT = msgspec.json.Decoder(_Amount)
-_VOID = msgspec.json.Decoder(_Void)
+_ELEMENT = msgspec.json.Decoder(_BatchElement)
+_BATCH = msgspec.json.Decoder(_BatchData)
+_AMOUNT = msgspec.json.Decoder(_RecordedData)
+_VOID = msgspec.json.Decoder(_VoidData)
 
 
-def parse(payload: bytes, *, arrival: datetime) -> list[Parsed]:
+def parse(payload: bytes, *, arrival: datetime) -> list[UsageArrival]:
     """The events in one CloudEvent, in order; a bad element of a batch does not touch the others.
 
     `arrival` decides what is too old or too far in the future.
@@ -78,10 +136,10 @@ def parse(payload: bytes, *, arrival: datetime) -> list[Parsed]:
         if wire.type != BATCH:
             return [_event(wire, payload, arrival)]
         return [_element(wire, bytes(element), arrival) for element in _elements(wire)]
-    except (msgspec.MsgspecError, ValueError) as error:
-        return [Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return [refused(payload, arrival, Rejected("invalid_schema", f"{error}; {SEE}"))]
     except Rejected as error:
-        return [Parsed(payload, error=error)]
+        return [refused(payload, arrival, error)]
 
 
 def _elements(wire: CloudEventWire) -> list[msgspec.Raw]:
@@ -91,11 +149,11 @@ def _elements(wire: CloudEventWire) -> list[msgspec.Raw]:
     return events
 
 
-def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
+def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> UsageArrival:
     try:
         element = _ELEMENT.decode(payload)
-    except (msgspec.MsgspecError, ValueError) as error:
-        return Parsed(payload, error=Rejected("invalid_schema", f"{error}; {SEE}"))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return refused(payload, arrival, Rejected("invalid_schema", f"{error}; {SEE}"))
     wire = CloudEventWire(
         specversion=element.specversion or batch.specversion,
         id=element.id,
@@ -108,7 +166,7 @@ def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed
     return _event(wire, msgspec.json.encode(wire), arrival)
 
 
-def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
+def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> UsageArrival:
     context: CloudEvent | None = None
     try:
         _check_wire(wire, payload)
@@ -117,8 +175,15 @@ def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> Parsed:
         check_window(time, arrival=arrival)
         event = _void(context, wire.data, arrival) if wire.type == VOIDED else _usage(context, wire.data)
     except Rejected as error:
-        return Parsed(payload, error=error, context=context)
-    return Parsed(payload, event=event, context=context)
+        return refused(payload, arrival, error, context)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        return refused(payload, arrival, Rejected("invalid_schema", f"{type(error).__name__}; {SEE}"), context)
+    return UsageArrival(payload, arrival, event=event, context=context)
+
+
+def refused(payload: bytes, arrival: datetime, error: Rejected, context: CloudEvent | None = None) -> UsageArrival:
+    """What is no event, with why; `context` as far as it could be read."""
+    return UsageArrival(payload, arrival, context=context, error=error, outcome=Outcome.REJECTED)
 
 
 def _check_wire(wire: CloudEventWire, payload: bytes) -> None:
@@ -141,7 +206,7 @@ def _usage(context: CloudEvent, data: msgspec.Raw) -> UsageEvent:
     )
 
 
-def _amount(data: msgspec.Raw) -> _Amount:
+def _amount(data: msgspec.Raw) -> _RecordedData:
     try:
         return _AMOUNT.decode(data)
     except (msgspec.MsgspecError, ValueError) as error:

@@ -18,7 +18,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
 from nilometer.domain.usage import rebucket as domain
-from nilometer.domain.usage.counter import Group, Name, Seen
+from nilometer.domain.usage.counter import CounterName, StoredBefore, UsageGroup
 from nilometer.domain.usage.period import period_at
 from nilometer.domain.usage.rebucket import is_elsewhere, moved
 from nilometer.domain.usage.void import counted
@@ -120,7 +120,7 @@ def _try_move(known: Known, tenant: Tenant, fact: Item, now: datetime, dry_run: 
         return 0, 0
     if dry_run:
         return 0, 1
-    group = Group(tenant.workspace_id, period, known.meters([fact["meter"]]))
+    group = UsageGroup(tenant.workspace_id, period, known.meters([fact["meter"]]))
     shard = random.randrange(tenant.shards)
     try:
         known.store.commit(moved(fact, group, _seen(known.store, group, fact, shard), shard=shard, now=now))
@@ -129,16 +129,16 @@ def _try_move(known: Known, tenant: Tenant, fact: Item, now: datetime, dry_run: 
     return 1, 0
 
 
-def _seen(store: Store, group: Group, fact: Item, shard: int) -> Seen:
-    name = Name(fact["meter"], group.start)
+def _seen(store: Store, group: UsageGroup, fact: Item, shard: int) -> StoredBefore:
+    name = CounterName(fact["meter"], group.start)
     if not group.reads_before(name):
-        return Seen({}, set())
+        return StoredBefore({}, set())
     event = counted(fact)
     value = group.value(event)
     stored = store.get(Table.RECORDS, group.counter(name, shard), consistent=True)
     key = group.value_key(name, value) if value else None
     known_value: set[Key] = {key} if key and store.get(Table.EVENTS, key, consistent=True) else set()
-    return Seen({name: stored} if stored else {}, known_value)
+    return StoredBefore({name: stored} if stored else {}, known_value)
 
 
 def _pages(identities: Iterable[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:

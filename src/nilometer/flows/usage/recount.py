@@ -14,7 +14,7 @@ from typing import Any
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.domain.usage.counter import Name
+from nilometer.domain.usage.counter import CounterName
 from nilometer.domain.usage.recount import Correction, LakeSum, corrections
 from nilometer.errors import Cancelled
 from nilometer.flows.usage.known import Known
@@ -46,7 +46,7 @@ def _made(store: Store, correction: Correction) -> bool:
 def _lake_sum(row: tuple[Any, ...]) -> LakeSum:
     meter, start, total, count, largest, latest, latest_at = row
     return LakeSum(
-        name=Name(meter, start),
+        name=CounterName(meter, start),
         total=Decimal(total),
         count=int(count),
         max=largest,

@@ -1,4 +1,5 @@
-"""Voids, and the events whose void came first. One transaction each, as both are rare.
+"""Events that take a transaction each, as they are rare: voids, events whose void came first, and events that settle
+a reservation.
 
 What if void and event arrive at the same moment? Both write the event's key: one is cancelled, reads it again,
 and takes the other order's path.
@@ -11,33 +12,62 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.limits.reservation import ReservationStatus, ended, settles
+from nilometer.domain.store import keys
 from nilometer.domain.store.keys import late
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, Update, Version, Write
-from nilometer.domain.usage.counter import Group, void_writes
+from nilometer.domain.usage.counter import UsageGroup, void_writes
 from nilometer.domain.usage.event import UsageEvent, fact
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent, counted, tombstone, void_fact, void_marker, void_of
 from nilometer.errors import Cancelled, Rejected, Unavailable
-from nilometer.flows.usage.candidate import ATTEMPTS, Batch, Candidate
+from nilometer.flows.usage.counting import ATTEMPTS, UsageBatch, counting_writes
+from nilometer.flows.usage.events import UsageArrival
 from nilometer.flows.usage.known import Tenant
 
 
-def take_back(batch: Batch, one: Candidate, tenant: Tenant) -> None:
+def take_back(batch: UsageBatch, one: UsageArrival, tenant: Tenant) -> None:
     """Settles a void: what it names is taken back now, or when it arrives."""
     void = one.event
     assert isinstance(void, VoidEvent)  # noqa: S101  # the caller sorted them
     _settle(batch, one, lambda: _void_writes(batch, one, void, tenant))
 
 
-def bury(batch: Batch, one: Candidate, group: Group) -> None:
+def bury(batch: UsageBatch, one: UsageArrival, group: UsageGroup) -> None:
     """Settles an event whose void came first: both facts are kept, the counters stay."""
     event = one.event
     assert isinstance(event, UsageEvent)  # noqa: S101  # the caller sorted them
     _settle(batch, one, lambda: _late_writes(batch, one, event, group))
 
 
-def _settle(batch: Batch, one: Candidate, writes: Callable[[], list[Write]]) -> None:
+def count_reserved(batch: UsageBatch, group: UsageGroup, one: UsageArrival, tenant: Tenant) -> bool:
+    """Counts an event and settles the reservation that it names, in one transaction. False: count it like any other,
+    because what it names does not exist or has ended."""
+    event = one.event
+    assert isinstance(event, UsageEvent)  # noqa: S101  # the caller sorted them
+    assert event.reservation_id is not None  # noqa: S101  # as above
+    key = keys.reservation(event.workspace_id, event.reservation_id)
+    for attempt in range(ATTEMPTS):
+        reservation = batch.store.get(Table.RECORDS, key, consistent=True)
+        if reservation is None or not settles(reservation, event) or batch.expired:
+            return False
+        same = reservation["period_start"] == group.start
+        settled = ended(reservation, ReservationStatus.SETTLED, now=batch.now, used=event, same_period=same)
+        try:
+            batch.store.commit([*counting_writes(batch, group, [one], random.randrange(tenant.shards)), *settled])
+        except Unavailable as error:
+            one.note(error)
+            batch.pause(attempt)
+            if not batch.unstored([one], consistent=True):
+                return True
+        else:
+            one.outcome = Outcome.ACCEPTED
+            return True
+    return False
+
+
+def _settle(batch: UsageBatch, one: UsageArrival, writes: Callable[[], list[Write]]) -> None:
     for attempt in range(ATTEMPTS):
         if batch.expired:
             return
@@ -57,7 +87,7 @@ def _settle(batch: Batch, one: Candidate, writes: Callable[[], list[Write]]) -> 
             return
 
 
-def _void_writes(batch: Batch, one: Candidate, void: VoidEvent, tenant: Tenant) -> list[Write]:
+def _void_writes(batch: UsageBatch, one: UsageArrival, void: VoidEvent, tenant: Tenant) -> list[Write]:
     if one.buried:
         raise Rejected("invalid_schema", f"{void.id!r} was voided itself before it arrived; send it under a new id")
     target = batch.store.get(Table.EVENTS, void.target, consistent=True)
@@ -77,18 +107,18 @@ def _void_writes(batch: Batch, one: Candidate, void: VoidEvent, tenant: Tenant) 
     ]
 
 
-def _counters(batch: Batch, void: VoidEvent, target: Item, tenant: Tenant) -> list[Write]:
+def _counters(batch: UsageBatch, void: VoidEvent, target: Item, tenant: Tenant) -> list[Write]:
     """In the period and day in which the event was counted, whatever the timeline says by now."""
     event = counted(target)
     period = period_at(tenant.billing, event.time)
     if rfc3339(period.start) != target["period_start"]:
         period = Period(parse_rfc3339(target["period_start"]), period.end, provisional=True)
     meters = batch.known.meters([event.meter])
-    group = Group(void.workspace_id, period, meters)
+    group = UsageGroup(void.workspace_id, period, meters)
     return void_writes(group, event, shard=random.randrange(tenant.shards), cause=void.id, now=batch.now)
 
 
-def _late_writes(batch: Batch, one: Candidate, event: UsageEvent, group: Group) -> list[Write]:
+def _late_writes(batch: UsageBatch, one: UsageArrival, event: UsageEvent, group: UsageGroup) -> list[Write]:
     stone = batch.store.get(Table.EVENTS, one.key, consistent=True)
     if stone is None or stone["payload_hash"]:
         raise Cancelled(["None"])  # settled by somebody else, or gone: look again

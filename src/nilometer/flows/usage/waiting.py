@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome
@@ -18,20 +19,61 @@ from nilometer.domain.events.reject import Reject, item
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Present, Put, Table
-from nilometer.domain.usage.event import KEPT, TOO_LATE, WAITS, waited, waiting
-from nilometer.errors import Cancelled, Unavailable
-from nilometer.flows.usage.candidate import ATTEMPTS, Batch, Candidate, note, settle
-from nilometer.flows.usage.events import parse
+from nilometer.domain.usage.event import KEPT, TOO_LATE, WAITS, check_wait, waited, waiting
+from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.usage.counting import ATTEMPTS, UsageBatch
+from nilometer.flows.usage.events import UsageArrival, note, parse, settle
 
 TOGETHER = 90  # in one transaction; an event has at most 16 KB, a transaction 4 MB
+PAGE = 500  # waiting events that are counted at a time
 
 
-def wait(batch: Batch, candidates: Sequence[Candidate]) -> list[Candidate]:
+def wait(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> list[UsageArrival]:
     """Keeps events of one unknown workspace; returns the unsettled when the workspace is known by now."""
-    for start in range(0, len(candidates), TOGETHER):
-        if not _keep(batch, candidates[start : start + TOGETHER]):
-            return [one for one in candidates if one.outcome is Outcome.FAILED]
+    for start in range(0, len(arrivals), TOGETHER):
+        if not _keep(batch, arrivals[start : start + TOGETHER]):
+            return [one for one in arrivals if one.outcome is Outcome.FAILED]
     return []
+
+
+def count_waiting(
+    batch: UsageBatch, workspace_id: str, settle_all: Callable[[Sequence[UsageArrival]], None]
+) -> Outcome:
+    """Counts what waited for a workspace that is known by now, then removes it: repeated after a crash, it finds facts
+    and only removes. IGNORED when nothing waited, FAILED when something still does."""
+    outcome = Outcome.IGNORED
+    while page := _page(batch.store, workspace_id):
+        outcome = Outcome.ACCEPTED
+        if batch.expired or not _count_page(page, batch, settle_all):
+            return Outcome.FAILED
+    return outcome
+
+
+def _page(store: Store, workspace_id: str) -> list[Item]:
+    return list(islice(store.query(Table.EVENTS, keys.waiting(workspace_id, "", "").pk, consistent=True), PAGE))
+
+
+def _count_page(items: Sequence[Item], batch: UsageBatch, settle_all: Callable[[Sequence[UsageArrival]], None]) -> bool:
+    """True when the whole page is settled and gone."""
+    arrivals = [_waited(item, batch.now) for item in items]
+    settle_all(arrivals)
+    unsettled = {one.waited for one in arrivals if one.outcome in {Outcome.FAILED, Outcome.WAITING}}
+    gone = [key for item in items if (key := Key(item["pk"], item["sk"])) not in unsettled]
+    batch.store.delete_all(Table.EVENTS, gone)
+    return not unsettled
+
+
+def _waited(item: Item, now: datetime) -> UsageArrival:
+    """An event that waited, judged by its first arrival."""
+    received_at = parse_rfc3339(item["received_at"])
+    [arrival] = parse(item["payload"].encode(), arrival=received_at)
+    arrival.waited = Key(item["pk"], item["sk"])
+    try:
+        if arrival.error is None:
+            check_wait(received_at, now=now)
+    except Rejected as error:
+        arrival.reject(error)
+    return arrival
 
 
 def abandon(store: Store, *, now: datetime, out_of_time: Callable[[], bool] = lambda: False) -> int:
@@ -74,9 +116,9 @@ def _abandon(store: Store, found: Item, now: datetime) -> bool:
     return True
 
 
-def _keep(batch: Batch, chunk: Sequence[Candidate]) -> bool:
+def _keep(batch: UsageBatch, chunk: Sequence[UsageArrival]) -> bool:
     """False when the workspace is known by now."""
-    workspace_id = chunk[0].event.workspace_id
+    workspace_id = chunk[0].valid.workspace_id
     unknown = [
         Check(table=Table.RECORDS, key=key(workspace_id), expected=Absent()) for key in (keys.workspace, keys.billing)
     ]
@@ -103,8 +145,8 @@ def _keep(batch: Batch, chunk: Sequence[Candidate]) -> bool:
     return True
 
 
-def _put(one: Candidate) -> Put:
-    event = one.event
+def _put(one: UsageArrival) -> Put:
+    event = one.valid
     return waiting(
         event.workspace_id,
         event.source,
@@ -115,11 +157,11 @@ def _put(one: Candidate) -> Put:
     )
 
 
-def _not_waiting(batch: Batch, candidates: Sequence[Candidate], puts: Sequence[Put]) -> list[Candidate]:
-    """Settles the candidates that wait already and returns the others."""
+def _not_waiting(batch: UsageBatch, arrivals: Sequence[UsageArrival], puts: Sequence[Put]) -> list[UsageArrival]:
+    """Settles the arrivals that wait already and returns the others."""
     wanted = [put.key for put in puts]
     stored = batch.store.batch_get(Table.EVENTS, wanted, consistent=True, attributes=("payload_hash",))
-    for one, put in zip(candidates, puts, strict=True):
+    for one, put in zip(arrivals, puts, strict=True):
         if put.key in stored:
             one.settle(stored[put.key]["payload_hash"], Outcome.WAITING)
-    return [one for one in candidates if one.outcome is Outcome.FAILED]
+    return [one for one in arrivals if one.outcome is Outcome.FAILED]
