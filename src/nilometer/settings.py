@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TypeVar
 
 from nilometer.errors import Misconfigured
@@ -12,9 +12,13 @@ _T = TypeVar("_T")
 
 
 def load(settings: type[_T], environment: Mapping[str, str]) -> _T:
-    """Fills each field from the variable of its name in capitals. `Misconfigured` names all that are missing."""
-    names = {field.name: field.name.upper() for field in fields(settings)}  # type: ignore[arg-type]  # a dataclass below
-    missing = [variable for variable in names.values() if not environment.get(variable)]
+    """Fills each field from the variable of its name in capitals. `Misconfigured` names all that are missing.
+
+    A field with a default may be missing.
+    """
+    wanted = fields(settings)  # type: ignore[arg-type]  # a dataclass below
+    names = {one.name: one.name.upper() for one in wanted if environment.get(one.name.upper())}
+    missing = [one.name.upper() for one in wanted if one.default is MISSING and one.name not in names]
     if missing:
         raise Misconfigured(
             f"set {', '.join(missing)} in the environment of {settings.__name__.removesuffix('Settings')}"
@@ -49,6 +53,7 @@ class ReconcileSettings:
     records_table: str
     events_table: str
     stripe_api_key_arn: str
+    stripe_api_base: str = ""  # another Stripe than the real one, where a test plays it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,12 +38,13 @@ _OutOfTime = Callable[[], bool]
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
-    store, secrets, arn = _dependencies()
-    key = api_key(secrets, arn=arn)
+    store, secrets, settings = _dependencies()
+    key = api_key(secrets, arn=settings.stripe_api_key_arn)
     if key is None:
         logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
         return {}
-    api = StripeApi(key, requests_per_second=_REQUESTS_PER_SECOND)
+    base = settings.stripe_api_base or None
+    api = StripeApi(key, base_url=base, requests_per_second=_REQUESTS_PER_SECOND)
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     return run(str(event["do"]), store=store, api=api, scope=Scope(livemode=is_live(key)), seconds=seconds)
 
@@ -124,7 +125,7 @@ def _deadline(seconds: float) -> _OutOfTime:
 
 
 @cache
-def _dependencies() -> tuple[Store, Any, str]:
+def _dependencies() -> tuple[Store, Any, ReconcileSettings]:
     settings = load(ReconcileSettings, os.environ)
     store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
-    return store, client("secretsmanager"), settings.stripe_api_key_arn
+    return store, client("secretsmanager"), settings

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from nilometer.domain.stripe.signature import sign
 from nilometer.lake.read.query import query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.local.plane.engine import free_port
+from nilometer.local.stripe.server import serve
+from nilometer.local.stripe.world import World
 
 STACK = "nilometer-prod"
 SECRET = "whsec_of_the_proof_of_deployment"
@@ -287,6 +289,20 @@ def test_batches_of_an_internal_service_are_rows_of_its_dataset(
     assert rows == [("1", landed["id"]), ("812", inline["id"])]
 
 
+def test_a_signing_secret_counts_no_usage(production: Production, samples: dict[str, Any]) -> None:
+    """A webhook whose type is one of our own reaches billing alone, and is a fact without an effect there."""
+    usage = samples["usage/usage.recorded.v1.json"]["detail"]
+    subscription = samples["stripe/customer.subscription.created.json"]
+    forged = {**subscription, **usage, "id": "evt_forged_usage", "data": {**subscription["data"], **usage["data"]}}
+
+    status, _ = production.post(json.dumps(forged).encode(), secret=SECRET)
+
+    assert status == 200
+    until(lambda: "evt_forged_usage" in production.logged("BillingFunction"))
+    assert "evt_forged_usage" not in production.logged("UsageFunction")
+    assert production.rows("select count(*) from usage where event_id = 'evt_forged_usage'") == [(0,)]
+
+
 def test_a_forged_webhook_is_refused(production: Production) -> None:
     """By the function, not by the engine."""
     status, answer = production.post(b"{}", secret="whsec_of_somebody_else")
@@ -294,15 +310,54 @@ def test_a_forged_webhook_is_refused(production: Production) -> None:
     assert (status, answer["error"]) == (400, "invalid_signature")
 
 
-@pytest.mark.parametrize(
-    ("function", "event"), [("Limits", {}), ("Maintenance", {}), ("Reconcile", {"do": "reconcile"})]
-)
-def test_what_a_schedule_calls_does_its_work(production: Production, function: str, event: dict[str, str]) -> None:
+@pytest.mark.parametrize("function", ["Limits", "Maintenance", "Usage"])
+def test_what_a_schedule_calls_does_its_work(production: Production, function: str) -> None:
     """By the alias, as the scheduler does."""
-    name = production.ids[f"{function}Function"]
-    answer = production.client("lambda").invoke(FunctionName=f"{name}:live", Payload=json.dumps(event))
+    invoke(production, f"{production.ids[f'{function}Function']}:live", {})
 
-    assert "FunctionError" not in answer, answer["Payload"].read()
+
+def invoke(production: Production, name: str, event: dict[str, str]) -> dict[str, Any]:
+    answer = production.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    content = answer["Payload"].read()
+    assert "FunctionError" not in answer, content
+    result: dict[str, Any] = json.loads(content)
+    return result
+
+
+@pytest.fixture
+def stripe(production: Production) -> Iterator[World]:
+    """A Stripe of our own that the function asks, with a key; the function's code, role and settings stay."""
+    production.client("secretsmanager").put_secret_value(
+        SecretId=production.ids["StripeApiKey"], SecretString="sk_test_of_the_proof"
+    )
+    name, world = production.ids["ReconcileFunction"], World(datetime.now(UTC).replace(microsecond=0), seed=1)
+    functions = production.client("lambda")
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    with serve(world) as (url, _):
+        asking = {**variables, "STRIPE_API_BASE": url}
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": asking})
+        yield world
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def test_reconcile_repairs_what_no_event_told(production: Production, stripe: World) -> None:
+    """A subscription to a price that nobody knew: asked for and merged, under the role that the template gives."""
+    price = stripe.price(stripe.product("Pro", {"plan": "pro"}), 4900)
+    subscription = stripe.subscribe(stripe.customer("ws_unheard"), [(price, 1)])
+    stripe.advance(timedelta(minutes=1))
+
+    report = invoke(production, production.ids["ReconcileFunction"], {"do": "reconcile"})
+    again = invoke(production, production.ids["ReconcileFunction"], {"do": "reconcile"})
+    for task in ("refetch", "meter"):
+        invoke(production, production.ids["ReconcileFunction"], {"do": task})
+
+    assert report["drift"] > 0
+    assert not report["stopped"]
+    assert again["drift"] == 0
+    logged = production.logged("ReconcileFunction")
+    assert "reconcile.drift" in logged
+    assert subscription in logged
+    assert price in logged
 
 
 def test_every_function_may_do_what_it_does(production: Production, template: Template) -> None:

@@ -6,7 +6,7 @@ import ast
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ def own_variables(template: Template, function: str) -> set[str]:
 
 
 def settings_read(module: str) -> set[str]:
-    """The variables of the settings classes that a module loads, from its source."""
+    """The variables that the settings classes of a module need, from its source."""
     spec = importlib.util.find_spec(module)
     assert spec, module
     assert spec.origin
     calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
     loaded = [c.args[0].id for c in calls if isinstance(c.func, ast.Name) and c.func.id == "load" and c.args]  # type: ignore[attr-defined]  # a class by its name
-    return {field.name.upper() for name in loaded for field in fields(getattr(settings, name))}
+    needed = (field for name in loaded for field in fields(getattr(settings, name)) if field.default is MISSING)
+    return {field.name.upper() for field in needed}
 
 
 def test_every_handler_imports(template: Template) -> None:

@@ -86,6 +86,30 @@ def test_every_sample_reaches_its_own_queue_and_no_other(matched: dict[str, set[
     assert astray == {}
 
 
+def test_every_rule_says_whose_events_it_takes(template: Template) -> None:
+    """Without `source` a rule takes what anybody made of a type, the webhook's senders too."""
+    for name, rule in template.of("AWS::Events::Rule").items():
+        patterns = rule["EventPattern"].get("$or", [rule["EventPattern"]])
+        assert all("source" in pattern for pattern in patterns), name
+
+
+OURS = ("usage.recorded.v1", "usage.batch.v1", "usage.voided.v1", "usage.snapshot.v1", "dataset.batch_ready.v1")
+FORGED = (*OURS, "workspace.created.v1", "record.changed.v1", "limit.set.v1", "billing.linked.v1")
+
+
+@pytest.mark.parametrize("detail_type", FORGED)
+def test_what_a_webhook_brings_reaches_billing_alone(events: Any, template: Template, detail_type: str) -> None:
+    """Whoever has Stripe's signing secret chooses the type, and must not count usage or open a workspace with it."""
+    forged = {**envelope("forged", {"type": detail_type}), "detail": {"data": {"kind": "billing", "action": "INSERT"}}}
+    taking = {
+        name
+        for name, rule in template.of("AWS::Events::Rule").items()
+        if events.test_event_pattern(EventPattern=json.dumps(rule["EventPattern"]), Event=json.dumps(forged))["Result"]
+    }
+
+    assert taking == {"BillingRule"}
+
+
 def test_samples_are_whole_envelopes(samples: Mapping[str, Any]) -> None:
     """They can be sent to the bus, or replayed, as they are."""
     for path, sample in samples.items():

@@ -23,7 +23,10 @@ KEPT = {
     "Maintenance": {"lake"},
 }
 # (role, action): why this action has no narrower resource
-WILDCARDS: dict[tuple[str, str], str] = {}
+WILDCARDS = {
+    ("ChangesRole", "dynamodb:ListStreams"): "IAM knows no resource for it, and Lambda asks for it to make a mapping",
+    ("LimitsRole", "dynamodb:ListStreams"): "the same",
+}
 
 
 def test_every_function_has_a_role_of_its_own(template: Template) -> None:
@@ -59,7 +62,7 @@ def test_no_wildcard_as_a_resource(template: Template) -> None:
 
 
 def test_stars_only_end_a_path_of_ours(template: Template) -> None:
-    """`bucket/lake/*` and `log-group:*`, not `arn:*`."""
+    """`bucket/lake/*` and `log-group:*`, not `arn:*`; alarms alone, which CodeDeploy asks for without a name."""
     texts = [
         text
         for _, statement in template.statements
@@ -68,7 +71,9 @@ def test_stars_only_end_a_path_of_ours(template: Template) -> None:
         for text in listed(resource.get("Fn::Sub", ""))
     ]
 
-    assert [text for text in texts if "*" in text and not re.fullmatch(r"\$\{\w+\.Arn\}[:/][^*]*\*", text)] == []
+    ours = re.compile(r"\$\{\w+\.Arn\}[:/][^*]*\*|arn:\$\{AWS::Partition\}:cloudwatch:[^*]*:alarm:\*")
+
+    assert [text for text in texts if "*" in text and not ours.fullmatch(text)] == []
 
 
 def test_only_maintenance_deletes_objects(template: Template) -> None:
@@ -115,8 +120,11 @@ def test_publishers_speak_only_under_their_own_name(template: Template) -> None:
     """A function cannot forge another one's source on the bus."""
     for role, statement in template.statements:
         if "events:PutEvents" in listed(statement["Action"]):
-            source = statement["Condition"]["StringEquals"]["events:source"]
-            assert source == "nilometer." + role.removesuffix("Role").lower()
+            own = "nilometer." + role.removesuffix("Role").lower()
+            assert statement["Condition"] == {
+                "ForAllValues:StringEquals": {"events:source": own},
+                "Null": {"events:source": "false"},
+            }
 
 
 def test_queues_take_messages_only_from_their_rule(template: Template) -> None:
@@ -183,12 +191,10 @@ def test_no_secret_stands_in_the_template(project: Path) -> None:
     assert not re.search(r"whsec_\w{8}|[rs]k_(live|test)_\w{8}|AKIA[A-Z0-9]{16}", text)
 
 
-def test_a_service_with_the_library_may_what_our_own_may(template: Template, project: Path) -> None:
-    """The policy in the documents: the tables' actions of the operations flow, its index, its attachments."""
+def test_a_service_with_the_library_may_use_index_and_attachments(project: Path) -> None:
+    """The policy in docs/data.md; test_reach.py compares its actions with the code."""
     text = (project / "docs/data.md").read_text()
     tables, objects = json.loads(re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])["Statement"]
-    ours = [s["Action"] for role, s in template.statements if role == "OperationsRole"]
 
-    assert tables["Action"] in ours
     assert "RECORDS_TABLE_ARN/index/gsi1" in tables["Resource"]
     assert objects["Resource"] == ["LAKE_BUCKET_ARN/attachments/*"]

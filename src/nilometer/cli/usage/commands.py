@@ -129,7 +129,7 @@ def _send_one(
             "dimensions": dict(_pair(dimension) for dimension in dimensions),
         },
     }
-    connection.bus().publish([Entry(source="nilometer.cli", detail_type=str(event["type"]), detail=json.dumps(event))])
+    connection.bus().publish([Entry(source=SOURCE, detail_type=str(event["type"]), detail=json.dumps(event))])
     if as_json:
         print_json(event)
     else:

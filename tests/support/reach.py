@@ -1,0 +1,205 @@
+"""Which calls to AWS a handler can reach, read from the source: a call graph by names.
+
+A function is followed where its name, its module's attribute or a method of its name is used, so the graph may have an
+edge too many. It has none too few as long as names stay as they are: the store's methods take `Table.X` first, writes
+are `Put(table=Table.X)`, and a service is called `store`, `objects`, `landing`, `bus`, `queue` or `client`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+from tests.support.project import ROOT
+
+Node = tuple[str, str]  # module, and qualified name in it
+
+
+class Use(NamedTuple):
+    """An action on a kind of resource: `records`, `events`, `index`, `bucket`, `bus`, `queue`, `secret`."""
+
+    action: str
+    resource: str
+
+
+_STORE = {
+    "get": "dynamodb:GetItem",
+    "batch_get": "dynamodb:BatchGetItem",
+    "query": "dynamodb:Query",
+    "scan": "dynamodb:Scan",
+    "put_all": "dynamodb:BatchWriteItem",
+    "delete_all": "dynamodb:BatchWriteItem",
+}
+_WRITES = {
+    "Put": "dynamodb:PutItem",
+    "Update": "dynamodb:UpdateItem",
+    "Delete": "dynamodb:DeleteItem",
+    "Check": "dynamodb:ConditionCheckItem",
+}
+_READ, _WRITE, _DELETE = (Use(f"s3:{verb}Object", "bucket") for verb in ("Get", "Put", "Delete"))
+_SERVICES = {
+    ("objects", "put"): _WRITE,
+    ("objects", "get"): _READ,
+    ("objects", "below"): _READ,
+    ("landing", "get"): _READ,
+    ("bus", "publish"): Use("events:PutEvents", "bus"),
+    ("queue", "send"): Use("sqs:SendMessage", "queue"),
+    ("client", "get_secret_value"): Use("secretsmanager:GetSecretValue", "secret"),
+}
+# What deltalake does to the bucket, by its method; in modules of nilometer.lake alone.
+_DELTA = {
+    "DeltaTable": (_READ,),
+    "create": (_WRITE,),
+    "create_write_transaction": (_WRITE,),
+    "merge": (_WRITE,),
+    "compact": (_READ, _WRITE),
+    "create_checkpoint": (_WRITE,),
+    "vacuum": (_DELETE,),
+    "cleanup_metadata": (_DELETE,),
+}
+
+
+@dataclass(slots=True)
+class Function:
+    """What one function names, calls and asks of AWS."""
+
+    names: set[Node] = field(default_factory=set)
+    methods: set[str] = field(default_factory=set)
+    uses: set[Use] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Graph:
+    functions: dict[Node, Function] = field(default_factory=dict)
+    classes: dict[Node, set[Node]] = field(default_factory=lambda: defaultdict(set))
+
+    def uses(self, start: Node) -> set[Use]:
+        """Of the function and all that it reaches. A method counts once its class was named on the way."""
+        seen: set[Node] = set()
+        named: set[Node] = set()
+        wanted: set[str] = set()
+        todo = [start]
+        while todo:
+            node = todo.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if node in self.classes:
+                named |= self.classes[node]
+            if found := self.functions.get(node):
+                todo += found.names
+                wanted |= found.methods
+            todo += [one for one in named - seen if one[1].rpartition(".")[2] in wanted]
+        return {use for node in seen if node in self.functions for use in self.functions[node].uses}
+
+
+@cache
+def graph() -> Graph:
+    """Of all of nilometer below the handlers."""
+    made = Graph()
+    for path in sorted((ROOT / "src/nilometer").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        if not module.startswith(("nilometer.cli", "nilometer.local")):
+            _read(made, module, ast.parse(path.read_text()))
+    return made
+
+
+def _read(made: Graph, module: str, tree: ast.Module) -> None:
+    known = _imports(tree) | {
+        one.name: (module, one.name) for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)
+    }
+    known |= {
+        target.id: (module, target.id)
+        for one in tree.body
+        if isinstance(one, ast.Assign | ast.AnnAssign)
+        for target in (one.targets if isinstance(one, ast.Assign) else [one.target])
+        if isinstance(target, ast.Name)
+    }
+    for one in tree.body:
+        match one:
+            case ast.FunctionDef():
+                made.functions[module, one.name] = _function(one, module, known)
+            case ast.ClassDef():
+                _class(made, one, module, known)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                made.functions[module, name] = _function(one, module, known)
+
+
+def _class(made: Graph, tree: ast.ClassDef, module: str, known: Mapping[str, Node]) -> None:
+    """Its methods wait until somebody names them; what runs when it is made does not wait."""
+    node = (module, tree.name)
+    made.classes[node] |= set()
+    whole = Function(names={known[base.id] for base in tree.bases if isinstance(base, ast.Name) and base.id in known})
+    for one in tree.body:
+        if isinstance(one, ast.FunctionDef):
+            method = (module, f"{tree.name}.{one.name}")
+            made.functions[method] = _function(one, module, known)
+            made.classes[node].add(method)
+            if one.name.startswith("__"):
+                whole.names.add(method)
+        elif isinstance(one, ast.AnnAssign):  # a field: its name is no use of anything
+            whole.names |= _function(one.annotation, module, known).names
+            whole.names |= _function(one.value, module, known).names if one.value else set()
+    made.functions[node] = whole
+
+
+def _imports(tree: ast.Module) -> dict[str, Node]:
+    return {
+        alias.asname or alias.name: (one.module, alias.name)
+        for one in ast.walk(tree)
+        if isinstance(one, ast.ImportFrom) and one.module and one.module.startswith("nilometer")
+        for alias in one.names
+    }
+
+
+def _function(tree: ast.AST, module: str, known: Mapping[str, Node]) -> Function:
+    found = Function()
+    for one in ast.walk(tree):
+        match one:
+            case ast.Name(id=name) if name in known:
+                found.names.add(known[name])
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in known:
+                above, last = known[name]
+                found.names |= {(f"{above}.{last}", attribute), (above, f"{last}.{attribute}")}
+                found.methods.add(attribute)
+            case ast.Attribute(attr=attribute):
+                found.methods.add(attribute)
+        found.uses |= set(_asked(one, module))
+    return found
+
+
+def _asked(one: ast.AST, module: str) -> Iterator[Use]:
+    match one:
+        case ast.Call(func=ast.Attribute(attr=method), args=[first, *_]) if method in _STORE and (
+            table := _table(first)
+        ):
+            yield Use(_STORE[method], table)
+        case ast.Call(func=ast.Attribute(attr="query_index")):
+            yield Use("dynamodb:Query", "index")
+        case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in _WRITES:
+            yield from (Use(_WRITES[name], t) for k in keywords if k.arg == "table" and (t := _table(k.value)))
+        case ast.Attribute(value=value, attr=method) if use := _SERVICES.get((_last(value), method)):
+            yield use
+    if module.startswith("nilometer.lake"):
+        match one:
+            case ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)) if name in _DELTA:
+                yield from _DELTA[name]
+
+
+def _table(value: ast.expr) -> str:
+    """`records` of `Table.RECORDS`."""
+    match value:
+        case ast.Attribute(value=ast.Name(id="Table"), attr=name):
+            return name.lower()
+    return ""
+
+
+def _last(value: ast.expr) -> str:
+    match value:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.removeprefix("_")
+    return ""
