@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 Limit = Mapping[str, Any]
 
 _AMOUNTS = ("included", "soft", "hard")
-_OTHERS = ("overage", "grace", "thresholds")
+DIGITS, DECIMALS = 15, 9
+_SMALLEST = Decimal(1).scaleb(-DECIMALS)
+_TEXT = 100  # characters of a number or a word
+_THRESHOLDS = 20
 
 
 def limits_of(metadata: Mapping[str, str]) -> dict[str, Limit]:
@@ -82,6 +85,8 @@ def _limit(value: Any) -> Limit | None:
 
 
 def _described(value: Mapping[str, Any]) -> Limit | None:
+    if not all(_OTHERS[name](value[name]) for name in _OTHERS if name in value):
+        return None
     limit = {name: value[name] for name in _OTHERS if name in value}
     for name in _AMOUNTS:
         if name in value:
@@ -91,11 +96,34 @@ def _described(value: Mapping[str, Any]) -> Limit | None:
     return limit | ({"per_seat": True} if value.get("per_seat") else {})
 
 
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _TEXT
+
+
+def _is_grace(value: Any) -> bool:
+    return _is_word(value) or (type(value) is int and 0 <= value < 10**6)
+
+
+def _are_thresholds(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _THRESHOLDS and all(_amount(one) is not None for one in value)
+
+
+_OTHERS: Mapping[str, Callable[[Any], bool]] = {
+    "overage": _is_word,
+    "grace": _is_grace,
+    "thresholds": _are_thresholds,
+}
+
+
 def _amount(value: Any) -> int | Decimal | None:
+    """At most `DIGITS` before and `DECIMALS` after the point: what a counter of usage can hold, times the seats."""
+    text = str(value).strip().replace("_", "") if isinstance(value, str | int | Decimal) else ""
     try:
-        number = Decimal(str(value).strip().replace("_", ""))
+        number = Decimal(text) if len(text) <= _TEXT else Decimal("NaN")
     except InvalidOperation:
         return None
-    if not number.is_finite() or number < 0:
+    if isinstance(value, bool) or not number.is_finite() or number < 0 or number.adjusted() >= DIGITS:
+        return None
+    if number != number.quantize(_SMALLEST):
         return None
     return int(number) if number == number.to_integral_value() else number

@@ -98,8 +98,9 @@ def check_bounds(event: StripeEvent | Notification, *, now: int) -> None:
 
     An event of a test clock carries the clock's time, which runs ahead; only test mode has such clocks.
     """
-    named = (event.id, event.type, event.scope.account, event.object_type or "", event.object_id or "")
-    if not all(map(fits, named)):
+    version = event.api_version if isinstance(event, StripeEvent) else None
+    named = (event.id, event.type, event.scope.account, event.object_type, event.object_id, version)
+    if not all(fits(name or "") for name in named):
         raise Rejected("too_large", f"id, type, account and the object's id have at most {ID_BYTES} bytes each")
     clocked = isinstance(event, StripeEvent) and not event.scope.livemode and event.object.get("test_clock")
     if event.created > now + FUTURE_SECONDS and not clocked:
@@ -114,5 +115,8 @@ def check(event: StripeEvent) -> None:
         raise Rejected("invalid_schema", f"event {event.id}: created is {event.created}; expected seconds since 1970")
     if not event.object_type:
         raise Rejected("invalid_schema", f"event {event.id}: data.object has no `object`; is it a Stripe event?")
+    for name in ("id", "customer"):
+        if event.object.get(name) and as_id(event.object[name]) is None:
+            raise Rejected("invalid_schema", f"event {event.id}: `{name}` is no id of at most {ID_BYTES} bytes")
     if bool(event.object.get("livemode", event.scope.livemode)) != event.scope.livemode:
         raise Rejected("wrong_mode", f"event {event.id} and its object differ in livemode; they must never mix")

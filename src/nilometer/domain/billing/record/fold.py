@@ -16,6 +16,9 @@ from nilometer.domain.limits import plan as plan_limits
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 from nilometer.domain.stripe.registers.view import View
 
+UNKNOWN = "unknown"
+"""The status of a subscription whose own cannot be read."""
+
 _STANDING = {"active": 6, "trialing": 6, "past_due": 5, "paused": 4, "unpaid": 3, "incomplete": 2}
 _ACCESS = {"active": "full", "trialing": "full", "past_due": "grace"}
 
@@ -53,7 +56,20 @@ class _Fold:
             **self._payments(effective),
             "features": self._features(),
             "risk": risk([named for kind in RISKS for named in self._of(kind)]),
+            **self._doubts(),
         }
+
+    def _doubts(self) -> dict[str, Any]:
+        """What an operator should know; each field is there only when there is something to say."""
+        views = {name: view for owned in self.customers.values() for name, view in owned.items()}
+        said = {
+            "in_doubt": sorted(name for name, view in views.items() if view.get("doubt")),
+            "incomplete": sorted(name for name, view in views.items() if view.get("has_more")),
+            "unreadable": {
+                name: list(views[name]["unreadable"]) for name in sorted(views) if "unreadable" in views[name]
+            },
+        }
+        return {name: value for name, value in said.items() if value}
 
     def _of(self, kind: str) -> list[tuple[str, View]]:
         found = (named for views in self.customers.values() for named in views.items())
@@ -170,7 +186,7 @@ def _status(effective: tuple[str, View] | None) -> dict[str, Any]:
     if effective is None:
         return {"status": "none", "access": "none", "subscription": None, "pause": None, "renews": False}
     id_, view = effective
-    status = str(view.get("status"))
+    status = str(view.get("status") or UNKNOWN)
     return {
         "status": status,
         "access": _ACCESS.get(status, "none"),

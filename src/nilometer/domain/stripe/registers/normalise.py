@@ -35,7 +35,7 @@ def overlay(snapshot: Object, previous: Object) -> dict[str, Any]:
 def items_of(subscription: Object) -> list[Object]:
     items = subscription.get("items")
     data = items.get("data") if isinstance(items, Mapping) else None
-    return [item for item in data or [] if isinstance(item, Mapping)]
+    return [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
 
 
 def _periods_to_items(subscription: Object) -> Object:
@@ -65,7 +65,8 @@ def _subscription_to_parent(invoice: Object) -> Object:
     """2025-03-31.basil: `invoice.subscription` → `parent.subscription_details.subscription`."""
     if invoice.get("parent") or not invoice.get("subscription"):
         return invoice
-    details = {"subscription": invoice["subscription"], **(invoice.get("subscription_details") or {})}
+    told = invoice.get("subscription_details")
+    details = {"subscription": invoice["subscription"], **(told if isinstance(told, Mapping) else {})}
     return {**invoice, "parent": {"type": "subscription_details", "subscription_details": details}}
 
 

@@ -1,7 +1,8 @@
 """What a register keeps of an object: a whitelist per type. No name, email, address or card number is in any.
 
 A projection holds no nulls: absent and null are one value within it. What is not projected cannot make a conflict:
-states that differ elsewhere only are one node of the walk in `resolve`.
+states that differ elsewhere only are one node of the walk in `resolve`. `unreadable` names the fields that hold what
+they cannot hold.
 """
 
 from __future__ import annotations
@@ -12,17 +13,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Object, as_id
-from nilometer.domain.stripe.registers.normalise import items_of
+from nilometer.domain.stripe.registers.fields import (
+    Unreadable,
+    catalog_metadata,
+    flag,
+    is_flag,
+    is_moment,
+    is_quantity,
+    is_text,
+    is_whole,
+    part,
+    reference,
+    rows,
+    take,
+    taking,
+    workspace,
+)
 
 Projection = Mapping[str, Any]
 
-_CATALOG_KEYS = ("plan", "limits", "seats", "features")
+_NAMED = 20  # unreadable fields that a projection names
 
 
 def project(snapshot: Object) -> dict[str, Any]:
     """Of a normalised snapshot. An object of an unknown type keeps the fields that most types share."""
     kind = str(snapshot.get("object", ""))
-    kept = {"id": as_id(snapshot.get("id")), "object": kind, **_PROJECTIONS.get(kind, _any)(snapshot)}
+    bad: Unreadable = []
+    kept = {"id": as_id(snapshot.get("id")), "object": kind, **_PROJECTIONS.get(kind, _any)(snapshot, bad)}
+    if bad:
+        kept["unreadable"] = sorted(set(bad))[:_NAMED]
     return {name: value for name, value in kept.items() if value is not None and value != {}}
 
 
@@ -32,189 +51,190 @@ def digest(projection: Projection) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _take(*names: str) -> Callable[[Object], dict[str, Any]]:
-    return lambda snapshot: {name: snapshot.get(name) for name in names}
-
-
-def _subscription(snapshot: Object) -> dict[str, Any]:
-    items = snapshot.get("items")
+def _subscription(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
-        **_plain_subscription(snapshot),
-        "customer": as_id(snapshot.get("customer")),
-        "latest_invoice": as_id(snapshot.get("latest_invoice")),
-        "schedule": as_id(snapshot.get("schedule")),
-        "default_payment_method": as_id(snapshot.get("default_payment_method")),
-        "cancel_at_period_end": bool(snapshot.get("cancel_at_period_end")) or None,
-        "pause": _pause(snapshot.get("pause_collection")),
-        "workspace_id": _workspace(snapshot),
-        "items": [_item(item) for item in items_of(snapshot)],
-        "has_more": (isinstance(items, Mapping) and bool(items.get("has_more"))) or None,
+        **_plain_subscription(snapshot, bad),
+        "customer": reference(snapshot, "customer", bad),
+        "latest_invoice": reference(snapshot, "latest_invoice", bad),
+        "schedule": reference(snapshot, "schedule", bad),
+        "default_payment_method": reference(snapshot, "default_payment_method", bad),
+        "cancel_at_period_end": flag(snapshot, "cancel_at_period_end", bad),
+        "pause": take(part(snapshot, "pause_collection", bad), _PAUSE, bad),
+        "workspace_id": workspace(snapshot, bad),
+        **_items(part(snapshot, "items", bad), bad),
     }
 
 
-_plain_subscription = _take(
-    "status", "created", "cancel_at", "canceled_at", "ended_at", "trial_start", "trial_end", "collection_method"
+_plain_subscription = taking(
+    status=is_text,
+    created=is_moment,
+    cancel_at=is_moment,
+    canceled_at=is_moment,
+    ended_at=is_moment,
+    trial_start=is_moment,
+    trial_end=is_moment,
+    collection_method=is_text,
 )
+_PAUSE = {"behavior": is_text, "resumes_at": is_moment}
+_ITEM = {"quantity": is_quantity, "current_period_start": is_moment, "current_period_end": is_moment}
 
 
-def _item(item: Object) -> dict[str, Any]:
+def _items(items: Object, bad: Unreadable) -> dict[str, Any]:
+    """Of a subscription; `has_more` when the event does not show all."""
+    data: list[dict[str, Any]] = [_item(item, bad) for item in rows(items, "data", bad)]
+    return {"items": data, "has_more": flag(items, "has_more", bad)}
+
+
+def _item(item: Object, bad: Unreadable) -> dict[str, Any]:
     price = item.get("price")
     price = price if isinstance(price, Mapping) else {"id": price}
     kept = {
-        "id": as_id(item.get("id")),
-        "price": as_id(price),
-        "product": as_id(price.get("product")),
-        "quantity": item.get("quantity"),
-        "current_period_start": item.get("current_period_start"),
-        "current_period_end": item.get("current_period_end"),
-        "metadata": _catalog_metadata(price) or None,
+        "id": reference(item, "id", bad),
+        "price": reference(price, "id", bad),
+        "product": reference(price, "product", bad),
+        **take(item, _ITEM, bad),
+        "metadata": catalog_metadata(price, bad) or None,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def _pause(pause: object) -> dict[str, Any] | None:
-    if not isinstance(pause, Mapping):
-        return None
-    return {name: pause[name] for name in ("behavior", "resumes_at") if pause.get(name) is not None}
-
-
-def _invoice(snapshot: Object) -> dict[str, Any]:
-    parent = snapshot.get("parent") or {}
-    transitions = snapshot.get("status_transitions") or {}
+def _invoice(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    details = part(part(snapshot, "parent", bad), "subscription_details", bad)
     return {
-        **_plain_invoice(snapshot),
-        "customer": as_id(snapshot.get("customer")),
-        "subscription": as_id((parent.get("subscription_details") or {}).get("subscription")),
-        "finalized_at": transitions.get("finalized_at"),
+        **_plain_invoice(snapshot, bad),
+        "customer": reference(snapshot, "customer", bad),
+        "subscription": reference(details, "subscription", bad),
+        **take(part(snapshot, "status_transitions", bad), {"finalized_at": is_moment}, bad),
     }
 
 
-_plain_invoice = _take(
-    "status",
-    "created",
-    "amount_due",
-    "amount_remaining",
-    "currency",
-    "attempt_count",
-    "next_payment_attempt",
-    "due_date",
+_plain_invoice = taking(
+    status=is_text,
+    created=is_moment,
+    amount_due=is_whole,
+    amount_remaining=is_whole,
+    currency=is_text,
+    attempt_count=is_quantity,
+    next_payment_attempt=is_moment,
+    due_date=is_moment,
 )
 
 
-def _customer(snapshot: Object) -> dict[str, Any]:
-    settings = snapshot.get("invoice_settings") or {}
-    method = as_id(settings.get("default_payment_method")) or as_id(snapshot.get("default_source"))
+def _customer(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    settings = part(snapshot, "invoice_settings", bad)
+    method = reference(settings, "default_payment_method", bad) or reference(snapshot, "default_source", bad)
     return {
-        "created": snapshot.get("created"),
-        "delinquent": bool(snapshot.get("delinquent")) or None,
+        **take(snapshot, {"created": is_moment}, bad),
+        "delinquent": flag(snapshot, "delinquent", bad),
         "default_payment_method": method,
-        "workspace_id": _workspace(snapshot),
+        "workspace_id": workspace(snapshot, bad),
     }
 
 
-def _session(snapshot: Object) -> dict[str, Any]:
+def _session(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
-        **_take("created", "status", "payment_status", "mode", "client_reference_id")(snapshot),
-        "customer": as_id(snapshot.get("customer")),
-        "subscription": as_id(snapshot.get("subscription")),
-        "workspace_id": _workspace(snapshot),
+        **_plain_session(snapshot, bad),
+        "client_reference_id": reference(snapshot, "client_reference_id", bad),
+        "customer": reference(snapshot, "customer", bad),
+        "subscription": reference(snapshot, "subscription", bad),
+        "workspace_id": workspace(snapshot, bad),
     }
 
 
-def _product(snapshot: Object) -> dict[str, Any]:
-    return {**_take("created", "active", "name")(snapshot), "metadata": _catalog_metadata(snapshot)}
+_plain_session = taking(created=is_moment, status=is_text, payment_status=is_text, mode=is_text)
 
 
-def _price(snapshot: Object) -> dict[str, Any]:
-    recurring = snapshot.get("recurring") or snapshot
+def _product(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    return {**_plain_product(snapshot, bad), "metadata": catalog_metadata(snapshot, bad)}
+
+
+_plain_product = taking(created=is_moment, active=is_flag, name=is_text)
+
+
+def _price(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    recurring = part(snapshot, "recurring", bad) or snapshot
     return {
-        **_take("created", "active", "lookup_key", "unit_amount", "currency")(snapshot),
-        "product": as_id(snapshot.get("product")),
-        "interval": recurring.get("interval"),
-        "metadata": _catalog_metadata(snapshot),
+        **_plain_price(snapshot, bad),
+        "product": reference(snapshot, "product", bad),
+        **take(recurring, {"interval": is_text}, bad),
+        "metadata": catalog_metadata(snapshot, bad),
     }
 
 
-def _payment_method(snapshot: Object) -> dict[str, Any]:
-    card = snapshot.get("card") or {}
+_plain_price = taking(created=is_moment, active=is_flag, lookup_key=is_text, unit_amount=is_whole, currency=is_text)
+
+
+def _payment_method(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
-        **_take("created", "type")(snapshot),
-        "customer": as_id(snapshot.get("customer")),
-        "exp_month": card.get("exp_month"),
-        "exp_year": card.get("exp_year"),
+        **take(snapshot, {"created": is_moment, "type": is_text}, bad),
+        "customer": reference(snapshot, "customer", bad),
+        **take(part(snapshot, "card", bad), {"exp_month": is_whole, "exp_year": is_whole}, bad),
     }
 
 
-def _schedule(snapshot: Object) -> dict[str, Any]:
+def _schedule(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
-        **_take("created", "status", "end_behavior")(snapshot),
-        "customer": as_id(snapshot.get("customer")),
-        "subscription": as_id(snapshot.get("subscription")),
-        "phases": [_phase(phase) for phase in snapshot.get("phases") or []],
+        **take(snapshot, {"created": is_moment, "status": is_text, "end_behavior": is_text}, bad),
+        "customer": reference(snapshot, "customer", bad),
+        "subscription": reference(snapshot, "subscription", bad),
+        "phases": [_phase(phase, bad) for phase in rows(snapshot, "phases", bad)],
     }
 
 
-def _phase(phase: Object) -> dict[str, Any]:
-    items = [{"price": as_id(i.get("price")), "quantity": i.get("quantity")} for i in phase.get("items") or []]
-    return {"start": phase.get("start_date"), "end": phase.get("end_date"), "items": items}
+def _phase(phase: Object, bad: Unreadable) -> dict[str, Any]:
+    """`start` and `end` stand there even when Stripe says null."""
+    bounds = take(phase, {"start_date": is_moment, "end_date": is_moment}, bad)
+    items = [
+        {"price": reference(item, "price", bad), "quantity": take(item, {"quantity": is_quantity}, bad).get("quantity")}
+        for item in rows(phase, "items", bad)
+    ]
+    return {"start": bounds.get("start_date"), "end": bounds.get("end_date"), "items": items}
 
 
-def _summary(snapshot: Object) -> dict[str, Any]:
-    listing = snapshot.get("entitlements") or {}
+def _summary(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    listing = part(snapshot, "entitlements", bad)
+    features = (take(one, {"lookup_key": is_text}, bad).get("lookup_key") for one in rows(listing, "data", bad))
     return {
-        "customer": as_id(snapshot.get("customer")),
-        "features": sorted(str(e.get("lookup_key")) for e in listing.get("data") or []),
-        "has_more": bool(listing.get("has_more")) or None,
+        "customer": reference(snapshot, "customer", bad),
+        "features": sorted(feature for feature in features if feature),
+        "has_more": flag(listing, "has_more", bad),
     }
 
 
-def _features(snapshot: Object) -> dict[str, Any]:
+def _features(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     """Limits by lookup key, which is a feature's for life."""
-    return {"features": {str(one.get("lookup_key")): _catalog_metadata(one) for one in snapshot.get("features") or []}}
+    keyed = ((take(one, {"lookup_key": is_text}, bad).get("lookup_key"), one) for one in snapshot.get("features") or [])
+    return {"features": {key: catalog_metadata(one, bad) for key, one in keyed if key}}
 
 
-def _warning(snapshot: Object) -> dict[str, Any]:
+def _warning(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
-        **_take("created", "actionable", "fraud_type")(snapshot),
-        "charge": as_id(snapshot.get("charge")),
-        "payment_intent": as_id(snapshot.get("payment_intent")),
+        **take(snapshot, {"created": is_moment, "actionable": is_flag, "fraud_type": is_text}, bad),
+        "charge": reference(snapshot, "charge", bad),
+        "payment_intent": reference(snapshot, "payment_intent", bad),
     }
 
 
-def _any(snapshot: Object) -> dict[str, Any]:
-    """Ids, states, times and amounts: nothing that names a person."""
+def _any(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    """Ids, states, times and amounts: nothing that names a person. Of a type that we do not know all may differ."""
     references = ("customer", "subscription", "invoice", "charge", "payment_intent")
     return {
         **{name: as_id(snapshot.get(name)) for name in references},
-        **{name: snapshot.get(name) for name in _PLAIN if isinstance(snapshot.get(name), str | int)},
+        **take(snapshot, _PLAIN, []),
+        **take(snapshot, {"created": is_moment}, bad),
     }
 
 
-_PLAIN = (
-    "status",
-    "created",
-    "active",
-    "amount",
-    "currency",
-    "disputed",
-    "refunded",
-    "amount_refunded",
-    "type",
-    "reason",
+def _is_plain(value: Any) -> bool:
+    return is_flag(value) or is_whole(value) or is_text(value)
+
+
+_PLAIN = dict.fromkeys(
+    ("status", "active", "amount", "currency", "disputed", "refunded", "amount_refunded", "type", "reason"), _is_plain
 )
 
 
-def _workspace(snapshot: Object) -> str | None:
-    value = (snapshot.get("metadata") or {}).get("workspace_id")
-    return value if isinstance(value, str) and value else None
-
-
-def _catalog_metadata(snapshot: Object) -> dict[str, str]:
-    metadata = snapshot.get("metadata") or {}
-    return {k: str(v) for k, v in metadata.items() if v is not None and (k in _CATALOG_KEYS or k.startswith("limit_"))}
-
-
-_PROJECTIONS: Mapping[str, Callable[[Object], dict[str, Any]]] = {
+_PROJECTIONS: Mapping[str, Callable[[Object, Unreadable], dict[str, Any]]] = {
     "subscription": _subscription,
     "invoice": _invoice,
     "customer": _customer,

@@ -25,7 +25,11 @@ def view_of(register: Register, resolution: Resolution | None) -> dict[str, Any]
         return None
     state = resolution.state
     made = _VIEWS.get(str(state["object"]), _nothing)(state, register)
-    return None if made is None else {"object": state["object"], **made}
+    if made is None:
+        return None
+    doubt = {"doubt": True} if resolution.ambiguous else {}
+    unread = {"unreadable": state["unreadable"]} if "unreadable" in state else {}
+    return {"object": state["object"], **made, **unread, **doubt}
 
 
 def view_key(object_type: str, object_id: str) -> str:
