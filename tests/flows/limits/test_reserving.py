@@ -18,7 +18,7 @@ from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, totals
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store.writes import Table
-from nilometer.errors import Refused, Rejected, Unavailable
+from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
 from nilometer.flows.limits.reserving import Reserved, release, sweep
 from nilometer.flows.usage.known import Known
 
@@ -51,6 +51,21 @@ def test_the_same_reservation_again_is_the_same_answer(known: Known) -> None:
     assert left(known.store) == (90, 10)
     with pytest.raises(Refused):
         ask(known, "r1", 11)
+
+
+def test_the_same_reservation_again_beside_others_is_the_same_answer(known: Known) -> None:
+    """Its second try meets another's transaction, while it holds all that is left itself."""
+    ask(known, "r1", 100)
+    conflicts = iter([Cancelled(["TransactionConflict", "None"])])
+
+    def fault(call: str, _number: int, landed: bool) -> None:
+        if call == "commit" and not landed and (error := next(conflicts, None)):
+            raise error
+
+    store: Any = FaultyStore(known.store, fault)
+
+    assert ask(Known(store), "r1", 100).granted
+    assert left(known.store) == (0, 100)
 
 
 def test_many_who_reserve_at_once_get_what_there_is(known: Known) -> None:

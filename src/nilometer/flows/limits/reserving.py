@@ -143,6 +143,9 @@ def _refused(
     stored = store.get(Table.RECORDS, wanted.allowance, consistent=True)
     if stored is None or stored["limit_version"] != limit.version or stored["remaining"] >= wanted.quantity:
         return None
+    # What is missing may be held under this very id. Read after the allowance, so that it is seen.
+    if store.get(Table.RECORDS, wanted.key, consistent=True):
+        return _again(store, wanted)
     return Reserved(granted=False, remaining=max(Decimal(0), Decimal(stored["remaining"])))
 
 
