@@ -1,4 +1,7 @@
-"""DynamoDB's promises, held against every engine that can be had here: one suite, several engines."""
+"""DynamoDB's promises, held against every engine that can be had here: one suite, several engines.
+
+One of them is the simulation's model of DynamoDB, so that what is tried under it is tried under what real engines do.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from tests.simulation.services.dynamodb import SimDynamoDB, SimTables
 
 from nilometer.aws.dynamodb import Store
 from nilometer.local.plane.engine import REGION, free_port
 
-ENGINES = ("ministack", "dynoxide")
+MODEL = "simulation"
+ENGINES = ("ministack", "dynoxide", MODEL)
 START_SECONDS = 20
 # One attempt: a retry of botocore's would hide what the engine answered.
 _CONFIG = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
@@ -28,6 +33,9 @@ _CONFIG = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
 
 @pytest.fixture(scope="session", params=ENGINES)
 def engine_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == MODEL:
+        yield MODEL
+        return
     if request.param == "ministack":
         yield request.getfixturevalue("aws").endpoint_url
         return
@@ -37,6 +45,8 @@ def engine_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(engine_url: str) -> Any:
+    if engine_url == MODEL:
+        return SimDynamoDB(SimTables())
     return boto3.client(
         "dynamodb",
         endpoint_url=engine_url,

@@ -1,0 +1,221 @@
+"""A scope: a small world whose every schedule is tried. What a schedule needs: a setup, tasks, laws."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.simulation.kernel.choices import Answers, Chooser, Enumerated, Replayed
+from tests.simulation.kernel.world import KnownState, LawBroken, World
+from tests.simulation.services.dynamodb import SimDynamoDB, SimTables
+from tests.simulation.services.storage import SimS3
+from tests.simulation.services.template import receives
+
+from nilometer.aws import encoding
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.store.writes import Table
+from nilometer.flows.usage.known import Known
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+PAGE = 2  # items of a page, so that a partition has several
+
+Handle = Callable[[Sequence[Message]], list[Result]]
+
+
+class Plant:
+    """What the handlers of one run share: the tables, the bucket, the clock; and the queue that delivers again."""
+
+    def __init__(
+        self, chooser: Chooser, *, faults: int | None, states: set[Any] | None = None, page: int = PAGE
+    ) -> None:
+        self.tables = SimTables({table.value: {} for table in Table})
+        self.world = World(chooser, NOW, budget=faults, states=states)
+        self.client: Any = SimDynamoDB(self.tables, self.world, page=page)
+        self.store = Store(self.client, records=Table.RECORDS.value, events=Table.EVENTS.value)
+        self.s3 = SimS3(self.world)
+        bucket: Any = self.s3
+        self.objects = Objects(bucket, bucket="bucket")
+        self.world.stores += [self.tables, self.s3]
+        self.outcomes: Counter[Any] = Counter()
+        self.dead: list[Message] = []
+
+    def known(self, *, warm: Sequence[str] = (), workspaces: Sequence[str] = ()) -> Known:
+        """The memory of a process: cold, or with what it read before."""
+        found = Known(self.store, monotonic=self.world.monotonic)
+        found.meters(warm)
+        found.tenants(workspaces)
+        return found
+
+    def deliver(self, name: str, messages: Sequence[Message], handle: Handle, *, queue: str, receive: int = 1) -> None:
+        """As SQS does: what failed, or all when the process died, comes again until it has been received too often."""
+
+        def done(results: list[Result] | None) -> None:
+            failed = list(messages) if results is None else _failed(messages, results)
+            self.outcomes.update(result.outcome for result in results or ())
+            if failed and receive >= receives(queue):
+                self.dead += failed
+            elif failed:
+                self.deliver(f"{name}'", failed, handle, queue=queue, receive=receive + 1)
+
+        self.world.spawn(name, lambda: handle(messages), done)
+
+    @contextlib.contextmanager
+    def calm(self) -> Iterator[None]:
+        """Nothing goes wrong, and nobody else works."""
+        was, self.world.calm = self.world.calm, True
+        try:
+            yield
+        finally:
+            self.world.calm = was
+
+    def repeat(
+        self,
+        name: str,
+        work: Callable[[], Any],
+        *,
+        times: int = 5,
+        until: type[Exception] | tuple[type[Exception], ...] = (),
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        """As a caller or a schedule does: the same again when the process died or raised `until`; then `after`."""
+
+        def attempt() -> bool:
+            try:
+                work()
+            except until as error:
+                self.world.tell(f"{name} is answered: {error}")
+                return False
+            return True
+
+        def done(ended: bool | None) -> None:
+            if ended or times == 1:
+                after()
+            else:
+                self.repeat(f"{name}'", work, times=times - 1, until=until, after=after)
+
+        self.world.spawn(name, attempt, done)
+
+
+def _failed(messages: Sequence[Message], results: Sequence[Result]) -> list[Message]:
+    if [result.message_id for result in results] != [message.id for message in messages]:
+        raise LawBroken("not one result a message, in their order")
+    failed = {result.message_id for result in results if result.outcome is Outcome.FAILED}
+    return [message for message in messages if message.id in failed]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """`setup` fills the stores, once; `prepare` spawns the tasks and returns the laws at the end."""
+
+    name: str
+    prepare: Callable[[Plant], Callable[[], None]]
+    setup: Callable[[Plant], None] = lambda _: None
+    faults: int = 2
+    page: int = PAGE
+
+
+@dataclass
+class Explored:
+    """What trying every schedule of a scope found."""
+
+    scope: str
+    schedules: int = 0
+    pruned: int = 0
+    states: int = 0
+    seconds: float = 0.0
+    ended: bool = True
+    broken: Counter[str] = field(default_factory=Counter)
+    first: Answers = field(default_factory=dict)
+    ends: set[int] = field(default_factory=set)
+    """Hashes of what the stores held at the end."""
+
+
+def play(
+    scope: Scope,
+    chooser: Chooser,
+    *,
+    faults: int | None,
+    states: set[Any] | None = None,
+    lines: list[str] | None = None,
+) -> Plant:
+    """One schedule; raises `LawBroken`. `lines` get its story."""
+    plant = Plant(chooser, faults=faults, states=states, page=scope.page)
+    with plant.world.installed(), plain_encoding():
+        _fill(scope, plant)
+        laws = scope.prepare(plant)
+        plant.tables.settle()
+        plant.world.story = lines
+        plant.world.run()
+        if plant.dead:
+            raise LawBroken(f"{len(plant.dead)} messages are dead letters")
+        laws()
+    return plant
+
+
+_FILLED: dict[Callable[[Plant], None], SimTables] = {}
+
+
+def _fill(scope: Scope, plant: Plant) -> None:
+    """The same setup is done once: what it stored is copied."""
+    if scope.setup not in _FILLED:
+        scope.setup(plant)
+        _FILLED[scope.setup] = plant.tables.copy()
+    plant.tables.fill(_FILLED[scope.setup])
+
+
+def explore(
+    scope: Scope, *, faults: int | None = None, pruned: bool = True, seconds: float = 600.0, stop: bool = False
+) -> Explored:
+    """Every schedule, or those of `seconds`; with `stop`, until the first that breaks a law."""
+    chooser, found = Enumerated(), Explored(scope.name)
+    states: set[Any] | None = set() if pruned else None
+    began = time.process_time()
+    budget = scope.faults if faults is None else faults
+    while True:
+        found.schedules += 1
+        try:
+            plant = play(scope, chooser, faults=budget, states=states)
+            found.ends.add(hash(tuple(one.digest for one in plant.world.stores)))
+        except KnownState:
+            found.pruned += 1
+        except LawBroken as error:
+            found.broken[str(error)] += 1
+            found.first = found.first or dict(chooser.taken)
+            if stop:
+                break
+        if not chooser.advance():
+            break
+        if time.process_time() - began > seconds:
+            found.ended = False
+            break
+    found.seconds = time.process_time() - began
+    found.states = len(states or ())
+    return found
+
+
+def story(scope: Scope, answers: Answers) -> tuple[list[str], str]:
+    """What happens under these answers, line by line, and the law that it breaks ("" for none)."""
+    lines: list[str] = []
+    try:
+        play(scope, Replayed(answers), faults=None, lines=lines)
+    except LawBroken as error:
+        return lines, str(error)
+    return lines, ""
+
+
+class plain_encoding:  # noqa: N801  # used as a context manager, like a function
+    """The wire's own encoding is left out: the client in memory takes the request itself."""
+
+    def __enter__(self) -> None:
+        self.before = encoding.call
+        encoding.call = lambda method, request, sample: method(**request)
+
+    def __exit__(self, *_: object) -> None:
+        encoding.call = self.before

@@ -1,0 +1,9 @@
+"""All scopes, by name."""
+
+from __future__ import annotations
+
+from tests.simulation.kernel.scope import Scope
+from tests.simulation.scopes import people, reservations, usage
+
+SCOPES: tuple[Scope, ...] = (*usage.SCOPES, *reservations.SCOPES, *people.SCOPES)
+BY_NAME = {scope.name: scope for scope in SCOPES}

@@ -1,0 +1,54 @@
+"""Every schedule of every scope, with every placement of its faults: no law is broken."""
+
+from __future__ import annotations
+
+import pytest
+from tests.simulation.kernel.choices import Seeded
+from tests.simulation.kernel.scope import Scope, explore, play, story
+from tests.simulation.scopes.catalog import BY_NAME, SCOPES
+from tests.simulation.services.template import queues, streams
+
+SMALL = ("the same, with cold caches", "two Admins demote each other", "one slug is taken twice")
+
+
+@pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: scope.name)
+def test_no_schedule_breaks_a_law(scope: Scope) -> None:
+    """All interleavings and all placements of at most `faults` faults; a failure is told as a story."""
+    found = explore(scope, stop=True)
+
+    assert not found.broken, "\n".join(["", *story(scope, found.first)[0], *found.broken])
+    assert found.ended
+    assert found.ends
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_pruning_loses_no_end(name: str) -> None:
+    """What was pruned ends as something that was not: the full search finds the same ends."""
+    full, pruned = (explore(BY_NAME[name], faults=1, pruned=pruned) for pruned in (False, True))
+
+    assert pruned.ends == full.ends
+    assert full.pruned == 0
+    assert 0 < pruned.schedules < full.schedules
+
+
+def test_a_schedule_is_its_list_of_choices() -> None:
+    """What a seed did can be done again from the answers that it gave, to the last request."""
+    scope = SCOPES[0]
+    likely = {"turn": 0.5, "fault": 0.1}
+    for seed in range(20):
+        chooser = Seeded(seed, likely)
+        first = play(scope, chooser, faults=2)
+        lines, broken = story(scope, chooser.taken)
+
+        assert broken == ""
+        assert len([line for line in lines if "— " in line or ": " in line]) >= 5
+        again = Seeded(seed, likely)
+        assert play(scope, again, faults=2).tables.digest == first.tables.digest
+        assert again.taken == chooser.taken
+
+
+def test_the_template_gives_the_numbers() -> None:
+    """Queues and streams of the simulation are those of template.yaml."""
+    assert {"Billing", "Usage", "Operations", "LakeUsage", "Datasets"} <= queues().keys()
+    assert {"RecordsStream", "EventsStream", "LimitsStream"} <= streams().keys()
+    assert all(one.receives > 1 and one.batch > 0 for one in queues().values())
