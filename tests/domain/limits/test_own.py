@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nilometer.domain.acts.origin import Origin
 from nilometer.domain.lake.redaction import image
 from nilometer.domain.limits.limit import limit_of
-from nilometer.domain.limits.own import ENTRIES, OwnLimit, change, new_grant, new_override, rules
+from nilometer.domain.limits.own import ENTRIES, OwnLimit, change, new_grant, new_override, rules, shown
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -47,6 +47,21 @@ def test_an_override_replaces_what_it_names() -> None:
     assert limit(said(new_override("ws", "calls", {"overage": "allow"}))) == (1000, None, "override")
     assert limit(said(new_override("ws", "calls", {"included": None}))) == (None, None, "override")
     assert limit(said(new_override("ws", "seats", {"hard": "5"})), "seats") == (None, 5, "override")
+
+
+def test_a_second_override_keeps_what_it_does_not_name() -> None:
+    """Each field with its own end; taken back, all of them are gone."""
+    until = NOW + timedelta(days=1)
+    both = [
+        new_override("ws", "calls", {"included": "100"}, ends_at=until),
+        new_override("ws", "calls", {"hard": "50"}),
+    ]
+
+    assert limit(said(*both)) == (100, 50, "override")
+    assert limit(said(*both), now=until) == (1000, 50, "override")
+    assert limit(said(*both, new_override("ws", "calls", None))) == (1000, 1000, "plan")
+    told = [{"meter": "calls", "grant": None, "included": 100, "ends_at": "2026-11-24T00:00:00.000Z"}]
+    assert list(shown(said(*both)))[:1] == told
 
 
 def test_grants_add_up_on_what_is_limited() -> None:

@@ -21,10 +21,11 @@ from nilometer.domain.usage.counter import (
     chunks,
     counter_writes,
 )
-from nilometer.domain.usage.event import KEPT, UsageEvent, check_window, fact, parse_quantity, usage_event, waiting
+from nilometer.domain.usage.event import KEPT, UsageEvent, check_window, fact, parse_quantity, usage_event
 from nilometer.domain.usage.meter import Aggregation, Meter
 from nilometer.domain.usage.period import Period
 from nilometer.domain.usage.total import exact_sum, used
+from nilometer.domain.usage.waiting import Missing, waiting
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -90,7 +91,8 @@ def test_what_waits_does_not_outlive_the_fact_of_its_copy(received: datetime, co
     """A copy is counted after its workspace became known, so after the wait began; the waiting item ends before."""
     if counted < received:
         return
-    waits_until = waiting("ws", "/s", "e1", payload="{}", payload_hash="", received_at=received).item["expires_at"]
+    missing = Missing(workspace_id="ws")
+    waits_until = waiting(event("e1"), missing, payload="{}", received_at=received).item["expires_at"]
     kept_until = fact(event(time=received), PERIOD, received_at=counted, now=counted).item["expires_at"]
 
     assert waits_until <= kept_until

@@ -95,7 +95,6 @@ def test_a_bad_element_does_not_touch_its_neighbours(ready: Store, objects: Obje
         (envelope(cloud(quantity=77)).replace("77", "7" * 5000), "quantity_invalid"),
         (envelope(cloud("odd")).replace("odd", r"\ud800"), "invalid_schema"),
         (cloud(unit="token"), "unit_mismatch"),
-        (cloud(meter="nothing"), "unknown_meter"),
         (cloud(meter="x" * 3000), "unknown_meter"),
         (cloud(meter=""), "unknown_meter"),
         (cloud(time=NOW - timedelta(days=35, seconds=1)), "too_old"),
@@ -177,6 +176,35 @@ def test_usage_of_an_unknown_workspace_waits_and_is_counted(ready: Store, object
     assert totals(ready, workspace="ws_new") == {"api_calls": 250}
     assert list(ready.query(Table.EVENTS, "WAITING#ws_new")) == []
     assert outcomes(handle(ready, objects, changed("ws_new"))) == ["ignored"]
+
+
+def test_usage_sent_together_with_its_meter_waits_and_is_counted(ready: Store, objects: Objects) -> None:
+    """The bus keeps no order: it is seen to wait, and counted once when the meter is created."""
+    early, copy = cloud(meter="pages", unit="page"), cloud(meter="pages", unit="page")
+    assert outcomes(handle(ready, objects, early, copy, cloud("good"))) == ["waiting", "waiting", "accepted"]
+    assert outcomes(handle(ready, objects, early)) == ["waiting"]
+    assert usage_of(ready, WORKSPACE, now=NOW).waiting_for_meters == {"pages": 1}
+
+    operations.create_meter(ready, "pages", unit="page", aggregation="sum", now=NOW, actor=None)
+    created = changed(None, "meter", "METER#pages")
+    assert outcomes(handle(ready, objects, created)) == ["accepted"]
+    assert outcomes(handle(ready, objects, early, created)) == ["duplicate", "ignored"]
+    assert (totals(ready)["pages"], totals(ready)["api_calls"]) == (10, 10)
+    assert usage_of(ready, WORKSPACE, now=NOW).waiting_for_meters == {}
+
+
+def test_what_waited_for_workspace_and_meter_waits_for_one_after_the_other(ready: Store, objects: Objects) -> None:
+    """And is counted once, whichever is known first."""
+    assert outcomes(handle(ready, objects, cloud(meter="pages", unit="page", workspace="ws_new"))) == ["waiting"]
+    operations.create_meter(ready, "pages", unit="page", aggregation="sum", now=NOW, actor=None)
+    created = changed(None, "meter", "METER#pages")
+    assert outcomes(handle(ready, objects, created)) == ["accepted"]
+    found = usage_of(ready, "ws_new", now=NOW)
+    assert (found.waiting, found.waiting_for_meters) == (1, {})
+
+    operations.create_workspace(ready, "ws_new", name="New", now=NOW, actor=None)
+    assert outcomes(handle(ready, objects, changed("ws_new"))) == ["accepted"]
+    assert totals(ready, workspace="ws_new") == {"pages": 10}
 
 
 def test_what_waited_is_judged_by_its_first_arrival(ready: Store, objects: Objects) -> None:

@@ -35,7 +35,7 @@ def test_a_dry_run_says_what_differs_and_changes_nothing(ready: Store, objects: 
     handle(ready, objects, cloud("a"))
     damage(ready)
 
-    [found] = recount(ready, WORKSPACE, rows("10", 1), now=LATER)
+    [found] = recount(ready, WORKSPACE, rows("10", 1), now=LATER).corrections
 
     assert (found.counted, found.lake) == ((15, 1), (10, 1))
     assert totals(ready) == {"api_calls": 15}
@@ -46,8 +46,8 @@ def test_a_recount_sets_counters_right(ready: Store, objects: Objects) -> None:
     handle(ready, objects, cloud("a"))
     damage(ready)
 
-    assert len(recount(ready, WORKSPACE, rows("10", 1), now=LATER, dry_run=False)) == 1
-    assert recount(ready, WORKSPACE, rows("10", 1), now=LATER + timedelta(hours=1)) == []
+    assert len(recount(ready, WORKSPACE, rows("10", 1), now=LATER, dry_run=False).corrections) == 1
+    assert recount(ready, WORKSPACE, rows("10", 1), now=LATER + timedelta(hours=1)).corrections == []
     assert totals(ready) == totals(ready, "day") == {"api_calls": 10}
 
 
@@ -55,7 +55,10 @@ def test_what_changed_a_moment_ago_is_left_alone(ready: Store, objects: Objects)
     """The lake may not have it yet."""
     handle(ready, objects, cloud("a"))
 
-    assert recount(ready, WORKSPACE, [], now=NOW + timedelta(minutes=1), dry_run=False) == []
+    found = recount(ready, WORKSPACE, [], now=NOW + timedelta(minutes=1), dry_run=False)
+
+    assert found.corrections == []
+    assert {(name.meter, name.scope) for name in found.unsettled} == {("api_calls", "day"), ("api_calls", "period")}
     assert totals(ready) == {"api_calls": 10}
 
 

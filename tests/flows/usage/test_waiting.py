@@ -24,7 +24,7 @@ LATE = NOW + timedelta(days=35, hours=1)
 def kept_for(store: Store, workspace: str) -> tuple[int, int]:
     """How many wait, and how many are rejects."""
     refused = [item for day in (LATE, LATE + timedelta(days=1)) for item in listed(store, "usage", since=day, now=day)]
-    waits = list(store.query(Table.EVENTS, keys.waiting(workspace, "", "").pk, consistent=True))
+    waits = list(store.query(Table.EVENTS, keys.waiting_for_workspace(workspace), consistent=True))
     return len(waits), len([item for item in refused if item["workspace_id"] == workspace])
 
 
@@ -67,3 +67,14 @@ def test_two_who_abandon_at_once_reject_once(ready: Store, objects: Objects) -> 
     together([lambda at=at: done.append(abandon(ready, now=at)) for at in nights])  # type: ignore[misc]
 
     assert (sum(done), kept_for(ready, "ws_never")) == (20, (0, 20))
+
+
+def test_a_meter_that_never_comes_leaves_rejects(ready: Store, objects: Objects) -> None:
+    """After a day, and not before; each once, with its payload."""
+    handle(ready, objects, *(cloud(str(n), meter="typo") for n in range(3)))
+    late = NOW + timedelta(days=1, minutes=1)
+
+    assert abandon(ready, now=NOW + timedelta(hours=23)) == 0
+    assert [abandon(ready, now=late), abandon(ready, now=late)] == [3, 0]
+    refused = list(listed(ready, "usage", since=late, now=late))
+    assert {(item["reason"], item["event_id"]) for item in refused} == {("unknown_meter", str(n)) for n in range(3)}

@@ -60,7 +60,7 @@ def batch(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def changed(workspace: str, kind: str = "workspace") -> str:
+def changed(workspace: str | None, kind: str = "workspace", pk: str = "") -> str:
     return envelope(
         {
             "specversion": "1.0",
@@ -68,7 +68,7 @@ def changed(workspace: str, kind: str = "workspace") -> str:
             "source": "nilometer.changes",
             "type": "record.changed.v1",
             "time": NOW.isoformat(),
-            "data": {"kind": kind, "action": "INSERT", "workspace_id": workspace},
+            "data": {"kind": kind, "action": "INSERT", "workspace_id": workspace, "pk": pk},
         }
     )
 

@@ -38,9 +38,11 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer billing list --json | jq 'select(.status == "past_due") | .workspace'
     """
+    from datetime import UTC, datetime
+
     from nilometer.flows.recovery import overview
 
-    found = overview.billing(connection.store())
+    found = overview.billing(connection.store(), now=datetime.now(UTC))
     if as_json:
         print_json_lines(found)
         return

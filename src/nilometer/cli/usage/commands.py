@@ -172,13 +172,18 @@ def show(connection: Connection, workspace: str, at: datetime | None, as_json: b
     found = usage_of(connection.store(), workspace, now=now, at=at)
     if as_json:
         meters = [as_plain(meter) for meter in found.meters]
-        print_json({"workspace": workspace, "known": found.known, "waiting": found.waiting, "meters": meters})
+        waiting = {"waiting": found.waiting, "waiting_for_meters": found.waiting_for_meters}
+        print_json({"workspace": workspace, "known": found.known, **waiting, "meters": meters})
         return
     if found.meters:
         out().print(usage_table(((workspace, meter) for meter in found.meters), title=_title(found.meters[0], now)))
         for meter in found.meters:
             if meter.late_count or meter.late_delta:
                 note(f"{meter.meter}: {_late(meter)} arrived after the period was closed")
+            if meter.stale:
+                note(f"{meter.meter}: usage was voided; to count it again: nilometer usage recount {workspace} --apply")
+    for slug, count in found.waiting_for_meters.items():
+        note(f"{count} events wait until meter {slug} exists, a day at most; nilometer meter create {slug} --unit ...")
     if found.waiting:
         note(f"{found.waiting} events wait until the workspace is known; nilometer workspace create {workspace}")
     elif not found.meters:
@@ -193,12 +198,14 @@ def as_plain(meter: MeterUsage) -> dict[str, Any]:
         "unit": meter.unit,
         "count": meter.count,
         "limit": None if meter.limit is None else format(meter.limit, "f"),
+        "hard": None if meter.hard is None else format(meter.hard, "f"),
         "state": meter.state,
         "period_start": meter.period_start,
         "period_end": meter.period_end,
         "closed": meter.closed,
         "late_delta": None if meter.late_delta is None else format(meter.late_delta, "f"),
         "late_count": meter.late_count,
+        "stale": meter.stale,
     }
 
 
@@ -207,6 +214,8 @@ def usage_table(rows: Any, *, title: str | None = None) -> Any:
     made = table(["workspace", "meter", ">used", ">limit", "", "until"], [], title=title)
     for workspace, meter in rows:
         limit = "" if meter.limit is None else format(meter.limit, ",f")
+        if meter.hard is not None and meter.hard != meter.limit:
+            limit = f"{limit} (hard {meter.hard:,f})"
         made.add_row(workspace, meter.meter, format(meter.used, ",f"), limit, bar(meter), meter.period_end[:10])
     return made
 
@@ -227,9 +236,9 @@ def _late(meter: MeterUsage) -> str:
 
 
 def bar(meter: MeterUsage, width: int = 20) -> str:
-    if not meter.limit:
-        return "[dim]no limit[/dim]" if meter.limit is None else "[red]none included[/red]"
-    part = meter.used / meter.limit
+    if not meter.binding:
+        return "[dim]no limit[/dim]" if meter.binding is None else "[red]none included[/red]"
+    part = meter.used / meter.binding
     full = min(width, round(part * width))
     style = _STYLES.get(meter.state, "red")
     return f"[{style}]{'━' * full}[/{style}][dim]{'─' * (width - full)}[/dim] {round(part * 100)} %"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +15,7 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json, pr
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from nilometer.domain.usage.recount import Correction
+    from nilometer.flows.usage.recount import Recounted
 
 DIFFERENCE = 3  # the exit code of a check that found one
 
@@ -76,18 +75,26 @@ def recount(connection: Connection, workspace: str, apply: bool, yes: bool, as_j
       nilometer usage recount acme --apply --yes
     """
     found = _recount(connection, workspace, dry_run=True)
-    if not apply or not found:
+    _left_alone(found)
+    if not apply or not found.corrections:
         _show(found, as_json=as_json, made=False)
-        return DIFFERENCE if found else 0
+        return DIFFERENCE if found.corrections else 0
     if not as_json:
         _show(found, as_json=False, made=False)
-    confirmed(f"Correct {len(found)} counters of {workspace}?", yes)
+    confirmed(f"Correct {len(found.corrections)} counters of {workspace}?", yes)
     made = _recount(connection, workspace, dry_run=False)
     _show(made, as_json=as_json, made=True)
-    return DIFFERENCE if len(made) < len(found) else 0
+    return DIFFERENCE if len(made.corrections) < len(found.corrections) else 0
 
 
-def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> list[Correction]:
+def _left_alone(found: Recounted) -> None:
+    """Why a counter is not compared, on standard error."""
+    if found.unsettled:
+        meters = ", ".join(sorted({name.meter for name in found.unsettled}))
+        note(f"{len(found.unsettled)} counters ({meters}) changed in the last ten minutes; run it again later")
+
+
+def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> Recounted:
     from datetime import UTC, datetime
 
     from nilometer.flows.usage import recount
@@ -99,7 +106,7 @@ def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> list[C
     return recount.recount(connection.store(), workspace, rows, now=datetime.now(UTC), dry_run=dry_run)
 
 
-def _show(corrections: Sequence[Correction], *, as_json: bool, made: bool) -> None:
+def _show(found: Recounted, *, as_json: bool, made: bool) -> None:
     rows = [
         {
             "meter": one.name.meter,
@@ -111,14 +118,15 @@ def _show(corrections: Sequence[Correction], *, as_json: bool, made: bool) -> No
             "lake_events": one.lake[1],
             "corrected": made,
         }
-        for one in corrections
+        for one in found.corrections
     ]
     if as_json:
         print_json_lines(rows)
     elif rows:
         out().print(table([*rows[0]], map(_values, rows)))
     else:
-        note("nothing was corrected" if made else "the counters agree with the lake")
+        rest = "the other counters agree" if found.unsettled else "the counters agree"
+        note("nothing was corrected" if made else f"{rest} with the lake")
 
 
 def _values(row: dict[str, Any]) -> list[Any]:

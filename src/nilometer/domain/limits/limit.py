@@ -19,7 +19,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Put, Table, new_item
 
-THRESHOLDS = (Decimal(50), Decimal(80), Decimal(100))  # percent of what is included
+THRESHOLDS = (Decimal(50), Decimal(80), Decimal(100))  # percent of what binds
 HARD = "hard"
 GRACE = re.compile(r"([0-9]{1,6}) ?(h|d)?")
 
@@ -46,12 +46,16 @@ class Limit:
     source: str = "plan"
     version: str = "0"
 
+    @property
+    def binding(self) -> Decimal | None:
+        """What percents are of: what is included or the hard limit, whichever comes first; `None` without either."""
+        return min((one for one in (self.included, self.hard) if one is not None), default=None)
+
     def crossed(self, used: Decimal) -> list[str]:
-        """Thresholds that `used` has reached: percents of what is included, and `hard`."""
+        """Thresholds that `used` has reached: percents of what binds, and `hard`."""
         reached: list[str] = []
-        if self.included is not None:
-            included = self.included
-            reached = [format(part, "f") for part in self.thresholds if used * 100 >= part * included]
+        if (binding := self.binding) is not None:
+            reached = [format(part, "f") for part in self.thresholds if used * 100 >= part * binding]
         return [*reached, HARD] if self.hard is not None and used >= self.hard else reached
 
 
@@ -104,7 +108,7 @@ def alert(
         meter=meter,
         threshold=threshold,
         limit_version=limit.version,
-        limit=limit.hard if threshold == HARD else limit.included,
+        limit=limit.hard if threshold == HARD else limit.binding,
         used=used,
         period_start=start,
         period_end=end,
@@ -121,11 +125,11 @@ def crossed_at(alert: Item | None) -> datetime | None:
 
 
 def _warns(limit: Limit, used: Decimal) -> bool:
-    """From the last threshold below 100 %; without one, when all that is included is used."""
-    if limit.included is None:
+    """From the last threshold below 100 %; without one, when all of what binds is used."""
+    if limit.binding is None:
         return False
     parts = [part for part in limit.thresholds if part < 100]
-    return used * 100 >= (max(parts) if parts else Decimal(100)) * limit.included
+    return used * 100 >= (max(parts) if parts else Decimal(100)) * limit.binding
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -7,7 +7,7 @@ Each may end by itself. Whoever reads a limit lays them over the plan's at that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,8 +15,7 @@ from typing import Any
 
 from nilometer.domain.acts.act import checked_id
 from nilometer.domain.acts.origin import Origin, check_workspace, field_times, newer, put
-from nilometer.domain.limits.limit import GRACE
-from nilometer.domain.limits.plan import Limit, versioned
+from nilometer.domain.limits.plan import OTHERS, Limit, versioned
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Key, Put
@@ -27,11 +26,7 @@ from nilometer.errors import Rejected
 ENTRIES = 200  # of one workspace, those taken back included: they are read with every check
 KIND = "limits"
 _AMOUNTS = ("included", "soft", "hard")
-_OTHERS: Mapping[str, Callable[[Any], bool]] = {
-    "overage": lambda value: value in {"allow", "block"},
-    "grace": lambda value: isinstance(value, str) and GRACE.fullmatch(value) is not None,
-    "thresholds": lambda value: bool(value) and all(isinstance(part, int) and part > 0 for part in value),
-}
+_ENDS = ("ends_at", "ends")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +48,7 @@ class OwnLimit:
 
     @property
     def name(self) -> str:
+        """In the workspace's own limits."""
         return f"{self.meter}/{self.grant}" if self.grant else self.meter
 
 
@@ -78,19 +74,54 @@ def new_grant(
 def change(stored: Item | None, said: OwnLimit, *, origin: Origin, now: datetime) -> Put | None:
     """The workspace's own limits with what was said, unless something later was said of the same.
 
-    What is taken back leaves its stamp, so that an older word that comes late does not revive it.
+    An override keeps the fields that it does not name, with their ends; each field keeps the stamp of what set it.
+    What is taken back leaves its stamp, so that an older event that comes late does not revive it.
     """
     if not newer(stored, {said.name: said.content}, origin):
         return None
-    times = field_times(stored, [said.name], origin)
-    if len(times) > ENTRIES:
+    fields, names = _merged(stored, said, origin)
+    if not names:
+        return None
+    times = field_times(stored, names, origin)
+    if len({name.partition(".")[0] for name in times}) > ENTRIES:
         raise Rejected("too_large", f"{said.workspace_id} has {ENTRIES} own limits; use the same grants again")
-    entries = {name: entry for name, entry in (stored or {}).get("own_limits", {}).items() if name != said.name}
-    if said.content is not None:
-        ends = {"ends_at": rfc3339(said.ends_at)} if said.ends_at else {}
-        entries[said.name] = {**said.content, **ends}
+    others = {name: entry for name, entry in (stored or {}).get("own_limits", {}).items() if name != said.name}
+    entries = {**others, **({said.name: _entry(fields)} if fields else {})}
     attributes = {"workspace_id": said.workspace_id, "own_limits": entries, "field_times": times}
     return put(said.key, KIND, attributes, stored=stored, origin=origin, now=now)
+
+
+def _merged(stored: Item | None, said: OwnLimit, origin: Origin) -> tuple[_Fields, list[str]]:
+    """The fields that hold after what was said, and the names of the stamps that it leaves."""
+    end = rfc3339(said.ends_at) if said.ends_at else None
+    given = {field: (value, end) for field, value in (said.content or {}).items()}
+    if said.grant:
+        return given, [said.name]
+    known = _fields((stored or {}).get("own_limits", {}).get(said.name, {}))
+    if said.content is None:
+        times: Mapping[str, str] = (stored or {}).get("field_times", {})
+        later = {field for field in known if times.get(f"{said.name}.{field}", "") > origin.stamp}
+        return {field: known[field] for field in later if not origin.insists}, [said.name]
+    fresh = newer(stored, {f"{said.name}.{field}": value for field, value in given.items()}, origin)
+    return {**known, **{name.partition(".")[2]: value for name, value in fresh.items()}}, list(fresh)
+
+
+_Fields = dict[str, tuple[Any, str | None]]
+"""Value and end of each field of an own limit."""
+
+
+def _fields(entry: Mapping[str, Any]) -> _Fields:
+    ends, end = entry.get("ends", {}), entry.get("ends_at")
+    return {field: (value, ends.get(field, end)) for field, value in entry.items() if field not in _ENDS}
+
+
+def _entry(fields: _Fields) -> dict[str, Any]:
+    """One end as `ends_at`; `ends` by field where they differ."""
+    values = {field: value for field, (value, _) in fields.items()}
+    ends = {field: end for field, (_, end) in fields.items() if end}
+    if len(set(ends.values())) == 1 and ends.keys() == values.keys():
+        return {**values, "ends_at": next(iter(ends.values()))}
+    return {**values, **({"ends": ends} if ends else {})}
 
 
 def rules(plan: Mapping[str, Limit] | None, own: Item | None, now: datetime) -> dict[str, Limit]:
@@ -100,29 +131,36 @@ def rules(plan: Mapping[str, Limit] | None, own: Item | None, now: datetime) -> 
     """
     found = dict(plan or {})
     grants: dict[str, Decimal] = {}
-    for meter, grant, content, ends_at in _entries(own):
-        if ends_at and now >= parse_rfc3339(ends_at):
-            continue
+    for meter, grant, entry in _entries(own):
+        content = {field: value for field, (value, end) in _fields(entry).items() if not _is_over(end, now)}
         if grant:
-            grants[meter] = grants.get(meter, Decimal(0)) + content["amount"]
-        else:
+            grants[meter] = grants.get(meter, Decimal(0)) + content.get("amount", 0)
+        elif content:
             found[meter] = versioned({**_bare(found.get(meter, {})), **content}, "override")
     for meter in grants.keys() & found.keys():
-        found[meter] = _granted(found[meter], grants[meter])
+        if grants[meter]:
+            found[meter] = _granted(found[meter], grants[meter])
     return found
 
 
+def _is_over(end: str | None, now: datetime) -> bool:
+    return end is not None and now >= parse_rfc3339(end)
+
+
 def shown(own: Item | None) -> Iterator[dict[str, Any]]:
-    """Every override and grant, also those that have ended."""
-    for meter, grant, content, ends_at in _entries(own):
-        yield {"meter": meter, "grant": grant or None, **content, "ends_at": ends_at}
+    """Every override and grant, also those that have ended; fields that end at another time than others are apart."""
+    for meter, grant, entry in _entries(own):
+        fields = _fields(entry)
+        for end in sorted({end for _, end in fields.values()}, key=str):
+            content = {field: value for field, (value, ends) in fields.items() if ends == end}
+            yield {"meter": meter, "grant": grant or None, **content, "ends_at": end}
 
 
-def _entries(own: Item | None) -> Iterator[tuple[str, str, dict[str, Any], str | None]]:
-    """(meter, grant, content, ends_at) each, an override with an empty grant before the grants of its meter."""
+def _entries(own: Item | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(meter, grant, entry) each, an override with an empty grant before the grants of its meter."""
     for name, entry in sorted((own or {}).get("own_limits", {}).items()):
         meter, _, grant = name.partition("/")
-        yield meter, grant, {key: value for key, value in entry.items() if key != "ends_at"}, entry.get("ends_at")
+        yield meter, grant, entry
 
 
 def _granted(rule: Limit, amount: Decimal) -> Limit:
@@ -135,13 +173,13 @@ def _bare(rule: Limit) -> dict[str, Any]:
 
 
 def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    if not rule or not rule.keys() <= {*_AMOUNTS, *_OTHERS}:
-        raise Rejected("invalid_schema", f"a limit has one or more of {', '.join([*_AMOUNTS, *_OTHERS])}")
-    for name, is_one in _OTHERS.items():
+    if not rule or not rule.keys() <= {*_AMOUNTS, *OTHERS}:
+        raise Rejected("invalid_schema", f"a limit has one or more of {', '.join([*_AMOUNTS, *OTHERS])}")
+    for name, is_one in OTHERS.items():
         if name in rule and not is_one(rule[name]):
             raise Rejected("invalid_schema", f"{name} {rule[name]!r}; see Limits in docs/usage.md")
     amounts = {name: None if rule[name] is None else parse_quantity(rule[name]) for name in _AMOUNTS if name in rule}
-    return {**amounts, **{name: rule[name] for name in _OTHERS if name in rule}}
+    return {**amounts, **{name: rule[name] for name in OTHERS if name in rule}}
 
 
 def _check(workspace_id: str, meter: str) -> None:

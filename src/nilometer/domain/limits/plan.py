@@ -9,27 +9,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
+
+from nilometer.domain.limits.limit import GRACE
+from nilometer.domain.usage.meter import SLUG
 
 Limit = Mapping[str, Any]
 
+METERS = 100  # limits of one object of Stripe's
+LONGEST = 10_000  # characters of a JSON object in metadata; Stripe's values have at most 500
+NAMED = 80  # characters of a name that cannot be one
+DIGITS, WHOLE_DIGITS, FRACTION_DIGITS = 40, 15, 9
+MOST_PERCENT = 10_000
+_NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,20})?(e\+?[0-9]{1,2})?", re.IGNORECASE)
+
 _AMOUNTS = ("included", "soft", "hard")
-DIGITS, DECIMALS = 15, 9
-_SMALLEST = Decimal(1).scaleb(-DECIMALS)
-_TEXT = 100  # characters of a number or a word
-_THRESHOLDS = 20
 
 
 def limits_of(metadata: Mapping[str, str]) -> dict[str, Limit]:
-    """By meter; what cannot be read is left out and named by `problems`."""
-    return {meter: limit for meter, value in _written(metadata) if (limit := _limit(value)) is not None}
+    """By meter; what cannot be read is left out and named by `problems`. Reads at most `METERS` limits."""
+    read = ((meter, _limit(value)) for meter, value in _written(metadata) if SLUG.fullmatch(meter))
+    return {meter: limit for meter, (limit, _) in read if limit is not None}
+
+
+def amount_of(rule: Limit) -> int | Decimal | None:
+    """What a list shows of a limit: what is included, else where it stops; `None` is unlimited."""
+    amount: int | Decimal | None = rule["included"] if "included" in rule else rule.get("hard")
+    return amount
 
 
 def problems(metadata: Mapping[str, str]) -> list[str]:
-    """Names of limits that cannot be read."""
-    unread = [meter for meter, value in _written(metadata) if _limit(value) is None]
+    """Names of limits that cannot be read, wholly or in part."""
+    unread = [meter[:NAMED] for meter, value in _written(metadata) if not SLUG.fullmatch(meter) or not _limit(value)[1]]
     return sorted([*unread, *(["limits"] if "limits" in metadata and _json(metadata["limits"]) is None else [])])
 
 
@@ -42,7 +56,7 @@ def total(parts: Iterable[tuple[Limit, int]], source: str) -> Limit:
         if amounts:
             whole[name] = None if None in amounts else sum(a for a in amounts if a is not None)
     for limit, _ in given:
-        whole |= {name: limit[name] for name in _OTHERS if name in limit}
+        whole |= {name: limit[name] for name in OTHERS if name in limit}
     return versioned(whole, source)
 
 
@@ -59,71 +73,72 @@ def _scaled(limit: Limit, name: str, quantity: int) -> int | Decimal | None:
 
 def _written(metadata: Mapping[str, str]) -> list[tuple[str, Any]]:
     together = _json(metadata.get("limits", "{}")) or {}
-    alone = {name.removeprefix("limit_"): text for name, text in metadata.items() if name.startswith("limit_")}
-    return sorted({**together, **alone}.items())
+    named = ((name.removeprefix("limit_"), text) for name, text in metadata.items() if name.startswith("limit_"))
+    return sorted({**together, **dict(named)}.items())[:METERS]
 
 
-def _json(text: str) -> dict[str, Any] | None:
+def _json(text: Any) -> dict[str, Any] | None:
+    """`None` for what is no JSON object, or too long or too deep to be one."""
+    if not isinstance(text, str) or len(text) > LONGEST:
+        return None
     try:
-        value = json.loads(text, parse_float=Decimal)
-    except ValueError:
+        value = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def _limit(value: Any) -> Limit | None:
+def _limit(value: Any) -> tuple[Limit | None, bool]:
+    """The limit, and whether all of it could be read."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = _json(value)
     if isinstance(value, Mapping):
         return _described(value)
-    text = str(value).strip().lower()
-    amount, per_seat, _ = text.partition("/seat")
+    text = value if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    amount, per_seat, rest = str(text).strip().lower().partition("/seat")
     number = _amount(amount)
-    if number is None and amount != "unlimited":
-        return None
-    return {"included": number, **({"per_seat": True} if per_seat else {})}
+    if rest or (number is None and amount != "unlimited"):
+        return None, False
+    return {"included": number, **({"per_seat": True} if per_seat else {})}, True
 
 
-def _described(value: Mapping[str, Any]) -> Limit | None:
-    if not all(_OTHERS[name](value[name]) for name in _OTHERS if name in value):
-        return None
-    limit = {name: value[name] for name in _OTHERS if name in value}
+def _described(value: Mapping[str, Any]) -> tuple[Limit | None, bool]:
+    """An amount that cannot be read spoils the limit; of the other fields each by itself."""
+    amounts: dict[str, int | Decimal | None] = {}
     for name in _AMOUNTS:
         if name in value:
-            limit[name] = None if value[name] in (None, "unlimited") else _amount(value[name])
-            if limit[name] is None and value[name] not in (None, "unlimited"):
-                return None
-    return limit | ({"per_seat": True} if value.get("per_seat") else {})
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _TEXT
-
-
-def _is_grace(value: Any) -> bool:
-    return _is_word(value) or (type(value) is int and 0 <= value < 10**6)
-
-
-def _are_thresholds(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= _THRESHOLDS and all(_amount(one) is not None for one in value)
-
-
-_OTHERS: Mapping[str, Callable[[Any], bool]] = {
-    "overage": _is_word,
-    "grace": _is_grace,
-    "thresholds": _are_thresholds,
-}
+            amounts[name] = None if value[name] in (None, "unlimited") else _amount(value[name])
+            if amounts[name] is None and value[name] not in (None, "unlimited"):
+                return None, False
+    others = {name: value[name] for name, is_one in OTHERS.items() if name in value and is_one(value[name])}
+    whole = others.keys() == value.keys() & OTHERS.keys()
+    if "thresholds" in others:
+        others["thresholds"] = [_amount(part) for part in others["thresholds"]]
+    return {**others, **amounts, **({"per_seat": True} if value.get("per_seat") is True else {})}, whole
 
 
 def _amount(value: Any) -> int | Decimal | None:
-    """At most `DIGITS` before and `DECIMALS` after the point: what a counter of usage can hold, times the seats."""
-    text = str(value).strip().replace("_", "") if isinstance(value, str | int | Decimal) else ""
-    try:
-        number = Decimal(text) if len(text) <= _TEXT else Decimal("NaN")
-    except InvalidOperation:
+    """Bounded before it becomes a number: 1e999999 would take a minute."""
+    if not isinstance(value, str | int) or isinstance(value, bool) or (isinstance(value, int) and value >= 10**15):
         return None
-    if isinstance(value, bool) or not number.is_finite() or number < 0 or number.adjusted() >= DIGITS:
+    text = str(value).strip().replace("_", "")
+    if len(text) > DIGITS or not _NUMBER.fullmatch(text):
         return None
-    if number != number.quantize(_SMALLEST):
+    number = Decimal(text)
+    exponent = number.as_tuple().exponent
+    if number and (number.adjusted() >= WHOLE_DIGITS or not isinstance(exponent, int) or exponent < -FRACTION_DIGITS):
         return None
     return int(number) if number == number.to_integral_value() else number
+
+
+def _is_threshold(part: Any) -> bool:
+    percent = _amount(part)
+    return percent is not None and 0 < percent <= MOST_PERCENT
+
+
+OTHERS: Mapping[str, Callable[[Any], bool]] = {
+    "overage": lambda value: value in ("allow", "block"),
+    "grace": lambda value: isinstance(value, str | int) and GRACE.fullmatch(str(value)) is not None,
+    "thresholds": lambda value: isinstance(value, list) and 0 < len(value) <= 20 and all(map(_is_threshold, value)),
+}
+"""The fields of a limit besides its amounts, and what each may be."""

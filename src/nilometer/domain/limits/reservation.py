@@ -186,9 +186,9 @@ def _kept(
     cause: str | None,
     expected: Version | None,
 ) -> Put:
-    """Open reservations are in the index, by the hour in which they end."""
+    """Open reservations are in the index, by the hour in which they end and a part of it."""
     index = {
-        "gsi1pk": keys.reserved_until(one.ends_at),
+        "gsi1pk": keys.reserved_until(one.ends_at, one.id),
         "gsi1sk": f"WORKSPACE#{part(one.workspace_id)}#{part(one.id)}",
     }
     item = new_item(

@@ -67,6 +67,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 
 from nilometer.domain.store.times import rfc3339
@@ -172,9 +173,22 @@ def metered(workspace_id: str, meter: str, start: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"METERED#{part(meter)}#{start}")
 
 
-def reserved_until(hour: datetime) -> str:
-    """The partition of `gsi1` with the reservations that end in this hour while they are open."""
+RESERVED_PARTS = 4  # of an hour: one partition takes about 1,000 writes a second
+
+
+def reserved_until(hour: datetime, reservation_id: str) -> str:
+    """The partition of `gsi1` of a reservation that ends in this hour while it is open."""
+    return f"{reserved_hour(hour)}#{zlib.crc32(reservation_id.encode()) % RESERVED_PARTS}"
+
+
+def reserved_hour(hour: datetime) -> str:
+    """Where all of an hour stood before there were parts of it; such reservations end within a day of the upgrade."""
     return f"RESERVED#{rfc3339(hour)[:13]}"
+
+
+def reserved_parts(hour: datetime) -> list[str]:
+    """All partitions of `gsi1` in which a reservation that ends in this hour may stand."""
+    return [reserved_hour(hour), *(f"{reserved_hour(hour)}#{number}" for number in range(RESERVED_PARTS))]
 
 
 def meter(slug: str) -> Key:
@@ -286,9 +300,21 @@ def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
     return Key(f"REJECT#{flow}#{rfc3339(day)[:10]}", payload_sha256)
 
 
-def waiting(workspace_id: str, source: str, event_id: str) -> Key:
-    return Key(f"WAITING#{part(workspace_id)}", usage_event(source, event_id).pk)
+def waiting_for_workspace(workspace_id: str) -> str:
+    """The partition of usage that waits until its workspace is known."""
+    return f"WAITING#{part(workspace_id)}"
 
 
-def waited(day: datetime, workspace_id: str) -> Key:
-    return Key(f"WAITED#{rfc3339(day)[:10]}", waiting(workspace_id, "", "").pk)
+def waiting_for_meter(slug: str) -> str:
+    """The partition of usage that waits until its meter is created."""
+    return f"WAITING-METER#{part(slug)}"
+
+
+def waiting(partition: str, source: str, event_id: str) -> Key:
+    """One event that waits in a partition of the two above."""
+    return Key(partition, usage_event(source, event_id).pk)
+
+
+def waited(day: datetime, partition: str) -> Key:
+    """Names a partition in which something began to wait on this day."""
+    return Key(f"WAITED#{rfc3339(day)[:10]}", partition)

@@ -30,8 +30,6 @@ BATCH = "usage.batch.v1"
 
 OLDEST = timedelta(days=35)
 KEPT = timedelta(days=40)
-WAITS = timedelta(days=35)  # less than KEPT: what waits cannot outlive the fact of a copy that did not
-TOO_LATE = f"its workspace was not known for {WAITS.days} days; record it anew"
 DIMENSION_LENGTH = 128
 
 _QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -117,12 +115,8 @@ def check_window(time: datetime, *, arrival: datetime) -> None:
     check_not_ahead(time, arrival=arrival)
 
 
-def check_meter(event: UsageEvent, meter: Meter | None) -> None:
-    """`Rejected` with `unknown_meter`, `meter_inactive`, `unit_mismatch` or `invalid_schema`."""
-    if meter is None:
-        raise Rejected(
-            "unknown_meter", f"no meter {event.meter!r}; create it: nilometer meter create {event.meter} ..."
-        )
+def check_meter(event: UsageEvent, meter: Meter) -> None:
+    """`Rejected` with `meter_inactive`, `unit_mismatch` or `invalid_schema`."""
     if not meter.active:
         raise Rejected("meter_inactive", f"meter {meter.slug} takes no usage; activate it or use another")
     if event.unit != meter.unit:
@@ -163,41 +157,6 @@ def fact(event: UsageEvent, period: Period, *, received_at: datetime, now: datet
     if event.reservation_id:
         item["reservation_id"] = event.reservation_id
     return Put(table=Table.EVENTS, item=item, expected=Absent())
-
-
-def waiting(
-    workspace_id: str, source: str, event_id: str, *, payload: str, payload_hash: str, received_at: datetime
-) -> Put:
-    """An event of a workspace that is not known yet, with its first arrival."""
-    key = keys.waiting(workspace_id, source, event_id)
-    item = new_item(
-        key,
-        "waiting_usage",
-        payload=payload,
-        payload_hash=payload_hash,
-        workspace_id=workspace_id,
-        received_at=rfc3339(received_at),
-        expires_at=epoch(received_at + KEPT),
-    )
-    return Put(table=Table.EVENTS, item=item, expected=Absent())
-
-
-def waited(workspace_id: str, *, received_at: datetime) -> Put:
-    """Names a workspace among those whose usage began to wait on this day: the same each time."""
-    key = keys.waited(received_at, workspace_id)
-    item = new_item(
-        key,
-        "waiting_day",
-        workspace_id=workspace_id,
-        expires_at=epoch(received_at + KEPT),
-    )
-    return Put(table=Table.EVENTS, item=item)
-
-
-def check_wait(received_at: datetime, *, now: datetime) -> None:
-    """`Rejected("unknown_workspace")` when its workspace became known too late."""
-    if now > received_at + WAITS:
-        raise Rejected("unknown_workspace", TOO_LATE)
 
 
 def _hash(

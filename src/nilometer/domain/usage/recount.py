@@ -54,8 +54,18 @@ def corrections(
     return found
 
 
+def unsettled(counters: Iterable[Item], *, now: datetime) -> list[CounterName]:
+    """The counters that changed too recently to be compared."""
+    stored = _by_name(counters)
+    return sorted(name for name, shards in stored.items() if not _is_settled(shards, now))
+
+
+def _is_settled(shards: Sequence[Item], now: datetime) -> bool:
+    return all(parse_rfc3339(shard["updated_at"]) <= now - SETTLES for shard in shards)
+
+
 def _correction(lake: LakeSum, shards: Sequence[Item], meter: Meter | None, now: datetime) -> Correction | None:
-    if not shards or any(parse_rfc3339(shard["updated_at"]) > now - SETTLES for shard in shards):
+    if not shards or not _is_settled(shards, now):
         return None
     counted = exact_sum(Decimal(shard["total"]) for shard in shards), sum(int(shard["count"]) for shard in shards)
     stale = any(shard.get("stale") for shard in shards)

@@ -90,7 +90,7 @@ def release(known: Known, reservation_id: str, *, workspace_id: str, now: dateti
 
 def sweep(store: Store, *, now: datetime) -> int:
     """Releases every open reservation whose time is over; how many. Harmless when repeated or run twice at once."""
-    due = (item for hour in _hours(now) for item in store.query_index(keys.reserved_until(hour)))
+    due = (item for hour in _hours(now) for part in keys.reserved_parts(hour) for item in store.query_index(part))
     ready = [item for item in due if reservation_of(item).ends_at <= now]
     return sum(_end(store, Key(item["pk"], item["sk"]), ReservationStatus.EXPIRED, now) for item in ready)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -13,6 +13,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.record.inputs import customer_name
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.limits.limit import HARD, Limit, State, crossed_at, limit_of, state_of
+from nilometer.domain.limits.plan import amount_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
@@ -21,12 +22,16 @@ from nilometer.domain.stripe.registers.item import object_of
 from nilometer.domain.usage.meter import Meter, meter_of
 from nilometer.domain.usage.period import is_closed, period_at
 from nilometer.domain.usage.total import late, used
+from nilometer.domain.usage.waiting import METER_WAITS
 from nilometer.flows.billing.reading import billing_of, subscription_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterUsage:
-    """One meter of one workspace in one billing period. `limit` is what is included; None is no limit.
+    """One meter of one workspace in one billing period. `limit` is what is included, else the hard limit; None is no
+    limit. `binding` is the lesser of the two, of which the percents are; `hard` is where it stops.
+
+    `stale` when a level or a number of values was voided: it is what it was until it is counted again.
 
     `late_delta` of `used`, and `late_count` events, arrived after the period was closed; None where no delta exists.
     """
@@ -36,22 +41,26 @@ class MeterUsage:
     used: Decimal
     count: int
     limit: Decimal | None
+    hard: Decimal | None
+    binding: Decimal | None
     state: State
     period_start: str
     period_end: str
     closed: bool
     late_delta: Decimal | None
     late_count: int
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceUsage:
-    """One period of a workspace, and what waits until the workspace is known."""
+    """One period of a workspace, what waits until the workspace is known, and what until a meter is, by meter."""
 
     workspace: str
     known: bool
     meters: tuple[MeterUsage, ...]
     waiting: int
+    waiting_for_meters: Mapping[str, int] = field(default_factory=dict)
 
 
 def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | None = None) -> WorkspaceUsage:
@@ -63,6 +72,7 @@ def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | N
         known=any(item["kind"] in {"workspace", "billing"} for item in items),
         meters=tuple(_InPeriod(items, at or now, now).meters(meters)),
         waiting=_waiting(store, workspace_id, now),
+        waiting_for_meters=_waiting_for_meters(store, workspace_id, now),
     )
 
 
@@ -94,13 +104,16 @@ class _InPeriod:
                 unit=meters[slug].unit,
                 used=amount,
                 count=sum(item["count"] for item in shards),
-                limit=limit.included if limit else None,
+                limit=_shown(limit),
+                hard=limit.hard if limit else None,
+                binding=limit.binding if limit else None,
                 state=state_of(limit, amount, exceeded_at=self._exceeded_at(slug, limit), now=self._now),
                 period_start=self._start,
                 period_end=self._end,
                 closed=self._closed,
                 late_delta=late_delta,
                 late_count=late_count,
+                stale=any(item.get("stale") for item in shards),
             )
 
     def _exceeded_at(self, slug: str, limit: Limit | None) -> datetime | None:
@@ -114,24 +127,51 @@ def _meter_name(item: Item) -> str:
     return str(item["meter"])
 
 
+def _shown(limit: Limit | None) -> Decimal | None:
+    if limit is None:
+        return None
+    return limit.hard if limit.included is None else limit.included
+
+
 def _waiting(store: Store, workspace_id: str, now: datetime) -> int:
     """TTL deletes late: what has expired does not wait any more."""
-    waiting = store.query(Table.EVENTS, keys.waiting(workspace_id, "", "").pk, consistent=True)
+    waiting = store.query(Table.EVENTS, keys.waiting_for_workspace(workspace_id), consistent=True)
     return sum(1 for item in waiting if item["expires_at"] > epoch(now))
 
 
-def billing(store: Store) -> Iterator[dict[str, Any]]:
+def _waiting_for_meters(store: Store, workspace_id: str, now: datetime) -> dict[str, int]:
+    """By the meter that does not exist. Of the days on which what waits now may have begun to."""
+    days = [now - timedelta(days=back) for back in range(METER_WAITS.days + 2)]
+    marks = (mark for day in days for mark in store.query(Table.EVENTS, keys.waited(day, "").pk))
+    slugs = sorted({mark["meter"] for mark in marks if "meter" in mark})
+    waiting = {slug: list(store.query(Table.EVENTS, keys.waiting_for_meter(slug))) for slug in slugs}
+    counts = {slug: sum(item["workspace_id"] == workspace_id for item in items) for slug, items in waiting.items()}
+    return {slug: count for slug, count in counts.items() if count}
+
+
+_LISTED = {"workspace", "billing", "register", own_limits.KIND}
+
+
+def billing(store: Store, *, now: datetime) -> Iterator[dict[str, Any]]:
     """Every workspace, then every customer that no workspace is linked to, with `workspace` null. One scan.
+
+    `limits` are those in effect `now`, the workspace's own laid over its plan's.
 
     Times are Stripe's epoch seconds. `subscriptions` are all that are known of its customers, ended ones too:
     the record itself keeps only the newest of these.
     """
-    records = [item for item in store.scan(Table.RECORDS) if item["kind"] in {"workspace", "billing", "register"}]
+    records = [item for item in store.scan(Table.RECORDS) if item["kind"] in _LISTED]
     subscriptions = _subscriptions(records)
     linked = {item["workspace_id"]: item for item in records if item["kind"] == "billing" and item["workspace_id"]}
     known = {item["workspace_id"]: item for item in records if item["kind"] == "workspace"}
+    own = {item["workspace_id"]: item for item in records if item["kind"] == own_limits.KIND}
     for workspace_id in sorted(linked.keys() | known.keys()):
-        yield _billing_row(workspace_id, linked.get(workspace_id), known.get(workspace_id), subscriptions)
+        record = linked.get(workspace_id)
+        row = _billing_row(workspace_id, record, known.get(workspace_id), subscriptions)
+        if workspace_id in own:
+            rules = own_limits.rules((record or {}).get("limit_rules"), own[workspace_id], now)
+            row["limits"] = {meter: amount_of(rules[meter]) for meter in sorted(rules)}
+        yield row
     unlinked = [item for item in records if item["kind"] == "billing" and not item["workspace_id"]]
     for item in sorted(unlinked, key=lambda item: str(item["pk"])):
         yield _billing_row(None, item, None, subscriptions)

@@ -260,7 +260,8 @@ def _elsewhere(identity: Identity, sources: Sources, workspace_id: str | None) -
             if reject["event_id"] == identity.event_id and _same_source(identity, reject):
                 yield reject_hop(reject)
     if workspace_id and identity.source:
-        waits = sources.store.get(Table.EVENTS, keys.waiting(workspace_id, identity.source, identity.event_id))
+        partition = keys.waiting_for_workspace(workspace_id)
+        waits = sources.store.get(Table.EVENTS, keys.waiting(partition, identity.source, identity.event_id))
         if waits:
             yield waiting_hop(waits)
     yield from map(dead_hop, sources.dead(identity.event_id))

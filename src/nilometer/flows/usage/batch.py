@@ -8,7 +8,7 @@ Also here: what waited for a workspace is counted when `record.changed.v1` says 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,8 +20,10 @@ from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject
 from nilometer.domain.usage.counter import UsageGroup
 from nilometer.domain.usage.event import UsageEvent, check_meter
+from nilometer.domain.usage.meter import Meter
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent
+from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import NilometerError, Rejected
 from nilometer.flows.inbox.envelope import decode
 from nilometer.flows.inbox.rejects import keep
@@ -38,6 +40,7 @@ class _RecordChange(msgspec.Struct):
     kind: str
     action: str
     workspace_id: str | None = None
+    pk: str = ""
 
 
 class _RecordChanged(msgspec.Struct):
@@ -50,8 +53,8 @@ class _UsageMessage:
 
     message: Message
     arrivals: list[UsageArrival] = field(default_factory=list)
-    became_known: str | None = None
-    """The workspace for which events may wait."""
+    became_known: Missing | None = None
+    """The workspace or the meter for which events may wait."""
     outcome: Outcome | None = None
     failure: str = ""
 
@@ -99,27 +102,50 @@ def _open_change(opened: _UsageMessage, detail: bytes) -> None:
         changed = msgspec.json.decode(detail, type=_RecordChanged).data
     except msgspec.MsgspecError as error:
         raise Rejected("invalid_schema", f"not a change of a record: {error}") from error
-    if changed.kind in {"workspace", "billing"} and changed.action == "INSERT" and changed.workspace_id:
-        opened.became_known = changed.workspace_id
-    else:
+    opened.became_known = _became_known(changed) if changed.action == "INSERT" else None
+    if opened.became_known is None:
         opened.outcome = Outcome.IGNORED
+
+
+def _became_known(changed: _RecordChange) -> Missing | None:
+    if changed.kind == "meter" and (slug := changed.pk.removeprefix("METER#")):
+        return Missing(meter=slug)
+    if changed.kind in {"workspace", "billing"} and changed.workspace_id:
+        return Missing(workspace_id=changed.workspace_id)
+    return None
 
 
 def _settle(arrivals: Sequence[UsageArrival], batch: UsageBatch) -> None:
     """Settles what can be; an engine that is away leaves the rest FAILED."""
     try:
-        _count(batch, _of_meters([one for one in arrivals if one.error is None], batch.known))
+        valid = [one for one in arrivals if one.error is None]
+        meters = batch.known.meters(one.event.meter for one in valid if isinstance(one.event, UsageEvent))
+        _count(batch, _of_meters([one for one in valid if not _lacks_meter(one, meters)], meters))
+        _wait_for_meters(batch, [one for one in valid if _lacks_meter(one, meters)])
     except Exception as error:  # noqa: BLE001  # what is settled stays settled; the rest comes again
         note((one for one in arrivals if one.outcome is Outcome.FAILED), error)
 
 
-def _of_meters(arrivals: Sequence[UsageArrival], known: Known) -> list[UsageArrival]:
+def _lacks_meter(one: UsageArrival, meters: Mapping[str, Meter]) -> bool:
+    return isinstance(one.event, UsageEvent) and one.event.meter not in meters
+
+
+def _wait_for_meters(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
+    """Those whose meter is created at this moment are counted with their next delivery."""
+    leaders = collapse(arrivals)
+    slugs = {one.event.meter for one in leaders if isinstance(one.event, UsageEvent)}
+    for slug in sorted(slugs):
+        wait(batch, [one for one in leaders if getattr(one.event, "meter", None) == slug], Missing(meter=slug))
+    for leader in leaders:
+        settle_twins(leader)
+
+
+def _of_meters(arrivals: Sequence[UsageArrival], meters: Mapping[str, Meter]) -> list[UsageArrival]:
     """The arrivals that their meters accept; the others are rejected."""
-    meters = known.meters(one.event.meter for one in arrivals if isinstance(one.event, UsageEvent))
     for one in arrivals:
         try:
             if isinstance(one.event, UsageEvent):
-                check_meter(one.event, meters.get(one.event.meter))
+                check_meter(one.event, meters[one.event.meter])
         except Rejected as error:
             one.reject(error)
     return [one for one in arrivals if one.error is None]
@@ -136,7 +162,7 @@ def _count(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
     tenants = batch.known.tenants(one.valid.workspace_id for one in new)
     _count_known(batch, [one for one in new if one.valid.workspace_id in tenants])
     for lonely in by_workspace(one for one in new if one.valid.workspace_id not in tenants):
-        _count_known(batch, wait(batch, lonely))
+        _count_known(batch, wait(batch, lonely, Missing(workspace_id=lonely[0].valid.workspace_id)))
     for leader in leaders:
         settle_twins(leader)
 
@@ -178,16 +204,16 @@ def _take_back(batch: UsageBatch, one: UsageArrival, tenant: Tenant) -> None:
         one.note(error)
 
 
-def _redrive(opened: _UsageMessage, workspace_id: str, batch: UsageBatch, objects: Objects) -> None:
-    """Counts what waited for the workspace; what is left comes again with the message."""
+def _redrive(opened: _UsageMessage, missing: Missing, batch: UsageBatch, objects: Objects) -> None:
+    """Counts what waited; what is left comes again with the message."""
 
     def settle(arrivals: Sequence[UsageArrival]) -> None:
         _settle(arrivals, batch)
         keep(batch.store, objects, _rejects_of(arrivals), now=batch.now)
 
     try:
-        batch.known.tenants([workspace_id], fresh=True)
-        opened.outcome = count_waiting(batch, workspace_id, settle)
+        batch.known.tenants([missing.workspace_id] if missing.workspace_id else [], fresh=True)
+        opened.outcome = count_waiting(batch, missing, settle)
     except NilometerError as error:
         opened.outcome, opened.failure = Outcome.FAILED, str(error)
     else:
@@ -256,7 +282,7 @@ def _identity(opened: _UsageMessage) -> dict[str, str | int]:
         context = first.context
         known = {"event_id": context.id, "source": context.source, "workspace_id": context.subject}
         fields = {name: value for name, value in known.items() if value}
-    if opened.became_known:
-        fields["workspace_id"] = opened.became_known
+    if opened.became_known and opened.became_known.workspace_id:
+        fields["workspace_id"] = opened.became_known.workspace_id
     error = next((one.error for one in opened.arrivals if one.error), None)
     return {**fields, "reason": error.reason} if error else fields

@@ -15,6 +15,7 @@ from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Key
 from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
 from nilometer.domain.usage.void import VoidEvent, void_event
+from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import CloudEventWire
 
@@ -76,6 +77,8 @@ class UsageArrival:
     """Its void came first."""
     waited: Key | None = None
     """The item in which it waited."""
+    missing: Missing | None = None
+    """What it waits for from now on."""
     twins: list[UsageArrival] = field(default_factory=list)
     """Copies of the same event in this batch."""
     key: Key = field(init=False)

@@ -7,6 +7,7 @@ between reading and writing cancels its correction. Run it again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,14 +16,22 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.domain.usage.counter import CounterName
-from nilometer.domain.usage.recount import Correction, LakeSum, corrections
+from nilometer.domain.usage.recount import Correction, LakeSum, corrections, unsettled
 from nilometer.errors import Cancelled
 from nilometer.flows.usage.known import Known
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recounted:
+    """The corrections that are needed or were made, and the counters that changed too recently to be compared."""
+
+    corrections: list[Correction]
+    unsettled: list[CounterName]
+
+
 def recount(
     store: Store, workspace_id: str, rows: Iterable[tuple[Any, ...]], *, now: datetime, dry_run: bool = True
-) -> list[Correction]:
+) -> Recounted:
     """The corrections that are needed; with `dry_run=False` those that were made.
 
     `rows` are (meter, start, total, count, max, latest, latest_at), as `lake.ledger.Ledger.recount` gives them.
@@ -32,7 +41,8 @@ def recount(
     counters = list(store.query(Table.RECORDS, partition, prefix="USAGE#", consistent=True))
     meters = Known(store).meters({item["meter"] for item in counters})
     found = corrections(sums, counters, meters, now=now)
-    return found if dry_run else [one for one in found if _made(store, one)]
+    made = found if dry_run else [one for one in found if _made(store, one)]
+    return Recounted(corrections=made, unsettled=unsettled(counters, now=now))
 
 
 def _made(store: Store, correction: Correction) -> bool:

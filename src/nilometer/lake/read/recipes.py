@@ -85,8 +85,10 @@ _ALL = (
                  json_extract(image, '$.own_limits."' || name || '"') as said
           from records where kind = 'limits'),
         standing as (
-          select workspace_id, meter, bool_or(json_exists(said, '$.included')) as overridden,
-                 max((said->>'included')::double) as included, sum((said->>'amount')::double) as granted
+          select workspace_id, meter,
+                 bool_or(json_exists(said, '$.included') or json_exists(said, '$.hard')) as overridden,
+                 max(coalesce(said->>'included', said->>'hard')::double) as included,
+                 sum((said->>'amount')::double) as granted
           from own where coalesce((said->>'ends_at')::timestamptz, 'infinity') > getvariable('as_of') group by all),
         limits as (
           select workspace_id, plan, meter,

@@ -188,9 +188,9 @@ class _Play:
             self._progress.advance()
 
     def _publish(self) -> None:
-        """Copies and all, and one event of a meter that nobody defined."""
+        """Copies and all, and one event of a meter that cannot be: no slug has a hyphen."""
         stray = company.cloud_event(
-            "stray", workspace="thebes", meter="camel_hours", quantity=Decimal(1), time=self._now
+            "stray", workspace="thebes", meter="camel-hours", quantity=Decimal(1), time=self._now
         )
         self._progress.stage("publishing usage events on the bus", len(self._usage.events) // 10)
         self._send([*self._usage.events, stray])
@@ -210,7 +210,7 @@ class _Play:
             overview.usage_of(self._store, workspace, now=datetime.now(UTC))
             for workspace in dict.fromkeys(workspace for workspace, _ in self._usage.totals)
         ]
-        billing = list(overview.billing(self._store))
+        billing = list(overview.billing(self._store, now=datetime.now(UTC)))
         samples = {name: self._ask(sql, SAMPLE_ROWS) for name, sql in SAMPLES.items()}
         return Report(
             billing=billing,

@@ -88,7 +88,7 @@ class _Fold:
         return {
             "plan": next((told["plan"] for told in metadata if told.get("plan")), self._name(items)),
             "seats": sum(int(item.get("quantity") or 0) for item in counted) if items else None,
-            "limits": {meter: rule.get("included") for meter, rule in rules.items()},
+            "limits": {meter: plan_limits.amount_of(rule) for meter, rule in rules.items()},
             "limit_rules": rules,
             **({"unreadable_limits": unread} if unread else {}),
         }
