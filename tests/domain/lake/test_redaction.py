@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nilometer.domain.lake.redaction import REDACTED, image, is_private, key_text, stripe_payload
+from nilometer.domain.lake.redaction import REDACTED, id_text, image, is_private, key_text, stripe_payload
 
 SECRET = "Zoë Müller-Planted"
 PRIVATE_NAMES = [
@@ -208,12 +208,56 @@ def test_what_billing_is_about_stays() -> None:
     assert stripe_payload(invoice) == invoice
 
 
-def test_metadata_keeps_names_and_the_workspace_alone() -> None:
-    metadata = {"workspace_id": "ws_1", "contact": "zoe", "seats": "5"}
+def test_metadata_keeps_names_and_the_workspace() -> None:
+    """Any other value may be anybody's data."""
+    metadata = {"workspace_id": "ws_1", "contact": "zoe", "colour": "5"}
 
     assert stripe_payload({"metadata": metadata}) == {
-        "metadata": {"workspace_id": "ws_1", "contact": REDACTED, "seats": REDACTED}
+        "metadata": {"workspace_id": "ws_1", "contact": REDACTED, "colour": REDACTED}
     }
+
+
+def test_what_the_project_defines_in_metadata_stays_readable() -> None:
+    """Plans and limits are the catalog, and nobody's data."""
+    metadata = {
+        "plan": "team",
+        "seats": "true",
+        "limit_api_calls": "100000000",
+        "limit_tokens": "1000/seat",
+        "limits": '{"api_calls": {"included": 1000, "hard": true}}',
+        "features": "sso, audit_log",
+    }
+    assert stripe_payload({"metadata": metadata}) == {"metadata": metadata}
+
+
+@pytest.mark.parametrize("name", ["plan", "limits", "seats", "features", "limit_x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "zoe@example.com",
+        "Zoë Müller",
+        "Zoe Miller",
+        "+49 151 12345678",
+        "192.168.0.1",
+        "https://example.com/zoe",
+        '{"included": "zoe@example.com"}',
+        '{"email": "zoe"}',
+        '["Zoe Miller"]',
+        "[" * 5000,
+        "x" * 20_000,
+        {"included": 5},
+    ],
+)
+def test_nothing_personal_hides_in_the_catalog(name: str, value: object) -> None:
+    """A name of ours is no reason to believe the value."""
+    assert stripe_payload({"metadata": {name: value}}) == {"metadata": {name: REDACTED}}
+
+
+def test_an_id_that_may_be_an_address_becomes_its_hash() -> None:
+    """Always the same, so that it still names the event."""
+    assert id_text("req_1") == "req_1"
+    assert id_text("zoe@example.com") == id_text("zoe@example.com") != id_text("ann@example.com")
+    assert "zoe" not in id_text("zoe@example.com")
 
 
 @pytest.mark.parametrize("workspace_id", ["zoe@example.com", "Zoë Müller", 5])

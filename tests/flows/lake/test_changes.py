@@ -12,10 +12,11 @@ from tests.support.flows.changes import CREATED, World, record
 from tests.support.lake.build import unpacked
 
 from nilometer.domain.events.outcome import Outcome, Result
+from nilometer.domain.lake import exact
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.errors import Unavailable
-from nilometer.flows.lake import changes
 from nilometer.flows.lake.append import AUDIT_TYPE
+from nilometer.flows.lake.kinds import ROW_PAYLOAD_BYTES
 from nilometer.lake.write.rows import decode_packed
 
 
@@ -130,7 +131,7 @@ def test_a_payload_too_large_for_a_row_rests_in_s3(world: World) -> None:
     [row] = unpacked(body)
     stored = world.objects.get(row["payload_ref"])
     assert "payload" not in row
-    assert len(stored) > changes.ROW_PAYLOAD_BYTES
+    assert len(stored) > ROW_PAYLOAD_BYTES
     assert b"zoe" not in stored
 
 
@@ -149,6 +150,25 @@ def test_a_change_is_announced(world: World) -> None:
         "team",
         "[redacted]",
     )
+
+
+def test_a_change_that_no_way_takes_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be refused each time, and hold up all that comes after it in its shard."""
+    monkeypatch.setattr("nilometer.flows.lake.changes.BODY_BYTES", 900)
+    results = world.relay(record(usage_fact(), sequence="1"), record(usage_fact("u" * 900), sequence="2"))
+
+    assert outcomes(results) == [Outcome.ACCEPTED, Outcome.REJECTED]
+    assert results[1].fields["reason"] == "too_large"
+
+
+def test_numbers_are_exact_behind_the_bus(world: World) -> None:
+    """15 digits before the point and 9 after it, also where the bus parses numbers as floats."""
+    world.relay(record(billing(total=Decimal("123456789012345.123456789"), count=3)))
+
+    [envelope] = world.bodies("bus")
+    image = envelope["detail"]["data"]["new_image"]
+    assert exact.read(image)["total"] == Decimal("123456789012345.123456789")
+    assert image["count"] == 3
 
 
 def test_a_removal_by_ttl_is_an_expiry(world: World) -> None:

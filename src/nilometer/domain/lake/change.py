@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from nilometer.domain.lake import redaction
+from nilometer.domain.lake import exact, redaction
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
 
@@ -46,8 +46,8 @@ class Change:
 
     @property
     def event_id(self) -> str | None:
-        """The event that this fact is, or that caused this change."""
-        return _text(self.item.get("event_id") or self.item.get("cause"))
+        """The event that this fact is, or that caused this change, as the lake and the log may know it."""
+        return _id(self.item.get("event_id") or self.item.get("cause"))
 
 
 def change_id(stream_arn: str, sequence_number: str) -> str:
@@ -84,7 +84,7 @@ def changed_fields(old: Item | None, new: Item | None) -> list[str]:
 
 
 def audit_row(change: Change) -> dict[str, Any]:
-    """The change as a row of `audit`, images redacted."""
+    """The change as a row of `audit`, images redacted, their numbers exact on any way (`domain.lake.exact`)."""
     item = change.item
     return {
         "change_id": change.change_id,
@@ -95,15 +95,23 @@ def audit_row(change: Change) -> dict[str, Any]:
         "workspace_id": _text(item.get("workspace_id")),
         "action": change.action.value,
         "changed_fields": changed_fields(change.old, change.new),
-        "old_image": redaction.image(change.old) if change.old is not None else None,
-        "new_image": redaction.image(change.new) if change.new is not None else None,
+        "old_image": _image(change.old),
+        "new_image": _image(change.new),
         "images_ref": None,
         "actor": _text(item.get("actor")),
-        "cause": _text(item.get("cause")),
+        "cause": _id(item.get("cause")),
         "sequence_number": change.sequence_number.zfill(_SEQUENCE_DIGITS),
         "occurred_at": rfc3339(from_epoch(change.occurred_at)),
         "created": change.occurred_at,
     }
+
+
+def _image(item: Item | None) -> dict[str, Any] | None:
+    return None if item is None else exact.written(redaction.image(item))
+
+
+def _id(value: Any) -> str | None:
+    return None if value is None else redaction.id_text(str(value))
 
 
 def _text(value: Any) -> str | None:

@@ -7,8 +7,9 @@ Two nets, because Stripe adds fields and event types every month:
 2. *By shape*, for every other text of a Stripe payload: ids, enums, codes, dates and decimals stay; anything with
    a space, `@`, `/` or other punctuation, an IP address or a long number goes.
 
-Numbers, booleans and nulls outside net 1 stay, as does `metadata.workspace_id`; other metadata values go, their
-names stay. A null stays null everywhere: that nothing was given is no secret.
+Numbers, booleans and nulls outside net 1 stay. Of metadata stay the names, `workspace_id`, and what the project itself
+defines (`plan`, `limits`, `limit_*`, `seats`, `features`) as long as it is numbers and words of a catalog. A null stays
+null everywhere: that nothing was given is no secret.
 
 In our own records (images of changes) the second net is wider, because they hold texts that we wrote ourselves;
 a Stripe object inside one is treated as a Stripe payload. Hashes of tokens in keys become other hashes, so that
@@ -59,6 +60,10 @@ _PUBLIC_IN = frozenset(
 )
 _METADATA = frozenset({"metadata", "subscription_metadata", "invoice_metadata"})
 _METADATA_KEPT = frozenset({"workspace_id"})
+_CATALOG = re.compile(r"(?:plan|limits|seats|features|limit_[A-Za-z0-9_]{1,64})\Z")
+_CATALOG_CHARACTERS = 10_000  # of one value; Stripe's own bound is 500
+_CATALOG_DEPTH = 4
+_NUMBER = re.compile(r"-?\d{1,24}(\.\d{1,9})?(/seat)?\Z")
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+\-]{0,254}\Z")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?\Z")
@@ -97,6 +102,11 @@ def key_text(key: str) -> str:
 def text(value: str) -> str:
     """A text of ours, unless an e-mail address, a URL or an IP address stands in it."""
     return REDACTED if _PERSONAL.search(value) else value
+
+
+def id_text(value: str) -> str:
+    """An id that others chose. One with an `@`, which may be an address, is replaced by its hash, always the same."""
+    return f"~{_digest(value.encode(errors='backslashreplace'))[:32]}" if "@" in value else value
 
 
 def is_private(name: str) -> bool:
@@ -141,8 +151,43 @@ def _metadata(value: Any) -> Any:
 
 
 def _metadata_value(name: str, value: Any) -> Any:
-    kept = value is None or (name in _METADATA_KEPT and isinstance(value, str) and _is_plain(value, name))
+    if value is None or (_CATALOG.match(name) and _is_catalog(value)):
+        return value
+    kept = name in _METADATA_KEPT and isinstance(value, str) and _is_plain(value, name)
     return value if kept else REDACTED
+
+
+def _is_catalog(value: Any) -> bool:
+    """Numbers, words with commas between them, or JSON of such."""
+    if not isinstance(value, str):
+        return isinstance(value, int | Decimal)
+    if len(value) > _CATALOG_CHARACTERS:
+        return False
+    if value[:1] not in {"{", "["}:
+        return all(_is_word(word.strip()) for word in value.split(","))
+    try:
+        return _are_words(json.loads(value, parse_float=Decimal), _CATALOG_DEPTH)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _are_words(value: Any, depth: int) -> bool:
+    match value:
+        case str():
+            return _is_word(value)
+        case dict() if depth:
+            names = all(_is_word(name) and not is_private(name) for name in value)
+            return names and all(_are_words(inner, depth - 1) for inner in value.values())
+        case list() if depth:
+            return all(_are_words(inner, depth - 1) for inner in value)
+        case dict() | list():
+            return False
+        case _:
+            return True
+
+
+def _is_word(text: str) -> bool:
+    return _NUMBER.match(text) is not None or _is_plain(text, "")
 
 
 def _is_plain(text: str, name: str) -> bool:

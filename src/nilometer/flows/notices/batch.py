@@ -33,7 +33,7 @@ from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.settle import inbox, settle
-from nilometer.flows.lake.changes import RECORD_CHANGED, SOURCE
+from nilometer.flows.lake.kinds import RECORD_CHANGED, SOURCE
 
 NOTICES = "nilometer.notices"
 KEPT = timedelta(days=40)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from nilometer.aws.s3 import Objects
+from nilometer.domain.lake import exact
 from nilometer.domain.lake.change import Action
 from nilometer.domain.recovery.history import Image, Step
 from nilometer.domain.store.writes import Key
@@ -46,4 +47,4 @@ def images_in(content: bytes) -> tuple[Image | None, Image | None]:
 def parsed(text: str | None) -> Image | None:
     """An image from its column; None when there is none."""
     image: dict[str, Any] | None = json.loads(text or "null", parse_float=Decimal)
-    return image
+    return None if image is None else exact.read(image)

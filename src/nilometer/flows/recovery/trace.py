@@ -43,7 +43,7 @@ from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.rejects import listed
-from nilometer.flows.lake.changes import announced
+from nilometer.flows.lake.kinds import announced
 from nilometer.flows.recovery.history import images_in, parsed
 from nilometer.lake.read.ledger import Ledger
 

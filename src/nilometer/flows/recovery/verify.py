@@ -22,7 +22,7 @@ import msgspec
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.lake import redaction
+from nilometer.domain.lake import exact, redaction
 from nilometer.domain.recovery.verification import Difference, Entry, compare, sum_of_shards
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
@@ -90,7 +90,7 @@ class Verification:
         scanned = (_record_row(item) for item in self.store.scan(Table.RECORDS))
         table = (Entry((pk, sk), _parsed(image), at) for pk, sk, image, at in ordered(scanned, by=2))
         lake = (
-            Entry((pk, sk), redaction.image(_parsed(image or self._image(ref))), rfc3339(at))
+            Entry((pk, sk), redaction.image(exact.read(_parsed(image or self._image(ref)))), rfc3339(at))
             for pk, sk, image, ref, at in self.ledger.latest_images()
         )
         return compare(table, lake)

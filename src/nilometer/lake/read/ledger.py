@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
 
+from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.lake.read.ordering import ordered
 from nilometer.lake.read.query import connect, dataset
@@ -125,7 +126,7 @@ class Ledger:
         yield from self._named(
             """select * from audit where event_date >= $since::date and list_contains($causes, cause)
                order by pk, sk, sequence_number""",
-            causes=list(causes),
+            causes=list(map(id_text, causes)),
             since=since,
         )
 

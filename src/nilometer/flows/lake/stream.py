@@ -1,0 +1,53 @@
+"""A record of a DynamoDB stream, as Lambda hands it over, into a change."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from nilometer.aws.items import unmarshal
+from nilometer.domain.lake.change import Change, action_of, change_id, table_of
+from nilometer.domain.store.writes import Key
+
+StreamRecord = Mapping[str, Any]
+"""Attribute values, binary in base64."""
+
+
+def record_id(record: StreamRecord) -> str:
+    """Its sequence number: what a stream's batch response names."""
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+def change_of(record: StreamRecord) -> Change:
+    """Raises whatever an odd record makes it raise."""
+    stream = record["dynamodb"]
+    images = {name: _item(stream[name]) for name in ("OldImage", "NewImage") if name in stream}
+    keys = _item(stream["Keys"])
+    return Change(
+        change_id=change_id(record["eventSourceARN"], stream["SequenceNumber"]),
+        table=table_of(stream["StreamViewType"]),
+        action=action_of(record["eventName"], record.get("userIdentity")),
+        key=Key(keys["pk"], keys["sk"]),
+        old=images.get("OldImage"),
+        new=images.get("NewImage"),
+        sequence_number=stream["SequenceNumber"],
+        occurred_at=int(stream["ApproximateCreationDateTime"]),
+    )
+
+
+def _item(image: Mapping[str, Any]) -> dict[str, Any]:
+    return unmarshal({name: _binary(value) for name, value in image.items()})
+
+
+def _binary(attribute: dict[str, Any]) -> dict[str, Any]:
+    """Binary arrives as base64 text, at any depth."""
+    [(tag, value)] = attribute.items()
+    match tag:
+        case "B" if isinstance(value, str):
+            return {"B": base64.b64decode(value, validate=True)}
+        case "M":
+            return {"M": {name: _binary(inner) for name, inner in value.items()}}
+        case "L":
+            return {"L": [_binary(inner) for inner in value]}
+    return attribute
