@@ -9,16 +9,42 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-# Ten connections are boto3's default; standard retries add jitter, and five attempts fit in a function's timeout.
-# Our requests are typed: botocore's own check of every parameter is half of its CPU in a large transaction
-# (`benchmarks/usage.py`), and the service checks them again.
-_CONFIG = Config(
-    retries={"mode": "standard", "max_attempts": 5},
-    connect_timeout=3,
-    read_timeout=20,
-    tcp_keepalive=True,
-    parameter_validation=False,
-)
+# Seconds to connect and to wait for an answer, and attempts. A connection that stalls is given up early enough that
+# three attempts fit into every function (30 s; the webhook answers within 8), and a healthy answer is never cut:
+# DynamoDB, the bus and Secrets Manager take milliseconds, S3 up to a second, a long poll of SQS is one of a second.
+PATIENCE = {
+    "dynamodb": (1.0, 3.0, 4),
+    "events": (1.0, 1.5, 3),
+    "secretsmanager": (1.0, 1.5, 3),
+    "sqs": (1.0, 4.0, 4),
+    "s3": (1.0, 5.0, 3),
+}
+"""By service; the others are the command line's alone."""
+
+_OTHERS = (3.0, 20.0, 5)
+_LONGEST_PAUSE = 20.0
+
+
+def longest_seconds(service: str) -> float:
+    """That a call may take when each attempt stalls: standard retries wait up to 1, 2, 4, ... s between them."""
+    connect, read, attempts = PATIENCE.get(service, _OTHERS)
+    return attempts * max(connect, read) + sum(min(2.0**n, _LONGEST_PAUSE) for n in range(attempts - 1))
+
+
+def _config(service: str) -> Config:
+    """Ten connections are boto3's default, and standard retries add jitter.
+
+    Our requests are typed: botocore's own check of every parameter is half of its CPU in a large transaction
+    (`benchmarks/usage.py`), and the service checks them again.
+    """
+    connect, read, attempts = PATIENCE.get(service, _OTHERS)
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=connect,
+        read_timeout=read,
+        tcp_keepalive=True,
+        parameter_validation=False,
+    )
 
 
 # A session may not make two clients at once.
@@ -32,7 +58,7 @@ def client(service: str, **where: str) -> Any:
     `where` are boto3's own arguments that differ from it.
     """
     with _MAKING:
-        return _session().client(service, config=_CONFIG, **where)  # type: ignore[call-overload]  # a name, no literal
+        return _session().client(service, config=_config(service), **where)  # type: ignore[call-overload]  # a name, no literal
 
 
 @cache
