@@ -21,7 +21,7 @@ PATIENCE = {
 }
 """By service; the others are the command line's alone."""
 
-_OTHERS = (3.0, 20.0, 5)
+_OTHERS = (3.0, 60.0, 3)  # a function that is invoked answers after up to 30 s
 _LONGEST_PAUSE = 20.0
 
 

@@ -8,7 +8,8 @@ there twice, and the flow drops the second; one that was only received is visibl
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +21,7 @@ from nilometer.errors import Refused, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
 HIDDEN_SECONDS = 120
@@ -35,6 +37,11 @@ class DeadLetterQueue:
         self._handles: dict[str, str] = {}  # of what is hidden now
         self.name = name
         self.source_url = source_url
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether its letters can be sent back to where they failed."""
+        return self.source_url is not None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Iterator[list[DeadLetter]]]:
@@ -108,3 +115,18 @@ class DeadLetterQueue:
             return call(QueueUrl=self._url, **request)
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"SQS did not answer: {error}") from error
+
+
+def invoke(client: LambdaClient, function_arn: str, payload: str) -> None:
+    """Gives a function a batch of records once more. `Unavailable` unless it took all of them."""
+    _, _, named = function_arn.partition(":function:")
+    name, _, alias = named.partition(":")
+    try:
+        answer: Mapping[str, Any] = client.invoke(
+            FunctionName=name, Qualifier=alias or "$LATEST", Payload=payload.encode()
+        )
+        content = json.loads(answer["Payload"].read())
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise Unavailable(f"Lambda did not answer for {function_arn}: {type(error).__name__}") from error
+    if answer.get("FunctionError") or (content and content.get("batchItemFailures")):
+        raise Unavailable(f"{function_arn} failed again; its log says why, and the batch stays")

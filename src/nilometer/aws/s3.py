@@ -60,3 +60,10 @@ class Objects:
                     yield key, self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"S3 did not give {prefix}: {error}") from error
+
+    def delete(self, key: str) -> None:
+        """Nothing happens when it is gone already."""
+        try:
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not delete {key}: {error}") from error

@@ -245,6 +245,30 @@ def test_what_was_given_up_of_a_stream_is_listed(nilometer: CommandLine, running
     assert (row["reason"], row["receives"]) == ("RetryAttemptsExhausted", 9)
 
 
+def test_what_was_given_up_of_a_stream_is_sent_back_to_its_function(
+    nilometer: CommandLine, running: Local, queues: Queues
+) -> None:
+    """And deleted once that has taken it; what the function does not take stays."""
+    at, batch = "2026-11-23T04:14:05Z", {"batchSize": 1, "streamArn": "arn:aws:dynamodb:::table/events/stream/1"}
+    arrivals = {f"approximateArrivalOf{which}Record": at for which in ("First", "Last")}
+    [changes] = [one for one in queues.functions.list_functions()["Functions"] if "Changes" in one["FunctionName"]]
+    context = {"condition": "RecordAgeExceeded", "approximateInvokeCount": 9, "functionArn": changes["FunctionArn"]}
+    good, bad = "aws/lambda/mapping/shard/1", "aws/lambda/mapping/shard/2"
+    for key, payload in ((good, '{"Records": []}'), (bad, '{"no records": 1}')):
+        content = {"requestContext": context, "timestamp": at, "DDBStreamBatchInfo": batch | arrivals}
+        body = json.dumps({**content, "payload": payload}).encode()
+        queues.s3.put_object(Bucket=running.about["lake_bucket"], Key=key, Body=body)
+
+    sent = nilometer("dlq", "redrive", good, "--yes", "--json").json
+    failed = nilometer("dlq", "redrive", bad, "--yes", "--json")
+    left = [row["id"] for row in nilometer("dlq", "list", "--json").lines]
+    purged = nilometer("dlq", "purge", bad, "--yes", "--json").json
+
+    assert (sent["sent_back"], left, purged["deleted"]) == (1, [bad], 1)
+    assert failed.code == 1
+    assert "failed again" in failed.err
+
+
 def test_on_aws_reasons_come_from_cloudwatch(nilometer: CommandLine, running: Local, queues: Queues) -> None:
     """From the log group of the function that reads the source; what cannot be read is said and left out."""
     aws = {"AWS_ENDPOINT_URL": running.about["aws_endpoint_url"], "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}

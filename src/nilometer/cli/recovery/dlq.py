@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nilometer.cli.recovery.dlq_queues import dead_letter_queues, reasons
+from nilometer.cli.recovery.dlq_queues import dead_letter_queues, letter_boxes, reasons
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_rows, table
@@ -19,8 +19,8 @@ from nilometer.errors import Refused
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from nilometer.aws.dead_letters import DeadLetterQueue
     from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted
+    from nilometer.flows.recovery.dead_letters import LetterBox
 
 SHOWN = 100  # letters on a terminal; --json gives all
 
@@ -56,7 +56,8 @@ def _filters(command: _Command) -> _Command:
             reason=reason,
             sent_before=datetime.now(UTC) - older_than if older_than is not None else None,
         )
-        return command(connection, queues=dead_letter_queues(connection, queue), wanted=wanted, **options)
+        boxes = dead_letter_queues(connection, queue) if queue else letter_boxes(connection)
+        return command(connection, queues=boxes, wanted=wanted, **options)
 
     return filtered  # type: ignore[no-any-return]  # click's decorators forget the type
 
@@ -69,7 +70,7 @@ def dlq() -> None:
 @dlq.command("list")
 @_filters
 @json_option
-def list_(connection: Connection, *, queues: Sequence[DeadLetterQueue], wanted: Wanted, as_json: bool) -> None:
+def list_(connection: Connection, *, queues: Sequence[LetterBox], wanted: Wanted, as_json: bool) -> None:
     """What lies there, since when and why; the oldest first. Payloads are shown by `nilometer dlq show`.
 
     Reasons come from EventBridge or from the logs of the functions; a function that ended without an answer left
@@ -82,8 +83,6 @@ def list_(connection: Connection, *, queues: Sequence[DeadLetterQueue], wanted: 
       nilometer dlq list --json | jq -r .reason | sort | uniq -c
     """
     letters = _look(connection, queues, wanted)
-    if len({queue.name for queue in queues}) > 1:
-        letters += _given_up(connection, wanted)
     _print(letters if as_json else letters[:SHOWN], as_json=as_json)
     if len(letters) > SHOWN and not as_json:
         note(f"the first {SHOWN} of {len(letters)}; --json gives all")
@@ -104,7 +103,7 @@ def show(connection: Connection, letter_id: str, raw: bool, as_json: bool) -> in
     from nilometer.domain.recovery.dead_letter import shown
     from nilometer.flows.recovery.dead_letters import find
 
-    letter = find(dead_letter_queues(connection), letter_id, reasons=reasons(connection))
+    letter = find(letter_boxes(connection), letter_id, reasons=reasons(connection))
     if letter is None:
         note(f"no letter {letter_id} lies in a queue, or another process looks at it; see nilometer dlq list")
         return 1
@@ -139,6 +138,8 @@ def _acting(command: _Command) -> _Command:
 def redrive(connection: Connection, **options: Any) -> int:
     """Send letters back to the queue in which they failed: all, those with an ID, or those that the filters leave.
 
+    A batch that was given up of a stream goes to the function that gave it up, and is deleted once that has taken it.
+
     Remove the cause first. What is sent twice, because this command was interrupted, counts once: every flow drops
     what it has taken before. A letter that fails again is a new one. Shows what it will do and asks.
 
@@ -171,12 +172,12 @@ def purge(connection: Connection, **options: Any) -> int:
 def _settle(
     connection: Connection,
     *,
-    queues: Sequence[DeadLetterQueue],
+    queues: Sequence[LetterBox],
     wanted: Wanted,
     verb: str,
     done: str,
-    act: Callable[[DeadLetterQueue, frozenset[str]], int],
-    movable: Callable[[Sequence[DeadLetterQueue], list[DeadLetter]], list[DeadLetter]],
+    act: Callable[[LetterBox, frozenset[str]], int],
+    movable: Callable[[Sequence[LetterBox], list[DeadLetter]], list[DeadLetter]],
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -198,9 +199,9 @@ def _settle(
     return 1 if absent else 0
 
 
-def _movable(queues: Sequence[DeadLetterQueue], letters: list[DeadLetter]) -> list[DeadLetter]:
+def _movable(queues: Sequence[LetterBox], letters: list[DeadLetter]) -> list[DeadLetter]:
     """Those whose queue has a source. `Refused` when there are others only."""
-    sourceless = {queue.name for queue in queues if queue.source_url is None}
+    sourceless = {queue.name for queue in queues if not queue.is_movable}
     stuck = Counter(letter.queue for letter in letters if letter.queue in sourceless)
     for name, count in stuck.items():
         why = f"{name} has no queue to send its letters ({count}) back to: invoke the function once, then purge them"
@@ -210,20 +211,14 @@ def _movable(queues: Sequence[DeadLetterQueue], letters: list[DeadLetter]) -> li
     return [letter for letter in letters if letter.queue not in sourceless]
 
 
-def _ids(queue: DeadLetterQueue, letters: Sequence[DeadLetter]) -> frozenset[str]:
+def _ids(queue: LetterBox, letters: Sequence[DeadLetter]) -> frozenset[str]:
     return frozenset(letter.id for letter in letters if letter.queue == queue.name)
 
 
-def _look(connection: Connection, queues: Sequence[DeadLetterQueue], wanted: Wanted) -> list[DeadLetter]:
+def _look(connection: Connection, queues: Sequence[LetterBox], wanted: Wanted) -> list[DeadLetter]:
     from nilometer.flows.recovery.dead_letters import look
 
     return look(queues, wanted, reasons=reasons(connection))
-
-
-def _given_up(connection: Connection, wanted: Wanted) -> Iterator[DeadLetter]:
-    from nilometer.flows.recovery.dead_letters import given_up
-
-    return filter(wanted.includes, given_up(connection.objects()))
 
 
 def _print(letters: Sequence[DeadLetter], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from nilometer.aws.dead_letters import DeadLetterQueue
     from nilometer.domain.recovery.dead_letter import DeadLetter, Failures
+    from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches
 
 _DEAD_LETTERS = "DeadLetters"  # how the template calls such queues
 _FAILED = '{ $.message = "*.failed" }'  # the line of `lambdas.edge`
@@ -39,6 +41,21 @@ def dead_letter_queues(connection: Connection, only: str | None = None) -> list[
     ]
 
 
+def letter_boxes(connection: Connection) -> list[LetterBox]:
+    """All places in which dead letters lie."""
+    return [*dead_letter_queues(connection), *stream_batches(connection)]
+
+
+def stream_batches(connection: Connection) -> list[StreamBatches]:
+    """What was given up of each stream, as far as the bucket may be read."""
+    from nilometer.aws.dead_letters import invoke
+    from nilometer.flows.recovery.dead_letters import StreamBatches, given_up
+
+    objects = connection.objects()
+    again = functools.partial(invoke, connection.functions())
+    return [StreamBatches(name, objects, again) for name in sorted({one.queue for one in given_up(objects)})]
+
+
 def _redrives(sqs: Any, url: str) -> tuple[str | None, str]:
     """The ARN of the dead-letter queue of a queue, and its own URL."""
     return json.loads(_attribute(sqs, url, "RedrivePolicy") or "{}").get("deadLetterTargetArn"), url
@@ -49,10 +66,10 @@ def _attribute(sqs: Any, url: str, name: str) -> str | None:
     return found.get(name)
 
 
-def reasons(connection: Connection) -> Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failures]]:
+def reasons(connection: Connection) -> Callable[[LetterBox, Sequence[DeadLetter]], Mapping[str, Failures]]:
     """From the logs of the functions that read the source. They may not be readable: then they are left out."""
 
-    def read(queue: DeadLetterQueue, letters: Sequence[DeadLetter]) -> Mapping[str, Failures]:
+    def read(queue: LetterBox, letters: Sequence[DeadLetter]) -> Mapping[str, Failures]:
         from nilometer.domain.recovery.dead_letter import logged_failures
 
         if queue.source_url is None:

@@ -54,6 +54,12 @@ class Connection:
 
         return Objects(self.client("s3"), bucket=self.description.lake_bucket)
 
+    def functions(self) -> Any:
+        """Lambda's client, to invoke functions. On this machine the runner of the stack answers for Lambda."""
+        from nilometer.aws.clients import client
+
+        return client("lambda", endpoint_url=self.description.origin) if self.is_local else client("lambda")
+
     def queues(self) -> dict[str, str]:
         """URLs by the names of the template: `BillingQueue`."""
         return self.resources("AWS::SQS::Queue")

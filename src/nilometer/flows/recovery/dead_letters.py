@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from nilometer.aws.dead_letters import DeadLetterQueue
 from nilometer.aws.s3 import Objects
 from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, Wanted, explained
 from nilometer.domain.store.times import parse_rfc3339
@@ -20,11 +20,31 @@ from nilometer.domain.store.times import parse_rfc3339
 AT_ONCE = 10  # queues, for an empty one is waited for; as many as a client keeps connections
 GIVEN_UP = "aws/lambda/"  # where Lambda keeps what it could not relay of a stream
 
-Reasons = Callable[[DeadLetterQueue, Sequence[DeadLetter]], Mapping[str, Failures]]
-"""What is known of the failures of these letters of a queue, by message id."""
+
+class LetterBox(Protocol):
+    """Where dead letters of one kind lie: a dead-letter queue, or the batches that were given up of a stream."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source_url(self) -> str | None: ...
+
+    @property
+    def is_movable(self) -> bool: ...
+
+    def opened(self) -> AbstractContextManager[Iterator[list[DeadLetter]]]: ...
+
+    def send_back(self, letters: Sequence[DeadLetter]) -> None: ...
+
+    def delete(self, letters: Sequence[DeadLetter]) -> None: ...
 
 
-def look(queues: Sequence[DeadLetterQueue], wanted: Wanted, *, reasons: Reasons, mention: str = "") -> list[DeadLetter]:
+Reasons = Callable[[LetterBox, Sequence[DeadLetter]], Mapping[str, Failures]]
+"""What is known of the failures of these letters, by message id."""
+
+
+def look(queues: Sequence[LetterBox], wanted: Wanted, *, reasons: Reasons, mention: str = "") -> list[DeadLetter]:
     """The wanted letters without their bodies, the oldest first; those in whose body the id `mention` stands."""
     looked = partial(_look, wanted=wanted, reasons=reasons, mention=json.dumps(mention) if mention else "")
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -32,46 +52,76 @@ def look(queues: Sequence[DeadLetterQueue], wanted: Wanted, *, reasons: Reasons,
         return sorted((letter for letters in found for letter in letters), key=lambda letter: letter.sent_at)
 
 
-def find(queues: Sequence[DeadLetterQueue], letter_id: str, *, reasons: Reasons) -> DeadLetter | None:
+def find(queues: Sequence[LetterBox], letter_id: str, *, reasons: Reasons) -> DeadLetter | None:
     """One letter with its body."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return next(filter(None, threads.map(partial(_find, letter_id=letter_id, reasons=reasons), queues)), None)
 
 
-def send_back(queue: DeadLetterQueue, ids: frozenset[str]) -> int:
+def send_back(queue: LetterBox, ids: frozenset[str]) -> int:
     """How many of these were sent to the queue in which they failed. One that fails again is another letter."""
     return _settle(queue, ids, queue.send_back)
 
 
-def delete(queue: DeadLetterQueue, ids: frozenset[str]) -> int:
+def delete(queue: LetterBox, ids: frozenset[str]) -> int:
     """How many of these were deleted for good."""
     return _settle(queue, ids, queue.delete)
 
 
-def given_up(objects: Objects) -> Iterator[DeadLetter]:
-    """What Lambda gave up of the streams of the tables: objects in the bucket, each a batch of records.
+@dataclass(frozen=True, slots=True)
+class StreamBatches:
+    """What Lambda gave up of one stream: objects in the bucket, each a batch of records.
 
+    `invoke` gives a function such a batch again, or raises. Its flow drops what it has taken before, so a process that
+    dies between this and the deletion loses nothing.
     Source: Lambda Developer Guide, "Retain discarded records for a DynamoDB event source in Lambda".
     """
+
+    name: str
+    objects: Objects
+    invoke: Callable[[str, str], None]
+    source_url: str | None = None  # no queue of SQS
+
+    @property
+    def is_movable(self) -> bool:
+        return True
+
+    @contextmanager
+    def opened(self) -> Iterator[Iterator[list[DeadLetter]]]:
+        yield ([letter] for letter in given_up(self.objects) if letter.queue == self.name)
+
+    def send_back(self, letters: Sequence[DeadLetter]) -> None:
+        """To the function that gave it up, the oldest first, then deletes it here."""
+        for letter in sorted(letters, key=lambda one: one.sent_at):
+            self.invoke(letter.attributes["function"], letter.body)
+            self.objects.delete(letter.id)
+
+    def delete(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            self.objects.delete(letter.id)
+
+
+def given_up(objects: Objects) -> Iterator[DeadLetter]:
+    """Every batch of every stream that was given up, with its records."""
     for key, content in objects.below(GIVEN_UP):
         yield _batch(key, json.loads(content))
 
 
-def _find(queue: DeadLetterQueue, *, letter_id: str, reasons: Reasons) -> DeadLetter | None:
+def _find(queue: LetterBox, *, letter_id: str, reasons: Reasons) -> DeadLetter | None:
     with queue.opened() as batches:
         for [letter] in _of(frozenset({letter_id}), batches):
             return explained(letter, reasons(queue, [letter]).get(letter_id))
     return None
 
 
-def _look(queue: DeadLetterQueue, *, wanted: Wanted, reasons: Reasons, mention: str) -> list[DeadLetter]:
+def _look(queue: LetterBox, *, wanted: Wanted, reasons: Reasons, mention: str) -> list[DeadLetter]:
     with queue.opened() as batches:
         letters = [replace(letter, body="") for batch in batches for letter in batch if mention in letter.body]
     known = reasons(queue, letters) if letters else {}
     return [one for letter in letters if wanted.includes(one := explained(letter, known.get(letter.id)))]
 
 
-def _settle(queue: DeadLetterQueue, ids: frozenset[str], act: Callable[[list[DeadLetter]], None]) -> int:
+def _settle(queue: LetterBox, ids: frozenset[str], act: Callable[[list[DeadLetter]], None]) -> int:
     done = 0
     with queue.opened() as batches:
         for batch in _of(ids, batches):
@@ -101,4 +151,5 @@ def _batch(key: str, kept: Mapping[str, Any]) -> DeadLetter:
         last_failed_at=parse_rfc3339(kept["timestamp"]),
         receives=context["approximateInvokeCount"],
         body=kept["payload"],
+        attributes={"function": context.get("functionArn", "")},
     )

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from nilometer.local.plane.deployed import Deployment, Function, read
 from nilometer.local.sources.checkpoints import Checkpoints
-from nilometer.local.sources.ingress import Control, Ingress, Response
+from nilometer.local.sources.ingress import Control, Ingress, Request, Response
 from nilometer.local.sources.queues import QueuePoller, concurrency
 from nilometer.local.sources.schedules import Clock
 from nilometer.local.sources.streams import ShardPoller, shards
@@ -100,6 +100,8 @@ class Runner:
         self._http_dice = Dice(chaos if chaos and chaos.http else None, "http")
         self._ingress = Ingress(port=port, routes=self.deployment.routes, invoke=self._invoke_http)
         self.register(STATUS_PATH, lambda _: Response.json(200, self.status().json()))
+        for name, pool in self._pools.items():
+            self.register(f"POST /2015-03-31/functions/{name}/invocations", partial(_invoked, pool))
 
     @property
     def port(self) -> int:
@@ -211,3 +213,10 @@ class Runner:
     def _invoke_http(self, function: str, event: bytes) -> Answer:
         pool = self._pools[function]
         return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
+
+
+def _invoked(pool: Pool, request: Request) -> Response:
+    """Lambda's own API, for a command that invokes a function. Source: Lambda API Reference, "Invoke"."""
+    answer = pool.invoke(request.body, source="invoke")
+    failed = [("x-amz-function-error", "Unhandled")] if answer.error else []
+    return Response(200, [("content-type", "application/json"), *failed], answer.payload or b"null")
