@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.stripe_events import created, event, in_any_order, items, merged, resolved, updated
+from tests.support.events.stripe import created, event, in_any_order, items, merged, resolved, updated
 
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs, with_views

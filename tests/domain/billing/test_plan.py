@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.memory import Memory
-from tests.support.stripe_events import created, event
+from tests.support.events.stripe import created, event
+from tests.support.memory.writes import Memory
 
 from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.plan import Plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.stripe_events import created, event, merged, updated
+from tests.support.events.stripe import created, event, merged, updated
 
 from nilometer.domain.stripe.registers.explain import explain
 from nilometer.domain.stripe.registers.register import Register

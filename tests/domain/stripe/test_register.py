@@ -6,7 +6,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.stripe_events import merged, updated
+from tests.support.events.stripe import merged, updated
 
 from nilometer.domain.stripe.event import Scope, StripeEvent
 from nilometer.domain.stripe.registers.item import pack, unpack
