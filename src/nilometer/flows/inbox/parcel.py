@@ -13,6 +13,9 @@ from nilometer.flows.inbox.identity import Identity, identity_of
 UNREADABLE = "unreadable"
 """The reason of what no rule foresaw: the message alone makes the flow fail, whatever it holds."""
 
+Refusal = tuple[Rejected, str, Identity]
+"""Why something was refused, its payload, and whose it is."""
+
 T = TypeVar("T")
 
 
@@ -28,8 +31,8 @@ class Parcel(Generic[T]):
     outcome: Outcome | None = None
     again: bool = False
     fields: dict[str, str | int] = field(default_factory=dict)
-    refused: list[tuple[Rejected, str, Identity]] = field(default_factory=list)
-    """Why, the payload, and whose: the message, or events in it."""
+    refused: list[Refusal] = field(default_factory=list)
+    """The message, or events in it."""
 
     @property
     def content(self) -> T:
@@ -53,24 +56,13 @@ class Parcel(Generic[T]):
 
     def refuse(self, error: Exception) -> None:
         """Wrong for good, with all that is in it: kept before the batch is answered."""
-        identity, refused = identity_of(self.message.body), _rejected(error)
+        identity, refused = identity_of(self.message.body), as_rejected(error)
         self.refused.append((refused, self.message.body, identity))
         self.settle(Outcome.REJECTED, **{**identity.known, **self.fields, "reason": bounded(refused.reason)})
 
     def rejects(self, flow: str) -> list[Reject]:
         """What must be kept before the message may go."""
-        return [
-            Reject(
-                flow=flow,
-                reason=error.reason,
-                message=str(error),
-                payload=payload,
-                event_id=identity.event_id,
-                source=identity.source,
-                workspace_id=identity.workspace_id,
-            )
-            for error, payload, identity in self.refused
-        ]
+        return [as_reject(flow, *one) for one in self.refused]
 
     def result(self) -> Result:
         """Of one who was never given an outcome: FAILED."""
@@ -80,7 +72,21 @@ class Parcel(Generic[T]):
         return Result(message_id=self.message.id, outcome=self.outcome, fields=self.fields, again=self.again)
 
 
-def _rejected(error: Exception) -> Rejected:
+def as_reject(flow: str, error: Rejected, payload: str, identity: Identity) -> Reject:
+    """What is kept of it."""
+    return Reject(
+        flow=flow,
+        reason=error.reason,
+        message=str(error),
+        payload=payload,
+        event_id=identity.event_id,
+        source=identity.source,
+        workspace_id=identity.workspace_id,
+    )
+
+
+def as_rejected(error: Exception) -> Rejected:
+    """Why what alone is the reason of `error` is refused; no text of a stranger's error."""
     if isinstance(error, Rejected):
         return error
     if isinstance(error, NotKnownYet):
@@ -88,4 +94,4 @@ def _rejected(error: Exception) -> Rejected:
     if isinstance(error, Refused):
         return Rejected("refused", str(error))
     name = type(error).__name__
-    return Rejected(UNREADABLE, f"the message alone makes the flow fail ({name}); correct it, or report the fault")
+    return Rejected(UNREADABLE, f"it alone makes the flow fail ({name}); correct it, or report the fault")

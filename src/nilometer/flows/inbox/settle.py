@@ -28,8 +28,9 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.events.reject import Reject
-from nilometer.errors import Misconfigured, NotKnownYet, Refused, Unavailable
+from nilometer.errors import NotKnownYet, Refused
 from nilometer.flows.inbox.identity import arrived_at, overdue
+from nilometer.flows.inbox.isolation import isolate, worlds_fault
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.rejects import keep
 
@@ -116,30 +117,17 @@ class _Settling(Generic[T]):
 
     def decided(self, members: Sequence[Parcel[T]]) -> None:
         """Gives each an outcome, unless the consumer forgot one."""
-        try:
-            self.decide(members)
-        except Exception as error:  # noqa: BLE001  # the other groups must pass
-            left = [parcel for parcel in members if parcel.outcome is None]
-            if _worlds_fault(error):
-                for parcel in left:
-                    parcel.fail(error)
-            else:
-                self._halve(left, error, alone=len(members) == 1)
+        isolate(members, self._decide, settled=_is_settled, fail=Parcel.fail, blame=self._blame)
 
-    def _halve(self, left: Sequence[Parcel[T]], error: Exception, *, alone: bool) -> None:
-        """Until the message that is the reason stands alone."""
-        for parcel in left:
+    def _decide(self, members: Sequence[Parcel[T]]) -> None:
+        for parcel in members:
             parcel.fields, parcel.refused = {}, []
-            if alone:
-                self._blame(parcel, error)
-        middle = (len(left) + 1) // 2
-        for half in (left[:middle], left[middle:]):
-            if half and not alone:
-                self.decided(half)
+        self.decide(members)
 
     def _blame(self, parcel: Parcel[T], error: Exception) -> None:
         """No neighbour is the reason: the world, what came too early, or the message itself."""
-        if _worlds_fault(error):
+        parcel.fields = {}
+        if worlds_fault(error):
             parcel.fail(error)
         elif isinstance(error, NotKnownYet | Refused) and not self._overdue(parcel.message):
             parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused")
@@ -151,10 +139,8 @@ class _Settling(Generic[T]):
         return overdue(arrived_at(message.body, sent_at=message.sent_at, now=now), PATIENCE, now=now)
 
 
-def _worlds_fault(error: Exception) -> bool:
-    """Whether the same message may pass another time, whatever it holds."""
-    worlds = isinstance(error, Unavailable | Misconfigured | OSError | MemoryError)
-    return worlds and not isinstance(error, NotKnownYet)
+def _is_settled(parcel: Parcel[T]) -> bool:
+    return parcel.outcome is not None
 
 
 def _keep(refused: Sequence[Parcel[T]], into: Inbox) -> None:

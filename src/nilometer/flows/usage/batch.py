@@ -1,6 +1,6 @@
 """Usage: events from the bus into facts and counters, exactly once, whatever the queue does.
 
-    open ──▶ check ──▶ count (`flows.usage.counting`) ──▶ keep rejects ──▶ one result a message
+    open ──▶ check ──▶ count (`flows.usage.counting`) ──▶ conclude, in the inbox of all flows
 
 Also here: what waited for a workspace is counted when `record.changed.v1` says that it is known.
 """
@@ -11,24 +11,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.events.reject import Reject
 from nilometer.domain.usage.counter import UsageGroup
 from nilometer.domain.usage.event import UsageEvent, check_meter
 from nilometer.domain.usage.meter import Meter
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent
 from nilometer.domain.usage.waiting import Missing
-from nilometer.errors import NilometerError, Rejected
-from nilometer.flows.inbox.envelope import decode
-from nilometer.flows.inbox.rejects import keep
+from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.inbox.envelope import decode, read
+from nilometer.flows.inbox.identity import Identity, identity_of
+from nilometer.flows.inbox.isolation import isolate
+from nilometer.flows.inbox.parcel import Parcel, Refusal, as_reject, as_rejected
+from nilometer.flows.inbox.settle import Inbox, inbox, settle, together
 from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
-from nilometer.flows.usage.events import UsageArrival, note, parse, refused
+from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant
 from nilometer.flows.usage.voiding import bury, count_reserved, take_back
 from nilometer.flows.usage.waiting import count_waiting, wait
@@ -36,7 +39,9 @@ from nilometer.flows.usage.waiting import count_waiting, wait
 CHANGED = "record.changed.v1"
 
 
-class _RecordChange(msgspec.Struct):
+class _KnownRecord(msgspec.Struct):
+    """The part of a change of a record that says what is known by now."""
+
     kind: str
     action: str
     workspace_id: str | None = None
@@ -44,19 +49,15 @@ class _RecordChange(msgspec.Struct):
 
 
 class _RecordChanged(msgspec.Struct):
-    data: _RecordChange
+    data: _KnownRecord
 
 
 @dataclass(slots=True)
-class _UsageMessage:
-    """One message and what was in it."""
+class UsageMessage:
+    """What is in one message: events, or what became known and events may wait for."""
 
-    message: Message
     arrivals: list[UsageArrival] = field(default_factory=list)
     became_known: Missing | None = None
-    """The workspace or the meter for which events may wait."""
-    outcome: Outcome | None = None
-    failure: str = ""
 
 
 def handle(
@@ -73,41 +74,25 @@ def handle(
     A batch event's result is that of its worst event; the fields count the others. Never raises for bad input.
     """
     batch = UsageBatch(store=store, known=known or Known(store), now=now, remaining=remaining)
-    opened = [_open(message, now) for message in messages]
-    _settle([one for message in opened for one in message.arrivals], batch)
-    for message in opened:
-        if message.became_known is not None:
-            _redrive(message, message.became_known, batch, objects)
-    _keep_rejects(opened, batch, objects)
-    return [_result(message) for message in opened]
+    into = inbox("usage", store=store, objects=objects, now=now)
+
+    def decide(parcels: Sequence[Parcel[UsageMessage]]) -> None:
+        _settle([one for parcel in parcels for one in parcel.content.arrivals], batch)
+        for parcel in parcels:
+            _conclude(parcel, batch, into)
+
+    return settle(messages, into, open=lambda message: _open(message, now), decide=decide, group=together)
 
 
-def _open(message: Message, now: datetime) -> _UsageMessage:
-    opened = _UsageMessage(message)
-    try:
-        envelope = decode(message.body)
-        if envelope.detail_type == CHANGED:
-            _open_change(opened, bytes(envelope.detail))
-        else:
-            opened.arrivals = parse(bytes(envelope.detail), arrival=now)
-    except Rejected as error:
-        opened.arrivals = [refused(message.body.encode(), now, error)]
-    except Exception as error:  # noqa: BLE001  # the neighbours must pass; this one comes again
-        opened.outcome, opened.failure = Outcome.FAILED, type(error).__name__
-    return opened
+def _open(message: Message, now: datetime) -> UsageMessage:
+    envelope = decode(message.body)
+    if envelope.detail_type != CHANGED:
+        return UsageMessage(parse(bytes(envelope.detail), arrival=now))
+    changed = read(envelope.detail, _RecordChanged, "not a change of a record").data
+    return UsageMessage(became_known=_became_known(changed) if changed.action == "INSERT" else None)
 
 
-def _open_change(opened: _UsageMessage, detail: bytes) -> None:
-    try:
-        changed = msgspec.json.decode(detail, type=_RecordChanged).data
-    except msgspec.MsgspecError as error:
-        raise Rejected("invalid_schema", f"not a change of a record: {error}") from error
-    opened.became_known = _became_known(changed) if changed.action == "INSERT" else None
-    if opened.became_known is None:
-        opened.outcome = Outcome.IGNORED
-
-
-def _became_known(changed: _RecordChange) -> Missing | None:
+def _became_known(changed: _KnownRecord) -> Missing | None:
     if changed.kind == "meter" and (slug := changed.pk.removeprefix("METER#")):
         return Missing(meter=slug)
     if changed.kind in {"workspace", "billing"} and changed.workspace_id:
@@ -118,11 +103,11 @@ def _became_known(changed: _RecordChange) -> Missing | None:
 def _settle(arrivals: Sequence[UsageArrival], batch: UsageBatch) -> None:
     """Settles what can be; an engine that is away leaves the rest FAILED."""
     try:
-        valid = [one for one in arrivals if one.error is None]
+        valid = [one for one in arrivals if one.outcome is Outcome.FAILED]
         meters = batch.known.meters(one.event.meter for one in valid if isinstance(one.event, UsageEvent))
         _count(batch, _of_meters([one for one in valid if not _lacks_meter(one, meters)], meters))
         _wait_for_meters(batch, [one for one in valid if _lacks_meter(one, meters)])
-    except Exception as error:  # noqa: BLE001  # what is settled stays settled; the rest comes again
+    except Unavailable as error:  # what is settled stays settled; the rest comes again
         note((one for one in arrivals if one.outcome is Outcome.FAILED), error)
 
 
@@ -135,7 +120,8 @@ def _wait_for_meters(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> Non
     leaders = collapse(arrivals)
     slugs = {one.event.meter for one in leaders if isinstance(one.event, UsageEvent)}
     for slug in sorted(slugs):
-        wait(batch, [one for one in leaders if getattr(one.event, "meter", None) == slug], Missing(meter=slug))
+        lonely = [one for one in leaders if getattr(one.event, "meter", None) == slug]
+        _isolate(lonely, partial(_wait, batch, Missing(meter=slug)))
     for leader in leaders:
         settle_twins(leader)
 
@@ -162,9 +148,17 @@ def _count(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
     tenants = batch.known.tenants(one.valid.workspace_id for one in new)
     _count_known(batch, [one for one in new if one.valid.workspace_id in tenants])
     for lonely in by_workspace(one for one in new if one.valid.workspace_id not in tenants):
-        _count_known(batch, wait(batch, lonely, Missing(workspace_id=lonely[0].valid.workspace_id)))
+        _isolate(lonely, partial(_wait_for_workspace, batch, lonely[0].valid.workspace_id))
     for leader in leaders:
         settle_twins(leader)
+
+
+def _wait(batch: UsageBatch, missing: Missing, arrivals: Sequence[UsageArrival]) -> None:
+    wait(batch, arrivals, missing)
+
+
+def _wait_for_workspace(batch: UsageBatch, workspace_id: str, arrivals: Sequence[UsageArrival]) -> None:
+    _count_known(batch, wait(batch, arrivals, Missing(workspace_id=workspace_id)))
 
 
 def _count_known(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
@@ -176,16 +170,25 @@ def _count_known(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
             period = period_at(tenants[one.event.workspace_id].billing, one.event.time)
             groups.setdefault((one.event.workspace_id, period), []).append(one)
     for (workspace_id, period), members in groups.items():
-        try:
-            _count_group(batch, UsageGroup(workspace_id, period, meters), members, tenants[workspace_id])
-        except Exception as error:  # noqa: BLE001  # the neighbours must pass; these come again
-            note(members, error)
+        group, tenant = UsageGroup(workspace_id, period, meters), tenants[workspace_id]
+        _isolate(members, partial(_count_group, batch, group, tenant))
     for one in arrivals:
         if isinstance(one.event, VoidEvent):
-            _take_back(batch, one, tenants[one.event.workspace_id])
+            _isolate([one], lambda some: take_back(batch, some[0], tenants[some[0].valid.workspace_id]))
 
 
-def _count_group(batch: UsageBatch, group: UsageGroup, members: Sequence[UsageArrival], tenant: Tenant) -> None:
+def _isolate(arrivals: Sequence[UsageArrival], decide: Callable[[Sequence[UsageArrival]], None]) -> None:
+    """A bad element of a batch does not touch the others either."""
+    isolate(
+        arrivals,
+        decide,
+        settled=lambda one: one.outcome is not Outcome.FAILED,
+        fail=UsageArrival.note,
+        blame=lambda one, error: one.reject(as_rejected(error)),
+    )
+
+
+def _count_group(batch: UsageBatch, group: UsageGroup, tenant: Tenant, members: Sequence[UsageArrival]) -> None:
     together = []
     for one in members:
         reserved = isinstance(one.event, UsageEvent) and one.event.reservation_id is not None
@@ -197,56 +200,44 @@ def _count_group(batch: UsageBatch, group: UsageGroup, members: Sequence[UsageAr
             bury(batch, one, group)
 
 
-def _take_back(batch: UsageBatch, one: UsageArrival, tenant: Tenant) -> None:
-    try:
-        take_back(batch, one, tenant)
-    except Exception as error:  # noqa: BLE001  # the neighbours must pass; this one comes again
-        one.note(error)
+def _conclude(parcel: Parcel[UsageMessage], batch: UsageBatch, into: Inbox) -> None:
+    """The outcome of a message: of its worst event, or of what waited for a workspace."""
+    message, outcomes = parcel.content, Counter(one.outcome for one in parcel.content.arrivals)
+    parcel.fields |= _identity(message)
+    parcel.refused = _refused(message.arrivals)
+    if len(message.arrivals) > 1:
+        parcel.fields |= {f"events_{name}": number for name, number in outcomes.items() if number}
+    if message.became_known is not None:
+        outcomes[_count_waiting(message.became_known, batch, into)] += 1
+    outcome = next((worst for worst in _WORST if outcomes[worst]), Outcome.IGNORED)
+    if outcome is Outcome.FAILED:
+        failure = next((one.failure for one in message.arrivals if one.failure), "")
+        waits = "events still wait; they are counted next time" if message.became_known else "not settled in time"
+        parcel.fields["error"] = failure or waits
+    parcel.settle(outcome)
 
 
-def _redrive(opened: _UsageMessage, missing: Missing, batch: UsageBatch, objects: Objects) -> None:
+def _count_waiting(missing: Missing, batch: UsageBatch, into: Inbox) -> Outcome:
     """Counts what waited; what is left comes again with the message."""
 
-    def settle(arrivals: Sequence[UsageArrival]) -> None:
+    def settle_all(arrivals: Sequence[UsageArrival]) -> None:
         _settle(arrivals, batch)
-        keep(batch.store, objects, _rejects_of(arrivals), now=batch.now)
+        into.keep(as_reject(into.flow, *one) for one in _refused(arrivals))
 
-    try:
-        batch.known.tenants([missing.workspace_id] if missing.workspace_id else [], fresh=True)
-        opened.outcome = count_waiting(batch, missing, settle)
-    except NilometerError as error:
-        opened.outcome, opened.failure = Outcome.FAILED, str(error)
-    else:
-        opened.failure = "events still wait; they are counted next time" if opened.outcome is Outcome.FAILED else ""
+    batch.known.tenants([missing.workspace_id] if missing.workspace_id else [], fresh=True)
+    return count_waiting(batch, missing, settle_all)
 
 
-def _keep_rejects(opened: Sequence[_UsageMessage], batch: UsageBatch, objects: Objects) -> None:
-    """A reject that could not be kept comes again."""
-    refused = [message for message in opened if any(one.error for one in message.arrivals)]
-    if not refused:
-        return
-    try:
-        keep(batch.store, objects, [reject for one in refused for reject in _rejects_of(one.arrivals)], now=batch.now)
-    except Exception as error:  # noqa: BLE001  # the neighbours are settled; these come again
-        for message in refused:
-            message.outcome, message.failure = Outcome.FAILED, type(error).__name__
+def _refused(arrivals: Iterable[UsageArrival]) -> list[Refusal]:
+    return [(one.error, one.payload.decode(), _identity_of(one)) for one in arrivals if one.error]
 
 
-def _rejects_of(arrivals: Iterable[UsageArrival]) -> list[Reject]:
-    return [_reject(one, one.error) for one in arrivals if one.error]
-
-
-def _reject(one: UsageArrival, error: Rejected) -> Reject:
+def _identity_of(one: UsageArrival) -> Identity:
+    """As far as it could be read."""
     context = one.context
-    return Reject(
-        flow="usage",
-        reason=error.reason,
-        message=str(error),
-        payload=one.payload.decode(),
-        event_id=context.id if context else None,
-        source=context.source if context else None,
-        workspace_id=context.subject if context else None,
-    )
+    if context is None:
+        return identity_of(one.payload.decode())
+    return Identity(event_id=context.id, source=context.source, type=context.type, workspace_id=context.subject)
 
 
 _WORST = (
@@ -259,30 +250,13 @@ _WORST = (
 )
 
 
-def _result(opened: _UsageMessage) -> Result:
-    """What is safe to log: ids, reasons and counts."""
-    outcomes: Counter[Outcome] = Counter(one.outcome for one in opened.arrivals)
-    if opened.outcome:
-        outcomes[opened.outcome] += 1
-    outcome = next((worst for worst in _WORST if outcomes[worst]), Outcome.IGNORED)
-    fields: dict[str, str | int] = _identity(opened)
-    if len(opened.arrivals) > 1:
-        fields |= {f"events_{name}": number for name, number in outcomes.items() if number}
-    failure = opened.failure or next((one.failure for one in opened.arrivals if one.failure), "")
-    if outcome is Outcome.FAILED:
-        fields["error"] = failure or "not settled in time"
-    return Result(message_id=opened.message.id, outcome=outcome, fields=fields)
-
-
-def _identity(opened: _UsageMessage) -> dict[str, str | int]:
+def _identity(message: UsageMessage) -> dict[str, str | int]:
     """Of the first event, else of the first that is none, and the first reason."""
+    arrivals = message.arrivals
     fields: dict[str, str | int] = {}
-    first = next((one for one in opened.arrivals if one.event), next(iter(opened.arrivals), None))
-    if first and first.context:
-        context = first.context
-        known = {"event_id": context.id, "source": context.source, "workspace_id": context.subject}
-        fields = {name: value for name, value in known.items() if value}
-    if opened.became_known and opened.became_known.workspace_id:
-        fields["workspace_id"] = opened.became_known.workspace_id
-    error = next((one.error for one in opened.arrivals if one.error), None)
+    if first := next((one for one in arrivals if one.event), next(iter(arrivals), None)):
+        fields |= {name: value for name, value in _identity_of(first).known.items() if name != "type"}
+    if message.became_known and message.became_known.workspace_id:
+        fields["workspace_id"] = message.became_known.workspace_id
+    error = next((one.error for one in arrivals if one.error), None)
     return {**fields, "reason": error.reason} if error else fields

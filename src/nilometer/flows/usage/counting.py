@@ -13,10 +13,10 @@ duplicate cancelled still holds new neighbours: cancelled never means that all w
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome
@@ -30,12 +30,14 @@ from nilometer.domain.usage.counter import (
     counter_writes,
 )
 from nilometer.domain.usage.event import UsageEvent, fact
-from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.errors import Cancelled, Unavailable
+from nilometer.flows.inbox.races import retrying
 from nilometer.flows.usage.events import UsageArrival, note, settle
 from nilometer.flows.usage.known import Known, Tenant
 
-ATTEMPTS = 12
 RESERVE_SECONDS = 3.0  # what a last transaction and the answer may take before Lambda's deadline
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,12 @@ class UsageBatch:
         """Nothing new may be started."""
         return self.remaining() < RESERVE_SECONDS
 
-    def pause(self, attempt: int) -> None:
-        """Full jitter from 20 ms up to 1 s."""
-        time.sleep(min(random.uniform(0, min(0.02 * 2**attempt, 1.0)), max(0.0, self.remaining())))
+    def retry(self, attempt: Callable[[], _T]) -> _T | None:
+        """What `attempt` answers, or `None` when the engine did not answer in time: then the rest stays FAILED."""
+        try:
+            return retrying(attempt, on=Unavailable, until=lambda: self.expired)
+        except Unavailable:
+            return None
 
     def unstored(
         self, arrivals: Sequence[UsageArrival], *, consistent: bool, only: frozenset[int] | None = None
@@ -114,34 +119,25 @@ def count_together(batch: UsageBatch, group: UsageGroup, arrivals: Sequence[Usag
 
 
 def _count_chunk(batch: UsageBatch, group: UsageGroup, chunk: list[UsageArrival], tenant: Tenant) -> None:
-    pending = chunk
-    shard = random.randrange(tenant.shards)
-    for attempt in range(ATTEMPTS):
+    pending, shard = chunk, random.randrange(tenant.shards)
+    doubt: Unavailable | None = None
+
+    def attempt() -> None:
+        nonlocal pending, shard, doubt
+        if doubt:
+            pending = batch.unstored(pending, consistent=True, only=_doubtful(pending, doubt))
+            shard = _another(shard, tenant.shards)
         if not pending or batch.expired:
             return
         try:
             batch.store.commit(counting_writes(batch, group, pending, shard))
-        except Rejected as error:
-            _split(batch, group, pending, tenant, error)
-            return
         except Unavailable as error:
             note(pending, error)
-            batch.pause(attempt)
-            pending = batch.unstored(pending, consistent=True, only=_doubtful(pending, error))
-            shard = _another(shard, tenant.shards)
-        else:
-            settle(pending, Outcome.ACCEPTED)
-            return
+            doubt = error
+            raise
+        settle(pending, Outcome.ACCEPTED)
 
-
-def _split(batch: UsageBatch, group: UsageGroup, chunk: list[UsageArrival], tenant: Tenant, error: Rejected) -> None:
-    """DynamoDB refused the transaction for good: find the event that it refuses."""
-    if len(chunk) == 1:
-        chunk[0].reject(error)
-        return
-    middle = len(chunk) // 2
-    for half in (chunk[:middle], chunk[middle:]):
-        _count_chunk(batch, group, half, tenant)
+    batch.retry(attempt)
 
 
 def counting_writes(batch: UsageBatch, group: UsageGroup, chunk: Sequence[UsageArrival], shard: int) -> list[Write]:

@@ -8,7 +8,7 @@ and takes the other order's path.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nilometer.domain.events.outcome import Outcome
@@ -22,7 +22,7 @@ from nilometer.domain.usage.event import UsageEvent, fact
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent, counted, tombstone, void_fact, void_marker, void_of
 from nilometer.errors import Cancelled, Rejected, Unavailable
-from nilometer.flows.usage.counting import ATTEMPTS, UsageBatch, counting_writes
+from nilometer.flows.usage.counting import UsageBatch, counting_writes
 from nilometer.flows.usage.events import UsageArrival
 from nilometer.flows.usage.known import Tenant
 
@@ -48,43 +48,47 @@ def count_reserved(batch: UsageBatch, group: UsageGroup, one: UsageArrival, tena
     assert isinstance(event, UsageEvent)  # noqa: S101  # the caller sorted them
     assert event.reservation_id is not None  # noqa: S101  # as above
     key = keys.reservation(event.workspace_id, event.reservation_id)
-    for attempt in range(ATTEMPTS):
+    doubt = False
+
+    def attempt() -> bool:
+        nonlocal doubt
+        if doubt and not batch.unstored([one], consistent=True):
+            return True
         reservation = batch.store.get(Table.RECORDS, key, consistent=True)
         if reservation is None or not settles(reservation, event) or batch.expired:
             return False
         same = reservation["period_start"] == group.start
         settled = ended(reservation, ReservationStatus.SETTLED, now=batch.now, used=event, same_period=same)
-        try:
-            batch.store.commit([*counting_writes(batch, group, [one], random.randrange(tenant.shards)), *settled])
-        except Unavailable as error:
-            one.note(error)
-            batch.pause(attempt)
-            if not batch.unstored([one], consistent=True):
-                return True
-        else:
-            one.outcome = Outcome.ACCEPTED
-            return True
-    return False
+        doubt = True
+        _commit(batch, one, [*counting_writes(batch, group, [one], random.randrange(tenant.shards)), *settled])
+        return True
+
+    return batch.retry(attempt) or False
 
 
 def _settle(batch: UsageBatch, one: UsageArrival, writes: Callable[[], list[Write]]) -> None:
-    for attempt in range(ATTEMPTS):
-        if batch.expired:
-            return
-        try:
-            batch.store.commit(writes())
-        except Rejected as error:
-            one.reject(error)
-            return
-        except Unavailable as error:
-            one.note(error)
-            batch.pause(attempt)
+    doubt = False
+
+    def attempt() -> None:
+        nonlocal doubt
+        if doubt:
             one.buried = False
             if not batch.unstored([one], consistent=True) and not one.buried:
                 return
-        else:
-            one.outcome = Outcome.ACCEPTED
-            return
+        if not batch.expired:
+            doubt = True
+            _commit(batch, one, writes())
+
+    batch.retry(attempt)
+
+
+def _commit(batch: UsageBatch, one: UsageArrival, writes: Sequence[Write]) -> None:
+    try:
+        batch.store.commit(writes)
+    except Unavailable as error:
+        one.note(error)
+        raise
+    one.outcome = Outcome.ACCEPTED
 
 
 def _void_writes(batch: UsageBatch, one: UsageArrival, void: VoidEvent, tenant: Tenant) -> list[Write]:

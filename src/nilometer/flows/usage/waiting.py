@@ -18,11 +18,11 @@ from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.events.reject import Reject, item
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Present, Put, Table
+from nilometer.domain.store.writes import Delete, Item, Key, Present, Put, Table, Write
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.waiting import Missing, is_overdue, missing_of, waited, waiting
 from nilometer.errors import Cancelled, Unavailable
-from nilometer.flows.usage.counting import ATTEMPTS, UsageBatch
+from nilometer.flows.usage.counting import UsageBatch
 from nilometer.flows.usage.events import UsageArrival, note, parse, settle
 
 TOGETHER = 90  # in one transaction; an event has at most 16 KB, a transaction 4 MB
@@ -123,34 +123,38 @@ def _keep(batch: UsageBatch, chunk: Sequence[UsageArrival], missing: Missing) ->
     """False when what was missing is known by now."""
     moments = {one.received_at.date(): one.received_at for one in chunk}.values()
     days = [waited(missing, received_at=at) for at in moments]
-    pending = list(chunk)
-    for attempt in range(ATTEMPTS):
-        if not pending or batch.expired:
-            return True
-        puts = [_put(one, missing) for one in pending]
-        try:
-            batch.store.commit([*puts, *days, *missing.checks])
-        except Unavailable as error:
-            note(pending, error)
-            batch.pause(attempt)
-            if batch.store.batch_get(Table.RECORDS, missing.records, consistent=True, attributes=("kind",)):
-                return False
-            pending = _not_waiting(batch, pending, puts, missing)
-        else:
-            settle(pending, Outcome.WAITING)
+    pending, doubt = list(chunk), False
+
+    def attempt() -> bool:
+        nonlocal pending, doubt
+        if doubt and batch.store.batch_get(Table.RECORDS, missing.records, consistent=True, attributes=("kind",)):
+            return False
+        pending = _not_waiting(batch, pending, missing) if doubt else pending
+        if pending and not batch.expired:
+            doubt = True
+            _commit(batch, pending, [*(_put(one, missing) for one in pending), *days, *missing.checks])
             _waits(pending, missing)
-            return True
-    return True
+        return True
+
+    return batch.retry(attempt) is not False
+
+
+def _commit(batch: UsageBatch, pending: Sequence[UsageArrival], writes: Sequence[Write]) -> None:
+    try:
+        batch.store.commit(writes)
+    except Unavailable as error:
+        note(pending, error)
+        raise
+    settle(pending, Outcome.WAITING)
 
 
 def _put(one: UsageArrival, missing: Missing) -> Put:
     return waiting(one.valid, missing, payload=one.payload.decode(), received_at=one.received_at)
 
 
-def _not_waiting(
-    batch: UsageBatch, arrivals: Sequence[UsageArrival], puts: Sequence[Put], missing: Missing
-) -> list[UsageArrival]:
+def _not_waiting(batch: UsageBatch, arrivals: Sequence[UsageArrival], missing: Missing) -> list[UsageArrival]:
     """Settles the arrivals that wait already and returns the others."""
+    puts = [_put(one, missing) for one in arrivals]
     wanted = [put.key for put in puts]
     stored = batch.store.batch_get(Table.EVENTS, wanted, consistent=True, attributes=("payload_hash",))
     for one, put in zip(arrivals, puts, strict=True):
