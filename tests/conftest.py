@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.local.plane.engine import REGION, Engine, engine

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from tests.support.flows.operations import NOW, envelope
 from tests.support.people import RACERS, actions, admins, member, race, roles, won, workspace
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.acts import NOW, act, member
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.access import lockout, session, token
 from nilometer.domain.access.lockout import FAILURES, LOCKED, WINDOW, locked_until

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.events.stripe import created, event
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.plan import Plan

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.acts import NOW, act, member
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.domain.people.attachment import Purpose, attach, attachment_of, new_attachment

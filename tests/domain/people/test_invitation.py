@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.acts import NOW, act, member
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of

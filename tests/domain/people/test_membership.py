@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.support.acts import NOW, act, member
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import MATRIX, Permission, Role, may_rule

@@ -12,7 +12,7 @@ from tests.support.faulty import FaultyStore, dies_at, unlucky
 from tests.support.flows.billing_play import OBJECTS, bodies, deliver, play, records, scrambled, wrong
 from tests.support.flows.company import START, company
 from tests.support.flows.operations import NOW, envelope
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result

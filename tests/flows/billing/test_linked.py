@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.flows.billing_play import play, records, scrambled
 from tests.support.flows.company import company
 from tests.support.flows.operations import NOW, envelope
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.claim import Claim, best, with_word, word

@@ -11,7 +11,7 @@ import pytest
 from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play, records, scrambled, wrong
 from tests.support.flows.company import company
 from tests.support.flows.operations import NOW
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.flows.billing_play import play, records
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Table

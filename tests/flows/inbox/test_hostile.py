@@ -18,8 +18,8 @@ from tests.support.flows import sample_world
 from tests.support.flows.operations import NOW, envelope, event
 from tests.support.flows.usage import cloud
 from tests.support.flows.usage import prepare as prepare_usage
-from tests.support.memory.store import MemoryObjects, MemoryStore
 from tests.support.project import EVENTS
+from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects

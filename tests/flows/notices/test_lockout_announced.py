@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.acts import NOW, act
 from tests.support.flows.changes import World, record
-from tests.support.memory.writes import Memory
+from tests.support.stores.writes import Memory
 
 from nilometer.domain.access import lockout
 from nilometer.domain.access.lockout import FAILURES, LOCKED, LOCKED_OUT

@@ -16,7 +16,7 @@ from tests.support.flows.billing_play import play, records, scrambled, wrong
 from tests.support.flows.company import company
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals, void
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus

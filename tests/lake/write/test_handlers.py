@@ -13,7 +13,7 @@ import boto3
 import pytest
 from deltalake import DeltaTable
 from tests.support.lake.build import DAY, START, change, event, packed, stripe_event, usage
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store

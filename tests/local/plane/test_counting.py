@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.support.tables import new_store
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Absent, Key, Put, Table
