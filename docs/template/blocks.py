@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.template import shapes, tables
-from docs.template.tables import AlarmRow, Chart, FunctionRow, QueueRow, ScheduleRow
+from docs.template.tables import AlarmRow, Chart, FunctionRow, QueueRow, RatioRow, ScheduleRow
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 _BLOCK = re.compile(r"^( *# >>> (\w+(?: \w+)?)\b.*\n)((?:.*\n)*?)^( *# <<< \2\b.*\n)", re.MULTILINE)
@@ -27,7 +27,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         **{f"role {row.name}": partial(_role, row) for row in tables.FUNCTIONS},
         **{f"schedule {row.name}": partial(_schedule, row) for row in tables.SCHEDULES},
         "canary alarms": lambda: "\n".join(_canary(row) for row in tables.FUNCTIONS if row.canary),
-        "alarms": lambda: "\n".join(_alarm(row) for row in tables.alarms()),
+        "alarms": lambda: "\n".join([*map(_alarm, tables.alarms()), *map(_ratio, tables.ratios())]),
         "dashboard": _dashboard,
     }
 
@@ -111,8 +111,22 @@ def _alarm(row: AlarmRow) -> str:
     ) + _when(of=row.of, points=row.points, threshold=row.threshold, comparison=row.comparison, missing=row.missing)
 
 
+def _ratio(row: RatioRow) -> str:
+    said = {"name": row.name, "condition": row.condition, "description": row.description, "paragraph": row.paragraph}
+    made = _fill(shapes.RATIO, **said, expression=row.expression)
+    for id_, namespace, metric, (dimension, value) in row.metrics:
+        what = {"id": id_, "namespace": namespace, "metric": metric, "dimension": dimension, "value": value}
+        made += _fill(shapes.OF_RATIO, **what, period=row.period)
+    return made + _when(of=row.of, points=row.points, missing="notBreaching")
+
+
 def _when(
-    *, of: int = 1, points: int = 1, threshold: int = 0, comparison: str = "GreaterThanThreshold", missing: str
+    *,
+    of: int | str = 1,
+    points: int | str = 1,
+    threshold: int = 0,
+    comparison: str = "GreaterThanThreshold",
+    missing: str,
 ) -> str:
     judged = {"of": of, "points": points, "threshold": threshold}
     return _fill(shapes.ALARM_END, **judged, comparison=comparison, missing=missing)

@@ -163,8 +163,31 @@ JUDGED_BY = """\
 DASHBOARD = """\
   Dashboard:
     Type: AWS::CloudWatch::Dashboard
-    Condition: OnAws
+    Condition: HasAlarms
     Properties:
       DashboardName: !Ref AWS::StackName
       DashboardBody: !Sub |
+"""
+
+RATIO = """\
+  <name>:
+    Type: AWS::CloudWatch::Alarm
+    Condition: <condition>
+    Properties:
+      AlarmDescription: "<description> (docs/runbook.md#<paragraph>)"
+      Metrics:
+        - Id: judged
+          Expression: <expression>
+"""
+
+OF_RATIO = """\
+        - Id: <id>
+          ReturnData: false
+          MetricStat:
+            Metric:
+              Namespace: <namespace>
+              MetricName: <metric>
+              Dimensions: [{Name: <dimension>, Value: <value>}]
+            Period: <period>
+            Stat: Sum
 """

@@ -18,13 +18,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """`timeout` in seconds, as the function's own. `judged_by`: our metric beside Errors that takes a canary back."""
+    """`timeout` in seconds, as the function's own. `judged_by`: our metric beside Errors that takes a canary back.
+
+    Of a `scheduled` function nothing but its errors says that it fails; the others have a queue, a stream or the API.
+    """
 
     name: str
     timeout: int
     canary: bool = True
     judged_by: str = ""
     stream: bool = False
+    scheduled: bool = False
     queues: tuple[str, ...] = ()
 
 
@@ -73,13 +77,31 @@ class AlarmRow:
     dimension: tuple[str, str]
     statistic: str = "Sum"
     threshold: int = 0
-    points: int = 1
-    of: int = 1
+    points: int | str = 1
+    of: int | str = 1
     period: int = 300
-    condition: str = "OnAws"
+    condition: str = "HasAlarms"
     comparison: str = "GreaterThanThreshold"
     missing: str = "notBreaching"
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RatioRow:
+    """Goes off when `expression` over several metrics is true in `points` of `of` periods: a count says little alone.
+
+    `metrics` are an id, a namespace, a name and a dimension each; a sum of each period.
+    """
+
+    name: str
+    description: str
+    paragraph: str
+    expression: str
+    metrics: tuple[tuple[str, str, str, tuple[str, str]], ...]
+    points: int
+    of: int
+    period: int = 300
+    condition: str = "HasAlarms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +116,14 @@ class Chart:
 FUNCTIONS = (
     FunctionRow("Webhook", 10, judged_by="failed"),
     FunctionRow("Billing", 30, queues=("Billing",)),
-    FunctionRow("Usage", 30, queues=("Usage",)),
+    FunctionRow("Usage", 30, scheduled=True, queues=("Usage",)),
     FunctionRow("Operations", 30, queues=("Operations",)),
     FunctionRow("Changes", 30, judged_by="rejected", stream=True),
-    FunctionRow("Limits", 30, stream=True),
+    FunctionRow("Limits", 30, stream=True, scheduled=True),
     FunctionRow("Lake", 120, queues=("LakeStripeEvents", "LakeUsage", "LakeAudit")),
     FunctionRow("Datasets", 120, queues=("Datasets",)),
-    FunctionRow("Maintenance", 600, canary=False),
-    FunctionRow("Reconcile", 900, canary=False),
+    FunctionRow("Maintenance", 600, canary=False, scheduled=True),
+    FunctionRow("Reconcile", 900, canary=False, scheduled=True),
 )
 
 WINDOW = "MaximumBatchingWindowInSeconds"
@@ -132,6 +154,10 @@ SCHEDULES = (
 )
 
 
+_DETAIL = {"condition": "HasDetail"}
+"""What another alarm says too, some minutes later: the age of a queue or stream, a dead letter, the API's answers."""
+
+
 def alarms() -> Iterator[AlarmRow]:
     """Every alarm on one metric, in the order of the template."""
     visible, oldest = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
@@ -141,12 +167,15 @@ def alarms() -> Iterator[AlarmRow]:
         said = f"{name} is not emptied: its oldest message waits for 15 minutes"
         yield _of_queue(name, f"{name}AgeAlarm", said, "queue-age", oldest, threshold=900, points=3, of=3)
     for one in FUNCTIONS:
-        yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2)
+        when = "HasAlarms" if one.scheduled else "HasDetail"
+        yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2, condition=when)
     for one in FUNCTIONS:
-        yield _of_function(one, "Throttles", "is not started, for want of concurrency", "throttles", points=3)
+        yield _of_function(
+            one, "Throttles", "is not started, for want of concurrency", "throttles", points=3, **_DETAIL
+        )
     for one in FUNCTIONS:
         said, most = f"needs more than 80 % of its {one.timeout} s", 800 * one.timeout
-        yield _of_function(one, "Duration", said, "duration", points=2, statistic="p99", threshold=most)
+        yield _of_function(one, "Duration", said, "duration", points=2, statistic="p99", threshold=most, **_DETAIL)
     behind: dict[str, Any] = {"statistic": "Maximum", "threshold": 600000, "points": 2, "of": 2}
     for one in (one for one in FUNCTIONS if one.stream):
         yield _of_function(one, "IteratorAge", "reads its stream ten minutes behind", "iterator-age", **behind)
@@ -156,6 +185,7 @@ def alarms() -> Iterator[AlarmRow]:
     yield from _OF_STRIPE
     yield from _REJECTS
     yield from _OF_RECONCILE
+    yield from _OF_LAKE
 
 
 def _of_queue(queue: str, name: str, said: str, paragraph: str, metric: str, **other: Any) -> AlarmRow:
@@ -180,9 +210,7 @@ def _own(name: str, said: str, paragraph: str, flow: str, metric: str, **other: 
     return AlarmRow(f"{name}Alarm", said, paragraph, "!Ref AWS::StackName", metric, ("flow", flow), **other)
 
 
-_FORGED = "Many webhooks with a signature that no secret of ours made"
 _OF_STRIPE = (
-    _own("WebhookSignatures", _FORGED, "signatures", "webhook", "invalid_signature", threshold=20, points=2, of=2),
     _own(
         "WebhookFailed",
         "Webhooks were answered with 500; Stripe delivers them again",
@@ -191,17 +219,20 @@ _OF_STRIPE = (
         "failed",
         points=2,
         of=2,
+        condition="HasDetail",
     ),
     AlarmRow(
         "StripeSilenceAlarm",
-        "No event from Stripe for six hours, by webhook or partner bus",
+        "No event from Stripe for hours, by webhook or partner bus",
         "silence",
         "AWS/SQS",
         "NumberOfMessagesSent",
         ("QueueName", "!GetAtt BillingQueue.QueueName"),
         threshold=1,
-        period=21600,
-        condition="IsProduction",
+        points="!Ref SilenceHours",
+        of="!Ref SilenceHours",
+        period=3600,
+        condition="HasSilence",
         comparison="LessThanThreshold",
         missing="breaching",
         note="Both ways end in this queue.",
@@ -216,13 +247,64 @@ _REJECTS = (
     _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected"),
     _own("DatasetsRejects", "DatasetsFunction rejected batches for good", "dataset-rejects", "datasets", "rejected"),
 )
+_DOUBTS = "Objects in doubt could not be settled with Stripe for an hour"
+_NO_UPKEEP = "The upkeep of a table of the lake was stopped three hours in a row"
 _DRIFT = "The nightly comparison found objects that differ from Stripe's"
 _UNCOUNTED = "Stripe could not count meter events that it took"
 _OF_RECONCILE = (
     _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound"),
     _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck"),
     _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports"),
+    _own("Refetch", _DOUBTS, "refetch", "reconcile", "RefetchUnsettled", points=12, of=12),
 )
+_OF_LAKE = (_own("MaintenanceStopped", _NO_UPKEEP, "upkeep", "maintenance", "stopped", points=3, of=3, period=3600),)
+
+
+def ratios() -> Iterator[RatioRow]:
+    """Every alarm on several metrics together, but for those of canaries."""
+    ours, api = "!Ref AWS::StackName", ("ApiId", "!Ref Api")
+    webhook, reconcile = ("flow", "webhook"), ("flow", "reconcile")
+    yield RatioRow(
+        "WebhookSignaturesAlarm",
+        "Most webhooks have a signature that no secret of ours made",
+        "signatures",
+        "IF(forged >= 3 AND forged > FILL(taken, 0), 1, 0)",
+        (("forged", ours, "invalid_signature", webhook), ("taken", ours, "accepted", webhook)),
+        points=2,
+        of=3,
+        period=900,
+    )
+    yield RatioRow(
+        "ApiFailuresAlarm",
+        "The API answers more than one request of twenty with 500 or later",
+        "api-answers",
+        "IF(failures > 0.05 * asked, 1, 0)",
+        (("failures", "AWS/ApiGateway", "5xx", api), ("asked", "AWS/ApiGateway", "Count", api)),
+        points=2,
+        of=3,
+    )
+    yield RatioRow(
+        "ApiRefusalsAlarm",
+        "The API refuses most of many requests",
+        "api-answers",
+        "IF(refusals > 100 AND refusals > 0.5 * asked, 1, 0)",
+        (("refusals", "AWS/ApiGateway", "4xx", api), ("asked", "AWS/ApiGateway", "Count", api)),
+        points=3,
+        of=3,
+        condition="HasDetail",
+    )
+    # Hours in which nothing ran at all, before the stack was there, are not counted.
+    running = ("running", "AWS/Lambda", "Invocations", ("FunctionName", "!Ref LimitsFunction"))
+    yield RatioRow(
+        "ReconcileMissingAlarm",
+        "The nightly comparison with Stripe has not been finished for 26 hours",
+        "reconcile-missing",
+        "IF(running > 0 AND FILL(done, 0) + FILL(keyless, 0) == 0, 1, 0)",
+        (running, ("done", ours, "reconciled", reconcile), ("keyless", ours, "without_key", reconcile)),
+        points=26,
+        of=26,
+        period=3600,
+    )
 
 
 def _flow(flow: str, *metrics: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -245,15 +327,15 @@ def _written(*tables: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 _NAMES = tuple(row.name for row in FUNCTIONS)
 _CONSUMERS = ("billing", "usage", "operations", "lake", "datasets")
-_OUTCOMES = ("accepted", "duplicate", "rejected", "failed")
+_OUTCOMES = ("accepted", "rejected", "failed")
 _ANSWERS = ("accepted", "invalid_signature", "invalid_json", "too_large", "failed")
+# Fifty metrics are free; the console of Lambda has the durations, that of DynamoDB the units.
 DASHBOARD = (
     Chart("Webhooks by outcome", "Sum", _flow("webhook", *_ANSWERS)),
     Chart("Events by outcome", "Sum", tuple(line for flow in _CONSUMERS for line in _flow(flow, *_OUTCOMES))),
     Chart("Waiting in queues", "Maximum", _visible(*(f"{row.name}Queue" for row in QUEUES))),
     Chart("Dead letters", "Maximum", _visible(*DEAD_LETTERS)),
     Chart("Errors of functions", "Sum", _each("Errors", *_NAMES)),
-    Chart("Duration of functions, p99", "p99", _each("Duration", *_NAMES)),
     Chart("Streams: age of what is read", "Maximum", _each("IteratorAge", *(r.name for r in FUNCTIONS if r.stream))),
     Chart("Written to the tables, write units", "Sum", _written("RecordsTable", "EventsTable")),
 )

@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     key = api_key(secrets, arn=settings.stripe_api_key_arn)
     if key is None:
         logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
+        count("reconcile", ["without_key"] * (event["do"] == "reconcile"))
         return {}
     base = settings.stripe_api_base or None
     api = StripeApi(key, base_url=base, requests_per_second=_REQUESTS_PER_SECOND)
@@ -62,6 +63,8 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict
         named = {"object_type": one.object_type, "object_id": one.object_id, "stripe_account": one.account}
         log(f"refetch.{one.outcome}", extra=named)
     count("reconcile", (one.outcome for one in asked))
+    if asked:
+        metric("reconcile", "RefetchUnsettled", sum(one.outcome != "settled" for one in asked))
     return {"asked": len(asked)}
 
 

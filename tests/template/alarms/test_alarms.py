@@ -115,20 +115,57 @@ def test_silence_is_that_of_every_way_from_stripe(template: Template, alarms: di
     assert {referred(target["Arn"]) for rule in from_stripe for target in rule["Targets"]} == {watched_queue}
 
 
-def test_silence_alarms_in_production_only(template: Template, alarms: dict[str, Properties]) -> None:
-    """Missing numbers are silence too; a test stage is silent at night."""
+def test_silence_alarms_where_somebody_said_after_how_long(template: Template, alarms: dict[str, Properties]) -> None:
+    """Missing numbers are silence too; a new stack, a test stage and a small customer are silent for nights."""
     silence = alarms["StripeSilenceAlarm"]
 
     assert silence["TreatMissingData"] == "breaching"
     assert silence["ComparisonOperator"] == "LessThanThreshold"
-    assert template.resources["StripeSilenceAlarm"]["Condition"] == "IsProduction"
+    assert silence["EvaluationPeriods"] == silence["DatapointsToAlarm"] == {"Ref": "SilenceHours"}
+    assert template.resources["StripeSilenceAlarm"]["Condition"] == "HasSilence"
+    assert template.body["Parameters"]["SilenceHours"]["Default"] == 0
+
+
+def test_a_new_stack_without_secrets_rings_for_nobody(alarms: dict[str, Properties]) -> None:
+    """What is missing is no alarm, but for silence, which is asked for; and each threshold is above what nothing is."""
+    missing = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] != "notBreaching"}
+
+    assert missing == {"StripeSilenceAlarm"}
+    for name, alarm in alarms.items():
+        assert name in missing or (alarm["ComparisonOperator"], alarm["Threshold"] >= 0) == (
+            "GreaterThanThreshold",
+            True,
+        )
+
+
+DETAIL = re.compile(r"(Throttles|Duration)Alarm$|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$")
+
+
+def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms: dict[str, Properties]) -> None:
+    """Of every function something still tells that it fails: its queue, its stream, the API, or its errors."""
+    detail = {name for name in alarms if template.resources[name]["Condition"] == "HasDetail"}
+    lean = {name: a for name, a in alarms.items() if template.resources[name]["Condition"] == "HasAlarms"}
+
+    assert detail == {n for n in alarms if DETAIL.search(n)} | {"WebhookFailedAlarm", "ApiRefusalsAlarm"}
+    assert watched(lean, "Errors") == {"UsageFunction", "LimitsFunction", "MaintenanceFunction", "ReconcileFunction"}
+    assert watched(lean, "ApproximateAgeOfOldestMessage") == set(template.source_queues)
+    assert watched(lean, "IteratorAge") == {"ChangesFunction", "LimitsFunction"}
+    assert "ApiFailuresAlarm" in lean
+
+
+def test_the_dashboard_stays_within_the_free_metrics(template: Template) -> None:
+    """Fifty are free; one more costs three dollars a month for each stage."""
+    [dashboard] = template.of("AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
+
+    assert sum(len(widget["properties"]["metrics"]) for widget in widgets) <= 50
 
 
 def test_every_alarm_tells_somebody(template: Template, alarms: dict[str, Properties]) -> None:
     """And says when it is over. No alarm is made on one machine."""
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-        assert template.resources[name]["Condition"] in {"OnAws", "IsProduction", "HasCanary"}
+        assert template.resources[name]["Condition"] in {"HasAlarms", "HasDetail", "HasSilence", "HasCanary"}
 
 
 def test_every_alarm_has_a_paragraph_in_the_runbook(alarms: dict[str, Properties], project: Path) -> None:
@@ -166,6 +203,7 @@ def test_metrics_have_the_dimensions_that_aws_gives_them(alarms: dict[str, Prope
     """A wrong dimension is a metric that does not exist, and an alarm that stays silent."""
     expected = {
         "AWS/SQS": [{"QueueName"}],
+        "AWS/ApiGateway": [{"ApiId"}],
         "AWS/Lambda": [{"FunctionName"}, {"EventSourceMappingUUID"}, {"FunctionName", "Resource", "ExecutedVersion"}],
         "ours": [{"flow"}, {"flow", "version"}],
     }
