@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +74,69 @@ def test_a_received_message_is_visible_after_a_restart(tmp_path: Path) -> None:
         received = queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
 
     assert sorted(message["Body"] for message in received) == ["a", "b"]
+
+
+EXPIRING = """
+import sys, threading
+from pathlib import Path
+from nilometer.local.plane import keeper, plane
+from nilometer.local.plane.journal import Journal
+kept = keeper.Keeper(Journal(Path(sys.argv[1])))
+plane._keep_items(kept)
+spec = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+table = {"TableArn": "arn:t", "LatestStreamArn": "arn:s", "pk_name": "pk", "sk_name": None, "items": {}}
+table |= {"StreamSpecification": spec, "TableName": "facts"}
+plane.dynamodb._tables.set_scoped("1", "us-east-1", "facts", table)
+plane.dynamodb._set_item(table, "a", "__no_sort__", {"pk": {"S": "a"}})
+reaper = threading.Thread(target=plane.dynamodb._remove_item, args=(table, "a", "__no_sort__"), name=plane._REAPER)
+reaper.start()
+reaper.join()
+[record] = plane.dynamodb._stream_records.get_scoped("1", "us-east-1", "facts")
+print(record["eventName"], record["userIdentity"]["PrincipalId"], record["dynamodb"]["OldImage"])
+"""
+
+
+def test_what_expires_leaves_the_record_that_dynamodb_writes(tmp_path: Path) -> None:
+    """A REMOVE by the service, by which the lake tells an expiry from a deletion."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXPIRING, str(tmp_path / "journal")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split(maxsplit=2)[:2] == ["REMOVE", "dynamodb.amazonaws.com"]
+    assert "'pk': {'S': 'a'}" in done.stdout
+
+
+def test_a_killed_engine_forgets_nothing(tmp_path: Path) -> None:
+    """Items, unread stream records, messages and secrets that it had acknowledged, after a kill -9."""
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        client(running, "dynamodb").create_table(
+            TableName="facts",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        )
+        url = client(running, "sqs").create_queue(QueueName="work")["QueueUrl"]
+        sent = [client(running, "sqs").send_message(QueueUrl=url, MessageBody=body)["MessageId"] for body in "abc"]
+        first = client(running, "sqs").receive_message(QueueUrl=url)["Messages"][0]
+        client(running, "sqs").delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+        client(running, "secretsmanager").create_secret(Name="s", SecretString="kept")
+        for key in "xyz":
+            put(running, key)
+        client(running, "dynamodb").delete_item(TableName="facts", Key={"pk": {"S": "y"}})
+        guard = running.process.pid
+        [child] = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        running.process.wait()
+
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        items = client(running, "dynamodb").scan(TableName="facts")["Items"]
+        records = read(running, ShardIteratorType="TRIM_HORIZON")
+        url = client(running, "sqs").get_queue_url(QueueName="work")["QueueUrl"]
+        left = client(running, "sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+        secret = client(running, "secretsmanager").get_secret_value(SecretId="s")["SecretString"]
+
+    assert sorted(item["pk"]["S"] for item in items) == ["x", "z"]
+    assert [record["eventName"] for record in records] == ["INSERT", "INSERT", "INSERT", "REMOVE"]
+    assert sorted(message["MessageId"] for message in left) == sorted(set(sent) - {first["MessageId"]})
+    assert secret == "kept"

@@ -31,11 +31,7 @@ _SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running engine. State is saved when it stops by SIGTERM, which the guard sends, also when its owner was killed.
-
-    Saved are tables, unread stream records (`local.plane`), queues, rules and secrets. A kill of the engine
-    itself loses all but S3.
-    """
+    """A running engine. What it has acknowledged is on the disk (`local.plane.journal`), so it may end in any way."""
 
     endpoint_url: str
     process: subprocess.Popen[bytes]
@@ -96,7 +92,7 @@ def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subpro
     }
     with log.open("ab") as output:
         return subprocess.Popen(
-            _COMMAND,
+            (*_COMMAND, str(data)),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

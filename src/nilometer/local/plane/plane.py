@@ -1,49 +1,220 @@
-"""MiniStack as `nilometer local` runs it: what was on its way at a stop goes on at the next start.
+"""MiniStack as `nilometer local` runs it: nothing that it acknowledged is lost, however it ends.
 
-MiniStack 1.5.33 saves tables and queues when it stops, but no stream records: what no reader had read
-would be lost for the lake. Here they are saved and restored with the tables, in the same file, so a
-stop between a write and its relay loses nothing.
+MiniStack 1.5.33 holds its state in memory and saves it when it is stopped, without stream records. Here every change of
+a table, a stream or a queue is in the journal (`local.plane.journal`) before its request is answered, and so is the
+state of the other services once a request has changed it. The next start begins with that.
 
-It saves for how long a received message stays invisible, too. Whoever received it ended with the
-engine, perhaps before the answer arrived, so at the start every received message is visible again
-and not after minutes. `python -m nilometer.local.plane.plane` is its `ministack`.
+Who received a message ended with the engine, perhaps before the answer arrived, so at the start every received message
+is visible again. TTL removals leave the stream record that DynamoDB writes: a REMOVE by the service.
+
+`python -m nilometer.local.plane.plane DATA` is its `ministack`.
 """
 
 from __future__ import annotations
 
-import copy
+import logging
+import sqlite3
 import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
-from ministack.app import main  # type: ignore[import-untyped]  # it has no types
-from ministack.services import dynamodb, sqs  # type: ignore[import-untyped]  # as above
+from ministack import app as engine  # type: ignore[import-untyped]  # it has no types
+from ministack.services import cloudformation, dynamodb, s3  # type: ignore[import-untyped]  # as above
+from ministack.services.cloudformation import provisioners  # type: ignore[import-untyped]  # as above
 
-_RECORDS = "nilometer_stream_records"
-_saved = dynamodb.get_state
-_restore = dynamodb.load_persisted_state
-_restore_queues = sqs.load_persisted_state
+from nilometer.local.plane.journal import FILE, Journal
+from nilometer.local.plane.keeper import Keeper
+
+# MiniStack's functions have no public names.
+# ruff: noqa: SLF001
+
+_log = logging.getLogger("nilometer.plane")
+_REAPER = "dynamodb-ttl-reaper"
+_BY_SERVICE = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
+_READS = ("Get", "List", "Describe", "Batch", "Query", "Scan", "Test")
+_DATA = {
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "TransactWriteItems",
+    "TransactGetItems",
+    "SendMessage",
+    "SendMessageBatch",
+    "ReceiveMessage",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "PurgeQueue",
+    "PutEvents",
+}
+"""Requests that change items, messages or nothing: no service has to be saved after them."""
+_FULL = b'{"__type": "ServiceUnavailable", "message": "the data folder cannot be written; free space on its disk"}'
+
+Event = MutableMapping[str, Any]
+Send = Callable[[Event], Awaitable[None]]
+Asgi = Callable[[Event, Any, Send], Awaitable[None]]
 
 
-def get_state() -> dict[str, Any]:
-    return {**_saved(), _RECORDS: copy.deepcopy(dynamodb._stream_records)}  # noqa: SLF001  # it has no public name
+def main(data: Path) -> None:
+    """Runs until it is stopped."""
+    keeper = Keeper(Journal(data / FILE))
+    disk = _keep_objects()
+    _keep_items(keeper)
+    _adopt_buckets()
+    engine.load_state = keeper.restore
+    engine.save_all = lambda _services: keeper.close()
+    engine._load_persisted_state = _loading(keeper, engine._load_persisted_state)
+    engine.app = _answering(engine.app, keeper, disk)
+    sys.argv = sys.argv[:1]
+    engine.main()
 
 
-def load_persisted_state(state: dict[str, Any]) -> None:
-    """Sequence numbers begin with the time, so those of a new process follow the restored ones."""
-    _restore(state)
-    dynamodb._stream_records.update(state.get(_RECORDS, {}))  # noqa: SLF001  # as above
+def _loading(keeper: Keeper, load: Callable[[], None]) -> Callable[[], None]:
+    def loading() -> None:
+        load()
+        for bucket in s3._buckets._data.values():
+            # A bucket that was found on the disk alone; elsewhere to create it again would be an error.
+            bucket["region"] = bucket.get("region") or "us-east-1"
+        if keeper.is_new:
+            keeper.adopt()
+
+    return loading
 
 
-def load_persisted_queues(state: dict[str, Any]) -> None:
-    for queue in state.get("queues", {})._data.values():  # noqa: SLF001  # of every account and region
-        for message in queue["messages"]:
-            if message["receive_count"]:
-                message["visible_at"] = 0.0
-    _restore_queues(state)
+def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
+    """Answers a request when what it changed is on the disk, and with 503 when that cannot be."""
+
+    async def answering(scope: Event, receive: Any, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        refused = False
+
+        async def sending(event: Event) -> None:
+            nonlocal refused
+            if event["type"] == "http.response.start":
+                refused = not _written(scope, keeper, disk)
+                if refused:
+                    await _refuse(send)
+            if not refused:
+                await send(event)
+
+        await app(scope, receive, sending)
+
+    return answering
+
+
+def _written(scope: Event, keeper: Keeper, disk: list[str]) -> bool:
+    try:
+        if _changes_services(scope):
+            keeper.save_services()
+        keeper.write()
+    except sqlite3.Error as error:
+        _log.error("the journal cannot be written: %s; free space on its disk", error)
+        return False
+    if disk:
+        _log.error("an object cannot be written: %s; free space on its disk", disk.pop())
+        disk.clear()
+        return False
+    return True
+
+
+async def _refuse(send: Send) -> None:
+    headers = [(b"content-type", b"application/x-amz-json-1.0"), (b"content-length", str(len(_FULL)).encode())]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": _FULL})
+
+
+def _changes_services(scope: Event) -> bool:
+    """Whether the request may have changed more than items and messages. Not while a stack is on its way: its end is
+    seen by who waits for it."""
+    headers = dict(scope["headers"])
+    if scope["method"] in {"GET", "HEAD"} or _is_deploying():
+        return False
+    if target := headers.get(b"x-amz-target", b"").decode().rpartition(".")[2]:
+        return target not in _DATA and not target.startswith(_READS)
+    if b"/s3/" in headers.get(b"authorization", b""):
+        return "/" not in scope["path"].strip("/")
+    return True
+
+
+def _is_deploying() -> bool:
+    return any(str(one.get("StackStatus", "")).endswith("_IN_PROGRESS") for one in cloudformation._stacks.all_values())
+
+
+def _keep_items(keeper: Keeper) -> None:
+    """Notes every item and stream record. All writes of MiniStack go through these three functions."""
+    set_item, remove_item, build = dynamodb._set_item, dynamodb._remove_item, dynamodb._build_change_record
+
+    def setting(table: Mapping[str, Any], pk: str, sk: str, item: Mapping[str, Any]) -> Any:
+        keeper.item(table, pk, sk, item)
+        return set_item(table, pk, sk, item)
+
+    def removing(table: Mapping[str, Any], pk: str, sk: str) -> Any:
+        old = remove_item(table, pk, sk)
+        if old is not None:
+            keeper.item(table, pk, sk, None)
+            if threading.current_thread().name == _REAPER:
+                _expire(table, old)
+        return old
+
+    def building(table: Mapping[str, Any], *change: Any) -> Any:
+        record = build(table, *change)
+        keeper.record(table, record)
+        return record
+
+    dynamodb._set_item, dynamodb._remove_item, dynamodb._build_change_record = setting, removing, building
+
+
+def _expire(table: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """The record of a removal by TTL, which MiniStack leaves out.
+
+    Source: DynamoDB Developer Guide, "DynamoDB Streams and Time to Live".
+    """
+    spec = table.get("StreamSpecification") or {}
+    if spec.get("StreamEnabled"):
+        record = dynamodb._build_change_record(table, "REMOVE", old, None, spec["StreamViewType"])
+        record["userIdentity"] = _BY_SERVICE
+        scoped = next(key for key, one in dynamodb._tables.all_items() if one is table)
+        dynamodb._stream_records._data.setdefault(scoped, []).append(record)
+
+
+def _keep_objects() -> list[str]:
+    """MiniStack passes over an object that the disk does not take; here its name is in the list."""
+    failed: list[str] = []
+    write = s3._atomic_write
+
+    def writing(path: str, data: Any, **given: Any) -> None:
+        try:
+            write(path, data, **given)
+        except OSError as error:
+            failed.append(str(error.strerror))
+            raise
+
+    s3._atomic_write = writing
+    return failed
+
+
+def _adopt_buckets() -> None:
+    """A new stack takes over the lake of one whose journal is gone, as its bucket is kept."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    create = handlers["create"]
+
+    def creating(logical_id: str, props: Mapping[str, Any], stack_name: str) -> Any:
+        prefix = f"{stack_name}-{logical_id}-".lower()
+        found = [name for name in s3._buckets if name.startswith(prefix)]
+        if "BucketName" in props or len(found) != 1:
+            return create(logical_id, props, stack_name)
+        kept = s3._buckets.pop(found[0])
+        name, attributes = create(logical_id, {**props, "BucketName": found[0]}, stack_name)
+        s3._buckets[name]["objects"] = kept["objects"]
+        return name, attributes
+
+    handlers["create"] = creating
 
 
 if __name__ == "__main__":
-    dynamodb.get_state = get_state
-    dynamodb.load_persisted_state = load_persisted_state
-    sqs.load_persisted_state = load_persisted_queues
-    sys.exit(main())
+    main(Path(sys.argv[1]))

@@ -3,9 +3,8 @@
 One batch of a shard runs at a time, which keeps the order that Lambda promises for each key with any
 ParallelizationFactor.
 
-The engine has one shard a stream and keeps its records 24 hours, through a restart too (`local.plane`).
-It deletes expired items without a stream record; AWS writes one, with the service's `userIdentity`. To
-play that here, let `_read` append such records: all that follows treats them like any other.
+The engine has one shard a stream and keeps its records 24 hours, through every restart (`local.plane`), also those of
+items that expired: a REMOVE by the service, as on AWS.
 
 Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
 """

@@ -1,7 +1,7 @@
 """The whole stack on one machine: engine, deployment and runner, for as long as a `with` lasts.
 
-State below the data folder survives a stop, also one by kill -9 of this process: the engine's guard lets it
-save then. It does not survive a kill of the engine itself, and the next start says so.
+State below the data folder survives every end, also a kill -9 of all processes at once: what was acknowledged is in
+the engine's journal. A journal that is damaged or cannot be written stops the start, and the message says what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.errors import Misconfigured, NilometerError
-from nilometer.local.plane import deploy, discovery
+from nilometer.local.plane import deploy, discovery, journal
 from nilometer.local.plane.counting import CountingProxy
 from nilometer.local.plane.engine import REGION, Engine, engine
 from nilometer.local.stack.idle import await_idle
@@ -29,7 +29,6 @@ from nilometer.local.workers.chaos import Chaos
 
 DRAIN_SECONDS = 5
 LOCK_SECONDS = 25  # a little longer than the guard lets a stopping engine save its state
-_STARTED = "started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +79,10 @@ def stack(options: Options) -> Iterator[Stack]:
         parts.enter_context(_without_profile())
         data = parts.enter_context(_data_folder(options.data))
         lock = parts.enter_context(_exclusive(data))
-        warnings = _state_was_lost(data)
+        warnings = _lake_without_journal(data) if not journal.check(data) else ()
         running_engine = parts.enter_context(
             engine(port=options.aws_port, data=data, log=data / "engine.log", keep_open=(lock,))
         )
-        (data / _STARTED).touch()
         counter = parts.enter_context(CountingProxy(running_engine.endpoint_url)) if options.counted else None
         if counter:
             running_engine = replace(running_engine, endpoint_url=counter.url)
@@ -155,16 +153,11 @@ def _lives(pid: str) -> bool:
     return True
 
 
-def _state_was_lost(data: Path) -> tuple[str, ...]:
-    """The engine saves when it stops: a state older than the last start is not that run's."""
-    started = data / _STARTED
-    if not started.exists() or any(_changed_since(started, path) for path in (data / "state").glob("*")):
+def _lake_without_journal(data: Path) -> tuple[str, ...]:
+    """The lake is there and what the tables held is not: the journal was moved away, or an older version was killed."""
+    if any((data / "state").glob("*.json")) or not any((data / "s3").rglob("_delta_log")):
         return ()
-    return ("the engine was killed in the last run: what that run wrote to tables and queues is gone, the lake has it",)
-
-
-def _changed_since(started: Path, path: Path) -> bool:
-    return path.stat().st_mtime >= started.stat().st_mtime
+    return ("the tables of this folder are gone, its lake is not: `nilometer rebuild` brings the records back",)
 
 
 def clients(running: Engine) -> deploy.Client:

@@ -1,0 +1,182 @@
+"""kill -9 of every process in the middle of events, started again with the same folder: nothing acknowledged is lost,
+nothing counts twice.
+
+NILOMETER_KILLS and NILOMETER_EVENTS make it longer: `make durability` kills 50 times in 2,000 events.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from tests.support.command_line import CommandLine, Local
+
+from nilometer.domain.store.times import rfc3339
+from nilometer.local.demo.delivery import Endpoint
+from nilometer.local.plane.deploy import STRIPE_SECRET
+from nilometer.local.plane.journal import FILE
+
+KILLS = int(os.environ.get("NILOMETER_KILLS", "3"))
+EVENTS = int(os.environ.get("NILOMETER_EVENTS", "200"))
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path / "run")
+
+
+def kill_all(running: Local) -> None:
+    """Every process at once, as when a container is stopped: first nobody can react, then everybody ends."""
+    family = running.family()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in family:
+            os.kill(pid, number)
+    running.process.wait()
+    assert running.gone(family)
+
+
+def customer(number: int) -> bytes:
+    created = int(time.time())
+    state = {"id": f"cus_{number}", "object": "customer", "created": created, "livemode": False}
+    event = {"id": f"evt_{number}", "object": "event", "type": "customer.created", "created": created}
+    rest = {"api_version": "2026-10-28.endive", "livemode": False, "data": {"object": state}}
+    return json.dumps({**event, **rest}).encode()
+
+
+def usage(number: int) -> dict[str, str]:
+    event = {
+        "specversion": "1.0",
+        "id": f"use_{number}",
+        "source": "/tests/durability",
+        "type": "usage.recorded.v1",
+        "subject": "acme",
+        "time": rfc3339(datetime.now(UTC)),
+        "data": {"meter": "api_calls", "quantity": "3", "unit": "call"},
+    }
+    return {"Source": "tests", "DetailType": event["type"], "Detail": json.dumps(event)}  # type: ignore[dict-item]
+
+
+class Sender(threading.Thread):
+    """Sends each of `left` until it is acknowledged, one after the other, to whichever stack runs."""
+
+    def __init__(self, left: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.left = left
+        self.description: dict[str, Any] | None = None
+        self.sent: list[int] = []
+        self._usage: dict[int, dict[str, str]] = {}
+
+    def run(self) -> None:
+        while self.left:
+            described = self.description
+            if described is None or not self._sent(self.left[-1], described):
+                time.sleep(0.02)
+                continue
+            self.sent.append(self.left.pop())
+
+    def _sent(self, number: int, described: dict[str, Any]) -> bool:
+        try:
+            if number % 2:
+                endpoint = Endpoint(described["webhook_url"], secret=STRIPE_SECRET)
+                return endpoint.deliver(number, customer(number), attempts=1).taken
+            entry = self._usage.setdefault(number, usage(number)) | {"EventBusName": described["bus"]}
+            return not _client(described, "events").put_events(Entries=[entry])["FailedEntryCount"]
+        except (BotoCoreError, ClientError):
+            return False
+
+
+def _client(described: dict[str, Any], service: str) -> Any:
+    return boto3.session.Session().client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=described["aws_endpoint_url"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=5, connect_timeout=2),
+    )
+
+
+def test_a_kill_of_all_processes_loses_nothing(alone: CommandLine, tmp_path: Path) -> None:
+    """Stripe and usage events while everything is killed again and again; at the end state and lake agree."""
+    data = tmp_path / "data"
+    chance = random.Random(21)
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    senders = [Sender(list(range(lane, EVENTS, 2))) for lane in range(2)]
+    for sender in senders:
+        sender.description = dict(running.about)
+        sender.start()
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.1, 1.5))
+        for sender in senders:
+            sender.description = None
+        kill_all(running)
+        running = alone.local("--data", str(data))
+        for sender in senders:
+            sender.description = dict(running.about)
+    for sender in senders:
+        sender.join(EVENTS)
+    waited = alone("wait", "--timeout", "240")
+    shown = alone("usage", "show", "acme", "--json").json
+    lake = alone("query", "select count(*) as n, count(distinct event_id) as d from usage", "--json").json
+    stripe = alone("query", "select count(*) as n, count(distinct event_id) as d from stripe_events", "--json").json
+    verified = alone("verify", "--grace", "0")
+    dead = alone("status", "--json").json["dead_letters"]
+    running.stop()
+
+    assert waited.code == 0
+    assert sum(len(sender.sent) for sender in senders) == EVENTS
+    usages = EVENTS // 2
+    assert [Decimal(meter["used"]) for meter in shown["meters"] if meter["meter"] == "api_calls"] == [usages * 3]
+    assert lake == {"n": usages, "d": usages}
+    assert stripe == {"n": EVENTS - usages, "d": EVENTS - usages}
+    assert verified.code == 0, verified.err
+    assert not any(dead.values())
+
+
+def test_a_first_run_that_was_killed_starts_again(alone: CommandLine, tmp_path: Path) -> None:
+    """Whenever it was killed: with the bucket on the disk and no stack yet, or in the middle of the deployment."""
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "nilometer", "local", "--port", "0", "--aws-port", "0", "--data", str(data)]
+    for seconds in (1.0, 1.6, 2.2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, text=True, env=alone.environment)
+        time.sleep(seconds)
+        kill_all(Local(process, {}))
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    assert running.stop()[0] == 0
+
+
+def test_a_lake_without_its_journal_is_taken_over(alone: CommandLine, tmp_path: Path) -> None:
+    """A damaged journal stops the start; without it the lake is there, and the start says what to do."""
+    data = tmp_path / "data"
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    assert alone("wait", "--timeout", "60").code == 0
+    running.stop()
+    with (data / FILE).open("r+b") as file:
+        file.truncate(5_000)
+
+    refused = alone("local", "--port", "0", "--aws-port", "0", "--data", str(data))
+    assert (refused.code, "is damaged; move it away" in refused.err) == (1, True)
+    for left in data.glob(f"{FILE}*"):
+        left.unlink()
+    running = alone.local("--data", str(data))
+    known = alone("query", "select count(*) as n from audit where kind = 'workspace'", "--json").json["n"]
+    _, said = running.stop()
+    assert "`nilometer rebuild` brings the records back" in said
+    assert known == 1
