@@ -35,11 +35,18 @@ class WebhookSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablesSettings:
-    """What billing, usage and operations need."""
+    """What usage and operations need."""
 
     records_table: str
     events_table: str
     lake_bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingSettings(TablesSettings):
+    """`billing_scopes` names the accounts and modes whose objects may name workspaces: `self/live acct_1/live`."""
+
+    billing_scopes: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

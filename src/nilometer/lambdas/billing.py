@@ -10,11 +10,12 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.billing.claim import trust_of
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.usage.meter_event import ERRORS
 from nilometer.flows.billing import batch as billing
 from nilometer.lambdas.edge import batch_response, handling, messages, metric
-from nilometer.settings import TablesSettings, load
+from nilometer.settings import BillingSettings, load
 
 
 @handling
@@ -27,8 +28,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 @cache
 def _dependencies() -> dict[str, Any]:
-    settings = load(TablesSettings, os.environ)
+    settings = load(BillingSettings, os.environ)
     return {
         "store": Store(client("dynamodb"), records=settings.records_table, events=settings.events_table),
         "objects": Objects(later("s3"), bucket=settings.lake_bucket),
+        "trust": trust_of(settings.billing_scopes),
     }

@@ -47,18 +47,28 @@ class Evidence:
         return (self.element.state if self.element else None) or {}
 
     @property
+    def subscription_id(self) -> str | None:
+        """The subscription that it is about: the object itself, or the one that it names."""
+        return self.object_id if self.object_type == "subscription" else self.state.get("subscription")
+
+    @property
     def event_id(self) -> str:
         return str(self.fact["event_id"]) if self.fact else self.element.id if self.element else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`word` is what an operator says of the customer's workspace, `said_in` the event's id, `said_by` its source."""
+    """`word` is what an operator says of the customer's workspace, `said_in` the event's id, `said_by` its source.
+
+    `trusted`: whether objects of the scope may name workspaces; None: as it was when the link was written, at first
+    those of the platform's own account.
+    """
 
     scope: Scope
     customer_id: str | None
     evidence: tuple[Evidence, ...]
     updated_at: str
+    trusted: bool | None = None
     word: Claim | None = None
     said_in: str = ""
     said_by: str | None = None

@@ -22,7 +22,7 @@ from nilometer.domain.billing.record.inputs import (
     without_customer,
 )
 from nilometer.domain.billing.record.item import catalog_entry, home, inputs_of, record_item, use_item
-from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_of
+from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_after, version_of
 from nilometer.domain.stripe.registers.view import View
 
 
@@ -41,10 +41,6 @@ class Home:
         """What of the catalog the record did not know of."""
         return set() if self.leaves else catalog_names(self.inputs) - self.inputs.catalog.keys()
 
-    @property
-    def version(self) -> int:
-        return int(self.stored["version"]) + 1 if self.stored else 1
-
 
 def home_keys(group: Group, link: Linked) -> dict[str | None, Key]:
     """By workspace, of the records that hold the customer's part and of those that will."""
@@ -60,8 +56,9 @@ def rehoused(group: Group, known: Known, link: Linked, views: Mapping[str, View 
     read = {id_: inputs_of(known[key]) for id_, key in keyed.items()}
     _check_read(link, read, name)
     held = {n: view for id_ in link.before.homes for n, view in read[id_].customers.get(name, {}).items()}
-    part = bounded({n: view for n, view in {**held, **views}.items() if view is not None})
-    return [_home(keyed[id_], id_, known, inputs, name, part, link) for id_, inputs in read.items()]
+    whole = bounded({n: view for n, view in {**held, **views}.items() if view is not None})
+    made = (_home(keyed[id_], id_, known, inputs, name, whole, link) for id_, inputs in read.items())
+    return [one for one in made if link.moves or one.inputs != read[one.workspace_id]]
 
 
 def record_writes(group: Group, known: Known, homes: Sequence[Home]) -> Iterator[Write]:
@@ -80,10 +77,15 @@ def uses(homes: Sequence[Home]) -> Iterator[Item]:
 
 
 def _home(
-    key: Key, workspace_id: str | None, known: Known, inputs: Inputs, name: str, part: Views, link: Linked
+    key: Key, workspace_id: str | None, known: Known, inputs: Inputs, name: str, whole: Views, link: Linked
 ) -> Home:
     leaves = workspace_id not in link.after.homes
-    changed = without_customer(inputs, name) if leaves else with_part(inputs, name, part)
+    if leaves:
+        changed = without_customer(inputs, name)
+    else:
+        part, claim = link.after.part(whole, workspace_id), link.claim_to(workspace_id)
+        said = claim[:3] if claim else None
+        changed = with_part(inputs, name, part, claim=said, refused=link.refused if workspace_id is None else ())
     return Home(key=key, workspace_id=workspace_id, stored=known[key], inputs=changed, leaves=leaves)
 
 
@@ -112,7 +114,7 @@ def _put(group: Group, one: Home, inputs: Inputs) -> Write:
         one.key,
         inputs,
         workspace_id=one.workspace_id,
-        version=one.version,
+        version=version_after(one.stored),
         cause=group.cause,
         updated_at=group.updated_at,
     )

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nilometer.domain.billing import disputes
-from nilometer.domain.billing.claim import best, claim
-from nilometer.domain.billing.fetches import fetches
+from nilometer.domain.billing.claim import claim
+from nilometer.domain.billing.fetches import asking, fetches
 from nilometer.domain.billing.group import Group, Known, Torn
 from nilometer.domain.billing.homes import Home, home_keys, record_writes, rehoused, uses
 from nilometer.domain.billing.link import Linked, link_writes, linked
-from nilometer.domain.billing.record.inputs import catalog_key, used_names
+from nilometer.domain.billing.record.fold import orphans
+from nilometer.domain.billing.record.inputs import catalog_key, customer_name, used_names
 from nilometer.domain.billing.registers import Merged, changed_views, merged, register_writes
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Write
@@ -41,7 +42,8 @@ class Effect:
     homes: Sequence[Home] = ()
 
     def writes(self) -> Iterator[Write]:
-        yield from fetches(self.group, self.known, self.views)
+        asked = (*fetches(self.group, self.known, self.views), *self._asking_for_orphans())
+        yield from {write.key: write for write in asked}.values()
         yield from register_writes(self.group, self.registers)
         if self.link is None:
             yield from disputes.waits(self.group, self.known, self.views)
@@ -51,11 +53,20 @@ class Effect:
             yield from link_writes(self.group, self.link)
             yield from record_writes(self.group, self.known, self.homes)
 
+    def _asking_for_orphans(self) -> Iterator[Write]:
+        """Once, when the customer's deletion or such a subscription changes the record."""
+        name = customer_name(self.group.scope, str(self.group.customer_id))
+        parts = [one.inputs.customers.get(name, {}) for one in self.homes]
+        for object_id in sorted({id_ for part in parts for id_ in orphans(part) if self._touches(id_)}):
+            yield asking(self.group, "subscription", object_id, max(one.second for one in self.group.evidence))
+
+    def _touches(self, subscription_id: str) -> bool:
+        return bool(self.views.keys() & {subscription_id, str(self.group.customer_id)})
+
     def facts(self) -> Iterator[Item]:
-        workspace_id = best(self.link.claims) if self.link else None
         for one in self.group.evidence:
             if one.fact is not None:
-                yield {**one.fact, "workspace_id": workspace_id}
+                yield {**one.fact, "workspace_id": self.link.after.of(one.subscription_id) if self.link else None}
 
 
 class Plan:
@@ -142,5 +153,5 @@ def _used_by(group: Group) -> set[str]:
 
 def _guesses(group: Group) -> set[Key]:
     """The records of the workspaces that the events themselves claim: most often the right ones."""
-    claims = [group.word, *(claim(one.state) for one in group.evidence)]
+    claims = [group.word, *(claim(one.state) for one in group.evidence)] if group.trusted is not False else [group.word]
     return {keys.billing(told.workspace_id) for told in claims if told}

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.billing.claim import Trust
 from nilometer.domain.billing.record.inputs import catalog_name
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.flows.billing.arrived import ArrivedEvent, arrived
@@ -25,9 +26,16 @@ from nilometer.flows.billing.commit import Committer, Parcels
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import inbox, settle, together
 
+_OWN = Trust()
 
-def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
-    """One result a message, in their order; whatever one holds, the others do not notice."""
+
+def handle(
+    messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime, trust: Trust = _OWN
+) -> list[Result]:
+    """One result a message, in their order; whatever one holds, the others do not notice.
+
+    `trust` says whose objects may name workspaces: by default those of the platform's own account.
+    """
 
     def opened(message: Message) -> ArrivedEvent:
         return arrived(message.body, objects=objects, now=now)
@@ -37,7 +45,7 @@ def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: 
             event = one.content.event
             one.fields |= {"event_id": event.id, "type": event.type, "account": event.scope.account}
         try:
-            Committer(store, now).run(parcels)
+            Committer(store, now, trust).run(parcels)
         finally:
             _refold(store, parcels, now)
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
+from nilometer.domain.billing.claim import Trust
 from nilometer.domain.billing.group import Group, Torn
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.events.outcome import Outcome
@@ -52,6 +53,7 @@ class Committer:
 
     store: Store
     now: datetime
+    trust: Trust = field(default_factory=Trust)
     known: dict[Key, Item | None] = field(default_factory=dict)
     pack: Pack[Planned] = field(default_factory=Pack)
     waiting: list[Parcels] = field(default_factory=list)
@@ -113,6 +115,7 @@ class Committer:
             customer_id=owner if kind == "customer" else None,
             evidence=tuple(one.content.evidence for one in parcels),
             updated_at=rfc3339(self.now),
+            trusted=self.trust.names(first.event.scope),
         )
 
     def _add(self, planned: Planned) -> None:

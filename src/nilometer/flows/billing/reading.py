@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.claim import WRITERS, Claim
+from nilometer.domain.billing.link import Served, claims_of, served
+from nilometer.domain.billing.record.conflict import admitted
 from nilometer.domain.billing.record.fold import fold
-from nilometer.domain.billing.record.inputs import Inputs
+from nilometer.domain.billing.record.inputs import Inputs, customer_name
 from nilometer.domain.billing.record.item import inputs_of
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.explain import explain
 from nilometer.domain.stripe.registers.item import object_of, register_of
 
@@ -42,15 +46,70 @@ def list_objects(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def explain_object(store: Store, object_id: str) -> Iterator[dict[str, Any]]:
-    """Why an object is in its state, once a scope that knows the id. Scans."""
+    """Why an object is in its state, once a scope that knows the id, with the claims of its customer to workspaces.
+    Scans."""
     for item in store.scan(Table.RECORDS, kind="register"):
         if object_id in {item.get("object_id"), item.get("customer_id") if "object_id" not in item else None}:
-            yield {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
+            told = {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
+            yield {**told, "claims": _claims(store, item)}
+
+
+def list_conflicts(store: Store) -> Iterator[dict[str, Any]]:
+    """Customers whose claim to a workspace does not count: `reason` is `conflict` (a buyer names a workspace that has a
+    customer) or `refused` (an account or mode that may not name workspaces). Scans."""
+    for record in store.scan(Table.RECORDS, kind="billing"):
+        for one in record.get("conflicts", ()):
+            yield {"workspace": record["workspace_id"], "reason": "conflict", **_customer(one["customer"]), **_why(one)}
+        for workspace_id in record.get("refused_claims", ()):
+            for name in record["customers"]:
+                yield {"workspace": workspace_id, "reason": "refused", **_customer(name)}
+
+
+def _why(conflict: Item) -> dict[str, Any]:
+    return {name: conflict[name] for name in ("claimed_by", "object", "created")}
+
+
+def _customer(name: str) -> dict[str, Any]:
+    account, mode, customer = name.split("/", 2)
+    return {"customer": customer, "account": account, "livemode": mode == "live"}
+
+
+def _claims(store: Store, register: Item) -> list[dict[str, Any]]:
+    """Of the customer of an object, the best first, each with what it comes to."""
+    owner = register.get("object_id") if register["object_type"] == "customer" else register.get("customer_id")
+    if not owner:
+        return []
+    scope = Scope(account=str(register["account"]), livemode=bool(register["livemode"]))
+    link = store.get(Table.RECORDS, keys.link(scope.account, scope.livemode, str(owner)))
+    claims = claims_of(link)
+    serves = served(claims, trusted=bool((link or {}).get("trusted", True)))
+    found = store.batch_get(Table.RECORDS, {keys.billing(id_) for id_ in serves.homes if id_})
+    contested = {
+        record["workspace_id"]
+        for record in found.values()
+        if any(one["customer"] == customer_name(scope, str(owner)) for one in record.get("conflicts", ()))
+    }
+    return [_claim(claim, serves, contested) for claim in sorted(claims.values())]
+
+
+def _claim(claim: Claim, serves: Served, contested: Container[str]) -> dict[str, Any]:
+    own = serves.subscriptions.get(claim.object_id) == claim.workspace_id
+    decides = own or claim.workspace_id == serves.workspace_id
+    outcome = "conflict" if decides and claim.workspace_id in contested else "counts" if decides else "does not count"
+    return {
+        "workspace": claim.workspace_id,
+        "rank": claim.rank,
+        "written_by": WRITERS.get(claim.rank, "unknown"),
+        "object": claim.object_id,
+        "created": claim.created,
+        "decides": decides,
+        "outcome": outcome,
+    }
 
 
 def billing_of(record: Item) -> dict[str, Any]:
     """A record as people and scripts read it: its own fields, the ids of its customers, its subscriptions."""
-    views = {name.rpartition("/")[2]: view for name, view in inputs_of(record).customers.items()}
+    views = {name.rpartition("/")[2]: view for name, view in admitted(inputs_of(record)).items()}
     return {
         "workspace": record["workspace_id"],
         **_NULLS,

@@ -27,6 +27,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "billing.period_changed.v1": ("current_period_start", "current_period_end"),
     "billing.payment_method_changed.v1": ("payment_method",),
     "billing.risk_changed.v1": ("risk",),
+    "billing.conflicts_changed.v1": ("conflicts",),
 }
 _FAILED = "billing.payment_failed.v1"
 _RECOVERED = "billing.payment_recovered.v1"

@@ -6,10 +6,11 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nilometer.domain.billing.record.conflict import admitted, conflicts, is_weak
 from nilometer.domain.billing.record.inputs import ENDED, Inputs, Views
 from nilometer.domain.billing.record.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
@@ -21,48 +22,66 @@ UNKNOWN = "unknown"
 
 _STANDING = {"active": 6, "trialing": 6, "past_due": 5, "paused": 4, "unpaid": 3, "incomplete": 2}
 _ACCESS = {"active": "full", "trialing": "full", "past_due": "grace"}
+_OWING = {"past_due", "unpaid"}
+_NO = {"false", "no", "0", ""}
 
 
 def fold(inputs: Inputs) -> dict[str, Any]:
     """The record's own fields, from scratch."""
-    scope = _scope(inputs.customers)
+    customers = admitted(inputs)
+    scope = _scope(customers)
     folded = _Fold(
-        customers={name: views for name, views in inputs.customers.items() if name.startswith(f"{scope}/")},
+        customers={name: _closed(views) for name, views in customers.items() if name.startswith(f"{scope}/")},
         catalog={n.removeprefix(f"{scope}/"): v for n, v in inputs.catalog.items() if n.startswith(f"{scope}/")},
+        weak=frozenset(name for name in customers if is_weak(inputs, name)),
     )
-    return folded.record()
+    refused = sorted({name for named in inputs.refused.values() for name in named})
+    said = {"conflicts": conflicts(inputs), "refused_claims": refused}
+    return {
+        **folded.record(),
+        "mode": scope.rpartition("/")[2] or None,
+        **{name: value for name, value in said.items() if value},
+    }
 
 
 def standing(subscription: View) -> tuple[int, int]:
-    """Orders subscriptions: the effective one is the greatest. A status that we do not know ranks below incomplete."""
+    """Orders subscriptions by what they give. A status that we do not know ranks below incomplete."""
     status = str(subscription.get("status"))
     return (0 if status in ENDED else _STANDING.get(status, 1)), int(subscription.get("created") or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
+    """`weak` are the customers that a buyer alone has linked."""
+
     customers: Mapping[str, Views]
     catalog: Mapping[str, View]
+    weak: frozenset[str]
 
     def record(self) -> dict[str, Any]:
+        subscriptions = self._of("subscription")
         effective = self._effective()
-        items = list(effective[1].get("items", ())) if effective else []
+        giving = [named for named in subscriptions if named == effective or named[1].get("status") in _ACCESS]
         return {
             **_status(effective),
-            **self._plan(items),
+            **self._plan(effective, giving),
             **_cancellation(effective),
             **_trial(effective),
-            **_periods(effective, [view for _, view in self._of("subscription")]),
+            **_periods(effective, [view for _, view in subscriptions]),
             **self._payments(effective),
             "features": self._features(),
             "risk": risk([named for kind in RISKS for named in self._of(kind)]),
-            **self._doubts(),
+            **self._doubts(effective, giving),
         }
 
-    def _doubts(self) -> dict[str, Any]:
+    def _doubts(self, effective: tuple[str, View] | None, giving: Sequence[tuple[str, View]]) -> dict[str, Any]:
         """What an operator should know; each field is there only when there is something to say."""
         views = {name: view for owned in self.customers.values() for name, view in owned.items()}
+        ids = {name for name, _ in giving}
+        payers = sorted(name for name, owned in self.customers.items() if ids & owned.keys())
         said = {
+            "add_ons": sorted(name for name, _ in giving if effective and name != effective[0]),
+            "payers": payers if len(payers) > 1 else [],
             "in_doubt": sorted(name for name, view in views.items() if view.get("doubt")),
             "incomplete": sorted(name for name, view in views.items() if view.get("has_more")),
             "unreadable": {
@@ -76,22 +95,52 @@ class _Fold:
         return sorted((name, view) for name, view in found if view["object"] == kind) if self.customers else []
 
     def _effective(self) -> tuple[str, View] | None:
-        return max(self._of("subscription"), key=lambda named: (*standing(named[1]), named[0]), default=None)
+        """The base of what the workspace has: docs/billing.md says how it is chosen."""
+        found = (
+            (*self._preference(view, name in self.weak), id_, view)
+            for name, views in self.customers.items()
+            for id_, view in views.items()
+            if view["object"] == "subscription"
+        )
+        best = max(found, key=lambda one: one[:-1], default=None)
+        return (best[-2], best[-1]) if best else None
 
-    def _plan(self, items: Sequence[View]) -> dict[str, Any]:
-        """Of the first item that names one in its catalog metadata, else of the first."""
+    def _preference(self, view: View, weak: bool) -> tuple[bool, bool, bool, int, bool, int]:
+        """Living; of a customer that the platform linked; no add-on; by status; with a plan's name; the newer."""
+        rank, created = standing(view)
+        living = view.get("status") in _ACCESS
+        metadata = [self._metadata(item) for item in view.get("items", ())]
+        addon = bool(metadata) and all(told.get("addon", "").lower() not in _NO for told in metadata)
+        named = living and any(told.get("plan") for told in metadata)
+        return living, living and not weak, living and not addon, rank, named, created
+
+    def _plan(self, effective: tuple[str, View] | None, giving: Sequence[tuple[str, View]]) -> dict[str, Any]:
+        """Limits and seats of all that give something; the name of the base."""
+        items = list(effective[1].get("items", ())) if effective else []
         metadata = [self._metadata(item) for item in items]
-        counted = [item for item, told in zip(items, metadata, strict=True) if told.get("seats")] or items[:1]
-        rules = self._limits(items, metadata)
-        told = [*metadata, *self._entitling()]
+        every = [item for _, view in giving for item in view.get("items", ())]
+        told_by_every = [self._metadata(item) for item in every]
+        rules = self._limits(every, told_by_every)
+        told = [*told_by_every, *self._entitling()]
         unread = sorted({name for one in told for name in plan_limits.problems(one)})
         return {
             "plan": next((told["plan"] for told in metadata if told.get("plan")), self._name(items)),
-            "seats": sum(int(item.get("quantity") or 0) for item in counted) if items else None,
+            "seats": self._seats(items, giving, effective) if items else None,
             "limits": {meter: plan_limits.amount_of(rule) for meter, rule in rules.items()},
             "limit_rules": rules,
             **({"unreadable_limits": unread} if unread else {}),
         }
+
+    def _seats(
+        self, items: Sequence[View], giving: Sequence[tuple[str, View]], effective: tuple[str, View] | None
+    ) -> int:
+        """The base's marked items, else its first, and the marked ones of add-ons."""
+        counted = self._marked(items) or items[:1]
+        others = [item for named in giving if named != effective for item in self._marked(named[1].get("items", ()))]
+        return sum(int(item.get("quantity") or 0) for item in (*counted, *others))
+
+    def _marked(self, items: Iterable[View]) -> list[View]:
+        return [item for item in items if self._metadata(item).get("seats")]
 
     def _metadata(self, item: View) -> dict[str, str]:
         """Product, then price: as registered, or as the subscription's snapshot showed the price."""
@@ -135,7 +184,7 @@ class _Fold:
         customers = [view for _, view in self._of("customer")]
         return {
             "open_invoices": open_invoices,
-            "dunning": _dunning(open_invoices),
+            "dunning": _dunning(open_invoices, {id_ for id_, view in self._of("subscription") if _owes(view)}),
             "delinquent": any(view.get("delinquent") for view in customers),
             "payment_method": self._payment_method(effective, customers),
             "scheduled_change": self._scheduled_change(effective),
@@ -174,6 +223,23 @@ class _Fold:
 
 def _deleted(views: Views) -> bool:
     return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
+
+
+def _closed(views: Views) -> Views:
+    """Stripe cancels the subscriptions of a customer that it deletes: one whose event is missing is in doubt."""
+    if not _deleted(views):
+        return views
+    closed = {"status": "canceled", "doubt": True}
+    return {name: {**view, **closed} if _is_orphan(view) else view for name, view in views.items()}
+
+
+def _is_orphan(view: View) -> bool:
+    return view["object"] == "subscription" and view.get("status") not in ENDED
+
+
+def orphans(views: Views) -> list[str]:
+    """Subscriptions of a deleted customer that nobody has said to be ended: Stripe must be asked for them."""
+    return sorted(name for name, view in views.items() if _is_orphan(view)) if _deleted(views) else []
 
 
 def _scope(customers: Iterable[str]) -> str:
@@ -241,18 +307,29 @@ def _gaps(start: int, end: int, taken: Iterable[tuple[int, int]]) -> list[tuple[
     return free
 
 
-def _dunning(open_invoices: Iterable[View]) -> dict[str, Any] | None:
-    """Of the oldest invoice whose payment failed: how often, when next, and from when grace counts."""
-    failed = [invoice for invoice in open_invoices if int(invoice.get("attempt_count") or 0) > 0]
-    if not failed:
+def _owes(subscription: View) -> bool:
+    return subscription.get("status") in _OWING
+
+
+def _dunning(open_invoices: Iterable[View], owing: Collection[str]) -> dict[str, Any] | None:
+    """Of the oldest invoice whose payment failed, or that was sent, fell due and left its subscription past due: how
+    often it was tried, when next, and from when grace counts. `owing` are subscriptions that are past due."""
+    late = [
+        invoice
+        for invoice in open_invoices
+        if int(invoice.get("attempt_count") or 0) > 0
+        or (invoice.get("due_date") and invoice.get("subscription") in owing)
+    ]
+    if not late:
         return None
-    invoice = min(failed, key=lambda one: (int(one.get("created") or 0), str(one["id"])))
+    invoice = min(late, key=lambda one: (int(one.get("created") or 0), str(one["id"])))
+    tried = int(invoice.get("attempt_count") or 0)
     return {
         "invoice": invoice["id"],
-        "attempts": invoice["attempt_count"],
+        "attempts": tried,
         "next_attempt": invoice.get("next_payment_attempt"),
         "since": invoice.get("due_date") or invoice.get("finalized_at") or invoice.get("created"),
-        "stage": "retrying" if invoice.get("next_payment_attempt") else "exhausted",
+        "stage": "retrying" if invoice.get("next_payment_attempt") else "exhausted" if tried else "overdue",
     }
 
 

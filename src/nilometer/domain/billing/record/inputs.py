@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nilometer.domain.store import keys
@@ -22,11 +22,15 @@ class Inputs:
     """What a record is folded from.
 
     `customers`: "account/mode/customer" → its views. `catalog`: "account/mode/product/id" (or price) → its view
-    with the `version` of its register (0: not known yet). Each view carries the version of its register.
+    with the `version` of its register (0: not known yet). Each view carries the version of its register. `claims`:
+    customer → rank, time and object of what links it to this workspace. `refused`: customer → workspaces that it names
+    without the right to.
     """
 
     customers: Mapping[str, Views] = field(default_factory=dict)
     catalog: Mapping[str, View] = field(default_factory=dict)
+    claims: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
@@ -43,9 +47,22 @@ def with_views(inputs: Inputs, customer: str, views: Mapping[str, View | None]) 
     return with_part(inputs, customer, bounded({name: view for name, view in held.items() if view is not None}))
 
 
-def with_part(inputs: Inputs, customer: str, part: Views) -> Inputs:
-    """`part` replaces all views of the customer."""
-    return Inputs(customers={**inputs.customers, customer: part}, catalog=inputs.catalog)
+def with_part(
+    inputs: Inputs, customer: str, part: Views, *, claim: Sequence[Any] | None = None, refused: Sequence[str] = ()
+) -> Inputs:
+    """`part` replaces all views of the customer, as `claim` and `refused` do what was said of it."""
+    return replace(
+        inputs,
+        customers={**inputs.customers, customer: part},
+        claims=_said(inputs.claims, customer, list(claim or ())),
+        refused=_said(inputs.refused, customer, list(refused)),
+    )
+
+
+def _said(known: Mapping[str, Sequence[Any]], customer: str, said: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+    """Without an entry for a customer of whom nothing is said."""
+    others = {name: one for name, one in known.items() if name != customer}
+    return {**others, customer: said} if said else others
 
 
 def with_catalog(inputs: Inputs, entries: Mapping[str, View]) -> Inputs:
@@ -54,12 +71,17 @@ def with_catalog(inputs: Inputs, entries: Mapping[str, View]) -> Inputs:
     for name, entry in entries.items():
         if name not in known or int(known[name]["version"]) < int(entry["version"]):
             known[name] = entry
-    return Inputs(customers=inputs.customers, catalog=known)
+    return replace(inputs, catalog=known)
 
 
 def without_customer(inputs: Inputs, customer: str) -> Inputs:
-    return Inputs(
-        customers={name: views for name, views in inputs.customers.items() if name != customer}, catalog=inputs.catalog
+    """As if it had never been here; what it used of the catalog stays known."""
+    others = {name: views for name, views in inputs.customers.items() if name != customer}
+    return replace(
+        inputs,
+        customers=others,
+        claims=_said(inputs.claims, customer, ()),
+        refused=_said(inputs.refused, customer, ()),
     )
 
 

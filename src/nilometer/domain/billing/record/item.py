@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from nilometer.domain.billing.record.conflict import admitted
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs
 from nilometer.domain.store import keys
@@ -35,7 +36,7 @@ def record_item(
         "actor": None,
         "workspace_id": workspace_id,
         **{name: value for name, value in fold(inputs).items() if value is not None},
-        "customers": sorted(inputs.customers),
+        "customers": sorted(admitted(inputs)),
         "inputs": _packed(inputs),
     }
 
@@ -44,21 +45,28 @@ def inputs_of(record: Item | None) -> Inputs:
     if record is None:
         return Inputs()
     document = json.loads(unpack(record["inputs"]))
-    return Inputs(customers=document["customers"], catalog=document["catalog"])
+    return Inputs(
+        customers=document["customers"],
+        catalog=document["catalog"],
+        claims=document.get("claims", {}),
+        refused=document.get("refused", {}),
+    )
 
 
 def payer(record: Item | None) -> str | None:
     """The customer that usage is billed to, "account/mode/customer": the effective subscription's, else the first."""
     if record is None:
         return None
-    customers = inputs_of(record).customers
+    customers = admitted(inputs_of(record))
     owners = (name for name in sorted(customers) if record.get("subscription") in customers[name])
     return next(owners, min(customers, default=None))
 
 
 def _packed(inputs: Inputs) -> bytes:
     """What was folded: compressed, so that most records cost one kilobyte's write."""
-    document = {"customers": inputs.customers, "catalog": inputs.catalog}
+    document: dict[str, Any] = {"customers": inputs.customers, "catalog": inputs.catalog}
+    document |= {"claims": inputs.claims} if inputs.claims else {}
+    document |= {"refused": inputs.refused} if inputs.refused else {}
     return pack_record(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
 
 

@@ -125,5 +125,5 @@ def catalog_metadata(snapshot: Object, bad: Unreadable) -> dict[str, str]:
     return kept
 
 
-_CATALOG_KEYS = ("plan", "limits", "seats", "features")
+_CATALOG_KEYS = ("plan", "limits", "seats", "features", "addon")
 _SHOWN = 40  # characters of a key of metadata; Stripe allows no more
