@@ -43,6 +43,7 @@ INDEX = "gsi1"  # the one overloaded index of `records`
 
 _T = TypeVar("_T")
 _PERMANENT = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
+_REFUSED = {"ValidationError", "ItemCollectionSizeLimitExceeded"}  # as a transaction names the same
 
 
 class Store:
@@ -307,10 +308,17 @@ def _translate(error: ClientError) -> NilometerError:
     code = error.response["Error"]["Code"]
     if code == "TransactionCanceledException":
         reasons: Iterable[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
-        return Cancelled([reason.get("Code", "None") for reason in reasons])
+        return _cancelled([reason.get("Code", "None") for reason in reasons])
     if code in _PERMANENT:
         return Rejected("too_large", f"DynamoDB refused the write: {error.response['Error'].get('Message', code)}")
     return Unavailable(f"DynamoDB answered {code}; try again")
+
+
+def _cancelled(reasons: Sequence[str]) -> NilometerError:
+    """A write that the service refuses for what it holds is no race: it would be refused again."""
+    if refused := _REFUSED & set(reasons):
+        return Rejected("too_large", f"DynamoDB refused the write: {', '.join(sorted(refused))}")
+    return Cancelled(reasons)
 
 
 def _pauses() -> Iterator[float]:

@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from nilometer.errors import Rejected
+
 AttributeValue = dict[str, Any]
+
+EXPONENT = 130  # of the largest and the smallest number that DynamoDB takes
 
 
 def marshal(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
@@ -31,7 +35,7 @@ def to_attribute(value: Any) -> AttributeValue:
         case int():
             return {"N": str(value)}
         case Decimal():
-            return {"N": format(value, "f")}
+            return {"N": _digits(value)}
         case None:
             return {"NULL": True}
         case bytes():
@@ -43,6 +47,13 @@ def to_attribute(value: Any) -> AttributeValue:
         case set() | frozenset() if value and all(isinstance(element, str) for element in value):
             return {"SS": sorted(value)}
     raise TypeError(f"{type(value).__name__} cannot be stored in DynamoDB")
+
+
+def _digits(number: Decimal) -> str:
+    """Without an exponent: one of a million would be a million digits, which take seconds and are refused."""
+    if abs(number.adjusted()) > EXPONENT:
+        raise Rejected("too_large", f"a number of some {abs(number.adjusted())} digits cannot be stored")
+    return format(number, "f")
 
 
 def from_attribute(attribute: AttributeValue) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from tests.support.events.hostile import HOSTILE, LARGE, fields, named, placed
+from tests.support.events.hostile import HOSTILE, fields, named, placed
 
 from nilometer.domain.events.outcome import Message, Outcome, Result
 
@@ -25,30 +26,19 @@ class Odd:
     body: str
 
 
-def odd_ones(paths: Iterable[Path], *, every: int = 1, first: int = 0) -> Iterator[Odd]:
-    """Every sample with every hostile value in every field; one in `every` of them, from `first` on."""
-    made = (
-        Odd(f"{path.stem}: {name} at {named(place)}", placed(sample, place, value))
+def odd_ones(
+    paths: Iterable[Path], *, values: Mapping[str, str] = HOSTILE, every: int = 1, first: int = 0
+) -> Iterator[Odd]:
+    """Every sample with every one of `values` in every field; one in `every` of them, from `first` on."""
+    places = (
+        (path, sample, place, name)
         for path in paths
         for sample in [json.loads(path.read_text())]
         for place in fields(sample)
-        for name, value in HOSTILE.items()
+        for name in values
     )
-    for number, odd in enumerate(made):
-        if number % every == first:
-            yield odd
-
-
-def large_ones(paths: Iterable[Path], *, every: int) -> Iterator[Odd]:
-    """The same with values of 100 KB and more."""
-    made = [
-        Odd(f"{path.stem}: {name} at {named(place)}", placed(sample, place, value))
-        for path in paths
-        for sample in [json.loads(path.read_text())]
-        for place in fields(sample)
-        for name, value in LARGE.items()
-    ]
-    yield from made[::every]
+    for path, sample, place, name in islice(places, first, None, every):
+        yield Odd(f"{path.stem}: {name} at {named(place)}", placed(sample, place, values[name]))
 
 
 def complaints(odd: Iterable[Odd], good: Callable[[int], str], settle: Callable[[], Settle]) -> tuple[int, list[str]]:

@@ -41,7 +41,9 @@ class World:
         declaring.declare(self.store, new_dataset(name, mode=mode, columns=made, **given), actor="ops", now=NOW)
 
     def land(self, *bodies: str) -> list[Result]:
-        messages = [Message(str(n), body) for n, body in enumerate(bodies)]
+        return self.settle([Message(str(n), body) for n, body in enumerate(bodies)])
+
+    def settle(self, messages: Sequence[Message]) -> list[Result]:
         deadline = time.monotonic() + self.seconds
         return datasets.land(
             messages,

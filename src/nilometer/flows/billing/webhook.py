@@ -14,6 +14,7 @@ import msgspec
 
 from nilometer.aws.eventbridge import Bus, Entry
 from nilometer.aws.s3 import Objects
+from nilometer.domain.events.bounds import check_depth
 from nilometer.domain.stripe.signature import verify
 from nilometer.errors import Rejected, Unavailable
 
@@ -79,12 +80,13 @@ def _verify(body: bytes, signature: str, *, now: datetime, secrets: Secrets) -> 
 
 
 def _decode(body: bytes) -> StripeEvent:
+    check_depth(body)
     try:
         event = msgspec.json.decode(body.decode(), type=StripeEvent)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("invalid_json", f"the body is not a Stripe event: {error}") from error
     if event.object not in {"event", "v2.core.event"} or not event.id or not event.type:
-        raise Rejected("invalid_json", f"the body is a {event.object!r}, not a Stripe event")
+        raise Rejected("invalid_json", f"the body is a {event.object[:40]!r}, not a Stripe event")
     return event
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from nilometer.domain.events.bounds import check_depth
 from nilometer.errors import Rejected
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ class CloudEventWire(msgspec.Struct, kw_only=True):
 
 
 def decode(body: str | bytes) -> Envelope:
-    """The envelope of one SQS body; `Rejected("invalid_schema")` when it is not one."""
+    """The envelope of one SQS body; `Rejected("invalid_schema")` when it is not one, `too_large` when it nests deep."""
+    check_depth(body if isinstance(body, bytes) else body.encode(errors="replace"))
     return read(body, Envelope, "not an EventBridge envelope; publish through the bus, not to the queue")
 
 
