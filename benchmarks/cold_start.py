@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "EVENTS_TABLE": "events",
     "LAKE_STRIPE_EVENTS_QUEUE_URL": "https://queue.test/1",
     "LAKE_USAGE_QUEUE_URL": "https://queue.test/2",
+    "AUDIT_KEY_ARN": "arn",
 }
 
 

@@ -26,14 +26,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from deltalake import DeltaTable, write_deltalake
 
 from nilometer.aws.clients import client
+from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.events.outcome import Message
+from nilometer.domain.lake.proof import PROVEN_COLUMNS
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.domain.lake.tables import DeltaTable as Declared
 from nilometer.flows.lake import append as flow
 from nilometer.flows.lake.packed import pack
+from nilometer.flows.lake.proof import signed
 from nilometer.lake.read.query import query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.tables.tables import open_or_create, table_uri
@@ -112,6 +116,7 @@ def change_row(number: int, created: int) -> dict[str, Any]:
     }
 
 
+KEYS = AuditKeys(lambda: "k" * 64)
 ROWS = {USAGE: row, STRIPE_EVENTS: stripe_row, AUDIT: change_row}
 
 
@@ -120,7 +125,10 @@ def bodies(first: int, count: int, created: Callable[[int], int], table: Declare
     numbers = range(first, first + count)
     rows = [ROWS[table](n, created(n - first)) for n in numbers]
     if table is AUDIT:
-        return [Message(str(n), json.dumps({"type": flow.AUDIT_TYPE, "data": change})) for n, change in enumerate(rows)]
+        changes = [signed(dict.fromkeys(PROVEN_COLUMNS) | row, msgspec.json.encode, KEYS.current()[0]) for row in rows]
+        return [
+            Message(str(n), json.dumps({"type": flow.AUDIT_TYPE, "data": change})) for n, change in enumerate(changes)
+        ]
     contents = [json.dumps(row, separators=(",", ":")).encode() for row in rows]
     packs = [pack(table.name, contents[at : at + ROWS_A_MESSAGE]) for at in range(0, count, ROWS_A_MESSAGE)]
     return [Message(str(n), body) for n, body in enumerate(chain.from_iterable(packs))]
@@ -134,7 +142,7 @@ def recent(count: int) -> Callable[[int], int]:
 def land(lake: Lake, messages: list[Message]) -> float:
     started = time.perf_counter()
     # No row is wrong here, so nothing is ever put into a bucket.
-    results = flow.append(messages, lake=lake, objects=None, now=NOW, deadline=time.monotonic() + 60)  # type: ignore[arg-type]
+    results = flow.append(messages, lake=lake, objects=None, keys=KEYS, now=NOW, deadline=time.monotonic() + 60)  # type: ignore[arg-type]
     took = time.perf_counter() - started
     assert {result.outcome for result in results} == {"accepted"}, results
     return took

@@ -69,6 +69,7 @@ class ChangesSettings:
     lake_stripe_events_queue_url: str
     lake_usage_queue_url: str
     lake_bucket: str
+    audit_key_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class DatasetsSettings:
 class LakeSettings:
     lake_bucket: str
     lake_uri: str
+    audit_key_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

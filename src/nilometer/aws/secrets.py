@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 UNSET = "unset"
 _CHANGES = 3
 REFRESH_SECONDS = 10  # forged signatures must not become a Secrets Manager request each
+_KEY_SECONDS = 300  # until a new key of the audit is used by a process that has an older one
+_KEY_CHARACTERS = 32
 
 
 class SigningSecrets:
@@ -73,6 +75,39 @@ class SigningSecrets:
         if not secrets:
             raise Misconfigured("the signing secret holds no whsec_... value; see nilometer stripe endpoint create")
         return secrets
+
+
+class AuditKeys:
+    """The keys that prove who wrote a row of the audit (`domain.lake.proof`): the first signs, all are believed.
+
+    The secret's value, which `read` gives, is one key or several, separated by white space or commas. To rotate, put
+    the new one in front.
+    """
+
+    @classmethod
+    def stored(cls, client: SecretsManagerClient, *, arn: str) -> AuditKeys:
+        """Those of a secret."""
+        return cls(lambda: _text(client, arn))
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        self._text = read
+        self._keys: tuple[str, ...] = ()
+        self._read_at = float("-inf")
+
+    def current(self) -> tuple[str, ...]:
+        """At most five minutes old."""
+        return self._keys if time.monotonic() - self._read_at < _KEY_SECONDS else self._read()
+
+    def refresh(self) -> tuple[str, ...]:
+        """Reads again, at most every ten seconds; otherwise what is cached."""
+        return self._keys if time.monotonic() - self._read_at < REFRESH_SECONDS else self._read()
+
+    def _read(self) -> tuple[str, ...]:
+        keys = tuple(self._text().replace(",", " ").split())
+        if not keys or any(len(key) < _KEY_CHARACTERS for key in keys):
+            raise Misconfigured(f"the audit's secret holds a key of less than {_KEY_CHARACTERS} characters, or none")
+        self._keys, self._read_at = keys, time.monotonic()
+        return keys
 
 
 def api_key(client: SecretsManagerClient, *, arn: str) -> str | None:

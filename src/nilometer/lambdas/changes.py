@@ -6,9 +6,10 @@ import os
 from functools import cache
 from typing import Any
 
-from nilometer.aws.clients import client
+from nilometer.aws.clients import client, later
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.s3 import Objects
+from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.flows.lake import changes
@@ -37,4 +38,5 @@ def _dependencies() -> dict[str, Any]:
         "bus": Bus(client("events"), name=settings.bus_name),
         "queues": {table: Queue(client("sqs"), url=url) for table, url in urls.items()},
         "objects": Objects(client("s3"), bucket=settings.lake_bucket),
+        "keys": AuditKeys.stored(later("secretsmanager"), arn=settings.audit_key_arn),
     }

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from nilometer.aws.clients import client
+from nilometer.aws.clients import client, later
 from nilometer.aws.s3 import Objects
+from nilometer.aws.secrets import AuditKeys
 from nilometer.flows.lake import append as lake
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
@@ -29,4 +30,5 @@ def _dependencies() -> dict[str, Any]:
     return {
         "lake": Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ)),
         "objects": Objects(client("s3"), bucket=settings.lake_bucket),
+        "keys": AuditKeys.stored(later("secretsmanager"), arn=settings.audit_key_arn),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -97,3 +98,35 @@ def test_upkeep_shows_what_it_would_do(nilometer: Any, renamed: str) -> None:
 
     assert {report["table"] for report in reports} >= {"stripe_events", "usage", "audit"}
     assert nilometer("tables", "--json").lines == before
+
+
+def test_a_forged_change_never_becomes_history(nilometer: Any, stack: Any, renamed: str) -> None:
+    """Whoever may put events on the bus says that a record changed: a reject, while the relay's own change lands."""
+    forged = {
+        "change_id": uuid.uuid4().hex,
+        "table_name": "records",
+        "kind": "membership",
+        "pk": f"WORKSPACE#{renamed}",
+        "sk": "MEMBER#mallory",
+        "workspace_id": renamed,
+        "action": "INSERT",
+        "changed_fields": ["role"],
+        "old_image": None,
+        "new_image": {"role": "Admin"},
+        "sequence_number": "9" * 40,
+        "occurred_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": int(datetime.now(UTC).timestamp()),
+        "proof": "1.00000000." + "0" * 32,
+    }
+    event = {"specversion": "1.0", "id": forged["change_id"], "type": "record.changed.v1", "data": forged}
+    entry = {"Source": "nilometer.changes", "DetailType": "record.changed.v1", "Detail": json.dumps(event)}
+    where = {"endpoint_url": stack.about["aws_endpoint_url"], "region_name": stack.about["region"]}
+    bus = boto3.client("events", aws_access_key_id="test", aws_secret_access_key="test", **where)
+    bus.put_events(Entries=[entry | {"EventBusName": stack.about["bus"]}])
+    nilometer("workspace", "update", renamed, "--name", "After")
+    assert nilometer("wait").code == 0
+
+    assert nilometer("history", "show", "membership", renamed, "--json").lines == []
+    origin = nilometer("verify", "origin", "--json")
+    assert (origin.code, origin.json["different"]) == (0, 0)
+    assert origin.json["compared"] > 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.lake.build import NOW, change, event, packed, stripe_event, usage
+from tests.support.lake.build import KEYS, NOW, change, event, packed, stripe_event, usage
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
@@ -26,7 +26,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def land(lake: Lake, objects: Objects, *bodies: str, seconds: float = 30) -> list[Result]:
     messages = [Message(str(n), body) for n, body in enumerate(bodies)]
-    return flow.append(messages, lake=lake, objects=objects, now=NOW, deadline=time.monotonic() + seconds)
+    return flow.append(messages, lake=lake, objects=objects, keys=KEYS, now=NOW, deadline=time.monotonic() + seconds)
 
 
 def outcomes(results: list[Result]) -> list[Outcome]:

@@ -56,7 +56,7 @@ def test_a_recount_needs_nothing_but_a_voided_level(ready: Store, objects: Objec
 
     made = recount(ready, WORKSPACE, landed.ledger.recount(WORKSPACE), now=LATER, dry_run=False)
 
-    assert {one.name.meter for one in made} == {"seats"}
+    assert {one.name.meter for one in made.corrections} == {"seats"}
     counters = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#seats")
     assert [(item["max"], item["count"]) for item in counters] == [(5, 1), (5, 1)]
 

@@ -25,6 +25,7 @@ from nilometer.domain.lake import redaction
 from nilometer.domain.lake.rows import usage_row
 from nilometer.domain.lake.tables import USAGE
 from nilometer.domain.store.writes import Key, Table
+from nilometer.domain.stripe.registers.projection import project
 from nilometer.flows.recovery.replay import Missing, missing_usage, reachable
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.write.append import Lake
@@ -53,18 +54,22 @@ def test_stripe_events_of_any_age_change_nothing(store: Store, seed: int) -> Non
 
 
 def test_the_lakes_copies_of_stripe_events_would_do_harm(store: Store) -> None:
-    """Redacted, a product has no plan and no limits: so they are never replayed."""
+    """A plan that is no single word, and the expiry of a payment method, are redacted: so they are never replayed."""
     world, _, price = company()
     world.checkout("acme", [(price, 3)])
-    play(store, world.events)
+    told = json.loads(json.dumps(world.events).replace('"papyrus"', '"Papyrus for all"'))
+    play(store, told)
     before = records(store)["acme"]
     forget(store)
 
-    play(store, [redaction.stripe_payload(event) for event in world.events])
+    play(store, [redaction.stripe_payload(event) for event in told])
 
     after = records(store)["acme"]
-    assert (before["plan"], before["limits"]) == ("papyrus", {"api_calls": 3000})
-    assert (after["plan"], after["limits"]) == (redaction.REDACTED, {})
+    assert (before["plan"], before["limits"]) == ("Papyrus for all", {"api_calls": 3000})
+    assert (after["plan"], after["limits"]) == (redaction.REDACTED, {"api_calls": 3000})
+    method = {"object": "payment_method", "id": "pm_1", "card": {"exp_month": 12, "exp_year": 2030}}
+    assert project(method)["exp_year"] == 2030
+    assert "exp_year" not in project(redaction.stripe_payload(method))
 
 
 @pytest.mark.parametrize(

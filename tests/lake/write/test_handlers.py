@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from deltalake import DeltaTable
-from tests.support.lake.build import DAY, START, change, event, packed, stripe_event, usage
+from tests.support.lake.build import DAY, KEY, START, change, event, packed, stripe_event, usage
 from tests.support.stores.engine import new_store
 
 from nilometer.aws import clients
@@ -51,6 +51,8 @@ def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for table in Table:
         monkeypatch.setenv(f"{table.upper()}_TABLE", tables._names[table])
     monkeypatch.setenv("LAKE_BUCKET", bucket)
+    secret = boto3.client("secretsmanager").create_secret(Name=f"audit-{suffix}", SecretString=KEY)
+    monkeypatch.setenv("AUDIT_KEY_ARN", secret["ARN"])
     monkeypatch.setenv("LAKE_URI", f"s3://{bucket}/lake")
     yield f"s3://{bucket}/lake"
     for module in (changes, lake):

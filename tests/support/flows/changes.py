@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.support.lake.build import KEYS
 
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.items import marshal
@@ -40,7 +41,7 @@ class World:
     urls: dict[str, str]
 
     def relay(self, *records: dict[str, Any]) -> list[Result]:
-        return changes.relay(records, bus=self.bus, queues=self.queues, objects=self.objects)
+        return changes.relay(records, bus=self.bus, queues=self.queues, objects=self.objects, keys=KEYS)
 
     def bodies(self, name: str) -> list[dict[str, Any]]:
         """Everything in a queue, taken out."""

@@ -7,10 +7,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from nilometer.aws.secrets import AuditKeys
+from nilometer.domain.lake.proof import PROVEN_COLUMNS
 from nilometer.flows.lake.packed import pack, unpack
+from nilometer.flows.lake.proof import signed
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23T00:00:00Z
+KEY = "a-key-of-the-tests-as-long-as-keys-must-be"
+KEYS = AuditKeys(lambda: KEY)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -86,4 +91,15 @@ def unpacked(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def event(row: dict[str, Any]) -> str:
+    """As the relay announces a change."""
+    return unproven(proven(row))
+
+
+def unproven(row: dict[str, Any]) -> str:
+    """As whoever may put events on the bus could."""
     return json.dumps({"specversion": "1.0", "id": row["change_id"], "type": "record.changed.v1", "data": row})
+
+
+def proven(row: dict[str, Any], *, key: str = KEY) -> dict[str, Any]:
+    """With the proof of the relay."""
+    return signed(dict.fromkeys(PROVEN_COLUMNS) | row, lambda value: json.dumps(value).encode(), key)

@@ -40,6 +40,7 @@ KINDS = {
     "event-bus/": "bus",
     "StripeSigningSecrets": "secret",
     "StripeApiKey": "secret",
+    "AuditKey": "secret",
     "Queue": "queue",
 }
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.lake.ledger import ledger_of
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, out, print_json_lines, table
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 
 if TYPE_CHECKING:
@@ -47,17 +48,37 @@ def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None,
     print_history(connection, kind, key, as_of=as_of, diff=diff, as_json=as_json)
 
 
+@history.command()
+@click.argument("change_id")
+@yes_option
+@stack_options
+def void(connection: Connection, change_id: str, *, yes: bool) -> None:
+    """Take the row CHANGE_ID of the audit out of history, for good: for one that was forged.
+
+    The row stays in the table; history, verify and rebuild pass it over once the void is in the lake too.
+
+    \b
+    Examples:
+      nilometer verify origin
+      nilometer history void 5f16c1e2a4b84d0f9a3c7e21b6d85f40 --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.recovery.audit_voids import void_change
+
+    confirmed(f"Take the change {change_id} out of history for good?", yes)
+    new = void_change(connection.store(), change_id, actor=OPERATOR, now=datetime.now(UTC))
+    note(f"change {change_id} is void" if new else f"change {change_id} was void before")
+
+
 def print_history(
     connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool
 ) -> None:
     """The changes, or with `as_of` and without `diff` what the records were then."""
     from nilometer.domain.recovery.history import state
     from nilometer.flows.recovery.history import show as steps_of
-    from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
-    ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
-    steps = steps_of(kind, key, ledger=ledger, objects=connection.objects(), as_of=as_of)
+    steps = steps_of(kind, key, ledger=ledger_of(connection), objects=connection.objects(), as_of=as_of)
     if as_of and not diff:
         print_json_lines(record for _, record in state(steps))
     elif as_json:

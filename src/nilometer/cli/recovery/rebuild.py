@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
+from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
@@ -43,8 +43,6 @@ def rebuild(
 
     from nilometer.aws.dynamodb import Store
     from nilometer.flows.recovery.rebuild import rebuild as put_back
-    from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
     if as_of is None:
         raise click.UsageError("--as-of is missing: which time?")
@@ -53,7 +51,7 @@ def rebuild(
         confirmed(f"Write the records of {as_of.isoformat()} into {into}?", yes)
     rebuilt = put_back(
         Store(connection.client("dynamodb"), records=target, events=connection.description.events_table),
-        ledger=Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ)),
+        ledger=ledger_of(connection),
         objects=connection.objects(),
         as_of=as_of,
         now=datetime.now(UTC),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nilometer.flows.recovery.replay import Missing
 
 _REDACTED = (
-    "the lake keeps Stripe's events redacted: sent again they would take plans, limits and payment methods away. "
+    "the lake keeps Stripe's events redacted: sent again they would take plans and payment methods away. "
     "Use `nilometer replay archive` (90 days), `nilometer backfill events` (Stripe keeps 30 days) or, for the state "
     "alone, `nilometer backfill objects`"
 )

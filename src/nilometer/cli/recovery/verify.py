@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
+from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 
 if TYPE_CHECKING:
+    from nilometer.domain.recovery.verification import Difference
     from nilometer.flows.recovery.verify import Report
 
-CHECKS = ("records", "counters", "stripe_events", "usage_events")
+CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin")
 DIFFERENCE = 3  # the exit code of a check that found one
 
 
@@ -24,6 +25,9 @@ DIFFERENCE = 3  # the exit code of a check that found one
 @json_option
 def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json: bool) -> int:
     """Compare the lake with the tables: records, counters, stripe_events, usage_events; all unless named.
+
+    origin names the rows of the audit that do not prove that the relay wrote them; no other check believes them. Void
+    one with `nilometer history void`.
 
     Reads only, and the whole of both sides. What changed within --grace counts as in flight. Exit code 3 when
     something differs.
@@ -36,12 +40,10 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
     from datetime import UTC, datetime, timedelta
 
     from nilometer.flows.recovery.verify import Verification
-    from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
     verification = Verification(
         store=connection.store(),
-        ledger=Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ)),
+        ledger=ledger_of(connection),
         objects=connection.objects(),
         now=datetime.now(UTC),
         grace=timedelta(seconds=grace),
@@ -71,7 +73,12 @@ def _show(reports: list[Report], *, as_json: bool) -> None:
     out().print(made)
     for report in reports:
         for one in report.differences:
-            fields = (
-                f": {', '.join(one.fields)}" if one.fields else f": {one.table} in the table, {one.lake} in the lake"
-            )
-            out().print(f"{report.check} {' '.join(one.key)} {one.kind.value.replace('_', ' ')}{fields}", markup=False)
+            what = one.kind.value.replace("_", " ")
+            out().print(f"{report.check} {' '.join(one.key)} {what}{_sides(one)}", markup=False)
+
+
+def _sides(one: Difference) -> str:
+    """In what a record differs, or what either side says; of a row without proof its key says all."""
+    if one.kind.value == "unproven":
+        return ""
+    return f": {', '.join(one.fields)}" if one.fields else f": {one.table} in the table, {one.lake} in the lake"

@@ -239,6 +239,15 @@ AUDIT = DeltaTable(
         _instant("occurred_at", "When the table changed, to the second", "DynamoDB stream", "2026-11-23T04:14:07Z"),
         _created("`occurred_at`"),
         _recorded(),
+        Column(
+            name="proof",
+            type=Type.STRING,
+            meaning="MAC of the row by a key of the relay; null in rows from before there were proofs",
+            source="the changes flow",
+            example="1.5f0c9a1b.0d5e1f6a7b8c9d0e1f2a3b4c5d6e7f80",
+            nullable=True,
+            version=2,
+        ),
     ),
 )
 

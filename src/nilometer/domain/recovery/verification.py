@@ -18,6 +18,7 @@ class Kind(StrEnum):
     MISSING_IN_LAKE = "missing_in_lake"
     MISSING_IN_TABLE = "missing_in_table"
     DIFFERENT = "different"
+    UNPROVEN = "unproven"
 
 
 @dataclass(frozen=True, slots=True)

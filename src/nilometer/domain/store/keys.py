@@ -36,6 +36,7 @@
 | Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
 | Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
 | Attachment                 | WORKSPACE#ws                         | ATTACHMENT#purpose#sha256      |
+| Void of a row of the audit | AUDIT#change_id                      | VOID                           |
 
 | events                     | pk                                   | sk                             |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -294,6 +295,15 @@ def unique_value(workspace_id: str, meter: str, start: str, value_sha256: str) -
 
 def operation(source: str, event_id: str) -> Key:
     return Key(f"OPERATION#{part(source)}#{part(event_id)}", FACT)
+
+
+def audit_void(change_id: str) -> Key:
+    return Key(f"AUDIT#{part(change_id)}", "VOID")
+
+
+def voided_change(pk: str) -> str:
+    """The id of the change that a void of this partition key voids."""
+    return pk.removeprefix("AUDIT#")
 
 
 def reject(flow: str, day: datetime, payload_sha256: str) -> Key:

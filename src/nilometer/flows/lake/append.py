@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import chain
 
 import msgspec
 
 from nilometer.aws.s3 import Objects
+from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject, reject_file
 from nilometer.domain.lake.tables import AUDIT, TABLES, DeltaTable
@@ -25,6 +27,7 @@ from nilometer.flows.inbox.identity import Identity
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.packed import unpack
+from nilometer.flows.lake.proof import AuditProofs
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import Rows, decode, decode_packed, joined
 
@@ -69,18 +72,21 @@ def append(
     *,
     lake: Lake,
     objects: Objects,
+    keys: AuditKeys,
     now: datetime,
     deadline: float,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> list[Result]:
     """One commit per table (and 31 days) for the whole batch; one result a message, in order.
 
-    A table that cannot be written in time fails its own messages only. `deadline` is on the `monotonic` clock.
+    A table that cannot be written in time fails its own messages only. A row of `audit` that does not prove its origin
+    by one of `keys` is a reject. `deadline` is on the `monotonic` clock.
     """
+    proofs = AuditProofs(keys=keys, since=cache(lambda: lake.added_at(AUDIT, "proof")), now=now)
 
     def decide(parcels: Sequence[Parcel[Arriving]]) -> None:
         table = parcels[0].content.table
-        if parts := _read(table, parcels):
+        if parts := _read(table, parcels, proofs):
             rows, owners = joined([rows for rows, _ in parts]), list(chain.from_iterable(owners for _, owners in parts))
             appended = lake.append(table, rows, recorded_at=now, deadline=deadline, monotonic=monotonic)
             _count_new(owners, appended.new)
@@ -96,7 +102,8 @@ def _open(message: Message) -> Arriving:
     if message.body.startswith('{"table":'):
         with contextlib.suppress(Rejected):  # why, the slower way finds out
             table, ready = decode_packed(message.body)
-            return Arriving(table, ready)
+            if table is not AUDIT:  # whose rows are proven one by one
+                return Arriving(table, ready)
     table, waiting = _table_and_rows(message.body)
     return Arriving(table, waiting=waiting)
 
@@ -120,7 +127,9 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
         raise Rejected("invalid_json", f"rows are no array: {error}") from error
 
 
-def _read(table: DeltaTable, parcels: Sequence[Parcel[Arriving]]) -> list[tuple[Rows, list[Parcel[Arriving]]]]:
+def _read(
+    table: DeltaTable, parcels: Sequence[Parcel[Arriving]], proofs: AuditProofs
+) -> list[tuple[Rows, list[Parcel[Arriving]]]]:
     """Rows, and of which message each is."""
     parts = []
     for parcel in parcels:
@@ -129,11 +138,24 @@ def _read(table: DeltaTable, parcels: Sequence[Parcel[Arriving]]) -> list[tuple[
             parcel.content.event_ids = list(ready.event_ids)
             parts.append((ready, [parcel] * len(ready)))
     waiting = [(parcel, content) for parcel in parcels for content in parcel.content.waiting]
+    if table is AUDIT:
+        waiting = [one for one in waiting if _is_proven(*one, proofs)]
     for rows, owners in _decoded(table, waiting) if waiting else ():
         for parcel, event_id in zip(owners, rows.event_ids, strict=True):
             parcel.content.event_ids.append(event_id)
         parts.append((rows, owners))
     return parts
+
+
+def _is_proven(parcel: Parcel[Arriving], content: bytes, proofs: AuditProofs) -> bool:
+    """What is refused leaves the rows beside it alone."""
+    try:
+        proofs.check(content)
+    except (Rejected, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        known = error if isinstance(error, Rejected) else Rejected("invalid_row", "the row cannot be read")
+        parcel.refused.append((known, _message_of(AUDIT, content), _identity(content)))
+        return False
+    return True
 
 
 def _decoded(

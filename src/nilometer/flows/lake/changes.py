@@ -18,10 +18,11 @@ import msgspec
 
 from nilometer.aws.eventbridge import ENTRY_BYTES, Bus, Entry
 from nilometer.aws.s3 import Objects
+from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.errors import NilometerError, Rejected, Unavailable
-from nilometer.flows.lake.kinds import PackedRow, kind_of
+from nilometer.flows.lake.kinds import PackedRow, RelayMeans, kind_of
 from nilometer.flows.lake.packed import BODY_BYTES, pack
 from nilometer.flows.lake.stream import StreamRecord, change_of, record_id
 
@@ -43,15 +44,19 @@ class Relayed:
         return Result(message_id=self.record_id, outcome=outcome, fields=self.fields)
 
 
-def relay(records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Queue], objects: Objects) -> list[Result]:
+def relay(
+    records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Queue], objects: Objects, keys: AuditKeys
+) -> list[Result]:
     """One result a record, in order; `message_id` is its sequence number. `queues` by table of the lake.
 
     A FAILED one and all after it in its shard are delivered again. Sends rows before events, each at least once.
+    `Misconfigured` or `Unavailable` without a key to sign with.
     """
+    means = RelayMeans(objects, keys.current()[0])
     results: dict[str, Result] = {}
     relayed: list[Relayed] = []
     for record in records:
-        one = _open(record, objects)
+        one = _open(record, means)
         results[record_id(record)] = one if isinstance(one, Result) else one.result
         relayed += [one] if isinstance(one, Relayed) else []
     for failed in (*_send_rows(relayed, queues), *_publish(relayed, bus)):
@@ -60,23 +65,23 @@ def relay(records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Que
     return list(results.values())
 
 
-def _open(record: StreamRecord, objects: Objects) -> Relayed | Result:
+def _open(record: StreamRecord, means: RelayMeans) -> Relayed | Result:
     """Whatever is wrong with one record, its neighbours go on."""
     try:
-        return _bounded(_relayed(record, objects))
+        return _bounded(_relayed(record, means))
     except Unavailable as error:
         return _failed(record_id(record), error)
     except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard
-        return _keep(record, error, objects)
+        return _keep(record, error, means.objects)
 
 
-def _relayed(record: StreamRecord, objects: Objects) -> Relayed:
+def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
     change = change_of(record)
     kind = kind_of(change)
     fields: dict[str, str | int] = {"kind": change.kind, "action": change.action.value, "change_id": change.change_id}
     if change.event_id:
         fields["event_id"] = change.event_id
-    output = kind.output(change, objects)
+    output = kind.output(change, means)
     events = (*((output,) if isinstance(output, Entry) else ()), *kind.announces(change))
     return Relayed(record_id(record), fields, output if isinstance(output, PackedRow) else None, events)
 

@@ -24,6 +24,7 @@ from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.payload import unpack
+from nilometer.flows.lake.proof import signed
 
 SOURCE = "nilometer.changes"
 RECORD_CHANGED = "record.changed.v1"
@@ -43,11 +44,19 @@ class PackedRow:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RelayMeans:
+    """What a change needs on its way out: where large parts rest, and the key that proves who sent it."""
+
+    objects: Objects
+    key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeKind:
     """One row of the table. `output` is None for what nobody needs; all ids are the same at each delivery."""
 
-    output: Callable[[Change, Objects], PackedRow | Entry | None]
+    output: Callable[[Change, RelayMeans], PackedRow | Entry | None]
     announces: Callable[[Change], Iterable[Entry]] = lambda _change: ()
 
 
@@ -62,26 +71,27 @@ def announced(change: Change) -> Iterable[Entry]:
     return kind_of(change).announces(change)
 
 
-def _record_changed(change: Change, objects: Objects) -> Entry:
+def _record_changed(change: Change, means: RelayMeans) -> Entry:
     """Both images together may be larger than the bus takes: then they rest in S3."""
     row = audit_row(change)
-    entry = _entry(change, RECORD_CHANGED, row)
+    entry = _entry(change, RECORD_CHANGED, signed(row, _text, means.key))
     if entry.size <= ENTRY_BYTES - ENTRY_MARGIN:
         return entry
     images = {name: row[name] for name in ("old_image", "new_image")}
-    reference = objects.put(PAYLOADS, _text(images))
-    return _entry(change, RECORD_CHANGED, row | dict.fromkeys(images) | {"images_ref": reference})
+    reference = means.objects.put(PAYLOADS, _text(images))
+    row |= dict.fromkeys(images) | {"images_ref": reference}
+    return _entry(change, RECORD_CHANGED, signed(row, _text, means.key))
 
 
-def _stripe_event(change: Change, objects: Objects) -> PackedRow | None:
+def _stripe_event(change: Change, means: RelayMeans) -> PackedRow | None:
     if change.action is not Action.INSERT:
         return None  # a fact's expiry changes nothing: the lake has it
-    payload = _text(redaction.stripe_payload(json.loads(_raw_payload(change.item, objects), parse_float=Decimal)))
+    payload = _text(redaction.stripe_payload(json.loads(_raw_payload(change.item, means.objects), parse_float=Decimal)))
     place: dict[str, Any]
     if len(payload) <= ROW_PAYLOAD_BYTES:
         place = {"payload": msgspec.Raw(payload), "payload_ref": None}
     else:
-        place = {"payload": None, "payload_ref": objects.put(PAYLOADS, payload)}
+        place = {"payload": None, "payload_ref": means.objects.put(PAYLOADS, payload)}
     return PackedRow(STRIPE_EVENTS.name, _text(rows.stripe_event_row(change.item) | place))
 
 
@@ -91,14 +101,14 @@ def _raw_payload(fact: Item, objects: Objects) -> bytes:
     return content if content[:1] == b"{" else unpack(content)
 
 
-def _usage(change: Change, _objects: Objects) -> PackedRow | None:
+def _usage(change: Change, _means: RelayMeans) -> PackedRow | None:
     return PackedRow(USAGE.name, _text(rows.usage_row(change.item))) if change.action is Action.INSERT else None
 
 
-def _reject(change: Change, objects: Objects) -> Entry | None:
+def _reject(change: Change, means: RelayMeans) -> Entry | None:
     if change.action is not Action.INSERT:
         return None
-    return _record_changed(replace(change, new=rows.reject_image(change.item)), objects)
+    return _record_changed(replace(change, new=rows.reject_image(change.item)), means)
 
 
 def _rejected(change: Change) -> Iterator[Entry]:
@@ -141,7 +151,7 @@ def _entry(
 
 
 _AUDITED = ChangeKind(output=_record_changed)
-_PASSED_OVER = ChangeKind(output=lambda _change, _objects: None)
+_PASSED_OVER = ChangeKind(output=lambda _change, _means: None)
 
 KINDS: Mapping[tuple[Table, str], ChangeKind] = {
     (Table.EVENTS, "stripe_event"): ChangeKind(output=_stripe_event),

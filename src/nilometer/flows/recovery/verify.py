@@ -2,6 +2,7 @@
 
 * `records`: every record equals the newest image that the audit has of it, and none is missing on either side.
 * `counters`: every counter of usage, by period and by day, is the sum of the usage table.
+* `origin`: every row of the audit proves that the relay wrote it, or is older than proofs, or was voided.
 * `stripe_events`, `usage_events`: every fact is a row, and every row that arrived within a fact's life is a fact.
 
 On a living system some changes are on their way: a difference in something that changed within `grace` is counted as
@@ -23,12 +24,13 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact, redaction
-from nilometer.domain.recovery.verification import Difference, Entry, compare, sum_of_shards
+from nilometer.domain.recovery.verification import Difference, Entry, Kind, compare, sum_of_shards
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.ordering import ordered
 
+CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin")
 GRACE = timedelta(minutes=2)
 FACTS_LIVE = timedelta(days=39)  # a day less than their TTL, which deletes when it likes
 SHOWN = 100  # differences that a report carries; it counts all
@@ -60,10 +62,11 @@ class Verification:
     now: datetime
     grace: timedelta = GRACE
 
-    def run(self, checks: Iterable[str] = ("records", "counters", "stripe_events", "usage_events")) -> Iterator[Report]:
+    def run(self, checks: Iterable[str] = CHECKS) -> Iterator[Report]:
         """One report a check, as each is done."""
         by_name: dict[str, Callable[[], Iterator[Entry | Difference]]] = {
             "records": self._records,
+            "origin": self._origin,
             "counters": self._counters,
             "stripe_events": self._stripe_events,
             "usage_events": self._usage_events,
@@ -94,6 +97,12 @@ class Verification:
             for pk, sk, image, ref, at in self.ledger.latest_images()
         )
         return compare(table, lake)
+
+    def _origin(self) -> Iterator[Entry | Difference]:
+        """Nothing is on its way here: a row that is there without proof is wrong at once."""
+        for pk, sk, change_id, trusted in self.ledger.origins():
+            key = (pk, sk, change_id)
+            yield Entry(key, None) if trusted else Difference(kind=Kind.UNPROVEN, key=key)
 
     def _image(self, reference: str) -> str:
         """Of a record that was too large for a row."""

@@ -14,16 +14,19 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
 
+from nilometer.domain.lake.proof import AUDIT_VOID
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.lake.tables import AUDIT
+from nilometer.domain.store import keys
 from nilometer.lake.read.ordering import ordered
 from nilometer.lake.read.query import connect, dataset
+from nilometer.lake.read.trust import AUDITED, AuditJudge, proofs_since
 
 MEMORY = "1GB"
 BATCH_ROWS = 1_000  # an image has up to 400 KB
@@ -35,6 +38,19 @@ class Ledger:
 
     lake_uri: str
     storage_options: dict[str, str]
+    proof_keys: tuple[str, ...] = ()
+    """Of the audit's proofs. With them rows that do not prove their origin, or were voided, are no history."""
+
+    def origins(self) -> Iterator[tuple[str, str, str, bool]]:
+        """(pk, sk, change_id, trusted) of every row of audit, in no order; none without `proof_keys`.
+
+        A voided row is trusted: who voided it has seen to it.
+        """
+        if not self.proof_keys:
+            return
+        judge = self._judge()
+        for row in self._audit_rows(AUDITED, pc.scalar(True)):
+            yield row["pk"], row["sk"], row["change_id"], row["change_id"] in judge.voided or judge.is_trusted(row)
 
     def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
@@ -149,10 +165,33 @@ class Ledger:
     def _audit(self, columns: Sequence[str], condition: pc.Expression) -> Iterator[tuple[Any, ...]]:
         """Rows in no order, a few at a time of four files at once: images are wide, and DuckDB would read ahead by the
         hundred thousand rows."""
+        if not self.proof_keys:
+            yield from _tuples(self._scanned(columns, condition))
+            return
+        judge = self._judge()
+        for row in self._audit_rows(dict.fromkeys((*columns, *AUDITED)), condition):
+            if row["change_id"] not in judge.voided and judge.is_trusted(row):
+                yield tuple(row[name] for name in columns)
+
+    def _scanned(self, columns: Sequence[str], condition: pc.Expression) -> Iterator[pa.RecordBatch]:
         scanner = dataset(AUDIT, lake_uri=self.lake_uri, storage_options=self.storage_options).scanner(
             columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=1
         )
-        yield from _tuples(scanner.to_batches())
+        return cast("Iterator[pa.RecordBatch]", scanner.to_batches())
+
+    def _audit_rows(self, columns: Iterable[str], condition: pc.Expression) -> Iterator[dict[str, Any]]:
+        """By name; a column that an older table has not is null."""
+        stored = set(dataset(AUDIT, lake_uri=self.lake_uri, storage_options=self.storage_options).schema.names)
+        lacking = dict.fromkeys(name for name in columns if name not in stored)
+        for batch in self._scanned([name for name in columns if name in stored], condition):
+            for row in batch.to_pylist():
+                yield {**row, **lacking}
+
+    def _judge(self) -> AuditJudge:
+        judge = AuditJudge(self.proof_keys, proofs_since(self.lake_uri, self.storage_options))
+        voids = self._audit_rows(AUDITED, pc.field("kind") == AUDIT_VOID)
+        judge.voided.update(keys.voided_change(row["pk"]) for row in voids if judge.is_proven(row))
+        return judge
 
     def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
         """Rows by column."""

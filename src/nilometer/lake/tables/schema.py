@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from arro3.core import Array, DataType, Field, Schema
 
 from nilometer.domain.lake.tables import DECIMAL_PRECISION, DECIMAL_SCALE, Column, DeltaTable, Type
@@ -26,8 +28,10 @@ def arrow_schema(table: DeltaTable) -> Schema:
     return Schema([field(column) for column in table.columns])
 
 
-def field(column: Column) -> Field:
-    return Field(column.name, data_type(column), nullable=column.nullable)
+def field(column: Column, more: Mapping[str, str] | None = None) -> Field:
+    """With what it means: as `comment`, which Delta keeps and engines show."""
+    metadata = {"comment": column.meaning, **(more or {})}
+    return Field(column.name, data_type(column), nullable=column.nullable, metadata=metadata)
 
 
 def nulls(kind: DataType, count: int) -> Array:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from arro3.core import Schema as ArrowSchema
 from arro3.core import Table
 from deltalake import DeltaTable, Field, PostCommitHookProperties, Schema
 from deltalake.exceptions import TableNotFoundError
 
 from nilometer.domain.lake import tables
-from nilometer.lake.tables.schema import arrow_schema, nulls, properties
+from nilometer.lake.tables.schema import arrow_schema, field, nulls, properties
+
+ADDED_AT = "nilometer.added_at"  # in the metadata of a column
 
 # The default hook would list the whole log on every commit; maintenance cleans it.
 NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
@@ -46,14 +50,25 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
 
 
 def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
-    """Adds the declared columns that an older table lacks: nullable ones, and nothing else is ever changed."""
+    """Adds the declared columns that an older table lacks: nullable ones, and nothing else is ever changed.
+
+    Each remembers in the log when it was added, in the same commit.
+    """
     known = {field.name for field in snapshot.schema().fields}
     missing = [column for column in table.columns if column.name not in known]
     if missing:
-        schema = Schema.from_arrow(arrow_schema(table))
-        fields: list[Field] = [field for field in schema.fields if field.name not in known]
+        now = datetime.now(UTC).isoformat()
+        schema = Schema.from_arrow(ArrowSchema([field(column, {ADDED_AT: now}) for column in missing]))
+        fields: list[Field] = list(schema.fields)
         snapshot.alter.add_columns(fields, post_commithook_properties=NO_CLEANUP)
     return snapshot
+
+
+def added_at(snapshot: DeltaTable, column: str) -> datetime | None:
+    """When the column was added to a table that was older than it; None when the table has had it from the start."""
+    [metadata] = [field.metadata for field in snapshot.schema().fields if field.name == column]
+    added = metadata.get(ADDED_AT)
+    return datetime.fromisoformat(str(added)) if added else None
 
 
 def conform(rows: Table, snapshot: DeltaTable) -> Table:

@@ -37,7 +37,7 @@ from deltalake import (
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import PARTITION, Type
 from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.tables.tables import NO_CLEANUP, conform, open_or_create
+from nilometer.lake.tables.tables import NO_CLEANUP, added_at, conform, open_or_create
 from nilometer.lake.write.rows import DAY_SECONDS, Rows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -90,6 +90,16 @@ class Lake:
             attempts=sum(part.attempts for part in parts),
             version=max((part.version for part in parts), default=-1),
         )
+
+    def added_at(self, table: tables.DeltaTable, column: str) -> datetime | None:
+        """When a table that is older than the column got it; None when it has had it from the start.
+
+        Opens the table, and makes or evolves it when it must. `Unavailable` when that cannot be done.
+        """
+        try:
+            return added_at(open_or_create(self.uri, table, self.storage_options), column)
+        except Exception as error:  # delta-rs raises many kinds; another attempt may find it
+            raise Unavailable(f"{table.name} cannot be opened: {type(error).__name__}") from error
 
     def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
         (missing, version), attempts = until_known(

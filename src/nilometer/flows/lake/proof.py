@@ -1,0 +1,65 @@
+"""Who may write history: the relay signs rows of the audit, the lake and `verify` check them.
+
+A table that was made before there were proofs remembers since when they are asked for (`lake.tables.tables.added_at`).
+A row of a change before that time may lack one: for `ON_THE_WAY` after it in the lake's queue, and for ever in the
+table. In a table that had the column from the start no row may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from nilometer.aws.secrets import AuditKeys
+from nilometer.domain.lake.proof import PROVEN_COLUMNS, is_proven, proof
+from nilometer.domain.store.times import from_epoch, parse_rfc3339
+from nilometer.errors import Rejected
+from nilometer.lake.tables.proven import OVERLAP, proven_content
+
+ON_THE_WAY = timedelta(days=15)
+"""How long after the upgrade a row that an older relay sent may arrive: a queue and its dead letters keep 14 days."""
+
+_FIELDS: Any = [(name, msgspec.Raw, msgspec.Raw(b"null")) for name in (*PROVEN_COLUMNS, "occurred_at", "proof")]
+_row: msgspec.json.Decoder[Any] = msgspec.json.Decoder(msgspec.defstruct("SignedRow", _FIELDS, gc=False))
+_decode = msgspec.json.decode
+
+
+def signed(row: Mapping[str, Any], encoded: Callable[[Any], bytes], key: str) -> dict[str, Any]:
+    """The row with its proof. `encoded` makes JSON as it will travel."""
+    return {**row, "proof": proof(proven_content({name: encoded(row[name]) for name in PROVEN_COLUMNS}), key)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditProofs:
+    """The lake's check of rows that arrive. `since` is asked only for a row without proof."""
+
+    keys: AuditKeys
+    since: Callable[[], datetime | None]
+    now: datetime
+
+    def check(self, content: bytes) -> None:
+        """`Rejected("no_proof")` for a row of the audit, as JSON, that does not prove its origin.
+
+        `msgspec.MsgspecError` or `RecursionError` when it cannot be read.
+        """
+        row = _row.decode(content)
+        given, created = _decode(row.proof, type=str | None), _decode(row.created, type=int)
+        if given is None:
+            self._check_age(created)
+        elif not self._is_proven(proven_content({name: getattr(row, name) for name in PROVEN_COLUMNS}), given):
+            raise Rejected("no_proof", "the change does not prove that the relay sent it; it is forged or was altered")
+        elif parse_rfc3339(_decode(row.occurred_at, type=str)) != from_epoch(created):
+            raise Rejected("no_proof", "occurred_at is not the second in created; it was altered")
+
+    def _is_proven(self, content: bytes, given: str) -> bool:
+        """Also by a key that is newer than what this process has read."""
+        return is_proven(content, given, self.keys.current()) or is_proven(content, given, self.keys.refresh())
+
+    def _check_age(self, created: int) -> None:
+        since = self.since()
+        if since is None or created > (since + OVERLAP).timestamp() or self.now > since + ON_THE_WAY:
+            raise Rejected("no_proof", "the change carries no proof; only the relay's own changes are history")
