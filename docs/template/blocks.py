@@ -52,7 +52,7 @@ def _indented(text: str, by: int) -> str:
 
 def _queue(row: QueueRow) -> str:
     [timeout] = [one.timeout for one in tables.FUNCTIONS if one.name == row.function]
-    windows = row.window if isinstance(row.window, tuple) else (row.window,)
+    parameter, longest, local = row.window if isinstance(row.window, tuple) else ("", row.window, row.window)
     above, note = row.note
     notes = {f"above_{name}": f"# {note}" if name == above else "" for name in ("BatchSize", tables.WINDOW)}
     made = _fill(
@@ -62,8 +62,8 @@ def _queue(row: QueueRow) -> str:
         function=row.function,
         batch=row.batch,
         concurrency=row.concurrency,
-        visibility=6 * timeout + max(10, *windows, 0),
-        window="!If [OnAws, {}, {}]".format(*windows) if len(windows) > 1 else windows[0],
+        visibility=6 * timeout + max(10, longest),
+        window=f"!If [OnAws, !Ref {parameter}, {local}]" if parameter else local,
     )
     return (_queue_policy(row) + "\n" if row.rules else "") + made
 

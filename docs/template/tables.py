@@ -36,15 +36,16 @@ class FunctionRow:
 class QueueRow:
     """An SQS queue with its dead letters and its mapping.
 
-    `window` in seconds; two of them are that on AWS and that on one machine. `rules` send to it, each with the
-    condition that makes it. `note` is a comment, with the property that it stands above.
+    `window` in seconds; of three values the first is a parameter's name, then its largest value, then that on one
+    machine. `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
+    stands above.
     """
 
     name: str
     function: str
     batch: int
     concurrency: int
-    window: int | tuple[int, int] = 1
+    window: int | tuple[str, int, int] = 1
     rules: tuple[tuple[str, str], ...] = ()
     note: tuple[str, str] = ("", "")
 
@@ -131,14 +132,15 @@ _LARGE = (
     WINDOW,
     "Large batches make few commits; on one machine an answer should not take 20 seconds.",
 )
+_LAKE_WINDOW = ("LakeWindow", 300, 1)
 _ALONE = ("BatchSize", "A batch may be large, so each has all of the function's time.")
 QUEUES = (
     QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
     QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
     QueueRow("Operations", "Operations", 100, 5, rules=(("OperationsRule", ""), ("NoticesRule", ""))),
-    QueueRow("LakeStripeEvents", "Lake", 2000, 2, (20, 1), note=_LARGE),
-    QueueRow("LakeUsage", "Lake", 2000, 2, (20, 1), note=_LARGE),
-    QueueRow("LakeAudit", "Lake", 2000, 2, (20, 1), (("LakeAuditRule", ""),), _LARGE),
+    QueueRow("LakeStripeEvents", "Lake", 2000, 2, _LAKE_WINDOW, note=_LARGE),
+    QueueRow("LakeUsage", "Lake", 2000, 2, _LAKE_WINDOW, note=_LARGE),
+    QueueRow("LakeAudit", "Lake", 2000, 2, _LAKE_WINDOW, (("LakeAuditRule", ""),), _LARGE),
     QueueRow("Datasets", "Datasets", 1, 2, 0, (("DatasetsRule", ""),), _ALONE),
 )
 DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDeadLetters")

@@ -38,3 +38,22 @@ def test_prices_are_read_before_anything_is_run(alone: Any, tmp_path: Path) -> N
     assert answer.code == 1
     assert "writes is no price; there are http_request" in answer.err
     assert "starting" not in answer.err
+
+
+def test_the_bill_of_a_month_is_whole(alone: Any) -> None:
+    """What comes every month and what the events add are the total, and a stage to play with costs less."""
+    found = alone("cost", "--stripe", "300/day", "--usage", "700/day", "--parameter", "Monitoring=lean", "--json").json
+
+    named = {line["what"] for line in found["lines"]}
+    assert {"alarms", "polls of idle queues", "secrets", "upkeep of the lake", "commits of the lake"} <= named
+    assert {"storage and archive", "metrics of our own", "logs of Lambda itself", "changes of records"} <= named
+    assert round(found["fixed"] + found["variable"], 2) == found["usd_per_month"]
+    assert 3 < found["usd_per_month"] < 12
+
+
+def test_a_rate_that_is_none_is_refused(alone: Any) -> None:
+    """Before anything is run."""
+    answer = alone("cost", "--stripe", "300")
+
+    assert answer.code == 2
+    assert "300 is no rate; write 300/day" in answer.err

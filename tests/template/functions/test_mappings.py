@@ -12,9 +12,11 @@ AN_OUTAGE_SECONDS = 4 * 3600
 FOUR_DAYS = 345600
 
 
-def longest(value: Any) -> int:
-    """The larger branch of an `!If`."""
-    return max(branch for branch in value["Fn::If"][1:]) if isinstance(value, Mapping) else int(value)
+def longest(value: Any, parameters: Mapping[str, Any]) -> int:
+    """The larger branch of an `!If`; of a parameter the largest value."""
+    if isinstance(value, Mapping) and "Ref" in value:
+        return int(parameters[value["Ref"]]["MaxValue"])
+    return max(longest(each, parameters) for each in value["Fn::If"][1:]) if isinstance(value, Mapping) else int(value)
 
 
 def test_a_message_stays_hidden_while_lambda_retries_it(template: Template) -> None:
@@ -25,7 +27,7 @@ def test_a_message_stays_hidden_while_lambda_retries_it(template: Template) -> N
         name: (queues[referred(mapping["EventSourceArn"])]["VisibilityTimeout"], needed)
         for name, mapping in template.queue_mappings.items()
         for timeout in [functions[referred(mapping["FunctionName"])]["Timeout"]]
-        for needed in [6 * timeout + longest(mapping["MaximumBatchingWindowInSeconds"])]
+        for needed in [6 * timeout + longest(mapping["MaximumBatchingWindowInSeconds"], template.body["Parameters"])]
         if queues[referred(mapping["EventSourceArn"])]["VisibilityTimeout"] < needed
     }
 

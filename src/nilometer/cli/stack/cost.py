@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,17 +26,28 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Your prices over ours, in the form of src/nilometer/local/prices.toml; a part will do.",
 )
+@click.option("--stripe", metavar="N/day", help="The bill of a month instead: so many webhooks of Stripe.")
+@click.option("--usage", metavar="N/day", help="And so many usage events. Also N/second, /minute, /hour, /month.")
+@click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of template.yaml, for the bill.")
 @json_option
-def cost(prices_file: Path | None, as_json: bool) -> None:
-    """Dollars per million events of each kind on AWS: the demo's month, every request counted, times list prices.
+def cost(
+    prices_file: Path | None, stripe: str | None, usage: str | None, parameters: tuple[str, ...], as_json: bool
+) -> None:
+    """Dollars per million events of each kind on AWS, or the bill of a month.
 
-    Runs a fresh stack on this machine for half a minute; nothing is asked of AWS.
+    The demo's month, every request counted, times list prices; the bill adds what template.yaml costs by itself. Runs
+    a fresh stack on this machine for half a minute; nothing is asked of AWS.
 
     \b
     Examples:
       nilometer cost
+      nilometer cost --stripe 300/day --usage 700/day
+      nilometer cost --stripe 0/day --parameter Stage=dev --parameter Monitoring=none
       nilometer cost --prices frankfurt.toml --json | jq .kinds
     """
+    if stripe or usage or parameters:
+        _month(prices_file, _monthly(stripe), _monthly(usage), dict(_pair(one) for one in parameters), as_json)
+        return
     from nilometer.local.demo.cost import as_json as machine_readable
     from nilometer.local.demo.cost import costs
     from nilometer.local.demo.demo import count
@@ -47,6 +60,59 @@ def cost(prices_file: Path | None, as_json: bool) -> None:
         print_json(machine_readable(found, chosen))
     else:
         _show(found, chosen)
+
+
+def _monthly(rate: str | None) -> Decimal:
+    """Events a month."""
+    number, _, per = (rate or "0/month").replace(",", "").replace("_", "").partition("/")
+    minutes = {"second": 1 / 60, "minute": 1, "hour": 60, "day": 1440, "month": 43_830}
+    if not number.isdecimal() or per not in minutes:
+        raise click.UsageError(f"{rate} is no rate; write 300/day, or per {', '.join(minutes)}")
+    return Decimal(number) * Decimal(str(43_830 / minutes[per]))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text} is no NAME=VALUE")
+    return name, value
+
+
+def _month(
+    prices_file: Path | None, stripe: Decimal, usage: Decimal, parameters: dict[str, str], as_json: bool
+) -> None:
+    from nilometer.local.demo.bill import as_json as machine_readable
+    from nilometer.local.demo.bill import bill
+    from nilometer.local.demo.demo import count
+    from nilometer.local.demo.prices import prices
+    from nilometer.local.demo.stage import stage
+
+    chosen, made = prices(prices_file), stage({"Stage": "prod", **parameters})
+    with signals_interrupt(), progress_bars() as progress:
+        lines = bill(count(progress=progress), made, stripe=stripe, usage=usage, prices=chosen)
+    found = machine_readable(lines, chosen)
+    if as_json:
+        print_json(found)
+    else:
+        _show_month(found)
+
+
+def _show_month(found: Mapping[str, Any]) -> None:
+    """With a bar a line: what the money goes for."""
+    longest = max((line["usd"] for line in found["lines"]), default=0) or 1
+    kinds = {True: "every month", False: "with the events"}
+    rows = [
+        (line["what"], kinds[line["fixed"]], f"{line['usd']:.2f}", "█" * round(24 * line["usd"] / longest))
+        for line in sorted(found["lines"], key=lambda line: (not line["fixed"], -line["usd"]))
+    ]
+    console = out()
+    console.print(table(["what", "", ">$ a month", "~"], rows, title="The bill of a month"))
+    console.print(f"Every month {found['fixed']:.2f}, with the events {found['variable']:.2f}: ", end="")
+    console.print(f"[bold]{found['usd_per_month']:.2f} dollars a month[/bold]")
+    console.print(f"List prices of {found['region']}, {found['dated']}; --prices FILE puts yours over them.")
+    console.print("\n[bold]Taken, not counted[/bold]")
+    for line in found["assumed"]:
+        console.print(f"  {line}")
 
 
 def _show(found: list[Cost], prices: Prices) -> None:

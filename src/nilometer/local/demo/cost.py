@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -65,7 +65,7 @@ BY_QUEUE = {
 NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "DatasetsFunction", "DatasetsQueue"})
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
-_BY_PREFIX = {"lake/stripe_events": Kind.WEBHOOK, "lake/usage": Kind.USAGE, "lake/audit": Kind.CHANGE}
+BY_PREFIX = {"lake/stripe_events": Kind.WEBHOOK, "lake/usage": Kind.USAGE, "lake/audit": Kind.CHANGE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,8 @@ class Run:
     counts: Counts
     functions: Mapping[str, FunctionStatus]
     deployment: Deployment
+    upkeep: Counts = field(default_factory=lambda: Counts(requests=0, read=0, written=0, charges=()))
+    """Of one run of maintenance over what the events had left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def _events(run: Run) -> Counter[Kind]:
 
 def _requests(counts: Counts) -> Iterator[tuple[Kind, str, float]]:
     for charge, requests in counts.charges:
-        kind, name, amount = _kind(charge), _priced(charge), charge.billed
+        kind, name, amount = _kind(charge), priced(charge), charge.billed
         if kind and name:
             yield kind, name, amount if charge.service != "s3" else requests
 
@@ -147,7 +149,7 @@ def _kind(charge: Charge) -> Kind | None:
         case "sqs":
             return BY_QUEUE.get(logical(charge.resource))
         case "s3":
-            return _BY_PREFIX.get(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
+            return BY_PREFIX.get(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
         case _:
             return BY_FUNCTION.get(logical(charge.caller))
 
@@ -158,7 +160,8 @@ def _published_kind(charge: Charge) -> Kind | None:
     return Kind.USAGE if charge.resource.startswith("usage.") else Kind.OPERATION
 
 
-def _priced(charge: Charge) -> str | None:
+def priced(charge: Charge) -> str | None:
+    """The name of its price; None for what is free."""
     match charge.service, charge.operation:
         case "dynamodb", operation if operation in WRITES:
             return "write_unit"
@@ -230,10 +233,14 @@ def as_json(found: list[Cost], prices: Prices) -> dict[str, Any]:
             }
             for cost in found
         ],
-        "prices": {name: {"usd": p.usd, "per": p.per, "source": p.source} for name, p in prices.by_name.items()},
+        "prices": listed(prices),
         "estimates": ESTIMATES,
         "not_counted": NOT_COUNTED,
     }
+
+
+def listed(prices: Prices) -> dict[str, Any]:
+    return {name: {"usd": p.usd, "per": p.per, "source": p.source} for name, p in prices.by_name.items()}
 
 
 def _rounded(usd: Decimal) -> float:

@@ -135,11 +135,12 @@ def count(*, progress: Progress) -> Run:
         running.counter.reset()
         play.all()
         play.announce()
-        return Run(
-            counts=running.counter.counts(),
-            functions=running.runner.status().functions,
-            deployment=running.runner.deployment,
-        )
+        counts, functions = running.counter.counts(), running.runner.status().functions
+        progress.stage("counting one run of the lake's upkeep")
+        running.counter.reset()
+        running.runner.invoke("MaintenanceFunction")
+        upkeep = running.counter.counts()
+        return Run(counts=counts, functions=functions, deployment=running.runner.deployment, upkeep=upkeep)
 
 
 class _Play:

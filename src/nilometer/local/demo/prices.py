@@ -15,12 +15,17 @@ from nilometer.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """`usd` for `per` of what is counted. `source` is the page that says so."""
+    """`usd` for `per` of what is counted; `free` of it each month. `source` is the page that says so.
+
+    `monthly` is what no event causes by itself.
+    """
 
     service: str
     usd: Decimal
     per: Decimal
     source: str
+    free: Decimal = Decimal(0)
+    monthly: bool = False
 
     def of(self, amount: Decimal) -> Decimal:
         return amount * self.usd / self.per
@@ -37,7 +42,8 @@ class Prices:
 
     @property
     def services(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(price.service for price in self.by_name.values()))
+        """Those that an event costs something."""
+        return tuple(dict.fromkeys(price.service for price in self.by_name.values() if not price.monthly))
 
 
 def prices(override: Path | None = None) -> Prices:
@@ -69,6 +75,7 @@ def _names(table: Mapping[str, Any]) -> list[str]:
 def _price(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], override: Path | None) -> Price:
     try:
         value = {**ours, **({"source": str(override), **theirs} if theirs else {})}
-        return Price(**{**value, "usd": Decimal(value["usd"]), "per": Decimal(value["per"])})
+        numbers = {name: Decimal(value.get(name, 0)) for name in ("usd", "per", "free")}
+        return Price(**{**value, **numbers})
     except (TypeError, InvalidOperation) as error:
         raise Misconfigured(f"{override}: [{name}] needs usd, per and source, nothing else") from error

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import boto3
 from botocore.config import Config
 
-from nilometer.local.plane.deployed import Deployment, Function, read
+from nilometer.local.plane.deployed import Deployment, Function, logical, read
 from nilometer.local.sources.checkpoints import Checkpoints
 from nilometer.local.sources.ingress import Control, Ingress, Request, Response
 from nilometer.local.sources.queues import QueuePoller, concurrency
@@ -110,6 +110,11 @@ class Runner:
     def register(self, route: str, control: Control) -> None:
         """Lets a callable answer an exact `METHOD /path`, before any route of the stack."""
         self._ingress.controls[route] = control
+
+    def invoke(self, function: str, event: bytes = b"{}") -> Answer:
+        """By the name of the template, as a schedule does."""
+        [pool] = [pool for name, pool in self._pools.items() if logical(name) == function]
+        return pool.invoke(event, source="invoke")
 
     def start(self) -> None:
         """Returns when HTTP listens; the workers are coming up."""

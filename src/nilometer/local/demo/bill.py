@@ -1,0 +1,172 @@
+"""The bill of a month: what template.yaml costs without an event, and what so many events a day add to it.
+
+What events cost is counted in a run (`local.demo.cost`). A commit of the lake is asked for by itself, because a lonely
+event has one of its own; `ASSUMED` says what is not counted but taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from nilometer.local.demo.cost import BY_PREFIX, BY_QUEUE, Cost, Kind, Run, costs, priced
+from nilometer.local.demo.prices import Prices
+from nilometer.local.demo.stage import MINUTES, Stage
+from nilometer.local.plane.deployed import logical
+
+POLLS = 5  # connections that Lambda keeps open to an idle queue, each asking three times a minute
+_BILLED_SECONDS = {"RefetchSchedule": 0.3, "LimitsSchedule": 0.3, "MeteringSchedule": 0.5, "UsageSchedule": 1.0}
+_LONG_SECONDS = {"MaintenanceSchedule": 20.0, "ReconcileSchedule": 60.0}
+_SWEEP_UNITS = {"RefetchSchedule": 1.0, "LimitsSchedule": 16.0}  # read units of a call that finds nothing
+_METRICS = 10  # of our own that events write; fewer where whole hours are quiet
+_IDLE_METRICS = 2  # of the lake's upkeep and the nightly comparison
+_BUS_BYTES, _ITEM_BYTES, _ROW_BYTES, _REPORT_BYTES = 2_000, 1_200, 150, 900
+_KEPT_MONTHS = Decimal("1.3")  # facts stay 40 days
+_NAMES = {Kind.WEBHOOK: "Stripe webhooks", Kind.USAGE: "usage events", Kind.CHANGE: "changes of records"}
+ASSUMED = (
+    f"{POLLS} polls at once of an idle queue; a call of a schedule bills 0.3 to 60 s; {_METRICS} metrics of our own",
+    f"{_BUS_BYTES} bytes an event in the archive, {_ITEM_BYTES} an item, {_ROW_BYTES} a row of the lake after a year",
+    f"Lambda itself logs {_REPORT_BYTES} bytes a call; a commit of the lake takes what it took in the run",
+    "events come evenly through day and night; changes of records are to events as in the run",
+    "what is free each month in every account is taken off; taxes, discounts and your own requests are not in it",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """`amount` of what a price counts, in a month."""
+
+    what: str
+    fixed: bool
+    price: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """Dollars a month."""
+
+    what: str
+    fixed: bool
+    usd: Decimal
+
+
+def bill(run: Run, made: Stage, *, stripe: Decimal, usage: Decimal, prices: Prices) -> list[BillLine]:
+    """`stripe` and `usage` are events a month. What is free is taken off each price's whole, line by line alike."""
+    items = [*_fixed(run, made), *_variable(run, made, {Kind.WEBHOOK: stripe, Kind.USAGE: usage})]
+    whole: dict[str, Decimal] = defaultdict(Decimal)
+    for item in items:
+        whole[item.price] += item.amount
+    lines: dict[tuple[str, bool], Decimal] = defaultdict(Decimal)
+    for item in items:
+        price = prices[item.price]
+        billed = max(whole[item.price] - price.free, Decimal(0))
+        lines[item.what, item.fixed] += price.of(item.amount * billed / whole[item.price]) if billed else Decimal(0)
+    return [BillLine(what=what, fixed=fixed, usd=usd) for (what, fixed), usd in lines.items()]
+
+
+def _fixed(run: Run, made: Stage) -> Iterator[Item]:
+    def item(what: str, price: str, amount: float) -> Item:
+        return Item(what=what, fixed=True, price=price, amount=Decimal(str(amount)))
+
+    yield item("alarms", "alarm_metric", made.alarm_metrics)
+    yield item("dashboard", "dashboard", int(made.dashboard_metrics > 50))
+    yield item("secrets", "secret", made.secrets)
+    yield item("metrics of our own", "custom_metric", _IDLE_METRICS)
+    yield item("polls of idle queues", "queue_request", made.queues * POLLS * 3 * MINUTES)
+    for name, count in made.schedules.items():
+        function = made.targets[name]
+        seconds = (_BILLED_SECONDS | _LONG_SECONDS)[name]
+        yield item("schedules", "function_request", count)
+        yield item("schedules", "function_gb_second", count * seconds * made.memory[function] / 1024)
+        yield item("schedules", "read_unit", count * _SWEEP_UNITS.get(name, 0.0))
+        yield item("logs of Lambda itself", "log_gb", count * _REPORT_BYTES / 1e9)
+        if function == "ReconcileFunction":
+            yield item("secrets", "secret_request", count)
+    for charge, requests in run.upkeep.charges:
+        if charge.service == "s3" and (price := priced(charge)):
+            yield item("upkeep of the lake", price, requests * made.schedules["MaintenanceSchedule"])
+
+
+def _variable(run: Run, made: Stage, events: Mapping[Kind, Decimal]) -> Iterator[Item]:
+    found = {cost.kind: cost for cost in costs(run)}
+    facts = sum((found[kind].events for kind in (Kind.WEBHOOK, Kind.USAGE, Kind.OPERATION) if kind in found), 0)
+    told = sum(events.values(), Decimal(0))
+    changes = told * found[Kind.CHANGE].events / max(facts, 1)
+    lake = _lake(run)
+    every = {**events, Kind.CHANGE: changes}
+    for kind, count in every.items():
+        yield from _of_kind(found[kind], count, lake[kind], _commits(count, made.window_seconds))
+    for price, amount in _kept(told + changes, told, made):
+        yield Item(what="storage and archive", fixed=False, price=price, amount=amount)
+    quiet = Decimal(math.exp(-float(told) * 60 / MINUTES))
+    yield Item(what="metrics of our own", fixed=False, price="custom_metric", amount=_METRICS * (1 - quiet))
+
+
+def _of_kind(cost: Cost, count: Decimal, lake: Mapping[str, Decimal], commits: Decimal) -> Iterator[Item]:
+    """Its own requests by the event, and its commits of the lake by the commit."""
+    calls = Decimal(0)
+    for price, amount in cost.amounts.items():
+        own = max(amount - lake.get(price, Decimal(0)), Decimal(0)) / cost.events * count
+        calls += own if price == "function_request" else Decimal(0)
+        yield Item(what=_NAMES[cost.kind], fixed=False, price=price, amount=own)
+    for price, amount in lake.items():
+        each = amount / max(cost.lake_batches, 1) * commits
+        calls += each if price == "function_request" else Decimal(0)
+        yield Item(what="commits of the lake", fixed=False, price=price, amount=each)
+    logged = calls * _REPORT_BYTES / Decimal(1_000_000_000)
+    yield Item(what="logs of Lambda itself", fixed=False, price="log_gb", amount=logged)
+
+
+def _lake(run: Run) -> dict[Kind, dict[str, Decimal]]:
+    """What the commits of each kind took: requests to S3, calls and seconds of the lake's writer."""
+    found: dict[Kind, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    for charge, requests in run.counts.charges:
+        if charge.service == "s3" and (kind := BY_PREFIX.get(charge.resource)) and (price := priced(charge)):
+            found[kind][price] += requests
+    for name, function in run.functions.items():
+        if logical(name) == "LakeFunction":
+            gigabytes = run.deployment.functions[name].memory / 1024
+            for queue, used in function.used.items():
+                kind = BY_QUEUE[logical(queue)]
+                found[kind]["function_request"] += used.invocations
+                found[kind]["function_gb_second"] += Decimal(str(used.seconds * gigabytes))
+    return found
+
+
+def _commits(events: Decimal, window_seconds: int) -> Decimal:
+    """In a month: one for each window into which an event falls."""
+    windows = Decimal(MINUTES * 60 // window_seconds)
+    return windows * Decimal(1 - math.exp(-float(events / windows)))
+
+
+def _kept(bus: Decimal, facts: Decimal, made: Stage) -> Iterator[tuple[str, Decimal]]:
+    gigabyte = Decimal(1_000_000_000)
+    tables = facts * _ITEM_BYTES / gigabyte * _KEPT_MONTHS
+    yield "table_gb", tables
+    yield "object_gb", bus * _ROW_BYTES / gigabyte * 12
+    if made.recovery:
+        yield "recovery_gb", tables
+    if made.archive_days:
+        archived = bus * _BUS_BYTES / gigabyte
+        yield "archive_gb", archived
+        yield "archive_storage_gb", archived * made.archive_days / 30
+
+
+def as_json(lines: list[BillLine], prices: Prices) -> dict[str, Any]:
+    def total(*, fixed: bool) -> float:
+        return float(round(sum((line.usd for line in lines if line.fixed is fixed), Decimal(0)), 2))
+
+    return {
+        "region": prices.region,
+        "dated": prices.dated,
+        "lines": [{"what": one.what, "fixed": one.fixed, "usd": float(round(one.usd, 4))} for one in lines],
+        "fixed": total(fixed=True),
+        "variable": total(fixed=False),
+        "usd_per_month": round(total(fixed=True) + total(fixed=False), 2),
+        "assumed": ASSUMED,
+    }

@@ -1,0 +1,104 @@
+"""The bill of a month: what the template makes is asked for, what is free is not, and events cost what they took."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from tests.local.demo.test_cost import charge, run
+from tests.support.project import ROOT
+
+from nilometer.errors import Misconfigured
+from nilometer.local.demo.bill import BillLine, bill
+from nilometer.local.demo.cost import Run
+from nilometer.local.demo.prices import prices
+from nilometer.local.demo.stage import MINUTES, calls, stage
+from nilometer.local.plane.charges import DELIVERED
+from nilometer.local.stack.runner import HTTP
+from nilometer.local.workers.pool import Used
+
+
+@pytest.fixture(scope="module")
+def month() -> Run:
+    """Ten webhooks, ten usage events and ten changes; each kind has one commit of two writes, of a second and a GB."""
+    published = [
+        (charge("events", "PutEvents", "invoice.paid", caller="WebhookFunction", items=10, billed=10), 10),
+        (charge("events", "PutEvents", "usage.recorded.v1", items=10, billed=10), 10),
+        (charge("events", "PutEvents", "record.changed.v1", caller="ChangesFunction", items=10, billed=10), 10),
+        (charge("sqs", DELIVERED, "UsageQueue", items=10, billed=10), 1),
+    ]
+    commits = [(charge("s3", "PUT", f"lake/{table}"), 2) for table in ("stripe_events", "usage", "audit")]
+    one = Used(invocations=1, seconds=1.0)
+    lake = {"LakeStripeEventsQueue": one, "LakeUsageQueue": one, "LakeAuditQueue": one}
+    return run(*published, *commits, WebhookFunction={HTTP: Used(invocations=10, seconds=1.0)}, LakeFunction=lake)
+
+
+def lines(month: Run, stripe: int = 0, usage: int = 0, **parameters: str) -> dict[tuple[str, bool], Decimal]:
+    made = stage({"Stage": "prod", **parameters})
+    found: list[BillLine] = bill(month, made, stripe=Decimal(stripe), usage=Decimal(usage), prices=prices())
+    return {(line.what, line.fixed): line.usd for line in found}
+
+
+def test_an_idle_stage_costs_what_its_template_makes(month: Run) -> None:
+    """Alarms beyond the ten that are free, secrets, and polls of queues; no event costs anything."""
+    made, found = stage({"Stage": "prod"}), lines(month)
+
+    assert found["alarms", True] == Decimal("0.1") * (made.alarm_metrics - 10)
+    assert found["dashboard", True] == 0
+    assert found["secrets", True] > Decimal("0.4") * made.secrets
+    assert found["polls of idle queues", True] > 1
+    assert sum(usd for (_, fixed), usd in found.items() if not fixed) == 0
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "most"), [("full", Decimal("6.5")), ("lean", Decimal("3.6")), ("none", Decimal(0))]
+)
+def test_monitoring_has_three_prices(month: Run, monitoring: str, most: Decimal) -> None:
+    """And a stage to play with has none of it."""
+    assert lines(month, Monitoring=monitoring)["alarms", True] <= most
+
+
+def test_a_lonely_event_pays_its_own_commit_of_the_lake(month: Run) -> None:
+    """One webhook a month is one commit of two tables' two writes; a million in a month share them."""
+    lonely, many = lines(month, stripe=1), lines(month, stripe=10_000_000)
+
+    assert lonely["commits of the lake", False] == pytest.approx(Decimal("0.00002"), rel=Decimal("0.6"))
+    assert many["commits of the lake", False] < lonely["commits of the lake", False] * 10_000_000 / 20
+
+
+def test_longer_windows_make_fewer_commits(month: Run) -> None:
+    """Where an event comes every minute or two."""
+    short, long = (lines(month, stripe=30_000, LakeWindow=window) for window in ("20", "300"))
+
+    assert long["commits of the lake", False] < short["commits of the lake", False] / 2
+
+
+def test_events_cost_what_they_took_in_the_run(month: Run) -> None:
+    """A webhook is a request of the API and an event on the bus, 2 dollars a million; its function's time is free."""
+    found = lines(month, stripe=1_000_000)
+
+    assert found["Stripe webhooks", False] == pytest.approx(Decimal(2), rel=Decimal("0.05"))
+
+
+def test_the_templates_conditions_are_read() -> None:
+    """What a stage has not is not asked for."""
+    production, play = stage({"Stage": "prod"}), stage({"Stage": "dev", "Monitoring": "none", "ArchiveDays": "0"})
+
+    assert production.alarm_metrics > 60
+    assert (play.alarm_metrics, play.dashboard_metrics, play.archive_days) == (0, 0, 0)
+    assert production.queues == play.queues == (ROOT / "template.yaml").read_text().count("ScalingConfig:")
+
+
+def test_a_parameter_that_does_not_exist_is_said() -> None:
+    """A typing error would make a bill of another stage."""
+    with pytest.raises(Misconfigured, match=r"Monitorin is no parameter of template\.yaml; one of AlarmEmail"):
+        stage({"Monitorin": "none"})
+
+
+@pytest.mark.parametrize(
+    ("expression", "each"),
+    [("rate(1 minute)", 1), ("rate(5 minutes)", 5), ("cron(20 * * * ? *)", 60), ("cron(40 2 * * ? *)", 1440)],
+)
+def test_schedules_call_so_often(expression: str, each: int) -> None:
+    """A month in minutes, over the minutes between two calls."""
+    assert calls(expression) == MINUTES // each
