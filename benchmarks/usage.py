@@ -27,13 +27,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Absent, Key, Put, Table, Update, Write
 from nilometer.errors import Cancelled
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage.known import Known
 from nilometer.local.plane.charges import item_bytes
@@ -144,9 +144,12 @@ class Bench:
                 KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             )
         self.client, self.store = self.metered()
-        operations.create_workspace(self.store, "ws_bench", name="Bench", now=NOW, actor=None)
-        operations.create_meter(
-            self.store, "llm_tokens", unit="token", aggregation="sum", now=NOW, actor=None, dimensions=["model"]
+        perform(self.store, service("ws_bench", "test"), CreateWorkspace(name="Bench"), now=NOW)
+        perform(
+            self.store,
+            operator("test"),
+            CreateMeter(meter="llm_tokens", unit="token", aggregation="sum", dimensions=["model"]),
+            now=NOW,
         )
         record = self.store.get(Table.RECORDS, keys.workspace("ws_bench")) or {}
         self.store.commit([Put(table=Table.RECORDS, item={**record, "shards": self.shards})])

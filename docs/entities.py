@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """`rows` are names in the key table, `events` and `permissions` prefixes, `access` functions of `flows`.
+    """`rows` are names in the key table, `events` and `permissions` prefixes, `access` names of the package.
 
     `announces` are events that its changes put on the bus. `command` is a group of the command line.
     """
@@ -37,11 +37,8 @@ WORKSPACE = Entity(
     meaning="The tenant. Its slug is a record of its own, so that no two have the same.",
     rows=("Workspace", "Slug of a workspace"),
     access=(
-        ("open with its first Admin", "people.workspaces.open_workspace"),
-        ("read", "people.workspaces.workspace"),
-        ("change name or slug", "people.workspaces.update_workspace"),
-        ("delete, restore", "people.workspaces.delete_workspace, people.workspaces.restore_workspace"),
-        ("remove what is left", "people.workspaces.purge_workspace"),
+        ("read", "workspaces.workspace"),
+        ("remove what is left", "workspaces.purge_workspace"),
     ),
     ends="never; a deleted one can be restored for 30 days, then its slug expires",
     events=("workspace.",),
@@ -55,9 +52,8 @@ MEMBERSHIP = Entity(
     meaning="One user in one workspace, with a role. The workspace counts its Admins and keeps the last one.",
     rows=("Membership", "Membership, active"),
     access=(
-        ("members of a workspace", "people.members.members"),
-        ("workspaces of a user", "people.members.workspaces_of"),
-        ("add, change, remove", "people.members.add_member, people.members.change_role, people.members.remove_member"),
+        ("members of a workspace", "members.members"),
+        ("workspaces of a user", "members.workspaces_of"),
     ),
     ends="40 days after it ended; until then a mark against late events",
     events=("member.",),
@@ -67,18 +63,14 @@ MEMBERSHIP = Entity(
 INVITATION = Entity(
     name="Invitation",
     command="invite",
-    kinds=("invitation",),
+    kinds=("invitation", "invited"),
     meaning="An address may become a member, once: pending, accepted, declined, revoked or expired.",
-    rows=("Invitation",),
+    rows=("Invitation", "Pending invitations (TTL)"),
     access=(
-        ("of a workspace", "people.members.invitations"),
-        (
-            "create, send again, revoke",
-            "people.members.invite, people.members.resend_invitation, people.members.revoke_invitation",
-        ),
-        ("answer, by token", "people.members.accept_invitation, people.members.decline_invitation"),
+        ("of a workspace", "members.invitations"),
+        ("answer, by token", "members.accept_invitation, members.decline_invitation"),
     ),
-    ends="valid for 7 days, removed 30 days later",
+    ends="valid for 7 days (at most 30), removed 30 days later",
     events=("invitation.",),
     permissions=("member.invite",),
 )
@@ -89,7 +81,7 @@ TOKEN = Entity(
     kinds=("token",),
     meaning="Proves one thing about one user, once: verification of an address, reset of a password.",
     rows=("One-time token",),
-    access=(("issue", "people.access.issue_token"), ("use, by token", "people.access.use_token")),
+    access=(("use, by token", "access.use_token"),),
     ends="1 day (verification), 1 hour (reset)",
     events=("token.",),
     permissions=("token.",),
@@ -102,13 +94,9 @@ SESSION = Entity(
     meaning="A user at work in one workspace. Valid only as long as the membership is.",
     rows=("Session",),
     access=(
-        ("open", "people.access.open_session"),
-        ("who is it, by token", "people.access.authenticate"),
-        ("of a member", "people.access.sessions"),
-        (
-            "end one, all, one's own",
-            "people.access.revoke_session, people.access.revoke_sessions, people.access.log_out",
-        ),
+        ("who is it, by token", "access.authenticate"),
+        ("of a member", "access.sessions"),
+        ("end one by its id, one's own", "access.revoke_session, access.log_out"),
     ),
     ends="at most 30 days",
     events=("session.",),
@@ -122,10 +110,9 @@ SECURITY = Entity(
     meaning="What was done to a workspace's doors, written once; and who is locked out after five failures.",
     rows=("Security entry", "Lock-out after failures"),
     access=(
-        ("by workspace and time", "people.security.entries"),
-        ("by actor", "people.security.entries_by"),
-        ("report", "people.security.report"),
-        ("is he locked out", "people.security.locked_until"),
+        ("by workspace and time", "security.entries"),
+        ("by actor", "security.entries_by"),
+        ("is he locked out", "security.locked_until"),
     ),
     ends="entries 400 days (the lake keeps all), a lock-out 15 minutes, its record 1 day",
     events=("security.",),
@@ -139,7 +126,7 @@ ONBOARDING = Entity(
     kinds=("onboarding",),
     meaning="How far a user is in a tutorial of a workspace.",
     rows=("Onboarding (TTL)",),
-    access=(("advance", "people.onboarding.advance"), ("of a person", "people.onboarding.progress")),
+    access=(("of a person", "onboarding.progress"),),
     ends="180 days after the last step",
     events=("onboarding.",),
     permissions=("onboarding.",),
@@ -152,11 +139,9 @@ NOTIFICATION = Entity(
     meaning="What a person is told, once a cause, and whether it was read; counted while unread.",
     rows=("Notification (TTL)", "Unread in a workspace (TTL)"),
     access=(
-        ("tell", "notices.notifications.notify"),
-        ("of a person", "notices.notifications.shown"),
-        ("how many are unread", "notices.notifications.unread"),
-        ("read", "notices.notifications.mark_read, notices.notifications.mark_all_read"),
-        ("tell what the system itself noticed", "notices.batch.handle"),
+        ("of a person", "notifications.shown"),
+        ("how many are unread", "notifications.unread"),
+        ("read several, read all", "notifications.mark_read, notifications.mark_all_read"),
     ),
     rules="nilometer.domain.notices.notice",
     ends="90 days, at midnight UTC",
@@ -171,9 +156,8 @@ PREFERENCE = Entity(
     meaning="Which topics a person wants to hear of, on which channels, everywhere or in one workspace.",
     rows=("Notification preference",),
     access=(
-        ("say", "notices.notifications.prefer"),
-        ("of a person", "notices.notifications.preferences"),
-        ("why a channel is on", "notices.notifications.explain"),
+        ("of a person", "notifications.preferences"),
+        ("why a channel is on", "notifications.explain"),
     ),
     rules="nilometer.domain.notices.preference",
     ends="never",
@@ -187,12 +171,10 @@ POLICY = Entity(
     meaning="Versions of privacy policy, terms and cookies, and who accepted which. Acceptances never change.",
     rows=("Policy version", "Policy acceptance"),
     access=(
-        ("publish", "people.policies.publish"),
-        ("what is in force", "people.policies.in_force"),
-        ("accept", "people.policies.accept"),
-        ("what a person has yet to accept", "people.policies.outstanding, people.policies.outstanding_of"),
-        ("what a person accepted", "people.policies.acceptances, people.policies.acceptances_of"),
-        ("who accepted a version", "people.policies.accepted_by"),
+        ("what is in force", "policies.in_force"),
+        ("what a person has yet to accept", "policies.outstanding, policies.outstanding_of"),
+        ("what a person accepted", "policies.acceptances, policies.acceptances_of"),
+        ("who accepted a version", "policies.accepted_by"),
     ),
     ends="never",
     events=("policy.",),
@@ -206,11 +188,9 @@ FLAG = Entity(
     meaning="A switch with a global default, a share of the workspaces, or one workspace's own setting.",
     rows=("Feature flag", "Flag override", "Flag override, in effect"),
     access=(
-        ("set", "people.flags.set_flag"),
-        ("set for one workspace", "people.flags.override"),
-        ("evaluate, and why", "people.flags.explain, people.flags.explain_all"),
-        ("is it on, many times a second", "people.flags.Flags"),
-        ("who overrides", "people.flags.overrides"),
+        ("evaluate, and why", "flags.explain, flags.explain_all"),
+        ("is it on, many times a second", "flags.Flags"),
+        ("who overrides", "flags.overrides"),
     ),
     rules="nilometer.domain.people.flag",
     ends="never",
@@ -226,9 +206,9 @@ ATTACHMENT = Entity(
     "Exports are read by who may query.",
     rows=("Attachment",),
     access=(
-        ("add", "people.attachments.attach"),
-        ("content, by hash", "people.attachments.fetch"),
-        ("of a workspace, by purpose", "people.attachments.attached"),
+        ("add", "attachments.attach"),
+        ("content, by hash", "attachments.fetch"),
+        ("of a workspace, by purpose", "attachments.attached"),
     ),
     ends="never",
     permissions=("attachment.",),
@@ -241,10 +221,7 @@ DATASET = Entity(
     meaning="A table of the lake that an internal service feeds in batches, by append or merge; see "
     "[the lake](lake.md#connector-datasets). Its record is the declaration, its rows are in Delta alone.",
     rows=("Dataset",),
-    access=(
-        ("declare, add columns", "lake.declaring.declare"),
-        ("what is declared", "lake.declaring.declared, lake.declaring.all_datasets"),
-    ),
+    access=(("put a file or rows", "datasets.send_file, datasets.send_rows"),),
     rules="nilometer.domain.lake.dataset",
     ends="never",
     events=("dataset.",),
@@ -257,7 +234,7 @@ CUSTOMER_LINK = Entity(
     meaning="Which workspace a Stripe customer is billed for. Metadata at Stripe says it, or an operator, who is right "
     "when both do; of several words of operators the newest holds. See [billing](billing.md).",
     rows=("Customer → workspace link",),
-    access=(("link", "operations.billing.link_customer"),),
+    access=(),
     ends="never",
     events=("billing.linked.",),
 )
@@ -268,11 +245,7 @@ OWN_LIMITS = Entity(
     kinds=("limits",),
     meaning="Where a workspace differs from its plan: overrides of a meter's limit, and grants on top of it.",
     rows=("Own limits of a workspace",),
-    access=(
-        ("override", "limits.own.override"),
-        ("grant", "limits.own.grant"),
-        ("limits in effect, and why", "limits.own.limits_of"),
-    ),
+    access=(("limits in effect, and why", "own_limits.limits_of"),),
     rules="nilometer.domain.limits.own",
     ends="never; an override or a grant holds until the end that it was given",
     events=("limit.",),
@@ -285,7 +258,10 @@ METER = Entity(
     kinds=("meter",),
     meaning="What is counted, in which unit; see usage.",
     rows=("Meter",),
-    access=(("create", "operations.batch.create_meter"), ("update", "operations.batch.update_meter")),
+    access=(
+        ("may it be used", "check"),
+        ("hold, give back", "reserve, release"),
+    ),
     ends="never",
     events=("meter.",),
     permissions=("meter.",),

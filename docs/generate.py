@@ -16,9 +16,10 @@ from docs.template import blocks
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.domain.store import keys
+from nilometer.flows.inbox.wire import first_line
 from nilometer.flows.lake.batch_ready import BATCH_READY
-from nilometer.flows.operations.batch import TYPES
-from nilometer.flows.publish.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, description, schema
+from nilometer.flows.operations.types import TYPES
+from nilometer.flows.publish.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,23 +35,23 @@ bus, with tokens, hashes and addresses redacted. What has an end carries `expire
 days late, so every read compares it with the clock, and the removal is `EXPIRED` in the audit.
 
 Services publish the events below as CloudEvents ([schemas](../events/schemas), [samples](../events/operations)); the
-workspace is the event's `subject`, and no other field can name one. The same decisions are a Python library: the
-functions below take the workspace from their `Caller`. A fact and its effect are one transaction; a copy of an event
-changes nothing. The bus keeps no order: an event that builds on what is not known yet
-is delivered again until it is a dead letter, one that a rule forbids for ten minutes, then it is kept as a reject.
-The later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
+workspace is the event's `subject`, and no other field can name one. The same deeds are a Python library:
+`perform(store, caller, deed, now=now)` decides a deed in the workspace of the `Caller`, and `issue` one that creates a
+secret. Of an event a fact and its effect are one transaction, and a copy changes nothing. The bus keeps no order: an
+event that builds on what is not known yet, or that a rule forbids, waits for a bounded time, then it is a reject. The
+later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
 
 ```python
 import nilometer
-from nilometer import Role, access, members, workspaces
+from nilometer import CreateWorkspace, Invite, OpenSession, Role, access, issue, members, perform
 
 store = nilometer.connect().store()  # a stack by name, the one that the environment names, or the one running here
 accounts = nilometer.service("ws_acme", "accounts")  # one of our services, at work in one workspace
-workspaces.open_workspace(store, accounts, name="Acme", slug="acme", admin="user_ada", now=now)
-session = access.open_session(store, accounts, "user_ada", now=now)  # after the login; session.token is shown once
+perform(store, accounts, CreateWorkspace(name="Acme", slug="acme", admin="user_ada"), now=now)
+session = issue(store, accounts, OpenSession(user_id="user_ada"), now=now)  # session.token is shown once
 
 caller = access.authenticate(store, session.token, now=now)  # at every request: who, where, as what
-sent = members.invite(store, caller, "grace@example.com", role=Role.ANALYST, now=now)
+sent = issue(store, caller, Invite(email="grace@example.com", role=Role.ANALYST), now=now)
 members.accept_invitation(store, sent.token, user_id="user_grace", email="grace@example.com", now=now)
 ```
 
@@ -91,8 +92,7 @@ checked by the library, not by IAM, so callers come from sessions and membership
 def pages() -> dict[Path, str]:
     """Every generated file with its content."""
     schemas = {
-        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(schema(name, row), indent=2) + "\n"
-        for name, row in TYPES.items()
+        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(schema(name), indent=2) + "\n" for name in TYPES
     } | {
         ROOT / "events" / "schemas" / f"{name}.json": json.dumps(announced_schema(name), indent=2) + "\n"
         for name in ANNOUNCED
@@ -127,7 +127,8 @@ def _entity(entity: Entity) -> Iterator[str]:
     yield "| record | table or index | partition key | sort key |\n|---|---|---|---|"
     for row in entity.rows:
         yield from (f"| {name} | {place} | `{pk}` | `{sk}` |" for name, place, pk, sk in key_rows() if name == row)
-    yield "\n| access | function |\n|---|---|"
+    if entity.access:
+        yield "\n| access | function |\n|---|---|"
     yield from (f"| {question} | {_code(functions)} |" for question, functions in entity.access)
     yield f"\nKinds: {_code(', '.join(entity.kinds))}. Ends: {entity.ends}."
     if entity.permissions:
@@ -139,12 +140,18 @@ def _entity(entity: Entity) -> Iterator[str]:
     yield from _rules(entity)
     events = [name for name in TYPES if name.startswith(entity.events)]
     if events:
-        yield "| event | says |\n|---|---|"
-        yield from (f"| [`{name}`](../events/schemas/{name}.json) | {description(TYPES[name])} |" for name in events)
+        yield "| deed | needs | event | says |\n|---|---|---|---|"
+        yield from map(_deed, events)
         yield ""
     for name in entity.announces:
         yield f"Announced on the bus, once, by the stack itself: [`{name}`](../events/schemas/{name}.json)"
         yield f"([sample](../events/announced/{name}.json)).\n"
+
+
+def _deed(event: str) -> str:
+    deed = TYPES[event]
+    needs = f"`{deed.permission}`" if deed.permission else "-"
+    return f"| `{deed.__name__}` | {needs} | [`{event}`](../events/schemas/{event}.json) | {first_line(deed)} |"
 
 
 def _rules(entity: Entity) -> Iterator[str]:

@@ -21,13 +21,55 @@ if TYPE_CHECKING:
     from nilometer.aws.eventbridge import Bus as Bus
     from nilometer.aws.landing import Landing as Landing
     from nilometer.aws.s3 import Objects as Objects
+    from nilometer.domain.access.report import ReportSecurity as ReportSecurity
+    from nilometer.domain.access.session import OpenSession as OpenSession
+    from nilometer.domain.access.session import RevokeSession as RevokeSession
+    from nilometer.domain.access.token import IssueToken as IssueToken
+    from nilometer.domain.access.token import Purpose as Purpose
+    from nilometer.domain.access.token import UseToken as UseToken
     from nilometer.domain.acts.act import Caller as Caller
+    from nilometer.domain.acts.act import operator as operator
     from nilometer.domain.acts.act import service as service
+    from nilometer.domain.acts.deed import UNSAID as UNSAID
+    from nilometer.domain.acts.deed import Deed as Deed
     from nilometer.domain.acts.roles import Permission as Permission
     from nilometer.domain.acts.roles import Role as Role
+    from nilometer.domain.acts.security import Reported as Reported
+    from nilometer.domain.billing.linking import LinkCustomer as LinkCustomer
+    from nilometer.domain.lake.dataset import DeclareDataset as DeclareDataset
+    from nilometer.domain.lake.dataset import DeclaredColumn as DeclaredColumn
+    from nilometer.domain.limits.own import GrantLimit as GrantLimit
+    from nilometer.domain.limits.own import LimitRule as LimitRule
+    from nilometer.domain.limits.own import OverrideLimit as OverrideLimit
+    from nilometer.domain.notices.notification import Notify as Notify
+    from nilometer.domain.notices.notification import ReadNotification as ReadNotification
+    from nilometer.domain.notices.preference import Channel as Channel
+    from nilometer.domain.notices.preference import SetPreference as SetPreference
+    from nilometer.domain.people.flag import OverrideFlag as OverrideFlag
+    from nilometer.domain.people.flag import SetFlag as SetFlag
+    from nilometer.domain.people.invitation import AcceptInvitation as AcceptInvitation
+    from nilometer.domain.people.invitation import DeclineInvitation as DeclineInvitation
+    from nilometer.domain.people.invitation import Invite as Invite
+    from nilometer.domain.people.invitation import ResendInvitation as ResendInvitation
+    from nilometer.domain.people.invitation import RevokeInvitation as RevokeInvitation
+    from nilometer.domain.people.membership import AddMember as AddMember
+    from nilometer.domain.people.membership import ChangeRole as ChangeRole
+    from nilometer.domain.people.membership import EndSessions as EndSessions
+    from nilometer.domain.people.membership import RemoveMember as RemoveMember
+    from nilometer.domain.people.onboarding import AdvanceOnboarding as AdvanceOnboarding
+    from nilometer.domain.people.onboarding import Mark as Mark
+    from nilometer.domain.people.policy import AcceptPolicy as AcceptPolicy
+    from nilometer.domain.people.policy import Policy as Policy
+    from nilometer.domain.people.policy import PublishPolicy as PublishPolicy
+    from nilometer.domain.people.workspace import CreateWorkspace as CreateWorkspace
+    from nilometer.domain.people.workspace import UpdateWorkspace as UpdateWorkspace
+    from nilometer.domain.people.workspace import WorkspaceStatus as WorkspaceStatus
+    from nilometer.domain.usage.meter import CreateMeter as CreateMeter
+    from nilometer.domain.usage.meter import UpdateMeter as UpdateMeter
     from nilometer.errors import Cancelled as Cancelled
     from nilometer.errors import Misconfigured as Misconfigured
     from nilometer.errors import NilometerError as NilometerError
+    from nilometer.errors import NotKnownYet as NotKnownYet
     from nilometer.errors import Refused as Refused
     from nilometer.errors import Rejected as Rejected
     from nilometer.errors import Unavailable as Unavailable
@@ -37,9 +79,6 @@ if TYPE_CHECKING:
     from nilometer.flows.limits.reserving import reserve as reserve
     from nilometer.flows.limits.thresholds import check as check
     from nilometer.flows.notices import notifications as notifications
-    from nilometer.flows.operations.batch import create_meter as create_meter
-    from nilometer.flows.operations.batch import update_meter as update_meter
-    from nilometer.flows.operations.billing import link_customer as link_customer
     from nilometer.flows.people import access as access
     from nilometer.flows.people import attachments as attachments
     from nilometer.flows.people import flags as flags
@@ -49,6 +88,8 @@ if TYPE_CHECKING:
     from nilometer.flows.people import security as security
     from nilometer.flows.people import workspaces as workspaces
     from nilometer.flows.people.acting import Issued as Issued
+    from nilometer.flows.people.acting import issue as issue
+    from nilometer.flows.people.acting import perform as perform
     from nilometer.flows.publish import datasets as datasets
     from nilometer.flows.publish.usage import publish as publish
     from nilometer.flows.publish.usage import recorded as recorded
@@ -62,23 +103,44 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "local.plane.connect": ("ServiceStack", "connect"),
     "aws.dynamodb": ("Store",),
     "aws.eventbridge": ("Bus",),
     "aws.landing": ("Landing",),
     "aws.s3": ("Objects",),
-    "domain.acts.act": ("Caller", "service"),
+    "domain.access.report": ("ReportSecurity",),
+    "domain.access.session": ("OpenSession", "RevokeSession"),
+    "domain.access.token": ("IssueToken", "Purpose", "UseToken"),
+    "domain.acts.act": ("Caller", "operator", "service"),
+    "domain.acts.deed": ("Deed", "UNSAID"),
     "domain.acts.roles": ("Permission", "Role"),
-    "errors": ("Cancelled", "Misconfigured", "NilometerError", "Refused", "Rejected", "Unavailable"),
-    "flows.publish.usage": ("publish", "recorded", "snapshot", "voided"),
-    "flows.usage.known": ("Known",),
-    "flows.limits.thresholds": ("check",),
-    "flows.limits.reserving": ("release", "reserve"),
-    "flows.recovery.overview": ("usage_of",),
+    "domain.acts.security": ("Reported",),
+    "domain.billing.linking": ("LinkCustomer",),
+    "domain.lake.dataset": ("DeclareDataset", "DeclaredColumn"),
+    "domain.limits.own": ("GrantLimit", "LimitRule", "OverrideLimit"),
+    "domain.notices.notification": ("Notify", "ReadNotification"),
+    "domain.notices.preference": ("Channel", "SetPreference"),
+    "domain.people.flag": ("OverrideFlag", "SetFlag"),
+    "domain.people.invitation": (
+        "AcceptInvitation",
+        "DeclineInvitation",
+        "Invite",
+        "ResendInvitation",
+        "RevokeInvitation",
+    ),
+    "domain.people.membership": ("AddMember", "ChangeRole", "EndSessions", "RemoveMember"),
+    "domain.people.onboarding": ("AdvanceOnboarding", "Mark"),
+    "domain.people.policy": ("AcceptPolicy", "Policy", "PublishPolicy"),
+    "domain.people.workspace": ("CreateWorkspace", "UpdateWorkspace", "WorkspaceStatus"),
+    "domain.usage.meter": ("CreateMeter", "UpdateMeter"),
+    "errors": ("Cancelled", "Misconfigured", "NilometerError", "NotKnownYet", "Refused", "Rejected", "Unavailable"),
     "flows.billing.reading": ("show_billing",),
-    "flows.operations.batch": ("create_meter", "update_meter"),
-    "flows.operations.billing": ("link_customer",),
-    "flows.people.acting": ("Issued",),
+    "flows.limits.reserving": ("release", "reserve"),
+    "flows.limits.thresholds": ("check",),
+    "flows.people.acting": ("Issued", "issue", "perform"),
+    "flows.publish.usage": ("publish", "recorded", "snapshot", "voided"),
+    "flows.recovery.overview": ("usage_of",),
+    "flows.usage.known": ("Known",),
+    "local.plane.connect": ("ServiceStack", "connect"),
 }
 _MODULES = {
     "access": "flows.people.access",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tests.support.flows.operations import NOW
 
+from nilometer import AddMember, CreateWorkspace, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Role
@@ -17,7 +18,6 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import NilometerError
 from nilometer.flows.people import members as people
-from nilometer.flows.people import workspaces
 
 RACERS = 8
 
@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 def workspace(store: Store, workspace_id: str = "ws", *, now: datetime = NOW, **members: Role) -> Caller:
     """A workspace whose Admin is `ada`, with `members`; the caller is she."""
     door = service(workspace_id, "services")
-    workspaces.open_workspace(store, door, name="Acme", slug=None, admin="ada", now=now)
+    perform(store, door, CreateWorkspace(name="Acme", admin="ada"), now=now)
     for user_id, role in members.items():
-        people.add_member(store, door, user_id, role=role, now=now)
+        perform(store, door, AddMember(user_id=user_id, role=role), now=now)
     return member("ada", Role.ADMIN, workspace_id)
 
 

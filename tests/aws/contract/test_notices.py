@@ -8,23 +8,18 @@ from functools import partial
 from tests.support.flows.operations import NOW
 from tests.support.people import RACERS, member, race, won, workspace
 
+from nilometer import AcceptPolicy, Notify, Policy, PublishPolicy, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.roles import Role
-from nilometer.domain.notices import notification
-from nilometer.domain.notices.notification import Notice
-from nilometer.domain.people import policy
 from nilometer.flows.notices import notifications
 from nilometer.flows.people import policies
 
 BOB = member("bob", Role.VIEWER)
 
 
-def notice(cause: str) -> Notice:
-    return notification.new_notice("bob", topic="exports.ready", title="Done", cause=cause, at=NOW, workspace_id="ws")
-
-
 def tell(store: Store, cause: str) -> bool:
-    return notifications.notify(store, notice(cause), actor="exports", now=NOW)
+    deed = Notify(user_id="bob", topic="exports.ready", title="Done", once=cause)
+    return perform(store, service("ws", "exports"), deed, now=NOW).told
 
 
 def test_a_notice_is_told_once(store: Store) -> None:
@@ -51,9 +46,10 @@ def test_the_count_is_exact(store: Store) -> None:
 def test_the_first_acceptance_stays(store: Store) -> None:
     """Of eight at different times one is stored, and it does not change."""
     workspace(store, bob=Role.VIEWER)
-    version = policy.new_version("terms", 1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
-    policies.publish(store, version, actor="legal", now=NOW)
-    tries = [partial(policies.accept, store, BOB, "terms", 1, now=NOW + timedelta(seconds=n)) for n in range(RACERS)]
+    version = PublishPolicy(policy=Policy.TERMS, version=1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
+    perform(store, operator("legal"), version, now=NOW)
+    accepts = AcceptPolicy(policy=Policy.TERMS, version=1)
+    tries = [partial(perform, store, BOB, accepts, now=NOW + timedelta(seconds=n)) for n in range(RACERS)]
 
     assert sorted(won(race(tries))) == [False] * (RACERS - 1) + [True]
     [kept] = policies.acceptances(store, BOB)

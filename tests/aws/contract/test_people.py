@@ -10,6 +10,7 @@ from tests.support.flows.operations import NOW, envelope
 from tests.support.people import RACERS, actions, admins, member, race, roles, won, workspace
 from tests.support.stores.engine import new_store
 
+from nilometer import ChangeRole, CreateWorkspace, Invite, IssueToken, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.access.token import Purpose
@@ -21,7 +22,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Cancelled
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.people import access, security, workspaces
+from nilometer.flows.people import access, security
 from nilometer.flows.people import members as people
 
 LATER = NOW + timedelta(minutes=1)
@@ -37,8 +38,8 @@ def store(client: Any) -> Store:
 def test_eight_want_one_slug_and_one_has_it(store: Store) -> None:
     """The seven others have no workspace, no member and no entry."""
     answers = race(
-        lambda n=n: workspaces.open_workspace(
-            store, service(f"ws{n}", "s"), name="Acme", slug="acme", admin="ada", now=NOW
+        lambda n=n: perform(
+            store, service(f"ws{n}", "s"), CreateWorkspace(name="Acme", slug="acme", admin="ada"), now=NOW
         )
         for n in range(RACERS)
     )
@@ -51,7 +52,7 @@ def test_eight_want_one_slug_and_one_has_it(store: Store) -> None:
 
 def test_eight_accept_at_once_and_one_is_in(store: Store) -> None:
     """Who has the link first; the others are refused and no member is left behind."""
-    sent = people.invite(store, workspace(store), "bob@example.com", role=Role.ADMIN, now=NOW)
+    sent = issue(store, workspace(store), Invite(email="bob@example.com", role=Role.ADMIN), now=NOW)
     users = [f"user{n}" for n in range(RACERS)]
 
     answers = race(
@@ -71,9 +72,11 @@ def test_of_eight_admins_who_leave_at_once_one_stays(store: Store) -> None:
     callers = [member(user_id, Role.ADMIN) for user_id in ("ada", *others)]
 
     answers = race(
-        (lambda one=one: people.remove_member(store, one, one.user_id, now=LATER))
+        (lambda one=one: perform(store, one, RemoveMember(user_id=one.user_id), now=LATER))
         if n % 2
-        else (lambda one=one: people.change_role(store, one, one.user_id, role=Role.VIEWER, now=LATER) and None)
+        else (
+            lambda one=one: perform(store, one, ChangeRole(user_id=one.user_id, role=Role.VIEWER), now=LATER) and None
+        )
         for n, one in enumerate(callers)
     )
 
@@ -90,8 +93,8 @@ def test_two_admins_who_demote_each_other_leave_one(store: Store) -> None:
 
         race(
             [
-                lambda ada=ada: people.change_role(store, ada, "bob", role=Role.VIEWER, now=LATER),
-                lambda bob=bob: people.change_role(store, bob, "ada", role=Role.VIEWER, now=LATER),
+                lambda ada=ada: perform(store, ada, ChangeRole(user_id="bob", role=Role.VIEWER), now=LATER),
+                lambda bob=bob: perform(store, bob, ChangeRole(user_id="ada", role=Role.VIEWER), now=LATER),
             ]
         )
 
@@ -102,7 +105,7 @@ def test_two_admins_who_demote_each_other_leave_one(store: Store) -> None:
 def test_eight_use_one_token_at_once_and_one_succeeds(store: Store) -> None:
     """A reset link that is opened twice resets once."""
     workspace(store)
-    issued = access.issue_token(store, DOOR, "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
+    issued = issue(store, DOOR, IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
 
     answers = race(
         (lambda: access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER))
@@ -118,7 +121,10 @@ def test_eight_failures_at_once_lock_out_once(store: Store) -> None:
     workspace(store)
     times = [NOW + timedelta(milliseconds=n) for n in range(RACERS)]
 
-    race((lambda at=at: security.report(store, DOOR, Reported.LOGIN_FAILED, user_id="ada", now=at)) for at in times)
+    race(
+        (lambda at=at: perform(store, DOOR, ReportSecurity(action=Reported.LOGIN_FAILED, user_id="ada"), now=at))
+        for at in times
+    )
 
     assert security.locked_until(store, DOOR, "ada", now=NOW) is not None
     assert actions(store).count("locked_out") == 1

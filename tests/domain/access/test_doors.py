@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from tests.support.acts import NOW, act, member
 from tests.support.stores.writes import Memory
 
-from nilometer.domain.access import lockout, session, token
+from nilometer.domain.access import lockout
 from nilometer.domain.access.lockout import FAILURES, LOCKED, WINDOW, locked_until
-from nilometer.domain.access.session import session_of
-from nilometer.domain.access.token import LIFETIME, Purpose
+from nilometer.domain.access.session import OpenSession, RevokeSession, session_of
+from nilometer.domain.access.token import LIFETIME, IssueToken, Purpose, UseToken
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import checked_hash, hash_of
-from nilometer.domain.people import membership
-from nilometer.domain.people.membership import membership_of
+from nilometer.domain.people.membership import AddMember, EndSessions, membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused, Rejected
@@ -35,12 +34,11 @@ def after(seconds: int) -> datetime:
 def test_a_token_is_used_at_most_once(purpose: Purpose, uses: list[tuple[int, Purpose]]) -> None:
     """The first use in its time for its purpose, whatever else is tried."""
     stored = Memory()
-    stored.commit(token.issue(act(), stored=None, user_id="ada", purpose=purpose, token_hash=HASH))
+    stored.does(act(), IssueToken(user_id="ada", purpose=purpose, token_hash=HASH))
     succeeded = []
     for use in uses:
         try:
-            at = act(now=after(use[0]))
-            stored.commit(token.use(at, stored=stored.get(keys.token(HASH)), token_hash=HASH, purpose=use[1]))
+            stored.does(act(now=after(use[0])), UseToken(token_hash=HASH, purpose=use[1]))
             succeeded.append(use)
         except Refused:
             pass
@@ -52,12 +50,8 @@ def test_a_token_is_used_at_most_once(purpose: Purpose, uses: list[tuple[int, Pu
 def test_only_services_issue_tokens() -> None:
     """An Admin cannot reset another's password."""
     with pytest.raises(Refused):
-        token.issue(
-            act(member("ada", Role.ADMIN)),
-            stored=None,
-            user_id="bob",
-            purpose=Purpose.PASSWORD_RESET,
-            token_hash=HASH,
+        Memory().does(
+            act(member("ada", Role.ADMIN)), IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET, token_hash=HASH)
         )
 
 
@@ -74,29 +68,12 @@ def test_a_session_is_valid_until_the_first_of_its_ends(
     stored = Memory()
     stored[keys.workspace("ws")] = {"pk": "WORKSPACE#ws", "sk": "WORKSPACE", "version": 1}
     key, member_key = keys.session(HASH), keys.member("ws", "ada")
-    joined = membership.join(
-        act(now=NOW - timedelta(days=1)),
-        workspace=stored[keys.workspace("ws")],
-        stored=None,
-        user_id="ada",
-        role=Role.ADMIN,
-    )
-    stored.commit(joined)
-    stored.commit(
-        session.create(
-            act(),
-            stored=None,
-            member=stored[member_key],
-            failures=None,
-            user_id="ada",
-            token_hash=HASH,
-            lifetime=timedelta(seconds=lifetime),
-        )
-    )
+    stored.does(act(now=NOW - timedelta(days=1)), AddMember(user_id="ada", role=Role.ADMIN))
+    stored.does(act(), OpenSession(user_id="ada", session_hash=HASH, valid_until=NOW + timedelta(seconds=lifetime)))
     if revoked is not None and revoked <= at:
-        stored.commit(session.revoke(act(now=after(revoked)), stored=stored[key]))
+        stored.does(act(now=after(revoked)), RevokeSession(session_hash=HASH))
     if ended is not None and ended <= at:
-        stored.commit(membership.end_sessions(act(now=after(ended)), stored=stored[member_key], user_id="ada"))
+        stored.does(act(now=after(ended)), EndSessions(user_id="ada"))
 
     ends = [lifetime, *(one for one in (revoked, ended) if one is not None)]
     found = session_of(stored[key], membership_of(stored[member_key]), after(at))
@@ -105,32 +82,24 @@ def test_a_session_is_valid_until_the_first_of_its_ends(
 
 def test_a_session_belongs_to_its_member() -> None:
     """Another's membership does not make it valid, nor one in another workspace."""
-    other = Memory()
-    workspace = {"pk": "WORKSPACE#ws", "sk": "WORKSPACE", "version": 1}
-    other.commit(
-        [
-            write
-            for write in membership.join(act(), workspace=workspace, stored=None, user_id="bob", role=Role.VIEWER)
-            if write.key.sk.startswith("MEMBER#")
-        ]
-    )
-    bob = other[keys.member("ws", "bob")]
-    made = session.create(act(), stored=None, member=bob, failures=None, user_id="ada", token_hash=HASH)
-
     stored = Memory()
-    stored.commit(made)
-    assert session_of(stored[keys.session(HASH)], membership_of(bob), NOW) is None
+    stored[keys.workspace("ws")] = {"pk": "WORKSPACE#ws", "sk": "WORKSPACE", "version": 1}
+    for user_id in ("ada", "bob"):
+        stored.does(act(), AddMember(user_id=user_id, role=Role.VIEWER))
+    stored.does(act(), OpenSession(user_id="ada", session_hash=HASH))
+
+    key = keys.session(HASH)
+    assert session_of(stored[key], membership_of(stored[keys.member("ws", "bob")]), NOW) is None
+    stored[key] = {**stored[key], "workspace_id": "other"}
     with pytest.raises(Refused, match="no such session"):
-        session.revoke(act(member("ada", Role.ADMIN)), stored={**stored[keys.session(HASH)], "workspace_id": "other"})
+        stored.does(act(member("ada", Role.ADMIN)), RevokeSession(session_hash=HASH))
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(0), timedelta(days=31), timedelta(days=-1)])
 def test_a_session_has_a_term(lifetime: timedelta) -> None:
     """At most 30 days."""
     with pytest.raises(Rejected):
-        session.create(
-            act(), stored=None, member=None, failures=None, user_id="ada", token_hash=HASH, lifetime=lifetime
-        )
+        Memory().does(act(), OpenSession(user_id="ada", session_hash=HASH, valid_until=NOW + lifetime))
 
 
 @given(times=st.lists(st.integers(0, 3600), min_size=1, max_size=12, unique=True), seed=st.randoms())

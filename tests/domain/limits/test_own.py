@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.acts import act
+from tests.support.stores.writes import Memory
 
-from nilometer.domain.acts.origin import Origin
 from nilometer.domain.lake.redaction import image
 from nilometer.domain.limits.limit import limit_of
-from nilometer.domain.limits.own import ENTRIES, OwnLimit, change, new_grant, new_override, rules, shown
+from nilometer.domain.limits.own import ENTRIES, GrantLimit, LimitRule, OverrideLimit, OwnLimit, rules, shown
+from nilometer.domain.store import keys
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -27,12 +29,19 @@ def said(*own: OwnLimit) -> dict[str, Any] | None:
 
 
 def told(own: Any) -> dict[str, Any] | None:
-    stored: dict[str, Any] | None = None
+    found = Memory()
     for second, one in own:
         at = NOW + timedelta(seconds=second)
-        put = change(stored, one, origin=Origin(at=at, stamp=f"{at} {second}", cause="c", actor="a"), now=NOW)
-        stored = put.item if put else stored
-    return stored
+        found.does(act(at=at, stamp=f"{at} {second}"), one)
+    return found.get(keys.limits("ws"))  # type: ignore[return-value]
+
+
+def override(meter: str, rule: dict[str, Any] | None, **given: Any) -> OverrideLimit:
+    return OverrideLimit(meter=meter, limit=None if rule is None else LimitRule(**rule), **given)
+
+
+def grant(meter: str, name: str, amount: str | None, **given: Any) -> GrantLimit:
+    return GrantLimit(meter=meter, grant=name, amount=amount, **given)
 
 
 def limit(own: dict[str, Any] | None, meter: str = "calls", now: datetime = NOW) -> tuple[Any, Any, str]:
@@ -43,23 +52,20 @@ def limit(own: dict[str, Any] | None, meter: str = "calls", now: datetime = NOW)
 def test_an_override_replaces_what_it_names() -> None:
     """And leaves the rest: what is included is still where it stops."""
     assert limit(None) == (1000, 1000, "plan")
-    assert limit(said(new_override("ws", "calls", {"included": "2000"}))) == (2000, 2000, "override")
-    assert limit(said(new_override("ws", "calls", {"overage": "allow"}))) == (1000, None, "override")
-    assert limit(said(new_override("ws", "calls", {"included": None}))) == (None, None, "override")
-    assert limit(said(new_override("ws", "seats", {"hard": "5"})), "seats") == (None, 5, "override")
+    assert limit(said(override("calls", {"included": "2000"}))) == (2000, 2000, "override")
+    assert limit(said(override("calls", {"overage": "allow"}))) == (1000, None, "override")
+    assert limit(said(override("calls", {"included": None}))) == (None, None, "override")
+    assert limit(said(override("seats", {"hard": "5"})), "seats") == (None, 5, "override")
 
 
 def test_a_second_override_keeps_what_it_does_not_name() -> None:
     """Each field with its own end; taken back, all of them are gone."""
     until = NOW + timedelta(days=1)
-    both = [
-        new_override("ws", "calls", {"included": "100"}, ends_at=until),
-        new_override("ws", "calls", {"hard": "50"}),
-    ]
+    both = [override("calls", {"included": "100"}, ends_at=until), override("calls", {"hard": "50"})]
 
     assert limit(said(*both)) == (100, 50, "override")
     assert limit(said(*both), now=until) == (1000, 50, "override")
-    assert limit(said(*both, new_override("ws", "calls", None))) == (1000, 1000, "plan")
+    assert limit(said(*both, override("calls", None))) == (1000, 1000, "plan")
     told = [{"meter": "calls", "grant": None, "included": 100, "ends_at": "2026-11-24T00:00:00.000Z"}]
     assert list(shown(said(*both)))[:1] == told
 
@@ -67,35 +73,35 @@ def test_a_second_override_keeps_what_it_does_not_name() -> None:
 def test_grants_add_up_on_what_is_limited() -> None:
     """On the plan or its override; nothing is added to what nothing limits."""
     grants = [
-        new_grant("ws", "calls", "a", "10"),
-        new_grant("ws", "calls", "b", "0.5"),
-        new_grant("ws", "seats", "a", "1"),
+        grant("calls", "a", "10"),
+        grant("calls", "b", "0.5"),
+        grant("seats", "a", "1"),
     ]
 
     assert limit(said(*grants)) == (Decimal("1010.5"), Decimal("1010.5"), "grant")
     assert limit(said(*grants), "seats") == (None, None, "none")
-    assert limit(said(*grants, new_override("ws", "calls", {"included": "1", "hard": "2"}))) == (
+    assert limit(said(*grants, override("calls", {"included": "1", "hard": "2"}))) == (
         Decimal("11.5"),
         Decimal("12.5"),
         "grant",
     )
-    assert limit(said(*grants, new_override("ws", "calls", {"included": None}))) == (None, None, "override")
+    assert limit(said(*grants, override("calls", {"included": None}))) == (None, None, "override")
 
 
 def test_the_same_grant_again_replaces_it_and_can_be_taken_back() -> None:
     """An override too."""
-    first, more, none = (new_grant("ws", "calls", "a", amount) for amount in ("10", "20", None))
+    first, more, none = (grant("calls", "a", amount) for amount in ("10", "20", None))
 
     assert limit(said(first, more)) == (1020, 1020, "grant")
     assert limit(said(first, more, none)) == (1000, 1000, "plan")
-    assert limit(said(new_override("ws", "calls", {"included": "1"}), new_override("ws", "calls", None)))[2] == "plan"
+    assert limit(said(override("calls", {"included": "1"}), override("calls", None)))[2] == "plan"
 
 
 def test_each_ends_by_itself() -> None:
     """At its moment, without a job."""
     own = said(
-        new_override("ws", "calls", {"included": "5"}, ends_at=NOW + timedelta(hours=2)),
-        new_grant("ws", "calls", "a", "10", ends_at=NOW + timedelta(hours=1)),
+        override("calls", {"included": "5"}, ends_at=NOW + timedelta(hours=2)),
+        grant("calls", "a", "10", ends_at=NOW + timedelta(hours=1)),
     )
 
     at = [limit(own, now=NOW + timedelta(hours=hours))[0] for hours in (0, 1, 2)]
@@ -106,7 +112,7 @@ def test_a_limit_has_another_version_when_it_is_another() -> None:
     """Its thresholds are told anew; the plan's own version stays where nothing is its own."""
     versions = {
         limit_of(rules(PLAN, own, NOW), "calls").version  # type: ignore[union-attr]
-        for own in (None, said(new_grant("ws", "calls", "a", "1")), said(new_grant("ws", "calls", "a", "2")))
+        for own in (None, said(grant("calls", "a", "1")), said(grant("calls", "a", "2")))
     }
     assert (len(versions), "v1" in versions) == (3, True)
 
@@ -114,14 +120,12 @@ def test_a_limit_has_another_version_when_it_is_another() -> None:
 CHANGES = st.lists(
     st.one_of(
         st.builds(
-            new_override,
-            st.just("ws"),
+            override,
             st.sampled_from(["calls", "seats"]),
             st.none() | st.fixed_dictionaries({"included": st.none() | st.integers(0, 9).map(str)}),
         ),
         st.builds(
-            new_grant,
-            st.just("ws"),
+            grant,
             st.sampled_from(["calls", "seats"]),
             st.sampled_from(["a", "b"]),
             st.none() | st.integers(0, 9).map(str),
@@ -156,31 +160,29 @@ def test_any_order_of_the_same_words_ends_in_the_same_limits(changes: list[OwnLi
 )
 def test_a_rule_that_cannot_be_read_is_refused(rule: dict[str, Any]) -> None:
     """An operator is told at once, unlike a catalog's."""
-    with pytest.raises(Rejected):
-        new_override("ws", "calls", rule)
+    with pytest.raises((Rejected, TypeError)):
+        override("calls", rule)
 
 
-@pytest.mark.parametrize(
-    "given", [("", "calls", "a"), ("ws", "Calls", "a"), ("ws", "calls", "a@b"), ("ws", "a/b", "a")]
-)
-def test_a_name_that_cannot_be_is_refused(given: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize("given", [("Calls", "a"), ("calls", "a@b"), ("a/b", "a")])
+def test_a_name_that_cannot_be_is_refused(given: tuple[str, str]) -> None:
     """Also an address as a grant's id: ids reach the lake."""
     with pytest.raises(Rejected):
-        new_grant(*given, "1")
+        grant(*given, "1")
 
 
 def test_a_workspace_has_a_bounded_number_of_them() -> None:
     """They are read with every check."""
-    grants = [new_grant("ws", "calls", str(n), "1") for n in range(ENTRIES)]
+    grants = [grant("calls", str(n), "1") for n in range(ENTRIES)]
     own = said(*grants)
 
     assert limit(own)[0] == 1000 + ENTRIES
     with pytest.raises(Rejected, match="own limits"):
-        said(*grants, new_grant("ws", "calls", "more", "1"))
+        said(*grants, grant("calls", "more", "1"))
 
 
 def test_a_meter_named_like_an_address_is_none() -> None:
     """The lake keeps what was granted of `emails`."""
-    own = said(new_override("ws", "emails", {"included": "5"}))
+    own = said(override("emails", {"included": "5"}))
 
     assert image(own or {})["own_limits"] == {"emails": {"included": 5}}

@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.acts import act
 
-from nilometer.domain.acts.origin import of_actor
-from nilometer.domain.notices import notification, preference
+from nilometer import Channel, Notify, SetPreference, service
+from nilometer.domain.notices import notification
 from nilometer.domain.notices.notification import KEPT, Notice
 from nilometer.domain.store import keys, ulid
 from nilometer.domain.store.writes import Absent, Key, Put, Update, Write, version_of
 from nilometer.errors import Rejected, Unavailable
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-ORIGIN = of_actor("service", NOW)
+ACT = act(now=NOW)
 
 
 def notice(cause: str = "c", *, days: float = 0, workspace: str | None = "ws", **given: Any) -> Notice:
-    given = {"topic": "exports.ready", "title": "Done", **given}
-    return notification.new_notice("u", cause=cause, at=NOW - timedelta(days=days), workspace_id=workspace, **given)
+    deed = Notify(user_id="u", once=cause, **{"topic": "exports.ready", "title": "Done", **given})
+    return deed.notice(act(service(workspace or "", "exports"), at=NOW - timedelta(days=days)))
 
 
 class Table(dict[Key, Any]):
@@ -56,9 +57,9 @@ def test_the_count_is_the_number_of_unread(steps: list[tuple[str, int]]) -> None
         one = notice(f"c{number}", days=number * 28, workspace=[None, "ws", "ws", "other"][number])
         match what:
             case "request":
-                table.commit(notification.request(table, one, origin=ORIGIN, now=now))
+                table.commit(notification.request(table, one, act=act(now=now)))
             case "read":
-                table.commit(notification.read([table[one.key]] if one.key in table else [], origin=ORIGIN, now=now))
+                table.commit(notification.read([table[one.key]] if one.key in table else [], act=act(now=now)))
             case "wait":
                 now += timedelta(days=number)
     unread = [item for item in table.of("NOTIFICATION#") if item["unread"] and item["expires_at"] > now.timestamp()]
@@ -99,15 +100,16 @@ def test_what_is_no_ulid_is_known_as_such(text: str) -> None:
 def test_what_nobody_wants_to_hear_is_not_stored() -> None:
     """By e-mail only, it is stored for who sends it, and is neither shown nor counted."""
     one = notice()
-    deaf, by_mail = (
-        preference.decide(None, preference.new_preference("u", topic="*", channels=channels), origin=ORIGIN, now=NOW)[0]
-        for channels in ({"in_app": False}, {"in_app": False, "email": True})
+    said = (
+        SetPreference(user_id="u", topic="*", channels=channels, everywhere=True)
+        for channels in ({Channel.IN_APP: False}, {Channel.IN_APP: False, Channel.EMAIL: True})
     )
+    deaf, by_mail = (deed.decide(ACT, {})[0] for deed in said)
     assert isinstance(deaf, Put)
     assert isinstance(by_mail, Put)
 
-    assert notification.request({deaf.key: deaf.item}, one, origin=ORIGIN, now=NOW) == []
-    [put] = notification.request({by_mail.key: by_mail.item}, one, origin=ORIGIN, now=NOW)
+    assert notification.request({deaf.key: deaf.item}, one, act=ACT) == []
+    [put] = notification.request({by_mail.key: by_mail.item}, one, act=ACT)
     assert isinstance(put, Put)
     assert put.item["channels"] == ["email"]
     assert not notification.is_shown(put.item, workspace_id="ws", now=NOW)
@@ -115,7 +117,7 @@ def test_what_nobody_wants_to_hear_is_not_stored() -> None:
 
 def test_notifications_and_their_count_expire_together() -> None:
     """At the end of a UTC day: one counter a day, not one a notification."""
-    put, count = notification.request({}, notice(), origin=ORIGIN, now=NOW)
+    put, count = notification.request({}, notice(), act=ACT)
 
     assert isinstance(put, Put)
     assert isinstance(count, Update)
@@ -127,17 +129,17 @@ def test_notifications_and_their_count_expire_together() -> None:
 
 def test_reading_what_has_expired_changes_nothing() -> None:
     """Its counter may be removed already, and must not come back below zero."""
-    put, _ = notification.request({}, notice(), origin=ORIGIN, now=NOW)
+    put, _ = notification.request({}, notice(), act=ACT)
 
     assert isinstance(put, Put)
-    assert notification.read([put.item], origin=ORIGIN, now=NOW + KEPT + timedelta(days=1)) == []
+    assert notification.read([put.item], act=act(now=NOW + KEPT + timedelta(days=1))) == []
 
 
 def test_what_expired_on_its_way_is_not_stored() -> None:
     """And what has not happened yet is refused: a wrong clock must not make a notice that never expires."""
-    assert notification.request({}, notice(days=92), origin=ORIGIN, now=NOW) == []
+    assert notification.request({}, notice(days=92), act=ACT) == []
     with pytest.raises(Rejected):
-        notification.request({}, notice(days=-2), origin=ORIGIN, now=NOW)
+        notification.request({}, notice(days=-2), act=ACT)
 
 
 def test_an_unknown_notification_is_expected_while_it_could_come() -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.acts import act
+from tests.support.stores.writes import Memory
 
-from nilometer.domain.acts.origin import Origin
+from nilometer import SetPreference
+from nilometer.domain.acts.act import Act
 from nilometer.domain.notices import preference
 from nilometer.domain.notices.preference import ALL, Channel
 from nilometer.domain.store.writes import Item, Put
@@ -20,14 +23,14 @@ TOPIC = "billing.payment_failed"
 OPINIONS = st.sampled_from([None, True, False])
 
 
-def at(second: int) -> Origin:
+def at(second: int) -> Act:
     time = NOW + timedelta(seconds=second)
-    return Origin(at=time, stamp=f"{time.isoformat()} s {second}", cause=None, actor=None)
+    return act(at=time, stamp=f"{time.isoformat()} s {second}")
 
 
-def said(channels: dict[str, bool | None], *, topic: str = TOPIC, workspace: str | None = None, second: int = 0) -> Any:
-    wanted = preference.new_preference("u", topic=topic, channels=channels, workspace_id=workspace)
-    [put] = preference.decide(None, wanted, origin=at(second), now=NOW)
+def said(channels: Any, *, topic: str = TOPIC, workspace: str | None = None, second: int = 0) -> Any:
+    deed = SetPreference(user_id="u", topic=topic, channels=channels, everywhere=workspace is None)
+    [put] = deed.decide(at(second), {})
     assert isinstance(put, Put)
     return put.item
 
@@ -74,12 +77,10 @@ def test_any_order_of_statements_ends_in_the_same_preference(
     """Each channel is as its latest statement says."""
 
     def after(numbers: Any) -> Item:
-        item: Any = None
+        found = Memory()
         for number in numbers:
-            wanted = preference.new_preference("u", topic=TOPIC, channels=statements[number])
-            for write in preference.decide(item, wanted, origin=at(number), now=NOW):
-                assert isinstance(write, Put)
-                item = write.item
+            found.does(at(number), SetPreference(user_id="u", topic=TOPIC, channels=statements[number]))
+        [item] = found.values()
         return {name: item[name] for name in ("channels_on", "channels_off", "field_times")}
 
     assert after(order) == after(range(4))
@@ -93,10 +94,9 @@ def test_any_order_of_statements_ends_in_the_same_preference(
         {"topic": TOPIC, "channels": {"pigeon": True}},
         {"topic": TOPIC, "channels": {}},
         {"topic": TOPIC, "channels": {"email": True}, "user_id": "somebody@example.com"},
-        {"topic": TOPIC, "channels": {"email": True}, "workspace_id": ""},
     ],
 )
 def test_what_cannot_be_a_preference_is_rejected(wrong: dict[str, Any]) -> None:
     """With a reason."""
     with pytest.raises(Rejected):
-        preference.new_preference(wrong.pop("user_id", "u"), **wrong)
+        Memory().does(at(0), SetPreference(**{"user_id": "u", **wrong}))

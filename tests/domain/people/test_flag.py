@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.acts import act
+from tests.support.stores.writes import Memory
 
-from nilometer.domain.acts.origin import Origin, of_actor
+from nilometer import OverrideFlag, SetFlag
+from nilometer.domain.acts.act import Act
 from nilometer.domain.people import flag
 from nilometer.domain.people.flag import Reason
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Put
 from nilometer.errors import Rejected, Unavailable
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -22,15 +24,15 @@ SLUGS = st.from_regex(r"\A[a-z][a-z0-9_]{0,20}\Z")
 PERCENTAGES = st.integers(0, 100)
 
 
-def at(second: int) -> Origin:
+def at(second: int) -> Act:
     time = NOW + timedelta(seconds=second)
-    return Origin(at=time, stamp=f"{time.isoformat()} s {second}", cause=f"e{second}", actor="someone")
+    return act(now=NOW, at=time, stamp=f"{time.isoformat()} s {second}")
 
 
 def stored(name: str, **given: Any) -> Any:
-    put = flag.change(None, flag.new_change(name, **given), origin=at(0), now=NOW)
-    assert put
-    return put.item
+    found = Memory()
+    found.does(at(0), SetFlag(flag=name, **given))
+    return found[keys.flag(name)]
 
 
 def override(name: str, enabled: bool | None) -> Any:
@@ -111,40 +113,35 @@ CHANGES = [{"enabled": True}, {"rollout": 30, "enabled": False}, {"archived": Tr
 @pytest.mark.parametrize("order", list(itertools.permutations(range(len(CHANGES)))))
 def test_any_order_of_changes_ends_in_the_same_flag(order: tuple[int, ...]) -> None:
     """Each field is as its latest change says."""
-    item: Any = None
+    found = Memory()
     for number in order:
-        put = flag.change(item, flag.new_change("exports", **CHANGES[number]), origin=at(number), now=NOW)
-        item = put.item if put else item
+        found.does(at(number), SetFlag(flag="exports", **CHANGES[number]))
+    item = found[keys.flag("exports")]
 
     assert (item["enabled"], item["rollout"], item["archived"]) == (False, 60, True)
 
 
 def test_an_override_that_was_taken_back_does_not_revive() -> None:
     """An older event that comes late finds the mark."""
-    found = {keys.flag("exports"): stored("exports")}
-    said = {on: flag.new_override("exports", "ws", on) for on in (True, None)}
-    [cleared, _] = flag.override(found, said[None], origin=at(2), now=NOW)
-    assert isinstance(cleared, Put)
+    found = Memory({keys.flag("exports"): stored("exports")})
+    found.does(at(2), OverrideFlag(flag="exports", enabled=None))
 
-    assert flag.override({**found, cleared.key: cleared.item}, said[True], origin=at(1), now=NOW) == []
-    assert "gsi1pk" not in cleared.item
+    assert found.does(at(1), OverrideFlag(flag="exports", enabled=True)) == []
+    assert "gsi1pk" not in found[keys.override("ws", "exports")]
 
 
 def test_an_override_waits_for_its_flag() -> None:
     """The bus keeps no order."""
     with pytest.raises(Unavailable):
-        flag.override({}, flag.new_override("exports", "ws", True), origin=at(0), now=NOW)
+        Memory().does(at(0), OverrideFlag(flag="exports", enabled=True))
 
 
 def test_who_calls_turns_the_switch_even_against_a_clock_that_is_ahead() -> None:
     """An operator who switches off must not wait until an event's future time has come."""
-    ahead = stored("exports", enabled=True)
-    put = flag.change(
-        ahead, flag.new_change("exports", enabled=False), origin=of_actor("op", NOW - timedelta(days=1)), now=NOW
-    )
+    found = Memory({keys.flag("exports"): stored("exports", enabled=True)})
+    found.does(act(now=NOW - timedelta(days=1)), SetFlag(flag="exports", enabled=False))
 
-    assert put
-    assert put.item["enabled"] is False
+    assert found[keys.flag("exports")]["enabled"] is False
 
 
 @pytest.mark.parametrize(
@@ -153,4 +150,4 @@ def test_who_calls_turns_the_switch_even_against_a_clock_that_is_ahead() -> None
 def test_what_cannot_be_a_flag_is_rejected(wrong: dict[str, Any]) -> None:
     """With a reason."""
     with pytest.raises(Rejected):
-        flag.new_change(wrong.pop("flag"), **wrong)
+        SetFlag(**wrong)

@@ -12,11 +12,18 @@ from tests.support.acts import NOW, act, member
 from tests.support.stores.writes import Memory
 
 from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.deed import Deed
 from nilometer.domain.acts.roles import MATRIX, Permission, Role, may_rule
-from nilometer.domain.people import membership
-from nilometer.domain.people.membership import Membership, membership_of
+from nilometer.domain.people.membership import (
+    AddMember,
+    ChangeRole,
+    EndSessions,
+    Membership,
+    RemoveMember,
+    membership_of,
+)
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Write
+from nilometer.domain.store.writes import Item
 from nilometer.errors import Refused
 
 USERS = st.sampled_from(["ada", "bob", "cy", "dee"])
@@ -48,22 +55,21 @@ class People(RuleBasedStateMachine):
     def admins(self) -> int:
         return sum(role is Role.ADMIN for role in self.roles.values())
 
-    def does(self, decide: Any, caller: Caller, **given: Any) -> bool:
+    def does(self, caller: Caller, deed: Deed[Any]) -> bool:
         """Whether the rules allow it; then it is stored."""
         self.minutes += 1
         now = NOW + timedelta(minutes=self.minutes)
         try:
-            writes: list[Write] = decide(act(caller, now=now), stored=self.item(given["user_id"]), **given)
+            writes = self.stored.does(act(caller, now=now), deed)
         except Refused:
             return False
-        self.stored.commit(writes)
         self.entries += bool(writes)
         return True
 
     @rule(by=st.none() | USERS, user=USERS, role=ROLES)
     def add(self, by: str | None, user: str, role: Role) -> None:
         caller = self.caller(by)
-        done = self.does(membership.add, caller, workspace=self.workspace, user_id=user, role=role)
+        done = self.does(caller, AddMember(user_id=user, role=role))
 
         assert done == (caller.role is None and self.roles.get(user, role) is role)
         if done:
@@ -72,7 +78,7 @@ class People(RuleBasedStateMachine):
     @rule(by=st.none() | USERS, user=USERS, role=ROLES)
     def change(self, by: str | None, user: str, role: Role) -> None:
         caller, was = self.caller(by), self.roles.get(user)
-        done = self.does(membership.change_role, caller, workspace=self.workspace, user_id=user, role=role)
+        done = self.does(caller, ChangeRole(user_id=user, role=role))
 
         last = was is Role.ADMIN and role is not Role.ADMIN and self.admins() == 1
         assert done == (was is not None and not last and self.ruling(caller, was) and self.ruling(caller, role))
@@ -82,7 +88,7 @@ class People(RuleBasedStateMachine):
     @rule(by=st.none() | USERS, user=USERS)
     def remove(self, by: str | None, user: str) -> None:
         caller, was = self.caller(by), self.roles.get(user)
-        done = self.does(membership.remove, caller, workspace=self.workspace, user_id=user)
+        done = self.does(caller, RemoveMember(user_id=user))
 
         if was is None:
             return
@@ -95,7 +101,7 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: self.roles)
     def end_sessions(self, user: str) -> None:
         before = self.member(user)
-        done = self.does(membership.end_sessions, service("ws", "services"), user_id=user)
+        done = self.does(service("ws", "services"), EndSessions(user_id=user))
 
         after = self.member(user)
         assert done == (user in self.roles)

@@ -9,27 +9,33 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.acts import act
+from tests.support.stores.writes import Memory
 
-from nilometer.domain.acts.origin import of_actor
+from nilometer import AdvanceOnboarding
 from nilometer.domain.people import onboarding
-from nilometer.domain.people.onboarding import KEPT, Advance, Mark
+from nilometer.domain.people.onboarding import KEPT, Mark
+from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Version
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def said(second: float, *, step: str | None = None, mark: str | None = None) -> Advance:
-    time = NOW + timedelta(seconds=second)
-    return onboarding.new_advance("ws", "u", tutorial="first_steps", at=time, step=step, mark=mark)
+Said = tuple[float, AdvanceOnboarding]
+KEY = keys.onboarding("ws", "u", "first_steps")
 
 
-def after(advances: Sequence[Advance], item: Any = None, now: datetime = NOW) -> Any:
-    for one in advances:
-        for write in onboarding.advance(item, one, origin=of_actor("u", now), now=now):
-            assert isinstance(write, Put)
-            item = write.item
-    return item
+def said(second: float, *, step: str | None = None, mark: str | None = None) -> Said:
+    wanted = Mark(mark) if mark else None
+    return second, AdvanceOnboarding(user_id="u", tutorial="first_steps", step=step, mark=wanted)
+
+
+def after(advances: Sequence[Said], item: Any = None, now: datetime = NOW) -> Any:
+    found = Memory({KEY: item} if item else {})
+    for second, deed in advances:
+        found.does(act(now=now, at=NOW + timedelta(seconds=second)), deed)
+    return found.get(KEY)
 
 
 ADVANCES = st.builds(
@@ -40,7 +46,7 @@ ADVANCES = st.builds(
 
 
 @given(st.lists(ADVANCES, min_size=1, max_size=12), st.randoms())
-def test_any_order_and_any_repetition_end_in_the_same_progress(advances: list[Advance], chance: Any) -> None:
+def test_any_order_and_any_repetition_end_in_the_same_progress(advances: list[Said], chance: Any) -> None:
     """Maxima do not care."""
     shuffled = [*advances, *advances]
     chance.shuffle(shuffled)
@@ -69,10 +75,8 @@ def test_the_last_end_is_the_status() -> None:
 
 def test_what_expired_begins_anew() -> None:
     """TTL is late: the old record may still be there, and the write is guarded by its version."""
-    old = after([said(0, step="invite")])
-    later = NOW + KEPT + timedelta(seconds=1)
-    again = onboarding.new_advance("ws", "u", tutorial="first_steps", at=later, step="send")
-    [put] = onboarding.advance(old, again, origin=of_actor("u", later), now=later)
+    found = Memory({KEY: after([said(0, step="invite")])})
+    [put] = found.does(act(now=NOW + KEPT + timedelta(seconds=1)), said(0, step="send")[1])
 
     assert isinstance(put, Put)
     assert put.item["steps"].keys() == {"send"}
@@ -81,14 +85,14 @@ def test_what_expired_begins_anew() -> None:
 
 def test_a_step_that_has_expired_on_its_way_changes_nothing() -> None:
     """Its record would be gone at once."""
-    assert onboarding.advance(None, said(0, step="invite"), origin=of_actor("u", NOW), now=NOW + KEPT) == []
+    assert after([said(0, step="invite")], now=NOW + KEPT) is None
 
 
 @pytest.mark.parametrize("wrong", [{}, {"step": "a", "mark": "completed"}, {"step": "No Slug"}, {"mark": "begun"}])
 def test_what_cannot_be_an_advance_is_rejected(wrong: dict[str, Any]) -> None:
     """One step, or one mark."""
     with pytest.raises(Rejected):
-        onboarding.new_advance("ws", "u", tutorial="t", at=NOW, **wrong)
+        AdvanceOnboarding(user_id="u", tutorial="t", **wrong)
 
 
 def test_a_tutorial_has_an_end() -> None:

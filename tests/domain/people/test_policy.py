@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.acts import act
+from tests.support.stores.writes import Memory
 
-from nilometer.domain.acts.origin import of_actor
+from nilometer import AcceptPolicy, PublishPolicy
 from nilometer.domain.people import policy
 from nilometer.domain.people.policy import Policy
+from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Absent, Put
 from nilometer.errors import Rejected, Unavailable
 
@@ -20,10 +23,10 @@ KEY = b"k" * 32
 SHA = "ab" * 32
 
 
-def version(number: int, *, days: int = -1, material: bool = True, sha: str = SHA) -> policy.PolicyVersion:
-    return policy.new_version(
-        "terms",
-        number,
+def version(number: int, *, days: int = -1, material: bool = True, sha: str = SHA) -> PublishPolicy:
+    return PublishPolicy(
+        policy=Policy.TERMS,
+        version=number,
         url="https://example.com/terms",
         content_sha256=sha,
         effective_at=NOW + timedelta(days=days),
@@ -32,9 +35,9 @@ def version(number: int, *, days: int = -1, material: bool = True, sha: str = SH
 
 
 def stored(number: int, **given: Any) -> Any:
-    [put] = policy.publish(None, version(number, **given), origin=of_actor("op", NOW), now=NOW)
-    assert isinstance(put, Put)
-    return put.item
+    found = Memory()
+    [put] = found.does(act(), version(number, **given))
+    return found[put.key]
 
 
 def accepted(number: int) -> Any:
@@ -84,23 +87,26 @@ def test_accepting_what_is_outstanding_leaves_nothing_outstanding(
 
 def test_a_published_version_never_changes() -> None:
     """The same again says nothing; another text needs the next number."""
-    assert policy.publish(stored(1), version(1), origin=of_actor("op", NOW), now=NOW) == []
+    found = Memory()
+    found.does(act(), version(1))
+
+    assert found.does(act(), version(1)) == []
     with pytest.raises(Rejected, match="content_sha256"):
-        policy.publish(stored(1), version(1, sha="cd" * 32), origin=of_actor("op", NOW), now=NOW)
+        found.does(act(), version(1, sha="cd" * 32))
 
 
 def test_an_acceptance_is_written_once() -> None:
     """The first stays as it is, whatever comes later; without its version it waits."""
-    said = policy.new_acceptance("u", "terms", 1, at=NOW)
-    own, published = policy.accept_reads(said)
-    writes = policy.accept({published: stored(1)}, said, origin=of_actor("u", NOW), now=NOW)
-
-    assert isinstance(writes[0], Put)
-    assert writes[0].expected == Absent()
-    assert "expires_at" not in writes[0].item
-    assert policy.accept({published: stored(1), own: writes[0].item}, said, origin=of_actor("u", NOW), now=NOW) == []
+    accepts, found = AcceptPolicy(user_id="u", policy=Policy.TERMS, version=1), Memory()
     with pytest.raises(Unavailable):
-        policy.accept({}, said, origin=of_actor("u", NOW), now=NOW)
+        found.does(act(stamp="1"), accepts)
+    found.does(act(), version(1))
+    written, _ = found.does(act(stamp="2"), accepts)
+
+    assert isinstance(written, Put)
+    assert written.expected == Absent()
+    assert "expires_at" not in written.item
+    assert found.does(act(stamp="3"), accepts) == []
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -128,20 +134,24 @@ def test_what_is_no_address_is_not_repeated_in_the_error() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"which": "returns"},
-        {"number": 0},
-        {"number": 1_000_000},
+        {"policy": "returns"},
+        {"version": 0},
+        {"version": 1_000_000},
         {"user_id": "somebody@example.com"},
         {"ip_hash": "192.0.2.1"},
     ],
 )
 def test_what_cannot_be_an_acceptance_is_rejected(wrong: dict[str, Any]) -> None:
     """An address in place of its hash too."""
-    given = {"user_id": "u", "which": "terms", "number": 1, **wrong}
     with pytest.raises(Rejected):
-        policy.new_acceptance(given.pop("user_id"), given.pop("which"), given.pop("number"), at=NOW, **given)
+        Memory().does(act(stamp="1"), AcceptPolicy(**{"user_id": "u", "policy": Policy.TERMS, "version": 1, **wrong}))
 
 
 def test_a_long_user_agent_is_cut() -> None:
-    """It is anybody's text."""
-    assert policy.new_acceptance("u", "terms", 1, at=NOW, user_agent="x" * 2_000).user_agent == "x" * 512
+    """It is anybody's text, so what would act on a terminal is only shown."""
+    found = Memory()
+    found.does(act(), version(1))
+    agent = "\x1b[2J" + "x" * 2_000
+    found.does(act(stamp="1"), AcceptPolicy(user_id="u", policy=Policy.TERMS, version=1, user_agent=agent))
+
+    assert found[keys.acceptance("u", "terms", 1)]["user_agent"] == "\ufffd[2J" + "x" * 508

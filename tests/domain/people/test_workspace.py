@@ -9,13 +9,20 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.support.acts import NOW
+from tests.support.acts import NOW, act
 from tests.support.stores.writes import Memory
 
+from nilometer.domain.acts.act import service
 from nilometer.domain.acts.records import alive
-from nilometer.domain.people.fields import decide, workspace_change
 from nilometer.domain.people.slug import check_slug
-from nilometer.domain.people.workspace import GRACE, WorkspaceStatus, check_open, is_gone, workspace_writes
+from nilometer.domain.people.workspace import (
+    GRACE,
+    CreateWorkspace,
+    UpdateWorkspace,
+    WorkspaceStatus,
+    check_open,
+    is_gone,
+)
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused, Rejected
@@ -36,15 +43,10 @@ class Tenants(RuleBasedStateMachine):
     def says(self, workspace: str, *, creates: bool = False, **given: Any) -> bool:
         """Whether the rules allow it; then it is stored."""
         self.now += timedelta(seconds=1)
-        key = keys.workspace(workspace)
-        change = workspace_change(
-            workspace, creates=creates, given=given, stamp=rfc3339(self.now), cause=None, actor="op"
-        )
-        put = decide(self.stored.get(key), change, now=self.now)
-        assert put
-        holder = self.stored.get(keys.slug(given["slug"])) if given.get("slug") else None
+        deed = CreateWorkspace(**given) if creates else UpdateWorkspace(**given)
+        said = act(service(workspace, "op"), now=self.now, stamp=rfc3339(self.now))
         try:
-            self.stored.commit(workspace_writes(self.stored.get(key), put, holder, now=self.now))
+            assert self.stored.does(said, deed)
         except Refused:
             return False
         return True

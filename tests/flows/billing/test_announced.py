@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from tests.support.acts import act
 from tests.support.flows.changes import World, record
 from tests.support.flows.operations import NOW
 
-from nilometer.domain.acts.origin import of_actor
 from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.events.outcome import Outcome
-from nilometer.domain.limits.own import change, new_grant
+from nilometer.domain.limits.own import GrantLimit
 from nilometer.domain.store.keys import billing
 
 
@@ -38,7 +38,7 @@ def test_lost_access_is_announced(world: World) -> None:
 
 def test_own_limits_are_announced_like_the_plan_s(world: World) -> None:
     """Under an id that no version of the billing record has."""
-    put = change(None, new_grant("ws", "calls", "g", "5"), origin=of_actor("ops", NOW), now=NOW)
+    [put] = GrantLimit(meter="calls", grant="g", amount="5").decide(act(now=NOW), {})
     assert put
     world.relay(record(put.item, None))
 

@@ -15,6 +15,7 @@ from tests.support.flows.company import company
 from tests.support.flows.operations import NOW, envelope
 from tests.support.stores.engine import new_store
 
+from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.claim import Claim, best, with_word, word
 from nilometer.domain.events.outcome import Message, Outcome
@@ -23,7 +24,6 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Refused
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.operations import billing as billing_operations
 from nilometer.local.stripe.world import World
 
 
@@ -48,7 +48,7 @@ def say(store: Store, *bodies: str) -> list[Outcome]:
 
 def workspaces(store: Store, *names: str) -> None:
     for name in names:
-        operations.create_workspace(store, name, name=name, now=NOW, actor=None)
+        perform(store, service(name, "test"), CreateWorkspace(name=name), now=NOW)
 
 
 def subscribed(workspace: str | None) -> tuple[World, str]:
@@ -109,7 +109,12 @@ def test_linking_by_the_library(store: Store) -> None:
 
     def link(workspace: str, later: int = 0) -> int:
         now = NOW + timedelta(seconds=later)
-        billing_operations.link_customer(store, workspace, "cus_1", scope=Scope(), origin="ada", now=now)
+        perform(
+            store,
+            service(workspace, "ada"),
+            LinkCustomer(customer="cus_1", account=Scope().account, livemode=Scope().livemode),
+            now=now,
+        )
         return int((store.get(Table.RECORDS, key) or {})["version"])
 
     assert [link("ws_a"), link("ws_a", 1), link("ws_b", 2)] == [1, 1, 2]
@@ -122,7 +127,7 @@ def test_the_sample_is_a_link() -> None:
     """What events/operations shows names a customer, its mode and a workspace."""
     detail = json.loads(linked("cus_1", "ws"))["detail"]
 
-    assert operations._decode(envelope(detail)).operation.data["customer"] == "cus_1"
+    assert operations._decode(envelope(detail)).deed.customer == "cus_1"
 
 
 WORDS = st.lists(

@@ -10,6 +10,7 @@ import pytest
 from tests.support.flows.billing_play import in_any_order, play, records
 from tests.support.flows.company import company
 
+from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.claim import Trust, trust_of
 from nilometer.domain.store import keys
@@ -17,8 +18,6 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import reading
-from nilometer.flows.operations.batch import create_workspace
-from nilometer.flows.operations.billing import link_customer
 from nilometer.local.stripe.world import World
 
 Events = list[dict[str, Any]]
@@ -81,12 +80,22 @@ def test_an_operator_decides_a_conflict(store: Store, hijack: tuple[World, str, 
     world, victim, stranger = hijack
     play(store, world.events)
     for workspace in ("ws", "ws_other"):
-        create_workspace(store, workspace, name=workspace, now=world.now, actor=None)
+        perform(store, service(workspace, "test"), CreateWorkspace(name=workspace), now=world.now)
     buyer = customer_of(world, stranger)
 
-    link_customer(store, "ws", buyer, scope=Scope(), origin="operator", now=world.now)
+    perform(
+        store,
+        service("ws", "operator"),
+        LinkCustomer(customer=buyer, livemode=False),
+        now=world.now,
+    )
     together = records(store)["ws"]
-    link_customer(store, "ws_other", buyer, scope=Scope(), origin="operator", now=world.now + timedelta(seconds=1))
+    perform(
+        store,
+        service("ws_other", "operator"),
+        LinkCustomer(customer=buyer, livemode=False),
+        now=world.now + timedelta(seconds=1),
+    )
     apart = records(store)
 
     assert (together.get("conflicts"), together["limits"]) == (None, {"api_calls": 50_010})
@@ -134,10 +143,15 @@ def test_a_connected_account_names_no_workspace(dynamodb: Any, store: Store) -> 
 
     refused = in_any_order(dynamodb, connected.events)
     trusted = in_any_order(dynamodb, connected.events, trust=trust_of("self/live, acct_reed/test"))
-    create_workspace(store, "ws", name="ws", now=connected.now, actor=None)
+    perform(store, service("ws", "test"), CreateWorkspace(name="ws"), now=connected.now)
     play(store, connected.events)
     [customer] = [o["id"] for o in connected.objects.values() if o["object"] == "customer"]
-    link_customer(store, "ws", customer, scope=Scope(account="acct_reed"), origin="operator", now=connected.now)
+    perform(
+        store,
+        service("ws", "operator"),
+        LinkCustomer(customer=customer, account="acct_reed", livemode=False),
+        now=connected.now,
+    )
 
     assert ("ws" in refused, refused[None]["refused_claims"]) == (False, ["ws"])
     assert trusted["ws"]["seats"] == 1000

@@ -9,10 +9,11 @@ import pytest
 from tests.support.flows.operations import NOW, event, handle
 from tests.support.people import RACERS, race
 
+from nilometer import operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Outcome
-from nilometer.domain.lake.dataset import Dataset, Mode, new_column, new_dataset
+from nilometer.domain.lake.dataset import DeclareDataset, DeclaredColumn, Mode
 from nilometer.errors import Rejected
 from nilometer.flows.lake import declaring
 
@@ -25,12 +26,12 @@ def said(*columns: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def declare(store: Store, *names: str, **given: Any) -> bool:
-    return declaring.declare(store, orders(*names), actor="ops", now=NOW)
+    return perform(store, operator("ops"), orders(*names), now=NOW)
 
 
-def orders(*names: str) -> Dataset:
-    further = [new_column(name, "string", nullable=True) for name in names]
-    return new_dataset("orders", mode="append", columns=[new_column("id", "string"), *further])
+def orders(*names: str) -> DeclareDataset:
+    further = [DeclaredColumn(name=name, type="string", nullable=True) for name in names]
+    return DeclareDataset(dataset="orders", mode="append", columns=[DeclaredColumn(name="id", type="string"), *further])
 
 
 def columns(store: Store) -> list[str]:

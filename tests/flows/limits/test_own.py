@@ -15,6 +15,7 @@ from tests.support.flows.reservations import ask, left
 from tests.support.flows.usage import WORKSPACE
 from tests.support.people import member
 
+from nilometer import CreateWorkspace, GrantLimit, LimitRule, OverrideLimit, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.acts.act import Caller, service
@@ -26,7 +27,6 @@ from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused
 from nilometer.flows.limits import own as own_limits
 from nilometer.flows.limits.thresholds import check
-from nilometer.flows.people import workspaces
 from nilometer.flows.recovery.overview import usage_of
 from nilometer.flows.usage.known import WORKSPACE_SECONDS, Known
 
@@ -39,11 +39,12 @@ def console(ready: Store) -> Caller:
 
 
 def override(store: Store, caller: Caller, rule: Any, **given: Any) -> None:
-    own_limits.override(store, caller, "api_calls", rule, **{"now": NOW, **given})
+    deed = OverrideLimit(meter="api_calls", limit=None if rule is None else LimitRule(**rule), **given)
+    perform(store, caller, deed, now=NOW)
 
 
 def grant(store: Store, caller: Caller, amount: Any, name: str = "g", **given: Any) -> None:
-    own_limits.grant(store, caller, "api_calls", name, amount, **{"now": NOW, **given})
+    perform(store, caller, GrantLimit(meter="api_calls", grant=name, amount=amount, **given), now=NOW)
 
 
 def included(store: Store, **given: Any) -> Decimal | None:
@@ -72,7 +73,7 @@ def test_a_member_sees_limits_and_changes_none(ready: Store, console: Caller) ->
     with pytest.raises(Refused):
         override(ready, member("eve", Role.ADMIN, WORKSPACE), {"included": "150"})
     workspaces_member = member("ada", Role.ADMIN, "ws_other")
-    workspaces.open_workspace(ready, service("ws_other", "s"), name="Other", slug=None, admin="ada", now=NOW)
+    perform(ready, service("ws_other", "s"), CreateWorkspace(name="Other", admin="ada"), now=NOW)
     with pytest.raises(Refused):
         grant(ready, workspaces_member, "1000")
 

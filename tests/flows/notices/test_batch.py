@@ -15,6 +15,7 @@ from tests.support.faulty import FaultyStore, Killed, dies_at
 from tests.support.flows.operations import NOW, envelope
 from tests.support.people import RACERS, member, race, won, workspace
 
+from nilometer import AddMember, ChangeRole, Invite, SetPreference, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
@@ -150,7 +151,7 @@ def test_a_changed_role_is_told_to_its_member(team: Store, objects: Any) -> None
     """Not the first role, not what he did himself, not to others."""
     key = keys.member("ws", "ann")
     before = team.get(Table.RECORDS, key) or {}
-    people.change_role(team, member("ada", Role.ADMIN), "ann", role=Role.MANAGER, now=NOW)
+    perform(team, member("ada", Role.ADMIN), ChangeRole(user_id="ann", role=Role.MANAGER), now=NOW)
     after = team.get(Table.RECORDS, key) or {}
 
     assert (
@@ -166,7 +167,7 @@ def test_a_changed_role_is_told_to_its_member(team: Store, objects: Any) -> None
 
 def test_an_accepted_invitation_is_told_to_who_invited(team: Store, objects: Any) -> None:
     """And nothing of the address."""
-    issued = people.invite(team, member("max", Role.MANAGER), "new@example.com", role=Role.VIEWER, now=NOW)
+    issued = issue(team, member("max", Role.MANAGER), Invite(email="new@example.com", role=Role.VIEWER), now=NOW)
     key = next(Key(i["pk"], i["sk"]) for i in team.query(Table.RECORDS, "WORKSPACE#ws", prefix="INVITATION#"))
     before = team.get(Table.RECORDS, key) or {}
     people.accept_invitation(team, issued.token, user_id="new", email="new@example.com", now=NOW)
@@ -181,9 +182,9 @@ def test_preferences_are_respected(team: Store, objects: Any) -> None:
     """Who wants no notice gets none, also not when the change comes again after he changed his mind."""
     max_ = member("max", Role.MANAGER)
     quiet: Mapping[str, bool | None] = {"in_app": False, "email": False}
-    notifications.prefer(team, max_, topic="usage.threshold_reached", channels=quiet, now=NOW)
+    perform(team, max_, SetPreference(topic="usage.threshold_reached", channels=quiet), now=NOW)
     handle(team, objects, changed(None, threshold()))
-    notifications.prefer(team, max_, topic="usage.threshold_reached", channels={"in_app": True}, now=NOW)
+    perform(team, max_, SetPreference(topic="usage.threshold_reached", channels={"in_app": True}), now=NOW)
 
     assert handle(team, objects, changed(None, threshold())) == [Outcome.DUPLICATE]
     assert told(team, "ada", "max") == {"ada": ["usage.threshold_reached"], "max": []}
@@ -192,7 +193,7 @@ def test_preferences_are_respected(team: Store, objects: Any) -> None:
 def test_what_comes_after_a_newcomer_is_told_to_him_too(team: Store, objects: Any) -> None:
     """The audience is of the moment; nobody else hears it again."""
     handle(team, objects, changed(None, threshold()))
-    people.add_member(team, service("ws", "test"), "nia", role=Role.ADMIN, now=NOW)
+    perform(team, service("ws", "test"), AddMember(user_id="nia", role=Role.ADMIN), now=NOW)
     handle(team, objects, changed(None, threshold()))
 
     assert told(team, "ada", "nia") == {"ada": ["usage.threshold_reached"], "nia": ["usage.threshold_reached"]}

@@ -15,19 +15,31 @@ from tests.support.flows.intruders import LATER, intruders
 from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
-from nilometer import flows
+from nilometer import (
+    AcceptPolicy,
+    AdvanceOnboarding,
+    Channel,
+    CreateWorkspace,
+    GrantLimit,
+    Notify,
+    OverrideFlag,
+    PublishPolicy,
+    SetFlag,
+    SetPreference,
+    flows,
+    operator,
+    perform,
+    service,
+)
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
-from nilometer.domain.notices import notification
-from nilometer.domain.people import flag, policy
 from nilometer.domain.people.attachment import Purpose
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
 from nilometer.flows.limits import own as own_limits
 from nilometer.flows.notices import notifications
-from nilometer.flows.people import attachments, flags, onboarding, policies, workspaces
+from nilometer.flows.people import attachments, flags, onboarding, policies
 
 SECRET = "of ours alone"
 SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
@@ -39,19 +51,13 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     notifications.unread: {"now": LATER},
     notifications.mark_read: {"notification_ids": ["NOTICE"], "now": LATER},
     notifications.mark_all_read: {"now": LATER},
-    notifications.prefer: {"topic": "*", "channels": {"email": False}, "now": LATER},
     notifications.preferences: {},
     notifications.explain: {"topic": "exports.ready"},
-    policies.accept: {"which": "terms", "number": 1, "now": LATER},
     policies.acceptances: {},
     policies.outstanding: {"now": LATER},
-    flags.override: {"name": "exports", "enabled": False, "now": LATER},
     flags.explain: {"name": "exports"},
     flags.explain_all: {},
-    own_limits.override: {"meter": "calls", "rule": {"included": "1"}, "now": LATER},
-    own_limits.grant: {"meter": "calls", "grant_id": "g", "amount": "1", "now": LATER},
     own_limits.limits_of: {"now": LATER},
-    onboarding.advance: {"tutorial": "start", "step": "connect", "now": LATER},
     onboarding.progress: {"now": LATER},
     attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
     attachments.fetch: {"sha256": SHA256, "purpose": Purpose.EXPORT},
@@ -59,33 +65,31 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
 }
 # For services and operators, for everybody at once, or for one person who is in no workspace yet.
 WITHOUT_CALLER = {
-    notifications.notify,
-    policies.publish,
     policies.versions,
     policies.in_force,
     policies.acceptances_of,
     policies.outstanding_of,
     policies.accepted_by,
-    flags.set_flag,
     flags.all_flags,
     flags.overrides,
 }
-NOTICE = notification.new_notice("bob", topic="exports.ready", title=SECRET, cause="c", at=NOW, workspace_id="ours")
+NOTICE = Notify(user_id="bob", topic="exports.ready", title=SECRET, once="c")
 
 
-def ours(store: Store, objects: Objects) -> None:
-    """A workspace in which bob has a record of every kind, a flag is overridden and an export is kept."""
+def ours(store: Store, objects: Objects) -> str:
+    """The id of bob's notification; he has every kind of record, a flag is overridden, an export is kept."""
     ada, bob = workspace(store, "ours", bob=Role.VIEWER), member("bob", Role.VIEWER, "ours")
-    version = policy.new_version("terms", 1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
-    policies.publish(store, version, actor="legal", now=NOW)
-    flags.set_flag(store, flag.new_change("exports"), actor="ops", now=NOW)
-    notifications.notify(store, NOTICE, actor="exports", now=NOW)
-    notifications.prefer(store, bob, topic="exports.done", channels={"email": True}, now=NOW)
-    policies.accept(store, bob, "terms", 1, now=NOW, user_agent=SECRET)
-    flags.override(store, ada, "exports", True, now=NOW)
-    own_limits.grant(store, service("ours", "s"), "calls", "ours", "5", now=NOW)
-    onboarding.advance(store, bob, tutorial="start", step="invite", now=NOW)
+    version = PublishPolicy(policy="terms", version=1, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
+    perform(store, operator("legal"), version, now=NOW)
+    perform(store, operator("ops"), SetFlag(flag="exports"), now=NOW)
+    told = perform(store, service("ours", "exports"), NOTICE, now=NOW)
+    perform(store, bob, SetPreference(topic="exports.done", channels={Channel.EMAIL: True}), now=NOW)
+    perform(store, bob, AcceptPolicy(policy="terms", version=1, user_agent=SECRET), now=NOW)
+    perform(store, ada, OverrideFlag(flag="exports", enabled=True), now=NOW)
+    perform(store, service("ours", "s"), GrantLimit(meter="calls", grant="ours", amount="5"), now=NOW)
+    perform(store, bob, AdvanceOnboarding(tutorial="start", step="invite"), now=NOW)
     attachments.attach(store, ada, SECRET.encode(), objects=objects, **ATTACHED, now=NOW)
+    return told.id
 
 
 def stored(store: Store) -> list[Item]:
@@ -96,10 +100,10 @@ def stored(store: Store) -> list[Item]:
 @pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
 def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store, objects: Objects) -> None:
     """Nothing of ours changes, and nothing of ours is told; neither when bob's name is given."""
-    ours(store, objects)
-    workspaces.open_workspace(store, service("theirs", "s"), name="Theirs", slug=None, admin="mallory", now=NOW)
+    notice = ours(store, objects)
+    perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
     before = stored(store)
-    given = {name: [NOTICE.id] if value == ["NOTICE"] else value for name, value in ATTEMPTS[function].items()}
+    given = {name: [notice] if value == ["NOTICE"] else value for name, value in ATTEMPTS[function].items()}
     parameters = inspect.signature(function).parameters
     named = {"user_id": "bob"} if "user_id" in parameters else {}
     given |= {"objects": objects} if "objects" in parameters else {}
@@ -137,7 +141,7 @@ def test_every_function_is_tried() -> None:
 def test_every_module_is_tried() -> None:
     """A function that takes store and caller is in one of the two lists, wherever it stands."""
     names = {one.name for one in pkgutil.walk_packages(flows.__path__, "nilometer.flows.")}
-    names -= {"nilometer.flows.people.acting"}  # a part of all of them
+    names -= {"nilometer.flows.people.acting"}  # `perform` is tried with every deed
     taking = {
         function
         for module in (importlib.import_module(name) for name in names)
@@ -154,6 +158,6 @@ def test_a_role_in_another_workspace_does_not_count(store: Store, objects: Objec
     ours(store, objects)
     workspace(store, "theirs", bob=Role.ADMIN)
 
-    flags.override(store, member("bob", Role.ADMIN, "theirs"), "exports", True, now=NOW)
+    perform(store, member("bob", Role.ADMIN, "theirs"), OverrideFlag(flag="exports", enabled=True), now=NOW)
     with pytest.raises(Refused, match="may not"):
-        flags.override(store, member("bob", Role.ADMIN, "ours"), "exports", False, now=NOW)
+        perform(store, member("bob", Role.ADMIN, "ours"), OverrideFlag(flag="exports", enabled=False), now=NOW)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.acts import act
 from tests.support.flows.operations import NOW, envelope, handle
 from tests.support.people import RACERS, member, race, won, workspace
 
+from nilometer import Notify, RemoveMember, SetPreference, perform, service
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.lake.redaction import image
-from nilometer.domain.notices import notification
-from nilometer.domain.notices.notification import KEPT, Notice
+from nilometer.domain.notices.notification import KEPT
 from nilometer.domain.notices.preference import Channel
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
@@ -29,13 +30,28 @@ from nilometer.flows.notices import notifications
 BOB = member("bob", Role.VIEWER)
 
 
-def notice(cause: str = "c", *, user: str = "bob", workspace: str | None = "ws", **given: Any) -> Notice:
-    given = {"topic": "exports.ready", "title": f"About {cause}", "at": NOW, **given}
-    return notification.new_notice(user, cause=cause, workspace_id=workspace, **given)
+class Told(NamedTuple):
+    """A deed, where and when: as a service performs it."""
+
+    deed: Notify
+    workspace: str | None
+    at: datetime
+
+    @property
+    def id(self) -> str:
+        return self.deed.notice(act(service(self.workspace or "", "exports"), now=self.at)).id
+
+    def tell(self, store: Store) -> bool:
+        return perform(store, service(self.workspace or "", "exports"), self.deed, now=self.at).told
 
 
-def tell(store: Store, *notices: Notice) -> list[bool]:
-    return [notifications.notify(store, one, actor="exports", now=NOW) for one in notices]
+def notice(cause: str = "c", *, user: str = "bob", workspace: str | None = "ws", at: Any = NOW, **given: Any) -> Told:
+    told = {"topic": "exports.ready", "title": f"About {cause}", **given}
+    return Told(Notify(user_id=user, once=cause, **told), workspace, at)
+
+
+def tell(store: Store, *notices: Told) -> list[bool]:
+    return [one.tell(store) for one in notices]
 
 
 def count(store: Store, caller: Caller = BOB) -> int:
@@ -59,7 +75,7 @@ def test_a_notice_is_told_once(store: Store) -> None:
 def test_eight_at_once_tell_it_once(store: Store) -> None:
     """The count goes up by one."""
     workspace(store, bob=Role.VIEWER)
-    answers = race([lambda: notifications.notify(store, notice(), actor="exports", now=NOW)] * RACERS)
+    answers = race([lambda: notice().tell(store)] * RACERS)
 
     assert sorted(won(answers)) == [False] * (RACERS - 1) + [True]
     assert count(store) == 1
@@ -141,16 +157,15 @@ def test_notifications_are_for_their_person_only(store: Store) -> None:
         with pytest.raises(Refused):
             forbidden(store, ada, now=NOW, user_id="bob")
     with pytest.raises(Refused):
-        notifications.prefer(store, ada, topic="*", channels={"email": False}, now=NOW, user_id="bob")
+        perform(store, ada, SetPreference(user_id="bob", topic="*", channels={"email": False}), now=NOW)
 
 
 def test_who_was_removed_sees_nothing_any_more(store: Store) -> None:
     """A caller made up from an old session is looked up again."""
-    from nilometer.flows.people import members as people
 
     ada = workspace(store, bob=Role.VIEWER)
     tell(store, notice())
-    people.remove_member(store, ada, "bob", now=NOW)
+    perform(store, ada, RemoveMember(user_id="bob"), now=NOW)
 
     for forbidden in (notifications.shown, notifications.unread, notifications.mark_all_read):
         with pytest.raises(Refused):
@@ -184,18 +199,18 @@ def test_preferences_decide_what_is_told(store: Store) -> None:
     """Muted here, still told elsewhere; an opinion that is taken back leaves the wider one."""
     workspace(store, bob=Role.VIEWER)
     workspace(store, "other", bob=Role.VIEWER)
-    notifications.prefer(store, BOB, topic="*", channels={"in_app": False}, now=NOW)
+    perform(store, BOB, SetPreference(topic="*", channels={"in_app": False}), now=NOW)
 
     assert tell(store, notice(), notice("d", workspace="other")) == [False, True]
-    notifications.prefer(store, BOB, topic="*", channels={"in_app": None}, now=NOW)
+    perform(store, BOB, SetPreference(topic="*", channels={"in_app": None}), now=NOW)
     assert tell(store, notice("e")) == [True]
 
 
 def test_a_preference_explains_itself(store: Store) -> None:
     """Which statement turned a channel on or off."""
     workspace(store, bob=Role.VIEWER)
-    notifications.prefer(store, BOB, topic="exports.ready", channels={"email": True}, now=NOW, everywhere=True)
-    notifications.prefer(store, BOB, topic="*", channels={"in_app": False}, now=NOW)
+    perform(store, BOB, SetPreference(topic="exports.ready", channels={"email": True}, everywhere=True), now=NOW)
+    perform(store, BOB, SetPreference(topic="*", channels={"in_app": False}), now=NOW)
 
     assert {one.channel: (one.on, one.because) for one in notifications.explain(store, BOB, "exports.ready")} == {
         Channel.IN_APP: (False, "* in ws"),
@@ -208,7 +223,7 @@ def test_the_lake_learns_that_something_was_told_but_not_what(store: Store) -> N
     """Titles and texts may hold anything; topics, channels and times are ours."""
     workspace(store, bob=Role.VIEWER)
     tell(store, notice(text="for your eyes", link="https://example.com/x"))
-    notifications.prefer(store, BOB, topic="*", channels={"email": False, "in_app": True}, now=NOW)
+    perform(store, BOB, SetPreference(topic="*", channels={"email": False, "in_app": True}), now=NOW)
     shown = {item["kind"]: image(item) for item in store.query(Table.RECORDS, keys.user("bob"))}
 
     assert not {"About c", "for your eyes", "https://example.com/x"} & set(map(str, shown["notification"].values()))
@@ -258,7 +273,7 @@ def test_eight_deliveries_of_one_event_tell_it_once(store: Store, objects: Any) 
 def test_a_reading_before_its_notification_comes_again(store: Store, objects: Any) -> None:
     """The bus keeps no order; of another person's notification there is nothing to read."""
     told = event("notification.requested.v1", {"user_id": "bob", "topic": "exports.ready", "title": "Done"})
-    one = notice("/services/exports\nn1", at=NOW.replace(hour=4)).id
+    one = notice("/services/exports\nn1", title="Done", at=NOW.replace(hour=4)).id
     read = event("notification.read.v1", {"user_id": "bob", "notification_id": one}, id_="r1", second=1)
     stranger = event("notification.read.v1", {"user_id": "eve", "notification_id": one}, id_="r2", second=1)
 

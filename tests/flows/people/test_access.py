@@ -8,6 +8,7 @@ import pytest
 from tests.support.flows.operations import NOW
 from tests.support.people import actions, member, workspace
 
+from nilometer import AddMember, EndSessions, IssueToken, OpenSession, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.lockout import FAILURES, LOCKED
 from nilometer.domain.access.token import LIFETIME, Purpose
@@ -19,7 +20,6 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Rejected
 from nilometer.flows.people import access, security
-from nilometer.flows.people import members as people
 
 LATER = NOW + timedelta(minutes=1)
 DOOR = service("ws", "services")
@@ -28,7 +28,7 @@ DOOR = service("ws", "services")
 def test_a_session_makes_the_caller(store: Store) -> None:
     """Workspace, user and role of this moment; the token is stored as its hash."""
     workspace(store, bob=Role.ANALYST)
-    opened = access.open_session(store, DOOR, "bob", now=LATER)
+    opened = issue(store, DOOR, OpenSession(user_id="bob"), now=LATER)
 
     assert access.authenticate(store, opened.token, now=LATER) == member("bob", Role.ANALYST)
     assert opened.token not in repr(list(store.scan(Table.RECORDS)))
@@ -39,7 +39,7 @@ def test_a_session_makes_the_caller(store: Store) -> None:
 def test_a_session_ends_before_dynamodb_removes_it(store: Store) -> None:
     """The item is there and the session is not."""
     workspace(store)
-    opened = access.open_session(store, DOOR, "ada", now=NOW, lifetime=timedelta(hours=1))
+    opened = issue(store, DOOR, OpenSession(user_id="ada", valid_until=NOW + timedelta(hours=1)), now=NOW)
     end = NOW + timedelta(hours=1)
 
     access.authenticate(store, opened.token, now=end - timedelta(seconds=1))
@@ -53,12 +53,12 @@ def test_a_session_ends_before_dynamodb_removes_it(store: Store) -> None:
 def test_who_is_removed_is_out_at_once(store: Store) -> None:
     """And his old sessions stay out when he comes back."""
     ada = workspace(store, bob=Role.VIEWER)
-    opened = access.open_session(store, DOOR, "bob", now=NOW)
-    people.remove_member(store, ada, "bob", now=LATER)
+    opened = issue(store, DOOR, OpenSession(user_id="bob"), now=NOW)
+    perform(store, ada, RemoveMember(user_id="bob"), now=LATER)
 
     with pytest.raises(Refused):
         access.authenticate(store, opened.token, now=LATER)
-    people.add_member(store, DOOR, "bob", role=Role.VIEWER, now=LATER)
+    perform(store, DOOR, AddMember(user_id="bob", role=Role.VIEWER), now=LATER)
     with pytest.raises(Refused):
         access.authenticate(store, opened.token, now=LATER)
 
@@ -67,7 +67,7 @@ def test_one_session_is_revoked_by_its_id(store: Store) -> None:
     """By its user or an Admin, and by nobody else; the others go on."""
     ada = workspace(store, bob=Role.MANAGER, cy=Role.VIEWER)
     bob = member("bob", Role.MANAGER)
-    first, second = (access.open_session(store, DOOR, "bob", now=NOW) for _ in range(2))
+    first, second = (issue(store, DOOR, OpenSession(user_id="bob"), now=NOW) for _ in range(2))
     assert {one.id for one in access.sessions(store, bob, now=LATER)} == {first.of.id, second.of.id}
 
     for _ in range(2):
@@ -85,23 +85,23 @@ def test_one_session_is_revoked_by_its_id(store: Store) -> None:
 def test_all_sessions_of_a_member_end_with_one_write(store: Store) -> None:
     """What is opened afterwards is valid."""
     ada = workspace(store, bob=Role.VIEWER)
-    before = [access.open_session(store, DOOR, "bob", now=NOW) for _ in range(3)]
+    before = [issue(store, DOOR, OpenSession(user_id="bob"), now=NOW) for _ in range(3)]
 
-    access.revoke_sessions(store, ada, user_id="bob", now=LATER)
+    perform(store, ada, EndSessions(user_id="bob"), now=LATER)
 
     for one in before:
         with pytest.raises(Refused):
             access.authenticate(store, one.token, now=LATER)
-    after = access.open_session(store, DOOR, "bob", now=LATER + timedelta(seconds=1))
+    after = issue(store, DOOR, OpenSession(user_id="bob"), now=LATER + timedelta(seconds=1))
     assert access.authenticate(store, after.token, now=LATER + timedelta(seconds=2)).user_id == "bob"
     with pytest.raises(Refused):
-        access.revoke_sessions(store, member("bob", Role.VIEWER), user_id="ada", now=LATER)
+        perform(store, member("bob", Role.VIEWER), EndSessions(user_id="ada"), now=LATER)
 
 
 def test_a_logout_is_in_the_log(store: Store) -> None:
     """Once, however often it is said."""
     workspace(store)
-    opened = access.open_session(store, DOOR, "ada", now=NOW + timedelta(seconds=1))
+    opened = issue(store, DOOR, OpenSession(user_id="ada"), now=NOW + timedelta(seconds=1))
     for _ in range(2):
         access.log_out(store, opened.token, now=LATER)
 
@@ -115,18 +115,18 @@ def test_only_services_open_sessions_and_issue_tokens(store: Store) -> None:
     ada = workspace(store, bob=Role.VIEWER)
 
     with pytest.raises(Refused, match="ask an operator"):
-        access.open_session(store, ada, "bob", now=NOW)
+        issue(store, ada, OpenSession(user_id="bob"), now=NOW)
     with pytest.raises(Refused, match="ask an operator"):
-        access.issue_token(store, ada, "bob", purpose=Purpose.PASSWORD_RESET, now=NOW)
+        issue(store, ada, IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET), now=NOW)
     with pytest.raises(Refused, match="no member"):
-        access.open_session(store, DOOR, "eve", now=NOW)
+        issue(store, DOOR, OpenSession(user_id="eve"), now=NOW)
 
 
 @pytest.mark.parametrize("purpose", Purpose)
 def test_a_token_works_once_in_its_time_for_its_purpose(purpose: Purpose, store: Store) -> None:
     """Every other use is refused in the same words."""
     workspace(store)
-    issued = access.issue_token(store, DOOR, "ada", purpose=purpose, now=NOW)
+    issued = issue(store, DOOR, IssueToken(user_id="ada", purpose=purpose), now=NOW)
     other = next(one for one in Purpose if one is not purpose)
     end = NOW + LIFETIME[purpose]
 
@@ -147,13 +147,13 @@ def test_repeated_failures_lock_a_member_out(store: Store) -> None:
     workspace(store)
     for n in range(FAILURES):
         at = NOW + timedelta(seconds=n)
-        until = security.report(store, DOOR, Reported.LOGIN_FAILED, user_id="ada", now=at)
+        until = perform(store, DOOR, ReportSecurity(action=Reported.LOGIN_FAILED, user_id="ada"), now=at)
     last = NOW + timedelta(seconds=FAILURES - 1)
 
     assert until == last + LOCKED == security.locked_until(store, DOOR, "ada", now=last)
     with pytest.raises(Refused, match="locked out until"):
-        access.open_session(store, DOOR, "ada", now=last)
-    access.open_session(store, DOOR, "ada", now=last + LOCKED)
+        issue(store, DOOR, OpenSession(user_id="ada"), now=last)
+    issue(store, DOOR, OpenSession(user_id="ada"), now=last + LOCKED)
     assert actions(store).count("locked_out") == 1
     assert (store.get(Table.RECORDS, keys.lockout("ws", "ada")) or {})["expires_at"] > int(NOW.timestamp())
 
@@ -162,8 +162,11 @@ def test_the_log_is_read_by_time_and_by_actor(store: Store) -> None:
     """The newest first; by Admins, and by everybody of himself."""
     ada = workspace(store, bob=Role.VIEWER)
     for n, user in enumerate(("bob", "eve", "bob")):
-        security.report(
-            store, DOOR, Reported.KEY_USED, user_id=user, object_id=f"key{n}", now=LATER + timedelta(hours=n)
+        perform(
+            store,
+            DOOR,
+            ReportSecurity(action=Reported.KEY_USED, user_id=user, object_id=f"key{n}"),
+            now=LATER + timedelta(hours=n),
         )
 
     found = security.entries(store, ada, since=LATER, now=LATER)
@@ -183,5 +186,5 @@ def test_the_log_takes_no_texts_and_no_addresses(given: dict[str, str], store: S
     workspace(store)
 
     with pytest.raises(Rejected):
-        security.report(store, DOOR, Reported.KEY_USED, **{"user_id": "ada", **given}, now=LATER)
+        perform(store, DOOR, ReportSecurity(action=Reported.KEY_USED, **{"user_id": "ada", **given}), now=LATER)
     assert actions(store) == ["member_added"]

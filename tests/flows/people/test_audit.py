@@ -14,6 +14,7 @@ from tests.support.flows.sample_world import prepare
 from tests.support.people import workspace
 from tests.support.project import EVENTS
 
+from nilometer import Invite, IssueToken, OpenSession, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.token import Purpose
 from nilometer.domain.acts.act import service
@@ -24,21 +25,19 @@ from nilometer.domain.events.outcome import Message
 from nilometer.domain.lake.change import Action, action_of
 from nilometer.domain.store.writes import Table
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.people import access, security
-from nilometer.flows.people import members as people
 
 SAMPLES = sorted((EVENTS / "operations").glob("*.json"))
-EXPIRING = {"invitation", "token", "session", "lockout", "security"}
+EXPIRING = {"invitation", "invited", "token", "session", "lockout", "security"}
 
 
 def everything(store: Store) -> list[str]:
     """One record of every kind; the secrets that they are made of."""
     ada, door = workspace(store, bob=Role.VIEWER), service("ws", "services")
-    invited = people.invite(store, ada, "grace@example.com", role=Role.VIEWER, now=NOW)
-    session = access.open_session(store, door, "ada", now=NOW)
-    once = access.issue_token(store, door, "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
-    security.report(store, door, Reported.LOGIN_FAILED, user_id="ada", now=NOW)
-    people.remove_member(store, ada, "bob", now=NOW)
+    invited = issue(store, ada, Invite(email="grace@example.com", role=Role.VIEWER), now=NOW)
+    session = issue(store, door, OpenSession(user_id="ada"), now=NOW)
+    once = issue(store, door, IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    perform(store, door, ReportSecurity(action=Reported.LOGIN_FAILED, user_id="ada"), now=NOW)
+    perform(store, ada, RemoveMember(user_id="bob"), now=NOW)
     tokens = [invited.token, session.token, once.token]
     return [*tokens, *map(hash_of, tokens), "grace@example.com"]
 

@@ -14,11 +14,24 @@ from tests.support.flows.changes import World, record
 from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
+from nilometer import (
+    AdvanceOnboarding,
+    Invite,
+    IssueToken,
+    Notify,
+    OpenSession,
+    RemoveMember,
+    ReportSecurity,
+    UpdateWorkspace,
+    issue,
+    perform,
+    service,
+)
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import lockout, session, token
 from nilometer.domain.access.token import Purpose
 from nilometer.domain.acts import security
-from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.security import Reported
 from nilometer.domain.lake.redaction import key_text
@@ -31,7 +44,7 @@ from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import Refused
 from nilometer.flows.notices import notifications
-from nilometer.flows.people import access, workspaces
+from nilometer.flows.people import access
 from nilometer.flows.people import members as people
 from nilometer.flows.people import onboarding as tutorials
 from nilometer.flows.people import security as log
@@ -62,27 +75,34 @@ def _passes(function: Callable[[], Any]) -> bool:
 
 
 def _invitation(store: Store, ada: Caller) -> Ask:
-    sent = people.invite(store, ada, "grace@example.com", role=Role.VIEWER, now=NOW)
+    sent = issue(store, ada, Invite(email="grace@example.com", role=Role.VIEWER), now=NOW)
     found = {"user_id": "grace", "email": "grace@example.com"}
     return lambda at: _passes(lambda: people.accept_invitation(store, sent.token, **found, now=at))
 
 
+def _invited(store: Store, ada: Caller) -> Ask:
+    """Another invitation to the address is refused."""
+    again = Invite(email="grace@example.com", role=Role.VIEWER)
+    issue(store, ada, again, now=NOW)
+    return lambda at: not _passes(lambda: issue(store, ada, again, now=at))
+
+
 def _token(purpose: Purpose) -> Callable[[Store, Caller], Ask]:
     def made(store: Store, _: Caller) -> Ask:
-        issued = access.issue_token(store, DOOR, "bob", purpose=purpose, now=NOW)
+        issued = issue(store, DOOR, IssueToken(user_id="bob", purpose=purpose), now=NOW)
         return lambda at: _passes(lambda: access.use_token(store, issued.token, purpose=purpose, now=at))
 
     return made
 
 
 def _session(store: Store, _: Caller) -> Ask:
-    opened = access.open_session(store, DOOR, "bob", now=NOW)
+    opened = issue(store, DOOR, OpenSession(user_id="bob"), now=NOW)
     return lambda at: _passes(lambda: access.authenticate(store, opened.token, now=at))
 
 
 def _lockout(store: Store, _: Caller) -> Ask:
     for _n in range(lockout.FAILURES):
-        log.report(store, DOOR, Reported.LOGIN_FAILED, user_id="bob", now=NOW)
+        perform(store, DOOR, ReportSecurity(action=Reported.LOGIN_FAILED, user_id="bob"), now=NOW)
     return lambda at: log.locked_until(store, DOOR, "bob", now=at) is not None
 
 
@@ -91,13 +111,12 @@ def _entry(store: Store, ada: Caller) -> Ask:
 
 
 def _onboarding(store: Store, _: Caller) -> Ask:
-    tutorials.advance(store, BOB, tutorial="start", step="invite", now=NOW)
+    perform(store, BOB, AdvanceOnboarding(tutorial="start", step="invite"), now=NOW)
     return lambda at: bool(tutorials.progress(store, BOB, now=at))
 
 
 def _notice(store: Store, _: Caller) -> Ask:
-    notice = notification.new_notice("bob", topic="exports.ready", title="t", cause="c", at=NOW, workspace_id="ws")
-    notifications.notify(store, notice, actor="exports", now=NOW)
+    perform(store, service("ws", "exports"), Notify(user_id="bob", topic="exports.ready", title="t"), now=NOW)
     return lambda at: bool(notifications.shown(store, BOB, now=at))
 
 
@@ -108,14 +127,14 @@ def _unread(store: Store, ada: Caller) -> Ask:
 
 def _member(store: Store, ada: Caller) -> Ask:
     """Who was removed is no member, but a mark."""
-    people.remove_member(store, ada, "bob", now=NOW)
+    perform(store, ada, RemoveMember(user_id="bob"), now=NOW)
     return lambda at: bool(store.get(Table.RECORDS, keys.member("ws", "bob")))
 
 
 def _slug(store: Store, ada: Caller) -> Ask:
     """Another workspace asks for it, and is answered as often as it asks."""
-    workspaces.update_workspace(store, ada, slug="acme", now=NOW)
-    workspaces.delete_workspace(store, ada, now=NOW)
+    perform(store, ada, UpdateWorkspace(slug="acme"), now=NOW)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=NOW)
     holder = store.get(Table.RECORDS, keys.slug("acme")) or {}
     before, after = {"workspace_id": "other"}, {"workspace_id": "other", "slug": "acme", "version": 1, **_WRITTEN}
     return lambda at: not _passes(lambda: slug_writes(before, after, holder, until=None, now=at))
@@ -126,6 +145,7 @@ MIDNIGHT = timedelta(hours=12)  # after NOW
 
 ENDINGS = {
     "invitation": Ending(_invitation, invitation.VALID, invitation.KEPT),
+    "invited": Ending(_invited, invitation.VALID),
     "token": Ending(_token(Purpose.PASSWORD_RESET), token.LIFETIME[Purpose.PASSWORD_RESET]),
     "session": Ending(_session, session.LIFETIME),
     "lockout": Ending(_lockout, lockout.LOCKED, lockout.KEPT - lockout.LOCKED),

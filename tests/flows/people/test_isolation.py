@@ -8,18 +8,34 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.flows.intruders import ATTEMPTS, LATER, intruders
+from tests.support.flows.intruders import ATTEMPTS, LATER, deeds, intruders
 from tests.support.flows.operations import NOW
 from tests.support.people import workspace
 
+from nilometer import (
+    AddMember,
+    CreateWorkspace,
+    EndSessions,
+    Invite,
+    IssueToken,
+    Notify,
+    OpenSession,
+    ReportSecurity,
+    UpdateWorkspace,
+    issue,
+    perform,
+)
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.token import Purpose
 from nilometer.domain.acts.act import service
+from nilometer.domain.acts.deed import Issuing
 from nilometer.domain.acts.roles import Role
+from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.acts.security import Reported
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
+from nilometer.flows.operations.types import TYPES
 from nilometer.flows.people import access, security, workspaces
 from nilometer.flows.people import members as people
 
@@ -36,14 +52,26 @@ WITHOUT_CALLER = {
 }
 
 
+NAMES = dict.fromkeys(("invitation_id", "session_hash", "token_hash", "notification_id"), "")
+
+
 def ours(store: Store) -> dict[str, str]:
     """A workspace with a member, a log, an invitation and a session of its own; the ids of the last two."""
     ada = workspace(store, "ours", bob=Role.ANALYST)
-    workspaces.update_workspace(store, ada, slug="acme", now=NOW)
-    invited = people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
-    session = access.open_session(store, service("ours", "services"), "bob", now=NOW)
-    security.report(store, service("ours", "services"), Reported.KEY_USED, user_id="bob", now=NOW)
-    return {"invitation_id": invited.of.id, "session_id": session.of.id}
+    perform(store, ada, UpdateWorkspace(slug="acme"), now=NOW)
+    invited = issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
+    session = issue(store, service("ours", "services"), OpenSession(user_id="bob"), now=NOW)
+    door = service("ours", "services")
+    token = issue(store, door, IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    perform(store, door, ReportSecurity(action=Reported.KEY_USED, user_id="bob"), now=NOW)
+    told = perform(store, door, Notify(user_id="bob", topic="exports.ready", title="Done"), now=NOW)
+    return {
+        "invitation_id": invited.of.id,
+        "session_id": session.of.id,
+        "session_hash": hash_of(session.token),
+        "token_hash": hash_of(token.token),
+        "notification_id": told.id,
+    }
 
 
 def stored(store: Store) -> list[Item]:
@@ -55,7 +83,7 @@ def stored(store: Store) -> list[Item]:
 def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store) -> None:
     """Nothing of ours changes, and nothing of ours is told."""
     names = ours(store)
-    workspaces.open_workspace(store, service("theirs", "s"), name="Theirs", slug=None, admin="mallory", now=NOW)
+    perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
     before = stored(store)
     given = {name: names[name] if value == "OURS" else value for name, value in ATTEMPTS[function].items()}
 
@@ -67,6 +95,28 @@ def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], sto
         assert caller.workspace_id == "theirs"
         assert "ours" not in repr(answer)
     assert stored(store) == before
+
+
+@pytest.mark.parametrize("number", range(len(deeds(NAMES))), ids=lambda n: type(deeds(NAMES)[n]).__name__)
+def test_no_deed_reaches_into_another_workspace(number: int, store: Store) -> None:
+    """Nothing of ours changes, and nothing of ours is told."""
+    deed = deeds(ours(store))[number]
+    perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
+    before = stored(store)
+
+    for caller in intruders():
+        try:
+            answer: Any = (issue if isinstance(deed, Issuing) else perform)(store, caller, deed, now=LATER)  # type: ignore[operator]
+        except NilometerError:
+            continue
+        assert caller.workspace_id == "theirs"
+        assert "ours" not in repr(answer)
+    assert stored(store) == before
+
+
+def test_every_deed_is_tried() -> None:
+    """A new one must be added to the intruders'."""
+    assert {type(one) for one in deeds(NAMES)} == {*TYPES.values()}
 
 
 def test_every_function_is_tried() -> None:
@@ -90,12 +140,12 @@ def test_a_user_of_two_workspaces_has_two_logs_and_two_sets_of_sessions(store: S
     ada = workspace(store, "ours", bob=Role.VIEWER)
     workspace(store, "theirs", bob=Role.VIEWER)
     there = service("theirs", "services")
-    session = access.open_session(store, there, "bob", now=LATER)
-    security.report(store, there, Reported.KEY_USED, user_id="bob", now=LATER)
+    session = issue(store, there, OpenSession(user_id="bob"), now=LATER)
+    perform(store, there, ReportSecurity(action=Reported.KEY_USED, user_id="bob"), now=LATER)
 
     assert access.sessions(store, ada, user_id="bob", now=LATER) == []
     assert security.entries_by(store, ada, "bob", now=LATER) == []
-    access.revoke_sessions(store, ada, user_id="bob", now=LATER + timedelta(seconds=1))
+    perform(store, ada, EndSessions(user_id="bob"), now=LATER + timedelta(seconds=1))
     assert access.authenticate(store, session.token, now=LATER + timedelta(seconds=2)).workspace_id == "theirs"
 
 
@@ -103,7 +153,7 @@ def test_a_token_of_one_workspace_opens_that_one(store: Store) -> None:
     """Its workspace comes from what is stored under its hash, from nothing else."""
     workspace(store, "ours")
     workspace(store, "theirs")
-    issued = access.issue_token(store, service("ours", "s"), "ada", purpose=Purpose.PASSWORD_RESET, now=NOW)
+    issued = issue(store, service("ours", "s"), IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
 
     assert access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER).workspace_id == "ours"
     with pytest.raises(Refused):
@@ -117,5 +167,5 @@ def test_a_key_cannot_be_forged_by_an_id(store: Store) -> None:
     with pytest.raises(NilometerError):
         access.member_caller(store, "ours#x", "ada")
     assert keys.member("a#MEMBER", "b") != keys.member("a", "MEMBER#b")
-    people.add_member(store, service("ours", "s"), "x#y", role=Role.VIEWER, now=NOW)
+    perform(store, service("ours", "s"), AddMember(user_id="x#y", role=Role.VIEWER), now=NOW)
     assert [one.user_id for one in people.members(store, ada)] == ["ada", "x#y"]

@@ -15,51 +15,67 @@ from tests.support.flows.audit import TTL, row
 from tests.support.flows.operations import NOW
 from tests.support.people import member, workspace
 
+from nilometer import (
+    AcceptPolicy,
+    AdvanceOnboarding,
+    Channel,
+    DeclareDataset,
+    DeclaredColumn,
+    GrantLimit,
+    Notify,
+    OverrideFlag,
+    Policy,
+    PublishPolicy,
+    SetFlag,
+    SetPreference,
+    operator,
+    perform,
+    service,
+)
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.lake.change import action_of
-from nilometer.domain.lake.dataset import new_column, new_dataset
-from nilometer.domain.notices import notification
-from nilometer.domain.people import flag, policy
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import Unavailable
-from nilometer.flows.lake import declaring
-from nilometer.flows.limits import own as own_limits
 from nilometer.flows.notices import notifications
-from nilometer.flows.people import flags, onboarding, policies
 
 ADA = Caller(workspace_id="ws", user_id="ada", role=Role.ADMIN)
 OPS = service("ws", "ops")
 BOB = member("bob", Role.VIEWER)
-NOTICE = notification.new_notice("bob", topic="exports.ready", title="Done", cause="c", at=NOW, workspace_id="ws")
-OTHER = notification.new_notice("bob", topic="exports.ready", title="Done", cause="d", at=NOW, workspace_id="ws")
-VERSIONS = [policy.new_version("terms", n, url="https://x", content_sha256="ab" * 32, effective_at=NOW) for n in (1, 2)]
+NOTICE = Notify(user_id="bob", topic="exports.ready", title="Done", once="c")
+OTHER = Notify(user_id="bob", topic="exports.ready", title="Done", once="d")
+VERSIONS = [
+    PublishPolicy(policy=Policy.TERMS, version=n, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
+    for n in (1, 2)
+]
 ENDING = {"notification", "unread", "onboarding"}
 LASTING = {"preference", "policy", "acceptance", "flag", "flag_override", "dataset", "limits"}
-ORDERS = new_dataset("orders", mode="append", columns=[new_column("id", "string")])
+ORDERS = DeclareDataset(dataset="orders", mode="append", columns=[DeclaredColumn(name="id", type="string")])
+DEEDS = [
+    (service("ws", "exports"), OTHER),
+    (BOB, SetPreference(topic="*", channels={Channel.EMAIL: False})),
+    (operator("legal"), VERSIONS[1]),
+    (BOB, AcceptPolicy(policy=Policy.TERMS, version=1)),
+    (operator("ops"), SetFlag(flag="exports", rollout=30)),
+    (ADA, OverrideFlag(flag="exports", enabled=True)),
+    (operator("ops"), ORDERS),
+    (OPS, GrantLimit(meter="calls", grant="g", amount="5")),
+    (BOB, AdvanceOnboarding(tutorial="start", step="invite")),
+]
 
 CALLS: dict[str, Callable[[Any], object]] = {
-    "notify": partial(notifications.notify, notice=OTHER, actor="exports", now=NOW),
-    "mark_read": partial(notifications.mark_read, caller=BOB, notification_ids=[NOTICE.id], now=NOW),
     "mark_all_read": partial(notifications.mark_all_read, caller=BOB, now=NOW),
-    "prefer": partial(notifications.prefer, caller=BOB, topic="*", channels={"email": False}, now=NOW),
-    "publish": partial(policies.publish, version=VERSIONS[1], actor="legal", now=NOW),
-    "accept": partial(policies.accept, caller=BOB, which="terms", number=1, now=NOW),
-    "set_flag": partial(flags.set_flag, change=flag.new_change("exports", rollout=30), actor="ops", now=NOW),
-    "override": partial(flags.override, caller=ADA, name="exports", enabled=True, now=NOW),
-    "declare": partial(declaring.declare, said=ORDERS, actor="ops", now=NOW),
-    "grant": partial(own_limits.grant, caller=OPS, meter="calls", grant_id="g", amount="5", now=NOW),
-    "advance": partial(onboarding.advance, caller=BOB, tutorial="start", step="invite", now=NOW),
+    **{type(deed).__name__: partial(perform, caller=caller, deed=deed, now=NOW) for caller, deed in DEEDS},
 }
 
 
 def prepare(store: Store) -> None:
     workspace(store, bob=Role.VIEWER)
-    notifications.notify(store, NOTICE, actor="exports", now=NOW)
-    policies.publish(store, VERSIONS[0], actor="legal", now=NOW)
-    flags.set_flag(store, flag.new_change("exports"), actor="ops", now=NOW)
+    perform(store, service("ws", "exports"), NOTICE, now=NOW)
+    perform(store, operator("legal"), VERSIONS[0], now=NOW)
+    perform(store, operator("ops"), SetFlag(flag="exports"), now=NOW)
 
 
 def loses_answers(name: str, _call: int, after: bool) -> None:
@@ -110,4 +126,4 @@ def test_every_record_says_who_and_since_when(store: Store) -> None:
     items = [item for item in store.scan(Table.RECORDS) if item["kind"] in ENDING | LASTING]
 
     assert all({"version", "updated_at", "cause", "actor"} <= item.keys() for item in items)
-    assert {item["actor"] for item in items} == {"bob", "ada", "legal", "ops"}
+    assert {item["actor"] for item in items} == {"bob", "ada", "exports", "legal", "ops"}

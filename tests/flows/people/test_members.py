@@ -10,6 +10,7 @@ from tests.support.faulty import FaultyStore
 from tests.support.flows.operations import NOW
 from tests.support.people import actions, admins, member, roles, workspace
 
+from nilometer import AddMember, ChangeRole, Invite, RemoveMember, ResendInvitation, RevokeInvitation, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
@@ -40,8 +41,8 @@ def test_a_role_changes_with_its_entry_in_the_log(store: Store) -> None:
     ada = workspace(store, bob=Role.VIEWER)
     before = actions(store)
 
-    people.change_role(store, ada, "bob", role=Role.MANAGER, now=LATER)
-    people.change_role(store, ada, "bob", role=Role.MANAGER, now=LATER)
+    perform(store, ada, ChangeRole(user_id="bob", role=Role.MANAGER), now=LATER)
+    perform(store, ada, ChangeRole(user_id="bob", role=Role.MANAGER), now=LATER)
 
     record = store.get(Table.RECORDS, keys.member("ws", "bob")) or {}
     assert (record["role"], record["actor"], record["version"]) == ("Manager", "ada", 2)
@@ -55,9 +56,9 @@ def test_the_last_admin_stays(role: Role, store: Store) -> None:
 
     for by in (ada, service("ws", "operator")):
         with pytest.raises(Refused, match="no Admin"):
-            people.remove_member(store, by, "ada", now=LATER)
+            perform(store, by, RemoveMember(user_id="ada"), now=LATER)
         with pytest.raises(Refused, match="no Admin"):
-            people.change_role(store, by, "ada", role=role, now=LATER)
+            perform(store, by, ChangeRole(user_id="ada", role=role), now=LATER)
     assert (roles(store)["ada"], admins(store)) == (Role.ADMIN, 1)
 
 
@@ -66,7 +67,7 @@ def test_of_two_admins_one_may_leave(store: Store) -> None:
     ada = workspace(store, bob=Role.ADMIN)
     assert admins(store) == 2
 
-    people.remove_member(store, ada, "ada", now=LATER)
+    perform(store, ada, RemoveMember(user_id="ada"), now=LATER)
 
     assert (roles(store), admins(store)) == ({"bob": Role.ADMIN}, 1)
     assert people.workspaces_of(store, "ada") == []
@@ -77,23 +78,23 @@ def test_a_manager_rules_those_below(store: Store) -> None:
     workspace(store, max=Role.MANAGER, meg=Role.MANAGER, ann=Role.ANALYST)
     max_ = member("max", Role.MANAGER)
 
-    people.change_role(store, max_, "ann", role=Role.VIEWER, now=LATER)
+    perform(store, max_, ChangeRole(user_id="ann", role=Role.VIEWER), now=LATER)
     for user_id, role in (("ann", Role.MANAGER), ("max", Role.ADMIN), ("meg", Role.VIEWER)):
         with pytest.raises(Refused, match="ask an Admin"):
-            people.change_role(store, max_, user_id, role=role, now=LATER)
+            perform(store, max_, ChangeRole(user_id=user_id, role=role), now=LATER)
     with pytest.raises(Refused, match="ask an Admin"):
-        people.remove_member(store, max_, "ada", now=LATER)
+        perform(store, max_, RemoveMember(user_id="ada"), now=LATER)
     with pytest.raises(Refused, match="ask an Admin"):
-        people.invite(store, max_, "x@example.com", role=Role.MANAGER, now=LATER)
+        issue(store, max_, Invite(email="x@example.com", role=Role.MANAGER), now=LATER)
 
 
 def test_a_role_is_what_is_stored_not_what_the_caller_says(store: Store) -> None:
     """A caller made before a demotion has lost what he had."""
     ada = workspace(store, bob=Role.ADMIN)
-    people.change_role(store, ada, "bob", role=Role.VIEWER, now=LATER)
+    perform(store, ada, ChangeRole(user_id="bob", role=Role.VIEWER), now=LATER)
 
     with pytest.raises(Refused, match="Viewers may not"):
-        people.change_role(store, member("bob", Role.ADMIN), "ada", role=Role.VIEWER, now=LATER)
+        perform(store, member("bob", Role.ADMIN), ChangeRole(user_id="ada", role=Role.VIEWER), now=LATER)
     with pytest.raises(Refused, match="no member"):
         people.members(store, member("eve", Role.ADMIN))
 
@@ -101,9 +102,9 @@ def test_a_role_is_what_is_stored_not_what_the_caller_says(store: Store) -> None
 def test_who_was_removed_can_come_back(store: Store) -> None:
     """With a new role and a new day of joining."""
     ada = workspace(store, bob=Role.MANAGER)
-    people.remove_member(store, ada, "bob", now=LATER)
+    perform(store, ada, RemoveMember(user_id="bob"), now=LATER)
 
-    people.add_member(store, service("ws", "services"), "bob", role=Role.VIEWER, now=LATER + timedelta(days=1))
+    perform(store, service("ws", "services"), AddMember(user_id="bob", role=Role.VIEWER), now=LATER + timedelta(days=1))
 
     assert roles(store)["bob"] is Role.VIEWER
     assert "expires_at" not in (store.get(Table.RECORDS, keys.member("ws", "bob")) or {})
@@ -114,13 +115,13 @@ def test_an_address_is_no_user_id(store: Store) -> None:
     workspace(store)
 
     with pytest.raises(Rejected):
-        people.add_member(store, service("ws", "services"), "bob@example.com", role=Role.VIEWER, now=NOW)
+        perform(store, service("ws", "services"), AddMember(user_id="bob@example.com", role=Role.VIEWER), now=NOW)
 
 
 def test_an_invitation_becomes_a_membership_once(store: Store) -> None:
     """Whoever holds the token and the address; again after a lost answer, and by nobody else."""
     ada = workspace(store)
-    sent = people.invite(store, ada, "Bob@example.com", role=Role.ANALYST, now=NOW)
+    sent = issue(store, ada, Invite(email="Bob@example.com", role=Role.ANALYST), now=NOW)
 
     first = people.accept_invitation(store, sent.token, user_id="bob", email="bob@example.com", now=LATER)
     again = people.accept_invitation(store, sent.token, user_id="bob", email="bob@example.com", now=LATER)
@@ -134,7 +135,7 @@ def test_an_invitation_becomes_a_membership_once(store: Store) -> None:
 
 def test_a_token_is_stored_as_its_hash_only(store: Store) -> None:
     """And is not in what is printed of the answer."""
-    sent = people.invite(store, workspace(store), "bob@example.com", role=Role.VIEWER, now=NOW)
+    sent = issue(store, workspace(store), Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
 
     stored = repr(list(store.query(Table.RECORDS, keys.workspace("ws").pk)))
     assert sent.token not in stored
@@ -145,7 +146,7 @@ def test_a_token_is_stored_as_its_hash_only(store: Store) -> None:
 
 def test_an_invitation_needs_its_address(store: Store) -> None:
     """A forwarded mail invites nobody else, and is not told why."""
-    sent = people.invite(store, workspace(store), "bob@example.com", role=Role.VIEWER, now=NOW)
+    sent = issue(store, workspace(store), Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
 
     with pytest.raises(Refused, match="not valid"):
         people.accept_invitation(store, sent.token, user_id="eve", email="eve@example.com", now=LATER)
@@ -156,7 +157,7 @@ def test_an_invitation_needs_its_address(store: Store) -> None:
 def test_an_invitation_ends_before_dynamodb_removes_it(store: Store) -> None:
     """A week later it is expired, though the item is there; sending it again gives it a new week and a new token."""
     ada = workspace(store)
-    sent = people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
+    sent = issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
     after = NOW + timedelta(days=7)
 
     with pytest.raises(Refused, match="expired"):
@@ -165,7 +166,7 @@ def test_an_invitation_ends_before_dynamodb_removes_it(store: Store) -> None:
     item = store.get(Table.RECORDS, keys.invitation("ws", sent.of.id)) or {}
     assert item["expires_at"] == int((after + timedelta(days=30)).timestamp())
 
-    again = people.resend_invitation(store, ada, sent.of.id, now=after)
+    again = issue(store, ada, ResendInvitation(invitation_id=sent.of.id), now=after)
     with pytest.raises(Refused, match="not valid"):
         people.accept_invitation(store, sent.token, user_id="bob", email="bob@example.com", now=after)
     people.accept_invitation(store, again.token, user_id="bob", email="bob@example.com", now=after)
@@ -175,28 +176,28 @@ def test_an_invitation_ends_before_dynamodb_removes_it(store: Store) -> None:
 def test_an_invitation_that_expired_on_disk_is_gone(store: Store) -> None:
     """Its item may stay two days longer: nobody sees it."""
     ada = workspace(store)
-    sent = people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
+    sent = issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
     gone = NOW + timedelta(days=37)
 
     assert people.invitations(store, ada, now=gone) == []
     with pytest.raises(Refused, match="not valid"):
-        people.resend_invitation(store, ada, sent.of.id, now=gone)
+        issue(store, ada, ResendInvitation(invitation_id=sent.of.id), now=gone)
 
 
 def test_what_is_revoked_or_declined_is_over(store: Store) -> None:
     """Neither can be accepted or sent again."""
     ada = workspace(store)
-    revoked = people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
-    declined = people.invite(store, ada, "cy@example.com", role=Role.VIEWER, now=NOW)
+    revoked = issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
+    declined = issue(store, ada, Invite(email="cy@example.com", role=Role.VIEWER), now=NOW)
     for _ in range(2):
-        people.revoke_invitation(store, ada, revoked.of.id, now=LATER)
+        perform(store, ada, RevokeInvitation(invitation_id=revoked.of.id), now=LATER)
         people.decline_invitation(store, declined.token, now=LATER)
 
     for sent, email in ((revoked, "bob@example.com"), (declined, "cy@example.com")):
         with pytest.raises(Refused):
             people.accept_invitation(store, sent.token, user_id="x", email=email, now=LATER)
         with pytest.raises(Refused):
-            people.resend_invitation(store, ada, sent.of.id, now=LATER)
+            issue(store, ada, ResendInvitation(invitation_id=sent.of.id), now=LATER)
     assert actions(store)[-2:] in (
         ["invitation_revoked", "invitation_declined"],
         ["invitation_declined", "invitation_revoked"],
@@ -206,10 +207,10 @@ def test_what_is_revoked_or_declined_is_over(store: Store) -> None:
 def test_one_invitation_is_pending_for_an_address(store: Store) -> None:
     """The second is told which one to send again."""
     ada = workspace(store)
-    people.invite(store, ada, "bob@example.com", role=Role.VIEWER, now=NOW)
+    issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
 
     with pytest.raises(Refused, match="pending"):
-        people.invite(store, ada, " BOB@example.com", role=Role.VIEWER, now=NOW)
+        issue(store, ada, Invite(email=" BOB@example.com", role=Role.VIEWER), now=NOW)
 
 
 def test_who_loses_his_role_in_between_writes_nothing(store: Store) -> None:
@@ -218,11 +219,11 @@ def test_who_loses_his_role_in_between_writes_nothing(store: Store) -> None:
 
     def demoted(call: str, _number: int, landed: bool) -> None:
         if call == "commit" and not landed and roles(store)["max"] is Role.MANAGER:
-            people.change_role(store, ada, "max", role=Role.VIEWER, now=LATER)
+            perform(store, ada, ChangeRole(user_id="max", role=Role.VIEWER), now=LATER)
 
     slow = cast(Store, FaultyStore(store, demoted))
     with pytest.raises(Refused, match="Viewers may not"):
-        people.invite(slow, member("max", Role.MANAGER), "x@example.com", role=Role.VIEWER, now=LATER)
+        issue(slow, member("max", Role.MANAGER), Invite(email="x@example.com", role=Role.VIEWER), now=LATER)
     assert people.invitations(store, ada, now=LATER) == []
 
 
@@ -238,8 +239,8 @@ def test_an_answer_that_is_lost_can_be_asked_for_again(landed: bool, store: Stor
 
     shaky, door = cast(Store, FaultyStore(store, lost)), service("ws", "services")
     with pytest.raises(Unavailable):
-        people.add_member(shaky, door, "bob", role=Role.ADMIN, now=LATER)
-    people.add_member(shaky, door, "bob", role=Role.ADMIN, now=LATER)
+        perform(shaky, door, AddMember(user_id="bob", role=Role.ADMIN), now=LATER)
+    perform(shaky, door, AddMember(user_id="bob", role=Role.ADMIN), now=LATER)
 
     assert (roles(store)["bob"], admins(store)) == (Role.ADMIN, 2)
     assert actions(store).count("member_added") == 2

@@ -9,6 +9,7 @@ import pytest
 from tests.support.flows.operations import NOW, envelope
 from tests.support.people import actions, member, roles, workspace
 
+from nilometer import CreateWorkspace, Invite, OpenSession, UpdateWorkspace, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
@@ -27,7 +28,7 @@ OPERATOR = service("ws", "operator")
 
 def opened(store: Store, workspace_id: str = "ws", slug: str | None = "acme") -> Item:
     door = service(workspace_id, "services")
-    return workspaces.open_workspace(store, door, name="Acme", slug=slug, admin="ada", now=NOW)
+    return perform(store, door, CreateWorkspace(name="Acme", slug=slug, admin="ada"), now=NOW)
 
 
 def slug_owner(store: Store, slug: str) -> str | None:
@@ -49,33 +50,33 @@ def test_a_slug_moves_with_its_workspace(store: Store) -> None:
     opened(store)
     ada = member("ada", Role.ADMIN)
 
-    workspaces.update_workspace(store, ada, slug="acme-two", now=LATER)
+    perform(store, ada, UpdateWorkspace(slug="acme-two"), now=LATER)
     opened(store, "other")
 
     assert (slug_owner(store, "acme-two"), slug_owner(store, "acme")) == ("ws", "other")
     with pytest.raises(Refused, match="another workspace"):
-        workspaces.update_workspace(store, ada, slug="acme", now=LATER)
+        perform(store, ada, UpdateWorkspace(slug="acme"), now=LATER)
     with pytest.raises(Rejected):
-        workspaces.update_workspace(store, ada, slug="Acme Two", now=LATER)
+        perform(store, ada, UpdateWorkspace(slug="Acme Two"), now=LATER)
 
 
 def test_a_deleted_workspace_is_closed_to_everybody(store: Store) -> None:
     """At once, sessions included."""
     opened(store)
     ada = member("ada", Role.ADMIN)
-    session = access.open_session(store, service("ws", "services"), "ada", now=NOW)
+    session = issue(store, service("ws", "services"), OpenSession(user_id="ada"), now=NOW)
 
-    workspaces.delete_workspace(store, ada, now=LATER)
-    workspaces.delete_workspace(store, ada, now=LATER)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=LATER)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=LATER)
 
     with pytest.raises(Refused, match="deleted"):
         people.members(store, ada)
     with pytest.raises(Refused, match="deleted"):
         access.authenticate(store, session.token, now=LATER)
     with pytest.raises(Refused, match="deleted"):
-        people.invite(store, ada, "x@example.com", role=Role.VIEWER, now=LATER)
+        issue(store, ada, Invite(email="x@example.com", role=Role.VIEWER), now=LATER)
     with pytest.raises(Refused, match="restore it first"):
-        workspaces.update_workspace(store, ada, name="New", now=LATER)
+        perform(store, ada, UpdateWorkspace(name="New"), now=LATER)
     assert actions(store).count("workspace_deleted") == 1
 
 
@@ -83,11 +84,11 @@ def test_a_deleted_workspace_comes_back_whole(store: Store) -> None:
     """Within its grace, with its people and its slug."""
     opened(store)
     ada = member("ada", Role.ADMIN)
-    workspaces.delete_workspace(store, ada, now=LATER)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=LATER)
     with pytest.raises(Refused, match="another workspace"):
         opened(store, "thief")
 
-    back = workspaces.restore_workspace(store, ada, now=NOW + GRACE)
+    back = perform(store, ada, UpdateWorkspace(status="active"), now=NOW + GRACE)
 
     assert (back["status"], "deleted_at" in back, slug_owner(store, "acme")) == ("active", False, "ws")
     assert "expires_at" not in (store.get(Table.RECORDS, keys.slug("acme")) or {})
@@ -98,17 +99,17 @@ def test_after_its_grace_a_workspace_is_gone(store: Store) -> None:
     """Nothing brings it back, its slug is free though the item is still there, and its people are removed."""
     opened(store)
     ada = member("ada", Role.ADMIN)
-    people.invite(store, ada, "x@example.com", role=Role.VIEWER, now=NOW)
-    workspaces.delete_workspace(store, ada, now=NOW)
+    issue(store, ada, Invite(email="x@example.com", role=Role.VIEWER), now=NOW)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=NOW)
     with pytest.raises(Refused, match="can still be restored"):
         workspaces.purge_workspace(store, OPERATOR, now=NOW + GRACE - timedelta(seconds=1))
 
     gone = NOW + GRACE + timedelta(hours=2)
     with pytest.raises(Refused, match="grace is over"):
-        workspaces.restore_workspace(store, ada, now=gone)
-    taken = workspaces.open_workspace(store, service("new", "s"), name="New", slug="acme", admin="eve", now=gone)
+        perform(store, ada, UpdateWorkspace(status="active"), now=gone)
+    taken = perform(store, service("new", "s"), CreateWorkspace(name="New", slug="acme", admin="eve"), now=gone)
     assert slug_owner(store, "acme") == taken["workspace_id"] == "new"
-    assert workspaces.purge_workspace(store, OPERATOR, now=gone) == 2
+    assert workspaces.purge_workspace(store, OPERATOR, now=gone) == 3  # member, invitation, its slot
     assert workspaces.purge_workspace(store, OPERATOR, now=gone) == 0
 
 
@@ -117,19 +118,19 @@ def test_only_admins_delete(store: Store) -> None:
     workspace(store, max=Role.MANAGER)
     max_ = member("max", Role.MANAGER)
 
-    assert workspaces.update_workspace(store, max_, name="New", now=LATER)["name"] == "New"
+    assert perform(store, max_, UpdateWorkspace(name="New"), now=LATER)["name"] == "New"
     with pytest.raises(Refused, match=r"may not workspace\.delete; ask an Admin"):
-        workspaces.delete_workspace(store, max_, now=LATER)
+        perform(store, max_, UpdateWorkspace(status="deleted"), now=LATER)
     with pytest.raises(Refused):
-        workspaces.open_workspace(store, max_, name="X", slug=None, admin="max", now=LATER)
+        perform(store, max_, CreateWorkspace(name="X", admin="max"), now=LATER)
 
 
 def test_what_a_caller_says_comes_after_what_he_saw(store: Store) -> None:
     """A service's clock that runs ahead does not make his change void."""
     opened(store)
-    workspaces.update_workspace(store, OPERATOR, name="From ahead", now=NOW + timedelta(hours=1))
+    perform(store, OPERATOR, UpdateWorkspace(name="From ahead"), now=NOW + timedelta(hours=1))
 
-    assert workspaces.update_workspace(store, OPERATOR, name="Mine", now=LATER)["name"] == "Mine"
+    assert perform(store, OPERATOR, UpdateWorkspace(name="Mine"), now=LATER)["name"] == "Mine"
 
 
 def test_a_deletion_by_event_is_the_same(store: Store, objects: Any) -> None:

@@ -16,10 +16,10 @@ from tests.support.flows.operations import NOW
 from tests.support.project import ROOT
 
 import nilometer
+from nilometer import CreateMeter, operator, perform
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Table
-from nilometer.flows.operations.batch import create_meter
 
 PUBLIC = sorted({*nilometer._MODULES, *nilometer._HOME_OF})
 SOURCE = ast.parse(Path(nilometer.__file__).read_text())
@@ -84,8 +84,13 @@ def test_the_examples_of_the_documents_run(
 ) -> None:
     """As they stand there, against the stack that the environment names."""
     services = nilometer.service("ws_1", "services")
-    nilometer.workspaces.open_workspace(store, services, name="One", slug=None, admin="ada", now=NOW)
-    create_meter(store, "llm_tokens", unit="token", aggregation="sum", now=NOW, actor="test", dimensions=["model"])
+    nilometer.perform(store, services, nilometer.CreateWorkspace(name="One", admin="ada"), now=NOW)
+    perform(
+        store,
+        operator("test"),
+        CreateMeter(meter="llm_tokens", unit="token", aggregation="sum", dimensions=["model"]),
+        now=NOW,
+    )
     known: dict[str, Any] = {"now": NOW}
 
     assert examples(document)

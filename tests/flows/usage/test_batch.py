@@ -13,12 +13,12 @@ from tests.support.flows.operations import NOW, envelope
 from tests.support.flows.usage import WORKSPACE, batch, changed, cloud, handle, outcomes, totals, void
 from tests.support.project import EVENTS
 
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.recovery.overview import usage_of
 
 SAMPLES = sorted((EVENTS / "usage").glob("*.json"))
@@ -170,7 +170,7 @@ def test_usage_of_an_unknown_workspace_waits_and_is_counted(ready: Store, object
     ]
     assert totals(ready, workspace="ws_new") == {}
 
-    operations.create_workspace(ready, "ws_new", name="New", now=NOW, actor=None)
+    perform(ready, service("ws_new", "test"), CreateWorkspace(name="New"), now=NOW)
     assert outcomes(handle(ready, objects, changed("ws_new"))) == ["accepted"]
 
     assert totals(ready, workspace="ws_new") == {"api_calls": 250}
@@ -185,7 +185,7 @@ def test_usage_sent_together_with_its_meter_waits_and_is_counted(ready: Store, o
     assert outcomes(handle(ready, objects, early)) == ["waiting"]
     assert usage_of(ready, WORKSPACE, now=NOW).waiting_for_meters == {"pages": 1}
 
-    operations.create_meter(ready, "pages", unit="page", aggregation="sum", now=NOW, actor=None)
+    perform(ready, operator("test"), CreateMeter(meter="pages", unit="page", aggregation="sum"), now=NOW)
     created = changed(None, "meter", "METER#pages")
     assert outcomes(handle(ready, objects, created)) == ["accepted"]
     assert outcomes(handle(ready, objects, early, created)) == ["duplicate", "ignored"]
@@ -196,13 +196,13 @@ def test_usage_sent_together_with_its_meter_waits_and_is_counted(ready: Store, o
 def test_what_waited_for_workspace_and_meter_waits_for_one_after_the_other(ready: Store, objects: Objects) -> None:
     """And is counted once, whichever is known first."""
     assert outcomes(handle(ready, objects, cloud(meter="pages", unit="page", workspace="ws_new"))) == ["waiting"]
-    operations.create_meter(ready, "pages", unit="page", aggregation="sum", now=NOW, actor=None)
+    perform(ready, operator("test"), CreateMeter(meter="pages", unit="page", aggregation="sum"), now=NOW)
     created = changed(None, "meter", "METER#pages")
     assert outcomes(handle(ready, objects, created)) == ["accepted"]
     found = usage_of(ready, "ws_new", now=NOW)
     assert (found.waiting, found.waiting_for_meters) == (1, {})
 
-    operations.create_workspace(ready, "ws_new", name="New", now=NOW, actor=None)
+    perform(ready, service("ws_new", "test"), CreateWorkspace(name="New"), now=NOW)
     assert outcomes(handle(ready, objects, changed("ws_new"))) == ["accepted"]
     assert totals(ready, workspace="ws_new") == {"pages": 10}
 
@@ -212,7 +212,7 @@ def test_what_waited_is_judged_by_its_first_arrival(ready: Store, objects: Objec
     old = cloud("a", workspace="ws_new", time=NOW - timedelta(days=20))
     handle(ready, objects, old, cloud("b", workspace="ws_late"))
     for workspace in ("ws_new", "ws_late"):
-        operations.create_workspace(ready, workspace, name="New", now=NOW, actor=None)
+        perform(ready, service(workspace, "test"), CreateWorkspace(name="New"), now=NOW)
 
     soon = handle(ready, objects, changed("ws_new", "billing"), now=NOW + timedelta(days=30))
     late = handle(ready, objects, changed("ws_late"), now=NOW + timedelta(days=36))
@@ -321,7 +321,7 @@ def test_two_voids_of_one_event_take_it_back_once(ready: Store, objects: Objects
 )
 def test_a_void_that_cannot_be_is_rejected(bad: dict[str, Any], ready: Store, objects: Objects) -> None:
     """Another workspace's usage, a void, itself, or what is too old to be found: nothing is taken back."""
-    operations.create_workspace(ready, "ws_other", name="Other", now=NOW, actor=None)
+    perform(ready, service("ws_other", "test"), CreateWorkspace(name="Other"), now=NOW)
     handle(ready, objects, cloud("a"), cloud("b"), void("b", "v0"))
 
     assert outcomes(handle(ready, objects, bad)) == ["rejected"]

@@ -17,12 +17,12 @@ from tests.support.faulty import FaultyStore, Killed, dies_at, unlucky
 from tests.support.flows.operations import NOW, envelope
 from tests.support.flows.usage import batch, changed, cloud, totals, void
 
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,14 +31,14 @@ EARLY = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def ready(store: Store) -> Store:
     """A store with meters; each case takes workspaces of its own."""
-    operations.create_meter(store, "api_calls", unit="call", aggregation="sum", now=EARLY, actor=None)
-    operations.create_meter(store, "seats", unit="seat", aggregation="max", now=EARLY, actor=None)
+    perform(store, operator("test"), CreateMeter(meter="api_calls", unit="call", aggregation="sum"), now=EARLY)
+    perform(store, operator("test"), CreateMeter(meter="seats", unit="seat", aggregation="max"), now=EARLY)
     return store
 
 
 def known(store: Store, *, shards: int = 1) -> str:
     workspace = f"ws_{uuid.uuid4().hex[:8]}"
-    operations.create_workspace(store, workspace, name="Acme", now=EARLY, actor=None)
+    perform(store, service(workspace, "test"), CreateWorkspace(name="Acme"), now=EARLY)
     record = store.get(Table.RECORDS, keys.workspace(workspace)) or {}
     store.commit([Put(table=Table.RECORDS, item={**record, "shards": shards})])
     return workspace
@@ -106,7 +106,7 @@ def test_a_consumer_that_dies_at_any_call_counts_once(landed: bool, ready: Store
         assert totals(ready, workspace=workspace) == {"api_calls": 7, "seats": 9}
         assert totals(ready, "day", workspace) == {"api_calls": 7, "seats": 9}
         assert sums_of_facts(ready, workspace) == {"api_calls": 7, "seats": 9}
-        operations.create_workspace(ready, newcomer, name="New", now=NOW, actor=None)
+        perform(ready, service(newcomer, "test"), CreateWorkspace(name="New"), now=NOW)
         drain(ready, objects, bodies([changed(newcomer)]))
         assert totals(ready, workspace=newcomer) == {"api_calls": 3}
     assert number > 5
@@ -121,7 +121,7 @@ def test_a_redrive_that_dies_at_any_call_counts_once(landed: bool, ready: Store,
         newcomer = f"new_{number}"
         waits = [cloud(f"{n}", source=f"/s/{number}", workspace=newcomer, quantity="1") for n in range(3)]
         drain(ready, objects, bodies(waits))
-        operations.create_workspace(ready, newcomer, name="New", now=NOW, actor=None)
+        perform(ready, service(newcomer, "test"), CreateWorkspace(name="New"), now=NOW)
         left = deliver(
             FaultyStore(ready, dies_at(number, landed=landed)), objects, bodies([changed(newcomer), waits[0]])
         )
@@ -210,7 +210,7 @@ def test_a_workspace_created_while_its_usage_arrives_loses_none(ready: Store, ob
         messages = bodies([cloud(f"{n}-{i}", workspace=newcomer, quantity="1") for i in range(40)])
 
         def create(workspace: str = newcomer) -> None:
-            operations.create_workspace(ready, workspace, name="New", now=NOW, actor=None)
+            perform(ready, service(workspace, "test"), CreateWorkspace(name="New"), now=NOW)
             drain(ready, objects, bodies([changed(workspace)]))
 
         def arrive(mine: list[Message] = messages) -> None:
@@ -227,7 +227,7 @@ def test_a_workspace_that_becomes_known_between_reading_and_waiting(ready: Store
 
     def create(name: str, _call: int, landed: bool) -> None:
         if name == "commit" and not landed and ready.get(Table.RECORDS, keys.workspace("ws_new")) is None:
-            operations.create_workspace(ready, "ws_new", name="New", now=NOW, actor=None)
+            perform(ready, service("ws_new", "test"), CreateWorkspace(name="New"), now=NOW)
             drain(ready, objects, bodies([changed("ws_new")]))
 
     left = deliver(FaultyStore(ready, create), objects, bodies([cloud(workspace="ws_new")]))

@@ -19,6 +19,7 @@ from tests.support.flows.limits import look, records
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle
 
+from nilometer import UpdateMeter, operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.billing.record.inputs import Inputs, with_views
@@ -30,7 +31,6 @@ from nilometer.domain.stripe.event import Scope
 from nilometer.domain.usage.meter_event import MeterEvent
 from nilometer.errors import Misconfigured, Refused, Rejected, Unavailable
 from nilometer.flows.limits.reactions import react
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told, drain, outbox
@@ -73,7 +73,7 @@ def bill(store: Store, customer: str = "self/test/cus_1", **more: dict[str, Any]
 @pytest.fixture
 def known(ready: Store) -> Known:
     """A meter that Stripe bills, and a customer."""
-    operations.update_meter(ready, "api_calls", {"stripe_event_name": "calls"}, now=NOW, actor=None)
+    perform(ready, operator("test"), UpdateMeter(meter="api_calls", stripe_event_name="calls"), now=NOW)
     bill(ready)
     return Known(ready)
 

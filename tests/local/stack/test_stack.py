@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nilometer import CreateWorkspace, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Misconfigured
-from nilometer.flows.operations import batch as operations
 from nilometer.local.plane import discovery
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.stack import Options, stack
@@ -71,7 +71,7 @@ def test_a_killed_engine_is_noticed_and_forgets_nothing(tmp_path: Path) -> None:
     with stack(options) as running:
         assert running.warnings == ()
         store = Store(running.client("dynamodb"), records=running.description.records_table, events="")
-        operations.create_workspace(store, "acme", name="Acme", now=datetime.now(UTC), actor=None)
+        perform(store, service("acme", None), CreateWorkspace(name="Acme"), now=datetime.now(UTC))
         kill_engine(running.engine.process.pid)
         deadline = time.monotonic() + 10
         while not running.failed and time.monotonic() < deadline:

@@ -10,6 +10,17 @@ from tests.simulation.kernel.scope import NOW, Plant, Scope
 from tests.simulation.scopes.events import envelope, said
 from tests.simulation.scopes.usage import EARLY, law
 
+from nilometer import (
+    AddMember,
+    ChangeRole,
+    CreateWorkspace,
+    Invite,
+    IssueToken,
+    RemoveMember,
+    RevokeInvitation,
+    issue,
+    perform,
+)
 from nilometer.domain.access.token import Purpose
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Role
@@ -20,7 +31,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Rejected, Unavailable
 from nilometer.flows.notices import batch as notices
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.people import access, members, workspaces
+from nilometer.flows.people import access, members
 
 DOOR = service("a", "services")
 INVITED = "x@example.com"
@@ -28,9 +39,9 @@ INVITED = "x@example.com"
 
 def two_admins(plant: Plant) -> None:
     """Workspace `a` with the Admins u0 and u1 and the Analyst u2."""
-    workspaces.open_workspace(plant.store, DOOR, name="A", slug="a", admin="u0", now=EARLY)
-    members.add_member(plant.store, DOOR, "u1", role=Role.ADMIN, now=EARLY)
-    members.add_member(plant.store, DOOR, "u2", role=Role.ANALYST, now=EARLY)
+    perform(plant.store, DOOR, CreateWorkspace(name="A", slug="a", admin="u0"), now=EARLY)
+    perform(plant.store, DOOR, AddMember(user_id="u1", role=Role.ADMIN), now=EARLY)
+    perform(plant.store, DOOR, AddMember(user_id="u2", role=Role.ANALYST), now=EARLY)
 
 
 def admin(user_id: str) -> Caller:
@@ -65,8 +76,8 @@ def demote_each_other(plant: Plant) -> Callable[[], None]:
         attempt(
             plant,
             f"{one} demotes {other}",
-            lambda one=one, other=other: members.change_role(  # type: ignore[misc]
-                plant.store, admin(one), other, role=Role.VIEWER, now=NOW
+            lambda one=one, other=other: perform(
+                plant.store, admin(one), ChangeRole(user_id=other, role=Role.VIEWER), now=NOW
             ),
             answers,
         )
@@ -76,11 +87,11 @@ def demote_each_other(plant: Plant) -> Callable[[], None]:
 
 def leave_and_demote(plant: Plant) -> Callable[[], None]:
     answers: Counter[str] = Counter()
-    attempt(plant, "u0 leaves", lambda: members.remove_member(plant.store, admin("u0"), "u0", now=NOW), answers)
+    attempt(plant, "u0 leaves", lambda: perform(plant.store, admin("u0"), RemoveMember(user_id="u0"), now=NOW), answers)
     attempt(
         plant,
         "u0 demotes u1",
-        lambda: members.change_role(plant.store, admin("u0"), "u1", role=Role.VIEWER, now=NOW),
+        lambda: perform(plant.store, admin("u0"), ChangeRole(user_id="u1", role=Role.VIEWER), now=NOW),
         answers,
     )
     plant.world.invariant = lambda: admins_hold(plant)
@@ -88,7 +99,7 @@ def leave_and_demote(plant: Plant) -> Callable[[], None]:
 
 
 def a_token_twice(plant: Plant) -> Callable[[], None]:
-    secret = access.issue_token(plant.store, DOOR, "u2", purpose=Purpose.PASSWORD_RESET, now=NOW).token
+    secret = issue(plant.store, DOOR, IssueToken(user_id="u2", purpose=Purpose.PASSWORD_RESET), now=NOW).token
     used: list[int] = []
     for number in (1, 2, 3):
         plant.world.spawn(f"holder {number}", lambda: _uses(plant, secret), lambda ok: used.append(1) if ok else None)
@@ -109,7 +120,7 @@ def _uses(plant: Plant, secret: str) -> bool:
 
 def an_invitation_for_one(plant: Plant) -> Callable[[], None]:
     """Two users hold the token of one invitation; its inviter takes it back at that moment."""
-    invited = members.invite(plant.store, DOOR, INVITED, role=Role.MANAGER, now=NOW)
+    invited = issue(plant.store, DOOR, Invite(email=INVITED, role=Role.MANAGER), now=NOW)
     answers: Counter[str] = Counter()
     for user_id in ("n1", "n2"):
         attempt(
@@ -124,7 +135,7 @@ def an_invitation_for_one(plant: Plant) -> Callable[[], None]:
     attempt(
         plant,
         "revocation",
-        lambda: members.revoke_invitation(plant.store, admin("u0"), invitation_id, now=NOW),
+        lambda: perform(plant.store, admin("u0"), RevokeInvitation(invitation_id=invitation_id), now=NOW),
         answers,
     )
 
@@ -148,8 +159,8 @@ def one_address_twice(plant: Plant) -> Callable[[], None]:
         attempt(
             plant,
             f"{user_id} invites",
-            lambda user_id=user_id: members.invite(  # type: ignore[misc]
-                plant.store, admin(user_id), INVITED, role=Role.VIEWER, now=NOW
+            lambda user_id=user_id: issue(
+                plant.store, admin(user_id), Invite(email=INVITED, role=Role.VIEWER), now=NOW
             ),
             answers,
         )
@@ -167,8 +178,8 @@ def a_slug_for_one(plant: Plant) -> Callable[[], None]:
         attempt(
             plant,
             f"{name} opens",
-            lambda name=name: workspaces.open_workspace(  # type: ignore[misc]
-                plant.store, service(name, "s"), name="W", slug="taken", admin="z", now=NOW
+            lambda name=name: perform(
+                plant.store, service(name, "s"), CreateWorkspace(name="W", slug="taken", admin="z"), now=NOW
             ),
             answers,
         )

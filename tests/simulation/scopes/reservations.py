@@ -11,11 +11,12 @@ from tests.simulation.kernel.scope import NOW, Plant, Scope
 from tests.simulation.scopes import usage
 from tests.simulation.scopes.usage import EARLY, START, consume, event, law, sums_hold, totals, warm
 
+from nilometer import LimitRule, OverrideLimit, perform
 from nilometer.domain.acts.act import service
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Unavailable
-from nilometer.flows.limits import own, reserving, thresholds
+from nilometer.flows.limits import reserving, thresholds
 
 HARD = 10
 TTL = timedelta(minutes=5)
@@ -41,7 +42,12 @@ def used_up(plant: Plant) -> None:
 
 
 def limit(plant: Plant, amount: int) -> None:
-    own.override(plant.store, service("a", "op"), "m", {"included": amount, "overage": "block"}, now=EARLY)
+    perform(
+        plant.store,
+        service("a", "op"),
+        OverrideLimit(meter="m", limit=LimitRule(included=amount, overage="block")),
+        now=EARLY,
+    )
 
 
 def reserve(plant: Plant, name: str, quantity: int) -> Any:

@@ -12,11 +12,11 @@ from tests.simulation.kernel.scope import NOW, Plant, Scope
 from tests.simulation.kernel.world import LawBroken
 from tests.simulation.scopes.events import changed, cloud, envelope, void
 
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
 from nilometer.errors import NilometerError, Unavailable
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import rebucket, waiting
 from nilometer.flows.usage.counters import used_in
@@ -33,10 +33,13 @@ def setup(plant: Plant) -> None:
     """Four meters and the workspace `a`."""
     for slug, aggregation in METERS.items():
         dimensions = ("user",) if aggregation == "unique" else ()
-        operations.create_meter(
-            plant.store, slug, unit="u", aggregation=aggregation, now=EARLY, actor=None, dimensions=dimensions
+        perform(
+            plant.store,
+            operator("test"),
+            CreateMeter(meter=slug, unit="u", aggregation=aggregation, dimensions=dimensions),
+            now=EARLY,
         )
-    operations.create_workspace(plant.store, "a", name="A", now=EARLY, actor=None)
+    perform(plant.store, service("a", "test"), CreateWorkspace(name="A"), now=EARLY)
 
 
 def sharded(plant: Plant) -> None:
@@ -126,7 +129,7 @@ def a_new_workspace(plant: Plant, *, events: Sequence[Any], expected: int) -> Ca
     consume(plant, "consumer 1", events, known=warm(plant))
 
     def create() -> None:
-        operations.create_workspace(plant.store, "late", name="L", now=EARLY, actor=None)
+        perform(plant.store, service("late", "test"), CreateWorkspace(name="L"), now=EARLY)
 
     def announce() -> None:
         consume(plant, "announcement", [changed("late")])

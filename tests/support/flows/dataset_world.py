@@ -13,14 +13,15 @@ from typing import Any
 from deltalake import DeltaTable
 from tests.support.flows.operations import NOW, envelope
 
+from nilometer import operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.landing import Landing
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.lake.dataset import new_column, new_dataset
+from nilometer.domain.lake.dataset import DeclareDataset, DeclaredColumn
 from nilometer.domain.store.writes import Item
 from nilometer.flows.inbox.rejects import listed
-from nilometer.flows.lake import datasets, declaring
+from nilometer.flows.lake import datasets
 from nilometer.lake.write.append import Lake
 
 
@@ -37,8 +38,10 @@ class World:
 
     def declare(self, name: str = "orders", *columns: str, mode: str = "append", **given: Any) -> None:
         """Columns as `name:type[:null]`."""
-        made = [new_column(n, t, nullable=bool(null)) for n, t, *null in (column.split(":") for column in columns)]
-        declaring.declare(self.store, new_dataset(name, mode=mode, columns=made, **given), actor="ops", now=NOW)
+        parts: Any = (column.split(":") for column in columns)
+        made = [DeclaredColumn(name=n, type=t, nullable=bool(null)) for n, t, *null in parts]
+        deed: Any = DeclareDataset(dataset=name, mode=mode, columns=made, **given)  # type: ignore[arg-type]
+        perform(self.store, operator("ops"), deed, now=NOW)
 
     def land(self, *bodies: str) -> list[Result]:
         return self.settle([Message(str(n), body) for n, body in enumerate(bodies)])

@@ -2,52 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from tests.support.flows.operations import NOW
 from tests.support.people import member
 
-from nilometer.domain.access.token import Purpose
-from nilometer.domain.acts.act import Caller, service
-from nilometer.domain.acts.roles import Role
-from nilometer.domain.acts.security import Reported
+from nilometer import (
+    AcceptInvitation,
+    AcceptPolicy,
+    AddMember,
+    AdvanceOnboarding,
+    Caller,
+    ChangeRole,
+    Channel,
+    CreateMeter,
+    CreateWorkspace,
+    DeclareDataset,
+    DeclaredColumn,
+    DeclineInvitation,
+    Deed,
+    EndSessions,
+    GrantLimit,
+    Invite,
+    IssueToken,
+    LimitRule,
+    LinkCustomer,
+    Notify,
+    OpenSession,
+    OverrideFlag,
+    OverrideLimit,
+    Policy,
+    PublishPolicy,
+    Purpose,
+    ReadNotification,
+    RemoveMember,
+    Reported,
+    ReportSecurity,
+    ResendInvitation,
+    RevokeInvitation,
+    RevokeSession,
+    Role,
+    SetFlag,
+    SetPreference,
+    UpdateMeter,
+    UpdateWorkspace,
+    UseToken,
+    service,
+)
 from nilometer.flows.people import access, security, workspaces
 from nilometer.flows.people import members as people
 
 LATER = NOW + timedelta(minutes=1)
 
 
-OPENED = {"name": "Evil", "slug": "acme", "admin": "bob"}
-
-
-# What an Admin of `theirs`, or a service in it, tries with the names of `ours`.
+# What an Admin of `theirs`, or a service in it, asks with the names of `ours`.
 ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     people.members: {},
-    people.add_member: {"user_id": "bob", "role": Role.VIEWER, "now": LATER},
-    people.change_role: {"user_id": "bob", "role": Role.VIEWER, "now": LATER},
-    people.remove_member: {"user_id": "bob", "now": LATER},
     people.invitations: {"now": LATER},
-    people.invite: {"email": "x@example.com", "role": Role.ADMIN, "now": LATER},
-    people.resend_invitation: {"invitation_id": "OURS", "now": LATER},
-    people.revoke_invitation: {"invitation_id": "OURS", "now": LATER},
-    access.open_session: {"user_id": "bob", "now": LATER},
     access.sessions: {"user_id": "bob", "now": LATER},
     access.revoke_session: {"session_id": "OURS", "user_id": "bob", "now": LATER},
-    access.revoke_sessions: {"user_id": "bob", "now": LATER},
-    access.issue_token: {"user_id": "bob", "purpose": Purpose.PASSWORD_RESET, "now": LATER},
-    security.report: {"action": Reported.LOGIN_FAILED, "user_id": "bob", "now": LATER},
     security.entries: {"now": LATER},
     security.entries_by: {"actor": "bob", "now": LATER},
     security.locked_until: {"user_id": "bob", "now": LATER},
-    workspaces.open_workspace: {**OPENED, "now": LATER},
     workspaces.workspace: {},
-    workspaces.update_workspace: {"name": "Evil", "slug": "acme", "now": LATER},
-    workspaces.delete_workspace: {"now": LATER},
-    workspaces.restore_workspace: {"now": LATER},
     workspaces.purge_workspace: {"now": LATER},
 }
+
+
+def deeds(names: Mapping[str, str]) -> list[Deed[Any]]:
+    """What he tries to do with them; one of every deed that there is."""
+    invited, session, token = names["invitation_id"], names["session_hash"], names["token_hash"]
+    reset = Purpose.PASSWORD_RESET
+    return [
+        AddMember(user_id="bob", role=Role.VIEWER),
+        ChangeRole(user_id="bob", role=Role.VIEWER),
+        RemoveMember(user_id="bob"),
+        EndSessions(user_id="bob"),
+        Invite(email="x@example.com", role=Role.ADMIN),
+        ResendInvitation(invitation_id=invited),
+        RevokeInvitation(invitation_id=invited),
+        AcceptInvitation(invitation_id=invited, user_id="mallory"),
+        DeclineInvitation(invitation_id=invited),
+        OpenSession(user_id="bob"),
+        RevokeSession(session_hash=session),
+        IssueToken(user_id="bob", purpose=reset),
+        UseToken(token_hash=token, purpose=reset),
+        ReportSecurity(action=Reported.LOGIN_FAILED, user_id="bob"),
+        CreateWorkspace(name="Evil", slug="acme", admin="bob"),
+        UpdateWorkspace(name="Evil", slug="acme"),
+        UpdateWorkspace(status="deleted"),
+        UpdateWorkspace(status="active"),
+        Notify(user_id="bob", topic="exports.ready", title="Evil"),
+        ReadNotification(user_id="bob", notification_id=names["notification_id"]),
+        SetPreference(user_id="bob", topic="*", channels={Channel.EMAIL: False}),
+        AcceptPolicy(user_id="bob", policy=Policy.TERMS, version=1),
+        OverrideFlag(flag="exports", enabled=False),
+        OverrideLimit(meter="calls", limit=LimitRule(included="1")),
+        GrantLimit(meter="calls", grant="g", amount="1"),
+        AdvanceOnboarding(user_id="bob", tutorial="start", step="connect"),
+        LinkCustomer(customer="cus_1"),
+        SetFlag(flag="evil", enabled=True),
+        PublishPolicy(policy=Policy.TERMS, version=2, url="https://x", content_sha256="ab" * 32, effective_at=NOW),
+        CreateMeter(meter="evil", unit="call", aggregation="sum"),
+        UpdateMeter(meter="evil", active=False),
+        DeclareDataset(dataset="evil", mode="append", columns=[DeclaredColumn(name="id", type="string")]),
+    ]
 
 
 def intruders() -> list[Caller]:

@@ -8,13 +8,12 @@ from typing import Any
 
 from tests.support.flows.operations import NOW, envelope
 
+from nilometer import AddMember, CreateMeter, CreateWorkspace, operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.people import members as people
-from nilometer.flows.people import workspaces
 
 BEFORE = datetime(2026, 11, 23, 4, tzinfo=UTC)
 
@@ -25,9 +24,9 @@ def prepare(store: Store, objects: Any) -> None:
     And a flag, a policy, and a notification for user_max.
     """
     door = service("ws_acme", "services")
-    workspaces.open_workspace(store, door, name="Acme", slug="acme", admin="user_ada", now=BEFORE)
-    people.add_member(store, door, "user_max", role=Role.MANAGER, now=BEFORE)
-    operations.create_meter(store, "requests", unit="request", aggregation="sum", now=BEFORE, actor=None)
+    perform(store, door, CreateWorkspace(name="Acme", slug="acme", admin="user_ada"), now=BEFORE)
+    perform(store, door, AddMember(user_id="user_max", role=Role.MANAGER), now=BEFORE)
+    perform(store, operator("test"), CreateMeter(meter="requests", unit="request", aggregation="sum"), now=BEFORE)
     invited = {"invitation_id": "inv_pending", "email": "grace@example.com", "role": "Analyst"}
     publish(store, objects, "invitation.created.v1", {**invited, "token_hash": sha256("open invitation")})
     publish(store, objects, "session.created.v1", {"session_hash": sha256("open session"), "user_id": "user_max"})

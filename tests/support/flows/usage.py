@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tests.support.flows.operations import NOW, envelope
 
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.store.writes import Table
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 
 WORKSPACE = "ws_acme"
@@ -81,15 +81,21 @@ def ready(store: Store) -> Store:
 def prepare(store: Store) -> Store:
     """A workspace and meters."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
-    operations.create_workspace(store, WORKSPACE, name="Acme", now=early, actor=None)
-    operations.create_meter(
-        store, "api_calls", unit="call", aggregation="sum", now=early, actor=None, dimensions=["model"]
+    perform(store, service(WORKSPACE, "test"), CreateWorkspace(name="Acme"), now=early)
+    perform(
+        store,
+        operator("test"),
+        CreateMeter(meter="api_calls", unit="call", aggregation="sum", dimensions=["model"]),
+        now=early,
     )
-    operations.create_meter(store, "seats", unit="seat", aggregation="max", now=early, actor=None)
-    operations.create_meter(
-        store, "users", unit="user", aggregation="unique", now=early, actor=None, dimensions=["user"]
+    perform(store, operator("test"), CreateMeter(meter="seats", unit="seat", aggregation="max"), now=early)
+    perform(
+        store,
+        operator("test"),
+        CreateMeter(meter="users", unit="user", aggregation="unique", dimensions=["user"]),
+        now=early,
     )
-    operations.create_meter(store, "disk", unit="gb", aggregation="latest", now=early, actor=None)
+    perform(store, operator("test"), CreateMeter(meter="disk", unit="gb", aggregation="latest"), now=early)
     return store
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.deed import Deed
+from nilometer.domain.store import keys
 from nilometer.domain.store.writes import (
     Absent,
     Check,
@@ -22,6 +25,17 @@ from nilometer.domain.store.writes import (
 
 
 class Memory(dict[Key, Item]):
+    def does(self, act: Act, deed: Deed[Any]) -> Sequence[Write]:
+        """What the deed wrote, decided on the workspace and what it reads alone."""
+        known: dict[Key, Item | None] = {}
+        wanted = {keys.workspace(act.workspace_id), *deed.reads(act)}
+        while missing := wanted - known.keys():
+            known |= {key: self.get(key) for key in missing}
+            wanted = set(deed.follows(act, known))
+        writes = deed.decide(act, {key: item for key, item in known.items() if item is not None})
+        self.commit(writes)
+        return writes
+
     def commit(self, writes: Sequence[Write]) -> None:
         touched = [write.key for write in writes]
         assert len(set(touched)) == len(touched), f"two writes on one item: {touched}"

@@ -6,13 +6,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import OPERATOR, SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
 
 if TYPE_CHECKING:
-    from nilometer.domain.lake.dataset import Dataset, DatasetColumn
+    from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
 
 
 @click.group()
@@ -61,23 +62,23 @@ def declare(
     """
     from datetime import UTC, datetime
 
-    from nilometer.domain.lake.dataset import new_dataset
     from nilometer.flows.lake import declaring
 
     store = connection.store()
     known = declaring.declared(store, name)
-    said = new_dataset(
-        name,
-        mode=mode,
+    wanted: Any = mode  # click has checked it
+    deed = nilometer.DeclareDataset(
+        dataset=name,
+        mode=wanted,
         columns=[_described(_column(one), known) for one in columns],
         key=key,
         order_by=order_by,
         description=description if description is not None else known.description if known else "",
     )
-    changed = declaring.declare(store, said, actor=OPERATOR, now=datetime.now(UTC))
+    changed = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=datetime.now(UTC))
     note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
     if as_json:
-        print_json({**_shown(said), "changed": changed})
+        print_json({**_shown(deed.said()), "changed": changed})
 
 
 @datasets.command(name="list")
@@ -174,17 +175,16 @@ def send(
         click.echo(msgspec.json.encode(event))
 
 
-def _column(text: str) -> DatasetColumn:
-    from nilometer.domain.lake.dataset import new_column
-
+def _column(text: str) -> DeclaredColumn:
     name, _, rest = text.partition(":")
     type_, _, null = rest.partition(":")
     if null not in {"", "null"}:
         raise click.UsageError(f"--column {text}: write NAME:TYPE, or NAME:TYPE:null for one that may be empty")
-    return new_column(name, type_, nullable=bool(null))
+    wanted: Any = type_  # whether there is such a type is the deed's question
+    return nilometer.DeclaredColumn(name=name, type=wanted, nullable=bool(null))
 
 
-def _described(column: DatasetColumn, known: Dataset | None) -> DatasetColumn:
+def _described(column: DeclaredColumn, known: Dataset | None) -> DeclaredColumn:
     from dataclasses import replace
 
     descriptions = {one.name: one.description for one in known.columns} if known else {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -117,7 +118,7 @@ def override(store: Any, caller: Any, name: str, value: str, as_json: bool) -> N
 
     from nilometer.flows.people import flags
 
-    flags.override(store, caller, name, _VALUES[value], now=datetime.now(UTC))
+    nilometer.perform(store, caller, nilometer.OverrideFlag(flag=name, enabled=_VALUES[value]), now=datetime.now(UTC))
     answer = row(flags.explain(store, caller, name))
     note(_sentence(answer))
     if as_json:
@@ -173,10 +174,9 @@ def explain(store: Any, caller: Any, name: str | None, as_json: bool) -> None:
 def _change(connection: Connection, name: str, **given: Any) -> Mapping[str, Any]:
     from datetime import UTC, datetime
 
-    from nilometer.domain.people.flag import new_change
-    from nilometer.flows.people import flags
-
-    return flags.set_flag(connection.store(), new_change(name, **given), actor=OPERATOR, now=datetime.now(UTC))
+    said = {field: value for field, value in given.items() if value is not None}
+    deed = nilometer.SetFlag(flag=name, **said)
+    return nilometer.perform(connection.store(), nilometer.operator(OPERATOR), deed, now=datetime.now(UTC))
 
 
 def _say(item: Mapping[str, Any], as_json: bool) -> None:

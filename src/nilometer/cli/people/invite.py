@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.people.member import ROLES
 from nilometer.cli.terminal.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
@@ -36,9 +37,10 @@ def create(store: Any, caller: Any, email: str, role: str, as_json: bool) -> Non
     from datetime import UTC, datetime
 
     from nilometer.domain.acts.roles import Role
-    from nilometer.flows.people import members as people
 
-    _issued(people.invite(store, caller, email, role=Role(role), now=datetime.now(UTC)), as_json)
+    _issued(
+        nilometer.issue(store, caller, nilometer.Invite(email=email, role=Role(role)), now=datetime.now(UTC)), as_json
+    )
 
 
 @invite.command(name="list")
@@ -80,9 +82,10 @@ def resend(store: Any, caller: Any, invitation_id: str, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import members as people
-
-    _issued(people.resend_invitation(store, caller, invitation_id, now=datetime.now(UTC)), as_json)
+    _issued(
+        nilometer.issue(store, caller, nilometer.ResendInvitation(invitation_id=invitation_id), now=datetime.now(UTC)),
+        as_json,
+    )
 
 
 @invite.command()
@@ -98,10 +101,8 @@ def revoke(store: Any, caller: Any, invitation_id: str, yes: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import members as people
-
     confirmed(f"Revoke invitation {invitation_id}?", yes)
-    people.revoke_invitation(store, caller, invitation_id, now=datetime.now(UTC))
+    nilometer.perform(store, caller, nilometer.RevokeInvitation(invitation_id=invitation_id), now=datetime.now(UTC))
     note(f"invitation {invitation_id} is revoked")
 
 

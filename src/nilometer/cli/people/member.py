@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -69,9 +70,10 @@ def add(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None
     from datetime import UTC, datetime
 
     from nilometer.domain.acts.roles import Role
-    from nilometer.flows.people import members as people
 
-    made = people.add_member(store, caller, user_id, role=Role(role), now=datetime.now(UTC))
+    made = nilometer.perform(
+        store, caller, nilometer.AddMember(user_id=user_id, role=Role(role)), now=datetime.now(UTC)
+    )
     _said(made, as_json)
 
 
@@ -90,9 +92,10 @@ def role(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> Non
     from datetime import UTC, datetime
 
     from nilometer.domain.acts.roles import Role
-    from nilometer.flows.people import members as people
 
-    changed = people.change_role(store, caller, user_id, role=Role(role), now=datetime.now(UTC))
+    changed = nilometer.perform(
+        store, caller, nilometer.ChangeRole(user_id=user_id, role=Role(role)), now=datetime.now(UTC)
+    )
     _said(changed, as_json)
 
 
@@ -109,10 +112,8 @@ def remove(store: Any, caller: Any, user_id: str, yes: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import members as people
-
     confirmed(f"Remove {user_id} from {caller.workspace_id}?", yes)
-    people.remove_member(store, caller, user_id, now=datetime.now(UTC))
+    nilometer.perform(store, caller, nilometer.RemoveMember(user_id=user_id), now=datetime.now(UTC))
     note(f"{user_id} is no member of {caller.workspace_id}")
 
 

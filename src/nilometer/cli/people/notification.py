@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nilometer.cli.terminal.caller import OPERATOR, in_workspace
+import nilometer
+from nilometer.cli.terminal.caller import in_workspace
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, print_rows, table
 
 if TYPE_CHECKING:
@@ -91,30 +92,13 @@ def send(
     Example:
       nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
     """
-    import secrets
     from datetime import UTC, datetime
 
-    from nilometer.domain.acts.roles import Permission
-    from nilometer.domain.notices.notification import new_notice
-    from nilometer.flows.notices import notifications
-    from nilometer.flows.people.acting import reading
-
-    reading(store, caller, Permission.NOTIFICATION_SEND)
-    now = datetime.now(UTC)
-    notice = new_notice(
-        user_id,
-        topic=topic,
-        title=title,
-        text=text,
-        link=link,
-        cause=secrets.token_hex(),
-        at=now,
-        workspace_id=caller.workspace_id,
-    )
-    told = notifications.notify(store, notice, actor=OPERATOR, now=now)
-    note(f"{user_id} is told" if told else f"{user_id} does not want to hear of {topic}")
+    deed = nilometer.Notify(user_id=user_id, topic=topic, title=title, text=text, link=link)
+    done = nilometer.perform(store, caller, deed, now=datetime.now(UTC))
+    note(f"{user_id} is told" if done.told else f"{user_id} does not want to hear of {topic}")
     if as_json:
-        print_json({"id": notice.id, "told": told})
+        print_json({"id": done.id, "told": done.told})
 
 
 @notification.command()
@@ -169,13 +153,18 @@ def prefer(
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.notices import notifications
-
-    said = {name: on for name, on in (("in_app", in_app), ("email", email)) if forget or on is not None}
+    said = {
+        nilometer.Channel(name): on for name, on in (("in_app", in_app), ("email", email)) if forget or on is not None
+    }
     if not said or (forget and (in_app, email) != (None, None)):
         raise click.UsageError("say --email, --no-email, --in-app or --no-in-app; or --forget alone")
     now = datetime.now(UTC)
-    notifications.prefer(store, caller, topic=topic, channels=said, now=now, everywhere=everywhere, user_id=user_id)
+    nilometer.perform(
+        store,
+        caller,
+        nilometer.SetPreference(user_id=user_id, topic=topic, channels=said, everywhere=everywhere),
+        now=now,
+    )
     note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + caller.workspace_id}")
 
 

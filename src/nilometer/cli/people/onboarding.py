@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import in_workspace, row
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 
@@ -33,11 +34,16 @@ def advance(store: Any, caller: Any, user_id: str, tutorial: str, step: str | No
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import onboarding as flow
-
     if bool(step) == bool(mark):
         raise click.UsageError("name a step, or say --mark")
-    flow.advance(store, caller, tutorial=tutorial, step=step, mark=mark, user_id=user_id, now=datetime.now(UTC))
+    nilometer.perform(
+        store,
+        caller,
+        nilometer.AdvanceOnboarding(
+            user_id=user_id, tutorial=tutorial, step=step, mark=nilometer.Mark(mark) if mark else None
+        ),
+        now=datetime.now(UTC),
+    )
     note(f"{user_id}: {tutorial} {step or mark}")
 
 

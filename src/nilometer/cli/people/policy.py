@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -55,24 +56,24 @@ def publish(
     import hashlib
     from datetime import UTC, datetime
 
-    from nilometer.domain.people.policy import Policy, new_version
+    from nilometer.domain.people.policy import Policy
     from nilometer.domain.store.times import parse_rfc3339
     from nilometer.flows.people import policies
 
     store, now = connection.store(), datetime.now(UTC)
-    version = new_version(
-        which,
-        number or _next(policies.versions(store, Policy(which))),
+    deed = nilometer.PublishPolicy(
+        policy=Policy(which),
+        version=number or _next(policies.versions(store, Policy(which))),
         url=url,
         content_sha256=hashlib.sha256(text.read()).hexdigest(),
         effective_at=parse_rfc3339(effective) if effective else now,
         material=not editorial,
     )
-    confirmed(f"Publish version {version.number} of {which} for good?", yes)
-    new = policies.publish(store, version, actor=OPERATOR, now=now)
-    note(f"version {version.number} of {which} {'is published' if new else 'was published before'}")
+    confirmed(f"Publish version {deed.version} of {which} for good?", yes)
+    new = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=now)
+    note(f"version {deed.version} of {which} {'is published' if new else 'was published before'}")
     if as_json:
-        print_json({"policy": which, "policy_version": version.number, "published": new})
+        print_json({"policy": which, "policy_version": deed.version, "published": new})
 
 
 @policy.command(name="list")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_rows
@@ -29,9 +30,7 @@ def open_(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import access
-
-    made = access.open_session(store, caller, user_id, now=datetime.now(UTC))
+    made = nilometer.issue(store, caller, nilometer.OpenSession(user_id=user_id), now=datetime.now(UTC))
     print_issued(
         made, f"session {made.of.id} until {made.of.expires_at:%Y-%m-%d %H:%M} UTC; its token", as_json=as_json
     )
@@ -103,5 +102,5 @@ def revoke(store: Any, caller: Any, user_id: str, session_id: str | None, all_: 
         note(f"session {session_id} is over")
     else:
         confirmed(f"Revoke all sessions {whose}?", yes)
-        access.revoke_sessions(store, caller, user_id=user_id, now=now)
+        nilometer.perform(store, caller, nilometer.EndSessions(user_id=user_id), now=now)
         note(f"all sessions {whose} are over")

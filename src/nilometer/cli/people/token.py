@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import in_workspace, print_issued, row, secret
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, out, print_json
@@ -35,10 +36,9 @@ def issue(store: Any, caller: Any, user_id: str, purpose: str, as_json: bool) ->
     from datetime import UTC, datetime
 
     from nilometer.domain.access.token import Purpose
-    from nilometer.flows.people import access
 
     wanted = Purpose(purpose)
-    made = access.issue_token(store, caller, user_id, purpose=wanted, now=datetime.now(UTC))
+    made = nilometer.issue(store, caller, nilometer.IssueToken(user_id=user_id, purpose=wanted), now=datetime.now(UTC))
     print_issued(made, f"{wanted} of {user_id}; it works once and", as_json=as_json)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -40,18 +41,15 @@ def create(
     from nilometer.domain.acts.act import service
     from nilometer.domain.store import keys
     from nilometer.domain.store.writes import Table
-    from nilometer.flows.operations import batch as operations
-    from nilometer.flows.people import workspaces
 
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.workspace(workspace_id), consistent=True)
     wanted = name or (str(existing["name"]) if existing else workspace_id)
     now, caller = datetime.now(UTC), service(workspace_id, OPERATOR)
-    if admin:
-        item = workspaces.open_workspace(store, caller, name=wanted, slug=slug, admin=admin, now=now)
-    else:
-        item = operations.create_workspace(store, workspace_id, name=wanted, now=now, actor=OPERATOR)
-        item = workspaces.update_workspace(store, caller, slug=slug, now=now) if slug else item
+    deed = nilometer.CreateWorkspace(name=wanted, slug=slug if admin else None, admin=admin)
+    item = nilometer.perform(store, caller, deed, now=now)
+    if slug and not admin:
+        item = nilometer.perform(store, caller, nilometer.UpdateWorkspace(slug=slug), now=now)
     note(f"workspace {workspace_id} {'exists already' if existing else 'created'}")
     if as_json:
         print_json({"workspace": workspace_id, "name": item["name"], "status": item["status"], "created": not existing})
@@ -109,11 +107,10 @@ def update(store: Any, caller: Any, name: str | None, slug: str | None, as_json:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import workspaces
-
     if name is None and slug is None:
         raise click.UsageError("say --name or --slug")
-    _said(workspaces.update_workspace(store, caller, name=name, slug=slug, now=datetime.now(UTC)), as_json)
+    given: dict[str, Any] = {field: value for field, value in (("name", name), ("slug", slug)) if value is not None}
+    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(**given), now=datetime.now(UTC)), as_json)
 
 
 @workspace.command()
@@ -129,10 +126,8 @@ def delete(store: Any, caller: Any, yes: bool, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import workspaces
-
     confirmed(f"Close workspace {caller.workspace_id} for everybody?", yes)
-    _said(workspaces.delete_workspace(store, caller, now=datetime.now(UTC)), as_json)
+    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(status="deleted"), now=datetime.now(UTC)), as_json)
 
 
 @workspace.command()
@@ -147,9 +142,7 @@ def restore(store: Any, caller: Any, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.people import workspaces
-
-    _said(workspaces.restore_workspace(store, caller, now=datetime.now(UTC)), as_json)
+    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(status="active"), now=datetime.now(UTC)), as_json)
 
 
 @workspace.command()

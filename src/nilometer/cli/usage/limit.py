@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import in_workspace
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 from nilometer.cli.terminal.times import time_option
@@ -81,13 +82,13 @@ def override(
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.limits import own as own_limits
-
     rule: dict[str, Any] = {name: _value(value) for name, value in said.items() if value is not None}
     rule |= {"thresholds": list(thresholds)} if thresholds else {}
     if bool(rule) == takes_back:
         raise click.UsageError("say what differs (--included, --hard, ...), or --plan to take it back")
-    own_limits.override(store, caller, meter, rule or None, ends_at=until, now=datetime.now(UTC))
+    limit = nilometer.LimitRule(**rule) if rule else None
+    deed = nilometer.OverrideLimit(meter=meter, limit=limit, ends_at=until)
+    nilometer.perform(store, caller, deed, now=datetime.now(UTC))
     note(f"{meter} of {caller.workspace_id} is {'as the plan says' if takes_back else f'overridden{_until(until)}'}")
 
 
@@ -110,11 +111,10 @@ def grant(
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.limits import own as own_limits
-
     if (amount is None) != revoke:
         raise click.UsageError("say the AMOUNT, or --revoke to take the grant back")
-    own_limits.grant(store, caller, meter, grant_id, amount, ends_at=until, now=datetime.now(UTC))
+    deed = nilometer.GrantLimit(meter=meter, grant=grant_id, amount=amount, ends_at=until)
+    nilometer.perform(store, caller, deed, now=datetime.now(UTC))
     note(f"{grant_id}: {'revoked' if revoke else f'{amount} more {meter} for {caller.workspace_id}{_until(until)}'}")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import OPERATOR
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -52,12 +53,12 @@ def create(connection: Connection, slug: str, *, unit: str, aggregation: str, as
 
     from nilometer.domain.store import keys
     from nilometer.domain.store.writes import Table
-    from nilometer.flows.operations import batch as operations
 
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
     now = datetime.now(UTC)
-    made = operations.create_meter(store, slug, unit=unit, aggregation=aggregation, now=now, actor=OPERATOR, **given)
+    deed = nilometer.CreateMeter(meter=slug, unit=unit, aggregation=aggregation, **given)
+    made = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=now)
     note(f"meter {slug} {'exists already' if existing else 'created'}")
     if as_json:
         print_json({**_shown(made), "created": not existing})
@@ -81,13 +82,16 @@ def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as
     """
     from datetime import UTC, datetime
 
-    from nilometer.flows.operations import batch as operations
-
     given = {name: value for name, value in said.items() if value is not None}
     given |= {"dimensions": dimensions} if dimensions else {}
     if not given:
         raise click.UsageError("say what to change; see nilometer meter update --help")
-    made = operations.update_meter(connection.store(), slug, given, now=datetime.now(UTC), actor=OPERATOR)
+    made = nilometer.perform(
+        connection.store(),
+        nilometer.operator(OPERATOR),
+        nilometer.UpdateMeter(meter=slug, **given),
+        now=datetime.now(UTC),
+    )
     note(f"meter {slug} updated")
     if as_json:
         print_json(_shown(made))

@@ -1,7 +1,7 @@
 """A session: a user at work in one workspace, until its end or until it is revoked.
 
 It is valid only as long as the membership is: who is removed is out at once. All sessions of a member end by one
-write to the membership (`membership.end_sessions`), so that none is missed which an index does not show yet.
+write to the membership (`membership.EndSessions`), so that none is missed which an index does not show yet.
 A revoked session stays as a mark until its end.
 """
 
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from nilometer.domain.access import lockout
 from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Decided, Deed, Id, Issuing, Sha256, Stored, made, unsent
 from nilometer.domain.acts.records import alive, record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import checked_hash
@@ -54,57 +55,93 @@ def session_of(item: Item | None, membership: Membership | None, now: datetime) 
     )
 
 
-def create(
-    act: Act,
-    *,
-    stored: Item | None,
-    member: Item | None,
-    failures: Item | None,
-    user_id: str,
-    token_hash: str,
-    lifetime: timedelta = LIFETIME,
-) -> list[Write]:
-    """A login that a service has verified. `Refused` for a stranger and while he is locked out."""
-    act.caller.require(Permission.SESSION_CREATE)
-    if not timedelta(0) < lifetime <= LIFETIME:
-        raise Rejected("invalid_schema", f"a session lasts at most {LIFETIME.days} days")
-    if stored:
-        return []
-    if membership_of(member) is None:
-        raise Refused(f"{user_id} is no member of {act.workspace_id}")
-    if until := lockout.locked_until(alive(failures, act.now), act.happened):
-        raise Refused(f"{user_id} is locked out until {rfc3339(until)} after repeated failures")
-    session_id = act.new_id("session")
-    put = record(
-        act,
-        keys.session(checked_hash(token_hash)),
-        "session",
-        None,
-        session_id=session_id,
-        user_id=checked_id(user_id),
-        created_at=rfc3339(act.happened),
-        revoked_at=None,
-        expires_at=epoch(act.happened + lifetime),
-        gsi1pk=keys.user(user_id),
-        gsi1sk=f"SESSION#{rfc3339(act.happened)}#{session_id}",
-    )
-    logged = entry(act, Action.LOGIN, subject=user_id, object_id=session_id, actor=user_id)
-    return [put, *lockout.succeeded(act, stored=failures, user_id=user_id), logged]
+def session_hash(item: Item) -> str:
+    """The hash that a stored session is found by."""
+    return str(item["pk"]).removeprefix(keys.session("").pk)
 
 
-def revoke(act: Act, *, stored: Item | None, action: Action = Action.SESSION_REVOKED) -> list[Write]:
-    """It is over from now on. Nothing when it is over already; `Refused` when it is not of this workspace."""
-    if stored is None or stored["workspace_id"] != act.workspace_id:
-        raise Refused(f"there is no such session in {act.workspace_id}")
-    if not act.caller.is_self(stored["user_id"]):
-        act.caller.require(Permission.SESSION_MANAGE)
-    if alive(stored, act.now) is None or stored["revoked_at"] is not None:
-        return []
-    names = ("session_id", "user_id", "created_at", "expires_at", "gsi1pk", "gsi1sk")
-    kept = {name: stored[name] for name in names}
-    put = record(act, _key(stored), "session", stored, **kept, revoked_at=rfc3339(act.happened))
-    return [put, entry(act, action, subject=stored["user_id"], object_id=stored["session_id"])]
+@dataclass(frozen=True, kw_only=True)
+class OpenSession(Issuing[Session]):
+    """A verified login: the service holds the token, we its hash.
+
+    `Refused` for a stranger and while he is locked out.
+    """
+
+    permission = Permission.SESSION_CREATE
+    secret = "session"  # noqa: S105  # a prefix of secrets
+    hash_field = "session_hash"
+
+    session_hash: Sha256 = made()
+    user_id: Id
+    valid_until: datetime | None = None
+
+    def reads(self, act: Act) -> tuple[Key, Key, Key]:
+        """The session, the membership and what failed before."""
+        ws = act.workspace_id
+        return keys.session(self.session_hash), keys.member(ws, self.user_id), keys.lockout(ws, self.user_id)
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        until = self.valid_until or act.happened + LIFETIME
+        if not timedelta(0) < until - act.happened <= LIFETIME:
+            raise Rejected("invalid_schema", f"a session lasts at most {LIFETIME.days} days")
+        known, member, failures = map(stored.get, self.reads(act))
+        if known:
+            return []
+        if membership_of(member) is None:
+            raise Refused(f"{self.user_id} is no member of {act.workspace_id}")
+        if locked := lockout.locked_until(alive(failures, act.now), act.happened):
+            raise Refused(f"{self.user_id} is locked out until {rfc3339(locked)} after repeated failures")
+        session_id = act.new_id("session")
+        put = record(
+            act,
+            keys.session(checked_hash(self.session_hash)),
+            "session",
+            None,
+            session_id=session_id,
+            user_id=checked_id(self.user_id),
+            created_at=rfc3339(act.happened),
+            revoked_at=None,
+            expires_at=epoch(until),
+            gsi1pk=keys.user(self.user_id),
+            gsi1sk=f"SESSION#{rfc3339(act.happened)}#{session_id}",
+        )
+        logged = entry(act, Action.LOGIN, subject=self.user_id, object_id=session_id, actor=self.user_id)
+        return [put, *lockout.succeeded(act, stored=failures, user_id=self.user_id), logged]
+
+    def answer(self, act: Act, decided: Decided) -> Session:
+        session, member, _ = self.reads(act)
+        opened = session_of(decided.after(session), membership_of(decided.before.get(member)), act.now)
+        if opened is None:
+            raise Refused(INVALID)
+        return opened
 
 
-def _key(item: Item) -> Key:
-    return Key(item["pk"], item["sk"])
+@dataclass(frozen=True, kw_only=True)
+class RevokeSession(Deed[None]):
+    """One session is over.
+
+    Nothing when it is over already; `Refused` when it is not of this workspace.
+    """
+
+    permission = Permission.SESSION_MANAGE
+    actor = Actor.NAMED
+
+    session_hash: Sha256
+    action: Action = unsent(Action.SESSION_REVOKED)
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.session(self.session_hash)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        key = keys.session(self.session_hash)
+        item = stored.get(key)
+        if item is None or item["workspace_id"] != act.workspace_id:
+            raise Refused(f"there is no such session in {act.workspace_id}")
+        self.require(act, own=item["user_id"])
+        if alive(item, act.now) is None or item["revoked_at"] is not None:
+            return []
+        names = ("session_id", "user_id", "created_at", "expires_at", "gsi1pk", "gsi1sk")
+        kept = {name: item[name] for name in names}
+        put = record(act, key, "session", item, **kept, revoked_at=rfc3339(act.happened))
+        return [put, entry(act, self.action, subject=item["user_id"], object_id=item["session_id"])]

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Decided, Deed, Id, Issuing, Sha256, Stored, made
 from nilometer.domain.acts.records import alive, record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import checked_hash
 from nilometer.domain.acts.security import Action, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Item, Write
+from nilometer.domain.store.writes import Item, Key, Write
 from nilometer.errors import Refused
 
 INVALID = "this token is not valid; ask for another"
@@ -43,46 +44,71 @@ def token_of(item: Item) -> Token:
     return Token(workspace_id=item["workspace_id"], user_id=item["user_id"], purpose=Purpose(item["purpose"]))
 
 
-def issue(
-    act: Act,
-    *,
-    stored: Item | None,
-    user_id: str,
-    purpose: Purpose,
-    token_hash: str,
-    valid_until: datetime | None = None,
-) -> list[Write]:
-    """Nothing when it is issued already."""
-    act.caller.require(Permission.TOKEN_ISSUE)
-    if stored:
-        return []
-    until = valid_until or act.happened + LIFETIME[purpose]
-    put = record(
-        act,
-        keys.token(checked_hash(token_hash)),
-        "token",
-        None,
-        user_id=checked_id(user_id),
-        purpose=str(purpose),
-        created_at=rfc3339(act.happened),
-        used_at=None,
-        expires_at=epoch(until),
-    )
-    return [put, entry(act, Action.TOKEN_ISSUED, subject=user_id, reason=str(purpose))]
+@dataclass(frozen=True, kw_only=True)
+class IssueToken(Issuing[Token]):
+    """A one-time token is on its way to its user.
+
+    Nothing when it is issued already.
+    """
+
+    permission = Permission.TOKEN_ISSUE
+    secret = "once"  # noqa: S105  # a prefix of secrets
+
+    token_hash: Sha256 = made()
+    purpose: Purpose
+    user_id: Id
+    valid_until: datetime | None = None
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.token(self.token_hash)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        key = keys.token(checked_hash(self.token_hash))
+        if key in stored:
+            return []
+        put = record(
+            act,
+            key,
+            "token",
+            None,
+            user_id=checked_id(self.user_id),
+            purpose=str(self.purpose),
+            created_at=rfc3339(act.happened),
+            used_at=None,
+            expires_at=epoch(self.valid_until or act.happened + LIFETIME[self.purpose]),
+        )
+        return [put, entry(act, Action.TOKEN_ISSUED, subject=self.user_id, reason=str(self.purpose))]
+
+    def answer(self, act: Act, decided: Decided) -> Token:
+        return Token(workspace_id=act.workspace_id, user_id=self.user_id, purpose=self.purpose)
 
 
-def use(act: Act, *, stored: Item | None, token_hash: str, purpose: Purpose) -> list[Write]:
-    """Once. `Refused`, without saying why, when it is unknown, used, over, of another purpose or workspace."""
-    current = alive(stored, act.happened)
-    usable = (
-        current is not None
-        and current["workspace_id"] == act.workspace_id
-        and current["purpose"] == purpose
-        and current["used_at"] is None
-    )
-    if current is None or not usable:
-        raise Refused(INVALID)
-    names = ("user_id", "purpose", "created_at", "expires_at")
-    kept = {name: current[name] for name in names}
-    put = record(act, keys.token(token_hash), "token", current, **kept, used_at=rfc3339(act.happened))
-    return [put, entry(act, Action.TOKEN_USED, subject=current["user_id"], reason=str(purpose))]
+@dataclass(frozen=True, kw_only=True)
+class UseToken(Deed[Token]):
+    """A one-time token was presented.
+
+    Once: `Refused`, without saying why, when it is unknown, used, over, of another purpose or workspace.
+    """
+
+    token_hash: Sha256
+    purpose: Purpose
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.token(self.token_hash)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        key = keys.token(self.token_hash)
+        item = alive(stored.get(key), act.happened)
+        if item is None or (item["workspace_id"], item["purpose"], item["used_at"]) != (
+            act.workspace_id,
+            self.purpose,
+            None,
+        ):
+            raise Refused(INVALID)
+        kept = {name: item[name] for name in ("user_id", "purpose", "created_at", "expires_at")}
+        put = record(act, key, "token", item, **kept, used_at=rfc3339(act.happened))
+        return [put, entry(act, Action.TOKEN_USED, subject=item["user_id"], reason=str(self.purpose))]
+
+    def answer(self, act: Act, decided: Decided) -> Token:
+        return token_of(decided.before[keys.token(self.token_hash)])

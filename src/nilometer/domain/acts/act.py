@@ -47,6 +47,11 @@ def service(workspace_id: str, name: str) -> Caller:
     return Caller(workspace_id=workspace_id, user_id=name, role=None)
 
 
+def operator(name: str) -> Caller:
+    """One of our own services, or an operator, in no workspace: for what concerns a person or all workspaces."""
+    return Caller(workspace_id="", user_id=name, role=None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """One deed of a caller. `cause` is the event behind it; `chance` ten bytes that make the ids of what it creates.
@@ -67,6 +72,11 @@ class Act:
         return self.caller.workspace_id
 
     @property
+    def is_event(self) -> bool:
+        """An event reports what happened, maybe late; who calls the library saw what is stored."""
+        return bool(self.stamp)
+
+    @property
     def happened(self) -> datetime:
         return self.at or self.now
 
@@ -80,11 +90,12 @@ class Act:
 
 
 def event_act(event: CloudEvent, *, actor: str | None, now: datetime) -> Act:
-    """What a service reports. The ids follow from the event, so that a copy of it makes the same ones."""
-    if not event.subject:
-        raise Rejected("invalid_schema", "subject is missing; write the workspace's id")
+    """What a service reports. The ids follow from the event, so that a copy of it makes the same ones.
+
+    The workspace is empty for what concerns none.
+    """
     return Act(
-        caller=service(event.subject, checked_id(actor) if actor else event.source),
+        caller=service(event.subject or "", checked_id(actor) if actor else event.source),
         now=now,
         at=event.time,
         chance=hashlib.sha256(f"{event.source}\n{event.id}".encode()).digest()[:CHANCE],

@@ -1,7 +1,8 @@
-"""What records of a workspace share: version, actor, cause, workspace, and an end that is checked on read."""
+"""What records share: version, actor, cause, the time of each field, and an end that is checked on read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,18 +12,32 @@ from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, versi
 
 
 def record(act: Act, key: Key, kind: str, stored: Item | None, **attributes: Any) -> Put:
-    """The whole record after `act`, guarded by what was read. `attributes` are all that it has besides."""
-    item = new_item(
-        key,
-        kind,
-        version_after(stored),
-        workspace_id=act.workspace_id,
-        **attributes,
-        updated_at=rfc3339(act.now),
-        cause=act.cause,
-        actor=act.caller.user_id,
-    )
+    """The record of a workspace after `act`. `attributes` are all that it has besides."""
+    return put(act, key, kind, stored, {"workspace_id": act.workspace_id, **attributes})
+
+
+def put(act: Act, key: Key, kind: str, stored: Item | None, attributes: Item) -> Put:
+    """The whole record anew, written only if it is still as `stored` was read."""
+    stamps = {"updated_at": rfc3339(act.now), "cause": act.cause, "actor": act.caller.user_id}
+    item = {**attributes, **new_item(key, kind, version_after(stored), **stamps)}
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+
+
+def newer(act: Act, stored: Item | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `given` says later than the record knows. Each field keeps the stamp of what set it.
+
+    An event may come late, so that an older one changes nothing; who calls the library saw what is stored, and a
+    switch that he turns is turned.
+    """
+    times: Mapping[str, str] = (stored or {}).get("field_times", {})
+    return {name: value for name, value in given.items() if not act.is_event or act.stamp > times.get(name, "")}
+
+
+def field_times(act: Act, stored: Item | None, names: Iterable[str]) -> dict[str, str]:
+    """The stamps after `act` set `names`; none ever becomes smaller."""
+    times: Mapping[str, str] = (stored or {}).get("field_times", {})
+    stamp = act.stamp or f"{rfc3339(act.happened)} {act.caller.user_id}"
+    return {**times, **{name: max(stamp, times.get(name, "")) for name in names}}
 
 
 def alive(item: Item | None, now: datetime) -> Item | None:

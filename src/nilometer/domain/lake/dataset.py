@@ -9,21 +9,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
 
-from nilometer.domain.acts.origin import Origin, check_length, field_times, newer, put
+from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.deed import Actor, Bounds, Decided, Deed, Reach, Slug, Stored
+from nilometer.domain.acts.records import field_times, newer, put
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.text import check_text
 from nilometer.domain.lake.tables import Column, DeltaTable, Type
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Key, Put
+from nilometer.domain.store.writes import Item, Key, Write
 from nilometer.domain.usage.meter import SLUG, check_name
 from nilometer.errors import Rejected
 
 COLUMNS = 200
 KEY_COLUMNS = 8
 DESCRIPTION_LENGTH = 500
+KeyColumns = Annotated[Sequence[Slug], Bounds(most=KEY_COLUMNS, says="Columns that name a row; merge needs them")]
+Description = Annotated[str, Bounds(most=DESCRIPTION_LENGTH)]
+
 FOLDER = "datasets"  # of the lake
 BATCH_SOURCE, BATCH_ID, RECORDED_AT = "batch_source", "batch_id", "recorded_at"
 STAMPED = (BATCH_SOURCE, BATCH_ID, RECORDED_AT)
@@ -105,7 +112,7 @@ def new_dataset(
 ) -> Dataset:
     """`Rejected("invalid_schema")` says which part cannot be."""
     check_name(name)
-    check_length("a description", description, DESCRIPTION_LENGTH, at_least=0)
+    check_text("a description", description, DESCRIPTION_LENGTH, at_least=0)
     if mode not in set(Mode):
         raise Rejected("invalid_schema", f"mode {mode[:80]!r} is none of {', '.join(Mode)}")
     dataset = Dataset(
@@ -128,29 +135,73 @@ def new_column(name: str, type_: str, *, nullable: bool = False, description: st
     return DatasetColumn(name=name, type=Type(type_), nullable=nullable, description=description)
 
 
-def declare(stored: Item | None, said: Dataset, *, origin: Origin, now: datetime) -> Put | None:
-    """The record with the later declaration; `None` when it says nothing new, or comes late.
+@dataclass(frozen=True, kw_only=True)
+class DeclaredColumn:
+    """A column: what it is called, what it holds, and whether it may be empty."""
 
-    `Rejected("conflict")` when it is no safe step from what is stored.
+    wire_name: ClassVar[str] = "Column"
+
+    name: Slug
+    type: Literal["string", "json", "int64", "timestamp", "date", "decimal", "bool", "double"]
+    nullable: bool = False
+    description: Description = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclareDataset(Deed[bool]):
+    """A dataset exists from now on, or has further nullable columns; all else about it stays.
+
+    False when it is declared so already. `Rejected("conflict")` when it is no safe step from what is stored.
     """
-    if stored and not newer(stored, {"columns": said.columns}, origin):
-        return None
-    known = dataset_of(stored) if stored else None
-    if known:
-        _check_step(known, said)
-    attributes = _attributes(said, known)
-    if stored and all(stored[name] == value for name, value in attributes.items()):
-        return None
-    index = {"gsi1pk": keys.DATASETS, "gsi1sk": said.name}
-    times = field_times(stored, ["columns"], origin)
-    return put(
-        keys.dataset(said.name),
-        "dataset",
-        {**attributes, **index, "field_times": times},
-        stored=stored,
-        origin=origin,
-        now=now,
-    )
+
+    reach = Reach.EVERYBODY
+    permission = Permission.DATASET_DECLARE
+    actor = Actor.NAMED
+
+    dataset: Slug
+    mode: Annotated[Literal["append", "merge"], Bounds(says="merge keeps one row a key")]
+    columns: Annotated[Sequence[DeclaredColumn], Bounds(least=1, most=COLUMNS)]
+    key: KeyColumns = ()
+    order_by: Annotated[
+        Slug | None, Bounds(says="Merge alone: of the rows of a key the one that is highest here stays")
+    ] = None
+    description: Description = ""
+
+    def said(self) -> Dataset:
+        """`Rejected("invalid_schema")` says which part cannot be."""
+        columns = [
+            new_column(column.name, column.type, nullable=column.nullable, description=column.description)
+            for column in self.columns
+        ]
+        return new_dataset(
+            self.dataset,
+            mode=self.mode,
+            columns=columns,
+            key=self.key,
+            order_by=self.order_by,
+            description=self.description,
+        )
+
+    def reads(self, act: Act) -> list[Key]:
+        return [dataset_key(self.dataset)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        said, item = self.said(), stored.get(dataset_key(self.dataset))
+        if item and not newer(act, item, {"columns": said.columns}):
+            return []
+        known = dataset_of(item) if item else None
+        if known:
+            _check_step(known, said)
+        attributes = _attributes(said, known)
+        if item and all(item[name] == value for name, value in attributes.items()):
+            return []
+        index = {"gsi1pk": keys.DATASETS, "gsi1sk": said.name}
+        times = field_times(act, item, ["columns"])
+        return [put(act, keys.dataset(said.name), "dataset", item, {**attributes, **index, "field_times": times})]
+
+    def answer(self, act: Act, decided: Decided) -> bool:
+        return bool(decided.writes)
 
 
 def dataset_of(item: Item) -> Dataset:
@@ -232,7 +283,7 @@ def _check_columns(dataset: Dataset) -> None:
         if names.count(name) > 1 or name in STAMPED:
             raise Rejected("invalid_schema", f"column {name} is there already; the writer adds {', '.join(STAMPED)}")
     for column in dataset.columns:
-        check_length("a description", column.description, DESCRIPTION_LENGTH, at_least=0)
+        check_text("a description", column.description, DESCRIPTION_LENGTH, at_least=0)
 
 
 def _check_key(dataset: Dataset) -> None:

@@ -7,107 +7,163 @@ Each may end by itself. Whoever reads a limit lays them over the plan's at that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from nilometer.domain.acts.act import checked_id
-from nilometer.domain.acts.origin import Origin, check_workspace, field_times, newer, put
+from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import UNSAID, Actor, Bounds, Deed, Id, Slug, Stored, Unsaid, said
+from nilometer.domain.acts.records import field_times, newer, record
+from nilometer.domain.acts.roles import Permission
 from nilometer.domain.limits.plan import OTHERS, Limit, versioned
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Item, Key, Put
+from nilometer.domain.store.writes import Item, Key, Write
 from nilometer.domain.usage.event import parse_quantity
 from nilometer.domain.usage.meter import SLUG
 from nilometer.errors import Rejected
 
 ENTRIES = 200  # of one workspace, those taken back included: they are read with every check
 KIND = "limits"
+
+Amount = Annotated[str, Bounds(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?$", says="A decimal string")]
+Grace = Annotated[str, Bounds(pattern="^[0-9]{1,6} ?[hd]?$")]
+Threshold = Annotated[int, Bounds(least=1, says="Percent of what is included")]
+
 _AMOUNTS = ("included", "soft", "hard")
 _ENDS = ("ends_at", "ends")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnLimit:
-    """An override of the meter's rule or, under a `grant`'s id, an amount on top of it.
+_Fields = dict[str, tuple[Any, str | None]]
+"""Value and end of each field of an own limit."""
 
-    `content` is what it says; `None` takes it back. It holds until `ends_at`.
-    """
 
-    workspace_id: str
-    meter: str
-    grant: str | None
-    content: Mapping[str, Any] | None
-    ends_at: datetime | None = None
+@dataclass(frozen=True, kw_only=True)
+class LimitRule:
+    """A limit of a meter, or the fields of it that differ from the plan's; null is unlimited."""
+
+    wire_name: ClassVar[str] = "Rule"
+
+    included: Amount | Unsaid | None = UNSAID
+    soft: Amount | Unsaid | None = UNSAID
+    hard: Amount | Unsaid | None = UNSAID
+    overage: Literal["allow", "block"] | Unsaid = UNSAID
+    grace: Grace | Unsaid = UNSAID
+    thresholds: Sequence[Threshold] | Unsaid = UNSAID
 
     @property
-    def key(self) -> Key:
-        return keys.limits(self.workspace_id)
+    def content(self) -> dict[str, Any]:
+        """The fields that were given, amounts exact. `Rejected` says which cannot be."""
+        given = said(**{name: getattr(self, name) for name in (*_AMOUNTS, *OTHERS)})
+        if not given:
+            raise Rejected("invalid_schema", f"a limit has one or more of {', '.join([*_AMOUNTS, *OTHERS])}")
+        given |= {"thresholds": list(given["thresholds"])} if "thresholds" in given else {}
+        for name, is_one in OTHERS.items():
+            if name in given and not is_one(given[name]):
+                raise Rejected("invalid_schema", f"{name} {given[name]!r}; see Limits in docs/usage.md")
+        exact = {
+            name: None if given[name] is None else parse_quantity(given[name]) for name in _AMOUNTS if name in given
+        }
+        return given | exact
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnLimit(Deed[None]):
+    """A deed that concerns one entry of a workspace's own limits.
+
+    What is taken back leaves its stamp, so that an older event that comes late does not revive it.
+    """
+
+    permission = Permission.LIMIT_MANAGE
+    actor = Actor.NAMED
+
+    meter: Slug
+
+    def __post_init__(self) -> None:
+        if not SLUG.fullmatch(self.meter):
+            raise Rejected("invalid_schema", f"{self.meter[:80]!r} is no meter's slug; see: nilometer meter list")
+        _ = self.name, self.fields
 
     @property
     def name(self) -> str:
-        """In the workspace's own limits."""
-        return f"{self.meter}/{self.grant}" if self.grant else self.meter
+        """Of the entry."""
+        return self.meter
+
+    @property
+    def fields(self) -> _Fields | None:
+        """What it says, each with its end; `None` takes the entry back."""
+        raise NotImplementedError
+
+    def merged(self, act: Act, stored: Item | None) -> tuple[_Fields, list[str]]:
+        """The fields that hold afterwards, and the names of the stamps that it leaves."""
+        return self.fields or {}, [self.name]
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.limits(act.workspace_id)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        key = keys.limits(act.workspace_id)
+        known = stored.get(key)
+        if not newer(act, known, {self.name: self.fields}):
+            return []
+        fields, names = self.merged(act, known)
+        if not names:
+            return []
+        times = field_times(act, known, names)
+        if len({name.partition(".")[0] for name in times}) > ENTRIES:
+            raise Rejected("too_large", f"{act.workspace_id} has {ENTRIES} own limits; use the same grants again")
+        others = {name: entry for name, entry in (known or {}).get("own_limits", {}).items() if name != self.name}
+        entries = {**others, **({self.name: _entry(fields)} if fields else {})}
+        return [record(act, key, KIND, known, own_limits=entries, field_times=times)]
 
 
-def new_override(
-    workspace_id: str, meter: str, rule: Mapping[str, Any] | None, *, ends_at: datetime | None = None
-) -> OwnLimit:
-    """`rule` has the fields of a limit in the catalog that differ here. `Rejected` says which cannot be."""
-    _check(workspace_id, meter)
-    content = None if rule is None else _rule(rule)
-    return OwnLimit(workspace_id=workspace_id, meter=meter, grant=None, content=content, ends_at=ends_at)
+@dataclass(frozen=True, kw_only=True)
+class OverrideLimit(OwnLimit):
+    """A meter's limit differs from the plan's in one workspace; `limit` null takes that back.
 
-
-def new_grant(
-    workspace_id: str, meter: str, grant: str, amount: str | int | None, *, ends_at: datetime | None = None
-) -> OwnLimit:
-    """`amount` more than the plan or its override gives; `None` takes the grant back."""
-    _check(workspace_id, meter)
-    checked_id(grant)
-    content = None if amount is None else {"amount": parse_quantity(amount)}
-    return OwnLimit(workspace_id=workspace_id, meter=meter, grant=grant, content=content, ends_at=ends_at)
-
-
-def change(stored: Item | None, said: OwnLimit, *, origin: Origin, now: datetime) -> Put | None:
-    """The workspace's own limits with what was said, unless something later was said of the same.
-
-    An override keeps the fields that it does not name, with their ends; each field keeps the stamp of what set it.
-    What is taken back leaves its stamp, so that an older event that comes late does not revive it.
+    It keeps the fields that it does not name, with their ends; each field keeps the stamp of what set it.
     """
-    if not newer(stored, {said.name: said.content}, origin):
-        return None
-    fields, names = _merged(stored, said, origin)
-    if not names:
-        return None
-    times = field_times(stored, names, origin)
-    if len({name.partition(".")[0] for name in times}) > ENTRIES:
-        raise Rejected("too_large", f"{said.workspace_id} has {ENTRIES} own limits; use the same grants again")
-    others = {name: entry for name, entry in (stored or {}).get("own_limits", {}).items() if name != said.name}
-    entries = {**others, **({said.name: _entry(fields)} if fields else {})}
-    attributes = {"workspace_id": said.workspace_id, "own_limits": entries, "field_times": times}
-    return put(said.key, KIND, attributes, stored=stored, origin=origin, now=now)
+
+    limit: LimitRule | None
+    ends_at: datetime | None = None
+
+    @property
+    def fields(self) -> _Fields | None:
+        return None if self.limit is None else _ending(self.limit.content, self.ends_at)
+
+    def merged(self, act: Act, stored: Item | None) -> tuple[_Fields, list[str]]:
+        known = _fields((stored or {}).get("own_limits", {}).get(self.name, {}))
+        if self.fields is None:
+            times: Mapping[str, str] = (stored or {}).get("field_times", {})
+            later = {field for field in known if times.get(f"{self.name}.{field}", "") > act.stamp}
+            return {field: known[field] for field in later if act.is_event}, [self.name]
+        fresh = newer(act, stored, {f"{self.name}.{field}": value for field, value in self.fields.items()})
+        return {**known, **{name.partition(".")[2]: value for name, value in fresh.items()}}, list(fresh)
 
 
-def _merged(stored: Item | None, said: OwnLimit, origin: Origin) -> tuple[_Fields, list[str]]:
-    """The fields that hold after what was said, and the names of the stamps that it leaves."""
-    end = rfc3339(said.ends_at) if said.ends_at else None
-    given = {field: (value, end) for field, value in (said.content or {}).items()}
-    if said.grant:
-        return given, [said.name]
-    known = _fields((stored or {}).get("own_limits", {}).get(said.name, {}))
-    if said.content is None:
-        times: Mapping[str, str] = (stored or {}).get("field_times", {})
-        later = {field for field in known if times.get(f"{said.name}.{field}", "") > origin.stamp}
-        return {field: known[field] for field in later if not origin.insists}, [said.name]
-    fresh = newer(stored, {f"{said.name}.{field}": value for field, value in given.items()}, origin)
-    return {**known, **{name.partition(".")[2]: value for name, value in fresh.items()}}, list(fresh)
+@dataclass(frozen=True, kw_only=True)
+class GrantLimit(OwnLimit):
+    """More of a meter than plan or override give, under the grant's own id; `amount` null takes it back."""
+
+    grant: Id
+    amount: Amount | None
+    ends_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.meter}/{checked_id(self.grant)}"
+
+    @property
+    def fields(self) -> _Fields | None:
+        return None if self.amount is None else _ending({"amount": parse_quantity(self.amount)}, self.ends_at)
 
 
-_Fields = dict[str, tuple[Any, str | None]]
-"""Value and end of each field of an own limit."""
+def _ending(content: Mapping[str, Any], ends_at: datetime | None) -> _Fields:
+    end = rfc3339(ends_at) if ends_at else None
+    return {field: (value, end) for field, value in content.items()}
 
 
 def _fields(entry: Mapping[str, Any]) -> _Fields:
@@ -170,19 +226,3 @@ def _granted(rule: Limit, amount: Decimal) -> Limit:
 
 def _bare(rule: Limit) -> dict[str, Any]:
     return {name: value for name, value in rule.items() if name not in {"source", "version"}}
-
-
-def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    if not rule or not rule.keys() <= {*_AMOUNTS, *OTHERS}:
-        raise Rejected("invalid_schema", f"a limit has one or more of {', '.join([*_AMOUNTS, *OTHERS])}")
-    for name, is_one in OTHERS.items():
-        if name in rule and not is_one(rule[name]):
-            raise Rejected("invalid_schema", f"{name} {rule[name]!r}; see Limits in docs/usage.md")
-    amounts = {name: None if rule[name] is None else parse_quantity(rule[name]) for name in _AMOUNTS if name in rule}
-    return {**amounts, **{name: rule[name] for name in OTHERS if name in rule}}
-
-
-def _check(workspace_id: str, meter: str) -> None:
-    check_workspace(workspace_id)
-    if not SLUG.fullmatch(meter):
-        raise Rejected("invalid_schema", f"{meter[:80]!r} is no meter's slug; see: nilometer meter list")

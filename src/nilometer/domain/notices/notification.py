@@ -12,23 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
 
-from nilometer.domain.acts.act import checked_id
-from nilometer.domain.acts.origin import Origin, check_length, check_workspace, put
-from nilometer.domain.acts.records import alive
-from nilometer.domain.notices.preference import Channel, candidates, channels_on, check_topic
+from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Bounds, Decided, Deed, Id, Reach, Stored, made, unsent
+from nilometer.domain.acts.records import alive, put
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.text import check_text
+from nilometer.domain.notices.preference import Channel, Topic, candidates, channels_on, check_topic
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, from_epoch, rfc3339
 from nilometer.domain.store.ulid import derived, is_ulid, time_of
 from nilometer.domain.store.writes import Item, Key, Table, Update, Write
-from nilometer.errors import NotKnownYet, Rejected
+from nilometer.errors import NotKnownYet, Refused, Rejected
 
 KEPT = timedelta(days=90)
 EARLY = timedelta(hours=1)  # how far clocks may differ
 TITLE_LENGTH = 200
 TEXT_LENGTH = 4_000
 LINK_LENGTH = 2_000
+
+Title = Annotated[str, Bounds(least=1, most=TITLE_LENGTH)]
+Text = Annotated[str, Bounds(most=TEXT_LENGTH, says="Plain text")]
+Link = Annotated[str, Bounds(most=LINK_LENGTH, says="A path of the console, or an https:// address")]
+Ulid = Annotated[str, Bounds(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", says="The notification_id of its record")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,35 +68,94 @@ class Unread:
     by_workspace: Mapping[str | None, int]
 
 
-def new_notice(
-    user_id: str,
-    *,
-    topic: str,
-    title: str,
-    cause: str,
-    at: datetime,
-    text: str = "",
-    link: str | None = None,
-    workspace_id: str | None = None,
-) -> Notice:
-    """`Rejected("invalid_schema")` says which part cannot be."""
-    checked_id(user_id)
-    if workspace_id is not None:
-        check_workspace(workspace_id)
-    check_topic(topic)
-    check_length("a title", title, TITLE_LENGTH)
-    check_length("a text", text, TEXT_LENGTH, at_least=0)
-    _check_link(link)
-    return Notice(
-        user_id=user_id,
-        topic=topic,
-        title=title,
-        cause=cause,
-        at=at,
-        text=text,
-        link=link,
-        workspace_id=workspace_id,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notified:
+    """The notification's id, and whether the person is told now."""
+
+    id: str
+    told: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify(Deed[Notified]):
+    """A person is to be told something, once and as he prefers; the subject is the workspace that it is about.
+
+    Not when he was told, or wants to hear it on no channel. Of the library `once` names what happened: the same is told
+    only once.
+    """
+
+    reach = Reach.PERSON
+    permission = Permission.NOTIFICATION_SEND
+
+    user_id: Id
+    topic: Topic
+    title: Title
+    text: Text = ""
+    link: Link | None = None
+    once: str = unsent("")
+
+    def __post_init__(self) -> None:
+        checked_id(self.user_id)
+        check_topic(self.topic)
+        check_text("a title", self.title, TITLE_LENGTH)
+        check_text("a text", self.text, TEXT_LENGTH, at_least=0, lines=True)
+        _check_link(self.link)
+
+    def notice(self, act: Act) -> Notice:
+        """What is told, with an identity that is the same for the same cause."""
+        cause = f"{act.caller.user_id}\n{act.cause}" if act.is_event else self.once or act.chance.hex()
+        return Notice(
+            user_id=self.user_id,
+            topic=self.topic,
+            title=self.title,
+            cause=cause,
+            at=act.happened,
+            text=self.text,
+            link=self.link,
+            workspace_id=act.workspace_id or None,
+        )
+
+    def reads(self, act: Act) -> tuple[Key, ...]:
+        return request_reads(self.notice(act))
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        return request(stored, self.notice(act), act=act)
+
+    def answer(self, act: Act, decided: Decided) -> Notified:
+        return Notified(id=self.notice(act).id, told=bool(decided.writes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadNotification(Deed[int]):
+    """A person has read a notification.
+
+    Of the library up to 40 at once, all or none: how many became read. `Refused` for one that is not there: expired, or
+    of another person or workspace.
+    """
+
+    reach = Reach.PERSON
+    permission = Permission.NOTIFICATION_VIEW
+    actor = Actor.PERSON
+
+    user_id: Id = made()
+    notification_id: Ulid
+    others: tuple[str, ...] = unsent(())
+
+    def reads(self, act: Act) -> list[Key]:
+        ids = dict.fromkeys((self.notification_id, *self.others))
+        return [keys.notification(checked_id(self.user_id), one) for one in ids]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        if act.is_event and not stored.keys() & set(self.reads(act)):
+            check_expected(self.notification_id, act.now)
+            return []
+        found = [stored.get(key) for key in self.reads(act)]
+        return read([item if act.is_event and item else _own(item, act) for item in found], act=act)
+
+    def answer(self, act: Act, decided: Decided) -> int:
+        return sum(bool(decided.before[key]["unread"]) for key in self.reads(act) if key in decided.before)
 
 
 def request_reads(notice: Notice) -> tuple[Key, ...]:
@@ -97,17 +163,17 @@ def request_reads(notice: Notice) -> tuple[Key, ...]:
     return (notice.key, *candidates(notice.user_id, notice.topic, notice.workspace_id))
 
 
-def request(stored: Mapping[Key, Item], notice: Notice, *, origin: Origin, now: datetime) -> list[Write]:
+def request(stored: Mapping[Key, Item], notice: Notice, *, act: Act) -> list[Write]:
     """The notification and its count; nothing when it was told, no channel is on, or it expired on the way.
 
     `stored` holds what exists of `request_reads`.
     """
-    if notice.at > now + EARLY:
+    if notice.at > act.now + EARLY:
         raise Rejected("invalid_time", f"{rfc3339(notice.at)} is in the future; a notice tells what has happened")
     told, *said = (stored.get(key) for key in request_reads(notice))
     channels = channels_on(notice.topic, said)
     expires = expiry(notice.at)
-    if told or not channels or expires <= now:
+    if told or not channels or expires <= act.now:
         return []
     unread = Channel.IN_APP in channels
     attributes = {
@@ -124,18 +190,18 @@ def request(stored: Mapping[Key, Item], notice: Notice, *, origin: Origin, now: 
         "created_at": rfc3339(notice.at),
         "expires_at": epoch(expires),
     }
-    written = put(notice.key, "notification", attributes, stored=None, origin=origin, now=now)
-    return [written, *counted([attributes], 1 if unread else 0, origin=origin, now=now)]
+    written = put(act, notice.key, "notification", None, attributes)
+    return [written, *counted([attributes], 1 if unread else 0, act=act)]
 
 
-def read(stored: Sequence[Item], *, origin: Origin, now: datetime) -> list[Write]:
+def read(stored: Sequence[Item], *, act: Act) -> list[Write]:
     """Marks those that are unread and takes them from the count; nothing for the others."""
-    fresh = [item for item in stored if item["unread"] and alive(item, now)]
-    puts = [_read(item, origin=origin, now=now) for item in fresh]
-    return [*puts, *counted(fresh, -1, origin=origin, now=now)]
+    fresh = [item for item in stored if item["unread"] and alive(item, act.now)]
+    puts = [_read(act, item) for item in fresh]
+    return [*puts, *counted(fresh, -1, act=act)]
 
 
-def counted(items: Iterable[Item], by: int, *, origin: Origin, now: datetime) -> list[Write]:
+def counted(items: Iterable[Item], by: int, *, act: Act) -> list[Write]:
     """`by` for each of `items`, one write a counter: no two actions of a transaction may touch one item."""
     sums: dict[Key, int] = {}
     about: dict[Key, Item] = {}
@@ -143,7 +209,7 @@ def counted(items: Iterable[Item], by: int, *, origin: Origin, now: datetime) ->
         key = unread_key(item)
         sums[key] = sums.get(key, 0) + by
         about[key] = item
-    return [_count(key, about[key], amount, origin, now) for key, amount in sums.items() if amount]
+    return [_count(act, key, about[key], amount) for key, amount in sums.items() if amount]
 
 
 def unread_key(item: Item) -> Key:
@@ -185,13 +251,12 @@ def expiry_of(item: Item) -> datetime:
     return from_epoch(int(item["expires_at"]))
 
 
-def _read(item: Item, *, origin: Origin, now: datetime) -> Write:
+def _read(act: Act, item: Item) -> Write:
     key = keys.notification(item["user_id"], item["notification_id"])
-    attributes: dict[str, Any] = {**item, "unread": False, "read_at": rfc3339(origin.at)}
-    return put(key, "notification", attributes, stored=item, origin=origin, now=now)
+    return put(act, key, "notification", item, {**item, "unread": False, "read_at": rfc3339(act.happened)})
 
 
-def _count(key: Key, item: Item, by: int, origin: Origin, now: datetime) -> Update:
+def _count(act: Act, key: Key, item: Item, by: int) -> Update:
     return Update(
         table=Table.RECORDS,
         key=key,
@@ -201,17 +266,23 @@ def _count(key: Key, item: Item, by: int, origin: Origin, now: datetime) -> Upda
             "user_id": item["user_id"],
             "workspace_id": item["workspace_id"],
             "expires_at": item["expires_at"],
-            "updated_at": rfc3339(now),
-            "cause": origin.cause,
-            "actor": origin.actor,
+            "updated_at": rfc3339(act.now),
+            "cause": act.cause,
+            "actor": act.caller.user_id,
         },
     )
+
+
+def _own(item: Item | None, act: Act) -> Item:
+    if item is None or not is_shown(item, workspace_id=act.workspace_id, now=act.now):
+        raise Refused(f"there is no such notification in {act.workspace_id}; it may have expired")
+    return item
 
 
 def _check_link(link: str | None) -> None:
     """A path of the console or a page behind TLS: `javascript:` must not reach a person's screen."""
     if link is None:
         return
-    check_length("a link", link, LINK_LENGTH)
+    check_text("a link", link, LINK_LENGTH)
     if not link.startswith("https://") and (not link.startswith("/") or link.startswith(("//", "/\\"))):
         raise Rejected("invalid_schema", "a link is a path that begins with / or an https:// address")

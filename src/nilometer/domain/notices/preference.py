@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from nilometer.domain.acts.act import checked_id
-from nilometer.domain.acts.origin import Origin, check_workspace, field_times, newer, put
+from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Bounds, Deed, Id, Reach, Stored, made, unsent
+from nilometer.domain.acts.records import field_times, newer, put
+from nilometer.domain.acts.roles import Permission
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Write
 from nilometer.errors import Rejected
@@ -34,6 +36,10 @@ class Channel(StrEnum):
     EMAIL = "email"  # whoever sends e-mail reads `channels` in the change of the notification
 
 
+Topic = Annotated[str, Bounds(pattern=f"^{TOPIC.pattern}$", most=TOPIC_LENGTH, says="exports.ready")]
+AnyTopic = Annotated[str, Bounds(pattern=rf"^(\*|{TOPIC.pattern})$", most=TOPIC_LENGTH)]
+Channels = Annotated[Mapping[Channel, bool | None], Bounds(least=1)]
+
 EVERY = frozenset(Channel)
 DEFAULTS: Mapping[str, frozenset[Channel]] = {
     "usage.threshold_reached": EVERY,
@@ -45,18 +51,54 @@ DEFAULTS: Mapping[str, frozenset[Channel]] = {
 """Notices of the system itself. Topics of other services are free, and in the app only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
-    """One statement. `None` takes back what was said of a channel."""
+@dataclass(frozen=True, kw_only=True)
+class SetPreference(Deed[None]):
+    """A person wants to hear of a topic, or of all (`*`), on these channels; without a subject, in every workspace.
 
-    user_id: str
-    topic: str
-    channels: Mapping[Channel, bool | None]
-    workspace_id: str | None = None
+    `None` takes back what was said of a channel; channels that are not named stay. The later event wins in any order,
+    channel by channel.
+    """
 
-    @property
-    def key(self) -> Key:
-        return keys.preference(self.user_id, self.workspace_id, self.topic)
+    reach = Reach.PERSON
+    permission = Permission.NOTIFICATION_VIEW
+    actor = Actor.PERSON
+
+    user_id: Id = made()
+    topic: AnyTopic
+    channels: Channels
+    everywhere: bool = unsent(False)
+
+    def __post_init__(self) -> None:
+        if self.topic != ALL:
+            check_topic(self.topic)
+        if unknown := sorted(set(self.channels) - set(Channel)):
+            raise Rejected("invalid_schema", f"channel {unknown[0]!r} is none of {', '.join(Channel)}")
+        if not self.channels:
+            raise Rejected("invalid_schema", f"a preference says something of a channel: {', '.join(Channel)}")
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.preference(checked_id(self.user_id), self._workspace(act), self.topic)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        [key] = self.reads(act)
+        known = stored.get(key)
+        later = newer(act, known, {str(channel): on for channel, on in self.channels.items()})
+        if not later:
+            return []
+        merged = {**_said(known), **later}
+        attributes = {
+            "user_id": self.user_id,
+            "workspace_id": self._workspace(act),
+            "topic": self.topic,
+            "channels_on": sorted(channel for channel, on in merged.items() if on),
+            "channels_off": sorted(channel for channel, on in merged.items() if on is False),
+            "field_times": field_times(act, known, later),
+        }
+        return [put(act, key, "preference", known, attributes)]
+
+    def _workspace(self, act: Act) -> str | None:
+        return None if self.everywhere else act.workspace_id or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,46 +110,11 @@ class Resolved:
     because: str
 
 
-def new_preference(
-    user_id: str, *, topic: str, channels: Mapping[str, bool | None], workspace_id: str | None = None
-) -> Preference:
-    """`Rejected("invalid_schema")` says which part cannot be."""
-    checked_id(user_id)
-    if workspace_id is not None:
-        check_workspace(workspace_id)
-    if topic != ALL:
-        check_topic(topic)
-    if unknown := sorted(set(channels) - set(Channel)):
-        raise Rejected("invalid_schema", f"channel {unknown[0]!r} is none of {', '.join(Channel)}")
-    if not channels:
-        raise Rejected("invalid_schema", f"a preference says something of a channel: {', '.join(Channel)}")
-    said = {Channel(name): on for name, on in channels.items()}
-    return Preference(user_id=user_id, topic=topic, channels=said, workspace_id=workspace_id)
-
-
 def check_topic(topic: str) -> None:
     if len(topic) > TOPIC_LENGTH or not TOPIC.fullmatch(topic):
         raise Rejected(
             "invalid_schema", f"{topic[:80]!r} is not a topic; write billing.payment_failed, at most {TOPIC_LENGTH}"
         )
-
-
-def decide(stored: Item | None, preference: Preference, *, origin: Origin, now: datetime) -> list[Write]:
-    """The statement merged into what was said before, channel by channel: the later event wins in any order."""
-    said = {str(channel): on for channel, on in preference.channels.items()}
-    later = newer(stored, said, origin)
-    if not later:
-        return []
-    merged = {**_said(stored), **later}
-    attributes = {
-        "user_id": preference.user_id,
-        "workspace_id": preference.workspace_id,
-        "topic": preference.topic,
-        "channels_on": sorted(channel for channel, on in merged.items() if on),
-        "channels_off": sorted(channel for channel, on in merged.items() if on is False),
-        "field_times": field_times(stored, later, origin),
-    }
-    return [put(preference.key, "preference", attributes, stored=stored, origin=origin, now=now)]
 
 
 def candidates(user_id: str, topic: str, workspace_id: str | None) -> tuple[Key, ...]:

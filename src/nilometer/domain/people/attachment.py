@@ -13,11 +13,12 @@ from typing import Final
 from urllib.parse import quote
 
 from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.deed import Decided, Deed, Sha256, Stored
 from nilometer.domain.acts.records import record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Item, Key, Put
+from nilometer.domain.store.writes import Item, Key, Write
 from nilometer.errors import Rejected
 
 CONTENT_BYTES = 10_000_000
@@ -52,10 +53,6 @@ class Attachment:
     added_by: str
 
     @property
-    def key(self) -> Key:
-        return keys.attachment(self.workspace_id, self.purpose, self.sha256)
-
-    @property
     def object_key(self) -> str:
         return f"{folder(self.workspace_id)}/{self.sha256}"
 
@@ -65,37 +62,53 @@ def folder(workspace_id: str) -> str:
     return f"attachments/{quote(workspace_id, safe='').replace('.', '%2E')}"
 
 
-def new_attachment(act: Act, content: bytes, *, purpose: Purpose, content_type: str) -> Attachment:
-    """`Rejected` when it is empty, larger than 10 MB, or its type is none."""
+@dataclass(frozen=True, kw_only=True)
+class Attach(Deed[Attachment]):
+    """A workspace has a large value, whose content is in S3 already.
+
+    Once: who attaches the same again changes nothing, neither its type nor who was first. No event says so.
+    """
+
+    permission = Permission.ATTACHMENT_ADD
+
+    purpose: Purpose
+    sha256: Sha256
+    size: int
+    content_type: str
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.attachment(act.workspace_id, self.purpose, self.sha256)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        [key] = self.reads(act)
+        if key in stored:
+            return []
+        attributes = {
+            "purpose": str(self.purpose),
+            "sha256": self.sha256,
+            "size": self.size,
+            "content_type": self.content_type,
+            "added_at": rfc3339(act.happened),
+            "added_by": act.caller.user_id,
+        }
+        return [record(act, key, "attachment", None, **attributes)]
+
+    def answer(self, act: Act, decided: Decided) -> Attachment:
+        [key] = self.reads(act)
+        item = decided.after(key)
+        assert item  # noqa: S101  # it was there, or is written
+        return attachment_of(item)
+
+
+def described(content: bytes, *, purpose: Purpose, content_type: str) -> Attach:
+    """The deed for a content. `Rejected` when it is empty, larger than 10 MB, or its type is none."""
     if not 0 < len(content) <= CONTENT_BYTES:
         raise Rejected("too_large" if content else "invalid_schema", f"content has 1 to {CONTENT_BYTES} bytes")
     if not _CONTENT_TYPE.fullmatch(content_type):
         raise Rejected("invalid_schema", f"content type {content_type[:80]!r} is none; write image/png")
-    return Attachment(
-        workspace_id=act.workspace_id,
-        purpose=purpose,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        content_type=content_type,
-        added_at=rfc3339(act.happened),
-        added_by=act.caller.user_id,
-    )
-
-
-def attach(act: Act, stored: Item | None, wanted: Attachment) -> list[Put]:
-    """The reference, once; who attaches the same again changes nothing, neither its type nor who was first."""
-    act.caller.require(Permission.ATTACHMENT_ADD)
-    if stored:
-        return []
-    attributes = {
-        "purpose": str(wanted.purpose),
-        "sha256": wanted.sha256,
-        "size": wanted.size,
-        "content_type": wanted.content_type,
-        "added_at": wanted.added_at,
-        "added_by": wanted.added_by,
-    }
-    return [record(act, wanted.key, "attachment", None, **attributes)]
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Attach(purpose=purpose, sha256=sha256, size=len(content), content_type=content_type)
 
 
 def attachment_of(item: Item) -> Attachment:

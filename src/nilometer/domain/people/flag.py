@@ -14,18 +14,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from nilometer.domain.acts.origin import Origin, check_length, check_workspace, field_times, newer, put
+from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.deed import UNSAID, Actor, Bounds, Decided, Deed, Reach, Slug, Stored, Unsaid, said
+from nilometer.domain.acts.records import field_times, newer, put
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.text import check_text
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Check, Item, Key, Present, Put, Table, Write
+from nilometer.domain.store.writes import Check, Item, Key, Present, Table, Write
 from nilometer.domain.usage.meter import check_name
 from nilometer.errors import NotKnownYet, Rejected
 
 DESCRIPTION_LENGTH = 500
 BUCKETS = 100
+
+Rollout = Annotated[int, Bounds(least=0, most=BUCKETS, says="Percentage of workspaces")]
+Description = Annotated[str, Bounds(most=DESCRIPTION_LENGTH)]
 
 _DEFAULTS: Mapping[str, Any] = {"enabled": False, "rollout": 0, "archived": False, "description": ""}
 
@@ -53,100 +59,90 @@ class Evaluation:
     changed_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlagChange:
-    """What is said of a flag; what is not given stays. The first change creates it, off."""
+@dataclass(frozen=True, kw_only=True)
+class SetFlag(Deed[Item]):
+    """A flag is set for everybody; the first time creates it, off; what is left out stays.
 
-    flag: str
-    given: Mapping[str, Any]
+    Any order of events ends in the same flag. The answer is its record.
+    """
 
-    @property
-    def key(self) -> Key:
-        return keys.flag(self.flag)
+    reach = Reach.EVERYBODY
+    actor = Actor.NAMED
+
+    flag: Slug
+    enabled: bool | Unsaid = UNSAID
+    rollout: Rollout | Unsaid = UNSAID
+    archived: bool | Unsaid = UNSAID
+    description: Description | Unsaid = UNSAID
+
+    def __post_init__(self) -> None:
+        check_name(self.flag)
+        if isinstance(self.rollout, int) and not 0 <= self.rollout <= BUCKETS:
+            raise Rejected("invalid_schema", "rollout is a percentage of workspaces, 0 to 100")
+        if isinstance(self.description, str):
+            check_text("a description", self.description, DESCRIPTION_LENGTH, at_least=0)
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.flag(self.flag)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        known = stored.get(keys.flag(self.flag))
+        given = said(enabled=self.enabled, rollout=self.rollout, archived=self.archived, description=self.description)
+        later = newer(act, known, given)
+        if known and not later:
+            return []
+        attributes = {
+            "flag": self.flag,
+            **{name: (known or _DEFAULTS)[name] for name in _DEFAULTS},
+            **later,
+            "field_times": field_times(act, known, later),
+            "gsi1pk": keys.FLAGS,
+            "gsi1sk": self.flag,
+        }
+        return [put(act, keys.flag(self.flag), "flag", known, attributes)]
+
+    def answer(self, act: Act, decided: Decided) -> Item:
+        return decided.after(keys.flag(self.flag)) or {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """One workspace's own answer; `None` takes it back."""
+@dataclass(frozen=True, kw_only=True)
+class OverrideFlag(Deed[None]):
+    """A flag has its own value in one workspace; `enabled` null takes that back.
 
-    flag: str
-    workspace_id: str
+    What is taken back stays as a mark, so that an older override that comes late does not revive; the index no longer
+    names it. `NotKnownYet` when there is no such flag.
+    """
+
+    permission = Permission.FLAG_MANAGE
+    actor = Actor.NAMED
+
+    flag: Slug
     enabled: bool | None
 
-    @property
-    def key(self) -> Key:
-        return keys.override(self.workspace_id, self.flag)
+    def __post_init__(self) -> None:
+        check_name(self.flag)
 
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.override(act.workspace_id, self.flag), keys.flag(self.flag)]
 
-def new_change(
-    flag: str,
-    *,
-    enabled: bool | None = None,
-    rollout: int | None = None,
-    archived: bool | None = None,
-    description: str | None = None,
-) -> FlagChange:
-    """`None` says nothing. `Rejected("invalid_schema")` says which part cannot be."""
-    check_name(flag)
-    if rollout is not None and not 0 <= rollout <= BUCKETS:
-        raise Rejected("invalid_schema", "rollout is a percentage of workspaces, 0 to 100")
-    if description is not None:
-        check_length("a description", description, DESCRIPTION_LENGTH, at_least=0)
-    said = {"enabled": enabled, "rollout": rollout, "archived": archived, "description": description}
-    return FlagChange(flag=flag, given={name: value for name, value in said.items() if value is not None})
-
-
-def new_override(flag: str, workspace_id: str, enabled: bool | None) -> Override:
-    check_name(flag)
-    check_workspace(workspace_id)
-    return Override(flag=flag, workspace_id=workspace_id, enabled=enabled)
-
-
-def change(stored: Item | None, said: FlagChange, *, origin: Origin, now: datetime) -> Put | None:
-    """The flag with what is said later than it knows, field by field; any order of changes ends in the same flag."""
-    later = newer(stored, said.given, origin)
-    if stored and not later:
-        return None
-    kept = {name: (stored or _DEFAULTS)[name] for name in _DEFAULTS}
-    attributes = {
-        "flag": said.flag,
-        **kept,
-        **later,
-        "field_times": field_times(stored, later, origin),
-        "gsi1pk": keys.FLAGS,
-        "gsi1sk": said.flag,
-    }
-    return put(said.key, "flag", attributes, stored=stored, origin=origin, now=now)
-
-
-def override_reads(said: Override) -> tuple[Key, Key]:
-    return said.key, keys.flag(said.flag)
-
-
-def override(found: Mapping[Key, Item], said: Override, *, origin: Origin, now: datetime) -> list[Write]:
-    """The override and the check that its flag exists. What is taken back stays as a mark, so that an older
-    override that comes late does not revive; the index no longer names it.
-
-    `found` holds what exists of `override_reads`. `NotKnownYet` when the flag is not known.
-    """
-    own, flag = override_reads(said)
-    stored = found.get(own)
-    if flag not in found:
-        raise NotKnownYet("unknown_flag", f"flag {said.flag} is not known yet; its creation may be on the way")
-    if not newer(stored, {"enabled": said.enabled}, origin):
-        return []
-    index = {"gsi1pk": keys.flag(said.flag).pk, "gsi1sk": keys.workspace(said.workspace_id).pk}
-    attributes = {
-        "flag": said.flag,
-        "workspace_id": said.workspace_id,
-        "enabled": said.enabled,
-        "field_times": field_times(stored, ["enabled"], origin),
-        **(index if said.enabled is not None else {}),
-    }
-    return [
-        put(said.key, "flag_override", attributes, stored=stored, origin=origin, now=now),
-        Check(table=Table.RECORDS, key=flag, expected=Present()),
-    ]
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        own, flag = self.reads(act)
+        if flag not in stored:
+            raise NotKnownYet("unknown_flag", f"flag {self.flag} is not known yet; its creation may be on the way")
+        if not newer(act, stored.get(own), {"enabled": self.enabled}):
+            return []
+        index = {"gsi1pk": flag.pk, "gsi1sk": keys.workspace(act.workspace_id).pk}
+        attributes = {
+            "flag": self.flag,
+            "workspace_id": act.workspace_id,
+            "enabled": self.enabled,
+            "field_times": field_times(act, stored.get(own), ["enabled"]),
+            **(index if self.enabled is not None else {}),
+        }
+        written = put(act, own, "flag_override", stored.get(own), attributes)
+        return [written, Check(table=Table.RECORDS, key=flag, expected=Present())]
 
 
 def evaluate(name: str, workspace_id: str, flag: Item | None, override: Item | None) -> Evaluation:

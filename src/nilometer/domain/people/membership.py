@@ -11,18 +11,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Decided, Deed, Id, Stored
 from nilometer.domain.acts.records import is_late, record, stamp_after
 from nilometer.domain.acts.roles import Permission, Role, may_rule
 from nilometer.domain.acts.security import Action, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Check, Item, Put, Table, Update, Version, Write, version_of
+from nilometer.domain.store.writes import Check, Item, Key, Put, Table, Update, Version, Write, version_of
 from nilometer.errors import Refused
 
 MARKED = timedelta(days=40)
+
+T = TypeVar("T")
 
 
 class MembershipStatus(StrEnum):
@@ -53,91 +56,145 @@ def membership_of(item: Item | None) -> Membership | None:
     )
 
 
-def add(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: Role) -> list[Write]:
-    """A service says that `user_id` is a member now. Nothing when he is, in that role."""
-    act.caller.require(Permission.MEMBER_ADD)
-    return join(act, workspace=workspace, stored=stored, user_id=user_id, role=role)
+@dataclass(frozen=True, kw_only=True)
+class MemberDeed(Deed[T]):
+    """A deed that concerns one membership."""
+
+    actor = Actor.NAMED
+    user_id: Id
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.member(act.workspace_id, self.user_id)]
+
+    def stored(self, act: Act, stored: Stored) -> Item | None:
+        return stored.get(keys.member(act.workspace_id, self.user_id))
+
+    def membership(self, act: Act, decided: Decided) -> Membership:
+        return current(act, decided.after(keys.member(act.workspace_id, self.user_id)), self.user_id)
 
 
-def join(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: Role) -> list[Write]:
+@dataclass(frozen=True, kw_only=True)
+class AddMember(MemberDeed[Membership]):
+    """A user is a member from now on.
+
+    Services and operators say so; people are invited. Nothing when he is one in that role.
+    """
+
+    permission = Permission.MEMBER_ADD
+    role: Role
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        return join(act, stored, user_id=self.user_id, role=self.role)
+
+    def answer(self, act: Act, decided: Decided) -> Membership:
+        return self.membership(act, decided)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeRole(MemberDeed[Membership]):
+    """A member has another role.
+
+    `Refused` for the last Admin, for a stranger, and for roles that the caller does not rule.
+    """
+
+    permission = Permission.MEMBER_CHANGE
+    role: Role
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        before = self.stored(act, stored)
+        if is_late(before, act):
+            return []
+        was = current(act, before, self.user_id).role
+        self.require(act)
+        check_role_given(act, was)
+        check_role_given(act, self.role)
+        if was is self.role:
+            return []
+        put = _active(act, before, **{**_kept(before), "role": self.role})
+        count = _counted(act, stored, int(self.role is Role.ADMIN) - int(was is Role.ADMIN))
+        return [put, count, entry(act, Action.ROLE_CHANGED, subject=self.user_id, role=self.role, role_before=was)]
+
+    def answer(self, act: Act, decided: Decided) -> Membership:
+        return self.membership(act, decided)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveMember(MemberDeed[None]):
+    """A user is no member any more.
+
+    His sessions in the workspace are over. A member may leave himself; nothing when he has left already.
+    """
+
+    permission = Permission.MEMBER_REMOVE
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        before = self.stored(act, stored)
+        if is_late(before, act):
+            return []
+        self.require(act, own=self.user_id)
+        if before is not None and membership_of(before) is None:
+            return []
+        role = current(act, before, self.user_id).role
+        if not act.caller.is_self(self.user_id):
+            check_role_given(act, role)
+        count = _counted(act, stored, -int(role is Role.ADMIN))
+        return [_removed(act, before), count, entry(act, Action.MEMBER_REMOVED, subject=self.user_id, role=role)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndSessions(MemberDeed[None]):
+    """All sessions of a member in the workspace are over.
+
+    Every one that exists by now, also one that no list shows yet.
+    """
+
+    permission = Permission.SESSION_MANAGE
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        before = self.stored(act, stored)
+        self.require(act, own=self.user_id)
+        member = current(act, before, self.user_id)
+        if not act.caller.is_self(self.user_id):
+            check_role_given(act, member.role)
+        after = max(rfc3339(act.happened), member.sessions_after)
+        put = _active(act, before, **{**_kept(before), "sessions_after": after})
+        return [put, entry(act, Action.SESSIONS_REVOKED, subject=self.user_id)]
+
+
+def join(act: Act, stored: Stored, *, user_id: str, role: Role) -> list[Write]:
     """`Refused` when he is a member in another role: that is a change of role."""
-    if is_late(stored, act):
+    before = stored.get(keys.member(act.workspace_id, user_id))
+    if is_late(before, act):
         return []
-    current = membership_of(stored)
-    if current and current.role is role:
+    known = membership_of(before)
+    if known and known.role is role:
         return []
-    if current:
-        raise Refused(f"{user_id} is a member of {act.workspace_id} already, as {current.role}; change the role")
-    past = {"sessions_after": stored["sessions_after"]} if stored and "sessions_after" in stored else {}
-    put = _active(act, stored, user_id=checked_id(user_id), role=role, joined_at=rfc3339(act.happened), **past)
-    count = _counted(act, workspace, int(role is Role.ADMIN))
+    if known:
+        raise Refused(f"{user_id} is a member of {act.workspace_id} already, as {known.role}; change the role")
+    past = {"sessions_after": before["sessions_after"]} if before and "sessions_after" in before else {}
+    put = _active(act, before, user_id=checked_id(user_id), role=role, joined_at=rfc3339(act.happened), **past)
+    count = _counted(act, stored, int(role is Role.ADMIN))
     return [put, count, entry(act, Action.MEMBER_ADDED, subject=user_id, role=role)]
 
 
-def found(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
+def found(act: Act, stored: Stored, *, user_id: str) -> list[Write]:
     """The first Admin of a workspace that is created in the same transaction, with `admins` = 1."""
-    act.caller.require(Permission.WORKSPACE_CREATE)
-    put = _active(act, stored, user_id=checked_id(user_id), role=Role.ADMIN, joined_at=rfc3339(act.happened))
+    before = stored.get(keys.member(act.workspace_id, user_id))
+    put = _active(act, before, user_id=checked_id(user_id), role=Role.ADMIN, joined_at=rfc3339(act.happened))
     return [put, entry(act, Action.MEMBER_ADDED, subject=user_id, role=Role.ADMIN)]
 
 
-def change_role(act: Act, *, workspace: Item, stored: Item | None, user_id: str, role: Role) -> list[Write]:
-    """`Refused` for the last Admin, for a stranger, and for roles that the caller does not rule."""
-    if is_late(stored, act):
-        return []
-    current = _current(act, stored, user_id)
-    act.caller.require(Permission.MEMBER_CHANGE)
-    _check_rule(act, current.role)
-    _check_rule(act, role)
-    if current.role is role:
-        return []
-    put = _active(act, stored, **{**_kept(stored), "role": role})
-    count = _counted(act, workspace, int(role is Role.ADMIN) - int(current.role is Role.ADMIN))
-    return [put, count, entry(act, Action.ROLE_CHANGED, subject=user_id, role=role, role_before=current.role)]
-
-
-def remove(act: Act, *, workspace: Item, stored: Item | None, user_id: str) -> list[Write]:
-    """Removes a member, or lets the caller leave. His sessions in the workspace are over. Nothing when he is none."""
-    if is_late(stored, act):
-        return []
-    is_self = act.caller.is_self(user_id)
-    if not is_self:
-        act.caller.require(Permission.MEMBER_REMOVE)
-    current = membership_of(stored)
-    if stored is not None and current is None:
-        return []
-    current = _current(act, stored, user_id)
-    if not is_self:
-        _check_rule(act, current.role)
-    count = _counted(act, workspace, -int(current.role is Role.ADMIN))
-    return [_removed(act, stored), count, entry(act, Action.MEMBER_REMOVED, subject=user_id, role=current.role)]
-
-
-def end_sessions(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
-    """Every session of the member in this workspace that exists by now is over, also one that no list shows yet."""
-    if not act.caller.is_self(user_id):
-        act.caller.require(Permission.SESSION_MANAGE)
-    current = _current(act, stored, user_id)
-    if not act.caller.is_self(user_id):
-        _check_rule(act, current.role)
-    after = max(rfc3339(act.happened), current.sessions_after)
-    put = _active(act, stored, **{**_kept(stored), "sessions_after": after})
-    return [put, entry(act, Action.SESSIONS_REVOKED, subject=user_id)]
+def current(act: Act, stored: Item | None, user_id: str) -> Membership:
+    """The membership. `Refused` for a stranger."""
+    known = membership_of(stored)
+    if known is None:
+        raise Refused(f"{user_id} is no member of {act.workspace_id}")
+    return known
 
 
 def check_role_given(act: Act, role: Role) -> None:
-    """`Refused` unless the caller may give `role`."""
-    _check_rule(act, role)
-
-
-def _current(act: Act, stored: Item | None, user_id: str) -> Membership:
-    current = membership_of(stored)
-    if current is None:
-        raise Refused(f"{user_id} is no member of {act.workspace_id}")
-    return current
-
-
-def _check_rule(act: Act, role: Role) -> None:
+    """`Refused` unless the caller may give, change or take `role`."""
     if act.caller.role is not None and not may_rule(act.caller.role, role):
         raise Refused(f"{act.caller.role}s may not give, change or remove the role {role}; ask an Admin")
 
@@ -176,9 +233,10 @@ def _kept(stored: Item | None) -> dict[str, Any]:
     return {name: stored[name] for name in names if stored and name in stored}
 
 
-def _counted(act: Act, workspace: Item, difference: int) -> Write:
+def _counted(act: Act, stored: Stored, difference: int) -> Write:
     """The workspace with its new number of Admins; without a difference, still the same workspace."""
     key = keys.workspace(act.workspace_id)
+    workspace = stored[key]
     if not difference:
         return Check(table=Table.RECORDS, key=key, expected=version_of(workspace))
     if workspace.get("admins", 0) + difference < 1:

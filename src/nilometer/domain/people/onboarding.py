@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
-from nilometer.domain.acts.act import checked_id
-from nilometer.domain.acts.origin import Origin, check_workspace, put
-from nilometer.domain.acts.records import alive
+from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Deed, Id, Slug, Stored, made
+from nilometer.domain.acts.records import alive, put
+from nilometer.domain.acts.roles import Permission
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Write
@@ -32,20 +33,53 @@ class Mark(StrEnum):
     COMPLETED = "completed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
-    """One step done, or one mark set, at a time."""
+@dataclass(frozen=True, kw_only=True)
+class AdvanceOnboarding(Deed[None]):
+    """A member did a step of a tutorial, or restarted, dismissed or completed it: give a step or a mark.
 
-    workspace_id: str
-    user_id: str
-    tutorial: str
-    at: datetime
-    step: str | None = None
+    The step or mark keeps its latest time. What expired begins anew.
+    """
+
+    permission = Permission.ONBOARDING_UPDATE
+    actor = Actor.PERSON
+
+    user_id: Id = made()
+    tutorial: Slug
+    step: Slug | None = None
     mark: Mark | None = None
 
-    @property
-    def key(self) -> Key:
-        return keys.onboarding(self.workspace_id, self.user_id, self.tutorial)
+    def __post_init__(self) -> None:
+        if (self.step is None) == (self.mark is None):
+            raise Rejected("invalid_schema", f"give a step, or one mark of {', '.join(Mark)}")
+        for name in (self.tutorial, self.step):
+            if name is not None and not SLUG.fullmatch(name):
+                raise Rejected("invalid_schema", f"{name[:80]!r} is not a slug; use a-z, 0-9 and _, at most 64")
+        if self.mark is not None and self.mark not in set(Mark):
+            raise Rejected("invalid_schema", f"mark {self.mark!r} is none of {', '.join(Mark)}")
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.onboarding(act.workspace_id, checked_id(self.user_id), self.tutorial)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        [key] = self.reads(act)
+        known = alive(stored.get(key), act.now)
+        expires, at = epoch(act.happened + KEPT), rfc3339(act.happened)
+        steps, marks = _merged(known, "steps", self.step, at), _merged(known, "marks", self.mark, at)
+        same = known and (steps, marks) == (known["steps"], known["marks"])
+        if same or expires <= epoch(act.now):
+            return []
+        if len(steps) > STEPS:
+            raise Rejected("too_large", f"a tutorial has at most {STEPS} steps")
+        attributes = {
+            "workspace_id": act.workspace_id,
+            "user_id": self.user_id,
+            "tutorial": self.tutorial,
+            "steps": steps,
+            "marks": marks,
+            "expires_at": max(expires, int((known or {}).get("expires_at", 0))),
+        }
+        return [put(act, key, "onboarding", stored.get(key), attributes)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,58 +89,6 @@ class Progress:
     tutorial: str
     steps: tuple[str, ...]
     status: str
-
-
-def new_advance(
-    workspace_id: str,
-    user_id: str,
-    *,
-    tutorial: str,
-    at: datetime,
-    step: str | None = None,
-    mark: str | None = None,
-) -> Advance:
-    """`Rejected("invalid_schema")` says which part cannot be: exactly one of `step` and `mark` is given."""
-    check_workspace(workspace_id)
-    checked_id(user_id)
-    if (step is None) == (mark is None):
-        raise Rejected("invalid_schema", f"give a step, or one mark of {', '.join(Mark)}")
-    for name in (tutorial, step):
-        if name is not None and not SLUG.fullmatch(name):
-            raise Rejected("invalid_schema", f"{name[:80]!r} is not a slug; use a-z, 0-9 and _, at most 64")
-    if mark is not None and mark not in set(Mark):
-        raise Rejected("invalid_schema", f"mark {mark!r} is none of {', '.join(Mark)}")
-    return Advance(
-        workspace_id=workspace_id,
-        user_id=user_id,
-        tutorial=tutorial,
-        at=at,
-        step=step,
-        mark=Mark(mark) if mark else None,
-    )
-
-
-def advance(stored: Item | None, said: Advance, *, origin: Origin, now: datetime) -> list[Write]:
-    """The record with the step or mark at its latest time. What expired begins anew; `stored` guards the write."""
-    known = alive(stored, now)
-    expires = epoch(said.at + KEPT)
-    at = rfc3339(said.at)
-    before: Mapping[str, str] = (known or {}).get(_field(said), {})
-    name = said.step or str(said.mark)
-    if at <= before.get(name, "") or expires <= epoch(now):
-        return []
-    steps = _merged(known, "steps", said.step, at)
-    if len(steps) > STEPS:
-        raise Rejected("too_large", f"a tutorial has at most {STEPS} steps")
-    attributes = {
-        "workspace_id": said.workspace_id,
-        "user_id": said.user_id,
-        "tutorial": said.tutorial,
-        "steps": steps,
-        "marks": _merged(known, "marks", said.mark, at),
-        "expires_at": max(expires, int((known or {}).get("expires_at", 0))),
-    }
-    return [put(said.key, "onboarding", attributes, stored=stored, origin=origin, now=now)]
 
 
 def progress(item: Item) -> Progress:
@@ -121,9 +103,7 @@ def progress(item: Item) -> Progress:
     )
 
 
-def _field(said: Advance) -> str:
-    return "steps" if said.step else "marks"
-
-
 def _merged(known: Item | None, field: str, name: str | None, at: str) -> dict[str, str]:
-    return {**(known or {}).get(field, {}), **({str(name): at} if name else {})}
+    """The times of `field`, with `at` for `name` when that is later."""
+    times: Mapping[str, str] = (known or {}).get(field, {})
+    return {**times, **({str(name): max(at, times.get(str(name), ""))} if name else {})}

@@ -13,18 +13,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from nilometer.domain.acts.act import checked_id
-from nilometer.domain.acts.origin import Origin, check_length, check_workspace, put
+from nilometer.domain.acts.act import Act, checked_id
+from nilometer.domain.acts.deed import Actor, Bounds, Decided, Deed, Id, Reach, Sha256, Stored, made
+from nilometer.domain.acts.records import put
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.text import check_text, shown
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Check, Item, Key, Present, Table, Write
-from nilometer.errors import NotKnownYet, Rejected
+from nilometer.errors import NotKnownYet, Refused, Rejected
 
 LARGEST_VERSION = 999_999
 URL_LENGTH = 2_000
 USER_AGENT_LENGTH = 512
 IP_KEY_BYTES = 16  # at least
+
+Number = Annotated[int, Bounds(least=1, most=LARGEST_VERSION)]
+Url = Annotated[str, Bounds(pattern="^https://", most=URL_LENGTH)]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -35,87 +42,116 @@ class Policy(StrEnum):
     COOKIES = "cookies"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyVersion:
-    """One published text, which rests at `url` and is fixed by its hash.
+@dataclass(frozen=True, kw_only=True)
+class PublishPolicy(Deed[bool]):
+    """A version of a policy has its text, for good; unless it is `material`, nobody has to accept again.
 
-    An editorial version (`material` false) needs no new acceptance from who accepted the one before.
+    False when it is published already; `Rejected("conflict")` when its number says something else.
     """
 
+    reach = Reach.EVERYBODY
+    permission = Permission.POLICY_PUBLISH
+    actor = Actor.NAMED
+
     policy: Policy
-    number: int
-    url: str
-    content_sha256: str
+    version: Number
+    url: Url
+    content_sha256: Sha256
     effective_at: datetime
     material: bool = True
 
-    @property
-    def key(self) -> Key:
-        return keys.policy_version(self.policy, self.number)
+    def __post_init__(self) -> None:
+        _check_version(self.policy, self.version)
+        check_text("a url", self.url, URL_LENGTH)
+        if not self.url.startswith("https://"):
+            raise Rejected("invalid_schema", "a policy's url begins with https://")
+        if not _SHA256.fullmatch(self.content_sha256):
+            raise Rejected("invalid_schema", "content_sha256 is the SHA-256 of the text as 64 hexadecimal digits")
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.policy_version(self.policy, self.version)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        [key] = self.reads(act)
+        attributes = {
+            "policy": str(self.policy),
+            "policy_version": self.version,
+            "url": self.url,
+            "content_sha256": self.content_sha256,
+            "effective_at": rfc3339(self.effective_at),
+            "material": self.material,
+        }
+        if key not in stored:
+            return [put(act, key, "policy", None, attributes)]
+        if differing := [name for name, value in attributes.items() if stored[key][name] != value]:
+            raise Rejected(
+                "conflict",
+                f"version {self.version} of {self.policy} is published with another {', '.join(differing)}; "
+                "publish the next version",
+            )
+        return []
+
+    def answer(self, act: Act, decided: Decided) -> bool:
+        return bool(decided.writes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
-    """That a person accepted one version. Of the address only a keyed hash is kept."""
+@dataclass(frozen=True, kw_only=True)
+class AcceptPolicy(Deed[bool]):
+    """A person accepted a version of a policy; of his address there is a keyed hash.
 
-    user_id: str
+    False when he had: the first acceptance stays as it is. A longer user agent is cut. `NotKnownYet` when there is no
+    such version.
+    """
+
+    reach = Reach.PERSON
+    permission = Permission.POLICY_ACCEPT
+    actor = Actor.PERSON
+
+    user_id: Id = made()
     policy: Policy
-    number: int
-    at: datetime
-    ip_hash: str | None = None
+    version: Number
+    ip_hash: Sha256 | None = None
     user_agent: str | None = None
-    workspace_id: str | None = None
 
-    @property
-    def key(self) -> Key:
-        return keys.acceptance(self.user_id, self.policy, self.number)
+    def __post_init__(self) -> None:
+        _check_version(self.policy, self.version)
+        if self.ip_hash is not None and not _SHA256.fullmatch(self.ip_hash):
+            raise Rejected("invalid_schema", "ip_hash is a keyed hash as 64 hexadecimal digits, never an address")
 
+    def reads(self, act: Act) -> list[Key]:
+        """The acceptance and its version."""
+        user_id = checked_id(self.user_id)
+        return [keys.acceptance(user_id, self.policy, self.version), keys.policy_version(self.policy, self.version)]
 
-def new_version(
-    policy: str, number: int, *, url: str, content_sha256: str, effective_at: datetime, material: bool = True
-) -> PolicyVersion:
-    """`Rejected("invalid_schema")` says which part cannot be."""
-    which = _policy(policy, number)
-    check_length("a url", url, URL_LENGTH)
-    if not url.startswith("https://"):
-        raise Rejected("invalid_schema", "a policy's url begins with https://")
-    if not _SHA256.fullmatch(content_sha256):
-        raise Rejected("invalid_schema", "content_sha256 is the SHA-256 of the text as 64 hexadecimal digits")
-    return PolicyVersion(
-        policy=which,
-        number=number,
-        url=url,
-        content_sha256=content_sha256,
-        effective_at=effective_at,
-        material=material,
-    )
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        if act.caller.role is None and not act.is_event:
+            raise Refused("a policy is accepted by a person, not by a service")
+        self.require(act)
+        own, version = self.reads(act)
+        if own in stored:
+            return []
+        if version not in stored:
+            raise NotKnownYet(
+                "unknown_policy", f"version {self.version} of {self.policy} is not known; it may be on the way"
+            )
+        accepted_at = rfc3339(act.happened)
+        attributes = {
+            "user_id": self.user_id,
+            "workspace_id": act.workspace_id or None,
+            "policy": str(self.policy),
+            "policy_version": self.version,
+            "accepted_at": accepted_at,
+            "ip_hash": self.ip_hash,
+            "user_agent": shown(self.user_agent[:USER_AGENT_LENGTH]) if self.user_agent is not None else None,
+            "gsi1pk": keys.accepted(self.policy, self.version),
+            "gsi1sk": f"{accepted_at}#{keys.part(self.user_id)}",
+        }
+        known = Check(table=Table.RECORDS, key=version, expected=Present())
+        return [put(act, own, "acceptance", None, attributes), known]
 
-
-def new_acceptance(
-    user_id: str,
-    policy: str,
-    number: int,
-    *,
-    at: datetime,
-    ip_hash: str | None = None,
-    user_agent: str | None = None,
-    workspace_id: str | None = None,
-) -> Acceptance:
-    """`Rejected("invalid_schema")` says which part cannot be. A longer user agent is cut."""
-    checked_id(user_id)
-    if workspace_id is not None:
-        check_workspace(workspace_id)
-    if ip_hash is not None and not _SHA256.fullmatch(ip_hash):
-        raise Rejected("invalid_schema", "ip_hash is a keyed hash as 64 hexadecimal digits, never an address")
-    return Acceptance(
-        user_id=user_id,
-        policy=_policy(policy, number),
-        number=number,
-        at=at,
-        ip_hash=ip_hash,
-        user_agent=user_agent[:USER_AGENT_LENGTH] if user_agent is not None else None,
-        workspace_id=workspace_id,
-    )
+    def answer(self, act: Act, decided: Decided) -> bool:
+        return bool(decided.writes)
 
 
 def ip_hash(address: str, *, key: bytes) -> str:
@@ -131,61 +167,6 @@ def ip_hash(address: str, *, key: bytes) -> str:
         raise Rejected("invalid_schema", "this is no IP address") from None
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return hmac.new(key, (mapped or parsed).packed, hashlib.sha256).hexdigest()
-
-
-def publish(stored: Item | None, version: PolicyVersion, *, origin: Origin, now: datetime) -> list[Write]:
-    """The version; nothing when it is published already, `Rejected("conflict")` when it says something else."""
-    attributes = {
-        "policy": str(version.policy),
-        "policy_version": version.number,
-        "url": version.url,
-        "content_sha256": version.content_sha256,
-        "effective_at": rfc3339(version.effective_at),
-        "material": version.material,
-    }
-    if stored is None:
-        return [put(version.key, "policy", attributes, stored=None, origin=origin, now=now)]
-    if differing := [name for name, value in attributes.items() if stored[name] != value]:
-        raise Rejected(
-            "conflict",
-            f"version {version.number} of {version.policy} is published with another {', '.join(differing)}; "
-            "publish the next version",
-        )
-    return []
-
-
-def accept_reads(acceptance: Acceptance) -> tuple[Key, Key]:
-    return acceptance.key, keys.policy_version(acceptance.policy, acceptance.number)
-
-
-def accept(stored: Mapping[Key, Item], acceptance: Acceptance, *, origin: Origin, now: datetime) -> list[Write]:
-    """The acceptance and the check that its version exists; nothing when it was accepted before: the first stays.
-
-    `stored` holds what exists of `accept_reads`. `NotKnownYet` when the version is not known.
-    """
-    own, version = accept_reads(acceptance)
-    if own in stored:
-        return []
-    if version not in stored:
-        raise NotKnownYet(
-            "unknown_policy", f"version {acceptance.number} of {acceptance.policy} is not known; it may be on the way"
-        )
-    accepted_at = rfc3339(acceptance.at)
-    attributes = {
-        "user_id": acceptance.user_id,
-        "workspace_id": acceptance.workspace_id,
-        "policy": str(acceptance.policy),
-        "policy_version": acceptance.number,
-        "accepted_at": accepted_at,
-        "ip_hash": acceptance.ip_hash,
-        "user_agent": acceptance.user_agent,
-        "gsi1pk": keys.accepted(acceptance.policy, acceptance.number),
-        "gsi1sk": f"{accepted_at}#{keys.part(acceptance.user_id)}",
-    }
-    return [
-        put(acceptance.key, "acceptance", attributes, stored=None, origin=origin, now=now),
-        Check(table=Table.RECORDS, key=version, expected=Present()),
-    ]
 
 
 def in_force(versions: Iterable[Item], now: datetime) -> Item | None:
@@ -220,9 +201,8 @@ def _needed(versions: Iterable[Item], now: datetime) -> int:
     return int(material["policy_version"]) if material else min(int(item["policy_version"]) for item in known)
 
 
-def _policy(policy: str, number: int) -> Policy:
+def _check_version(policy: str, number: int) -> None:
     if policy not in set(Policy):
         raise Rejected("invalid_schema", f"policy {policy!r} is none of {', '.join(Policy)}")
     if not 0 < number <= LARGEST_VERSION:
         raise Rejected("invalid_schema", f"a policy's version is 1 to {LARGEST_VERSION}")
-    return Policy(policy)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
+from nilometer.domain.acts.act import Act
+from nilometer.domain.acts.deed import UNSAID, Decided, Deed, Reach, Stored, Unsaid, said, unsent
+from nilometer.domain.acts.fields import Fielded, check_same, merged
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.text import check_text
 from nilometer.domain.events.cloudevents import NAME_LENGTH
+from nilometer.domain.people import membership
 from nilometer.domain.people.slug import check_slug, slug_writes
+from nilometer.domain.store import keys
 from nilometer.domain.store.keys import part
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Item, Put, Write
+from nilometer.domain.store.writes import Item, Key, Put, Write
 from nilometer.errors import Refused, Rejected
 
 SHARDS = (1, 4, 8, 32)
@@ -46,8 +56,7 @@ def new_workspace(
     """`Rejected("invalid_schema")` says which part cannot be."""
     if not 0 < len(part(workspace_id).encode()) <= NAME_LENGTH:
         raise Rejected("invalid_schema", f"a workspace id has 1 to {NAME_LENGTH} bytes")
-    if not 0 < len(name) <= NAME_LENGTH:
-        raise Rejected("invalid_schema", f"a workspace's name has 1 to {NAME_LENGTH} characters")
+    check_text("a workspace's name", name, NAME_LENGTH)
     if status not in set(WorkspaceStatus):
         raise Rejected("invalid_schema", f"status {status!r} is none of {', '.join(WorkspaceStatus)}")
     if shards not in SHARDS:
@@ -57,8 +66,9 @@ def new_workspace(
     return Workspace(id=workspace_id, name=name, status=WorkspaceStatus(status), slug=slug, shards=shards)
 
 
-def workspace_attributes(workspace: Workspace) -> Item:
-    """The record's own attributes."""
+def workspace_attributes(fields: Mapping[str, Any]) -> Item:
+    """The record's own attributes, from all that is known of it."""
+    workspace = new_workspace(**fields)
     return {
         "workspace_id": workspace.id,
         "name": workspace.name,
@@ -66,6 +76,114 @@ def workspace_attributes(workspace: Workspace) -> Item:
         "slug": workspace.slug,
         "shards": workspace.shards,
     }
+
+
+RECORD = Fielded(
+    kind="workspace",
+    names=("workspace_id", "name", "status", "slug", "shards"),
+    attributes=workspace_attributes,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateWorkspace(Deed[Item]):
+    """A workspace exists from now on.
+
+    Of the library with its slug and its first Admin in one transaction; doing it again changes nothing. `Refused` when
+    the workspace exists otherwise, or the slug is another's. The answer is its record.
+    """
+
+    reach = Reach.WORKSPACE
+    permission = Permission.WORKSPACE_CREATE
+
+    name: str
+    slug: str | None = None
+    shards: int = 1
+    admin: str | None = unsent(None)
+
+    def given(self, act: Act) -> dict[str, Any]:
+        more = {"slug": self.slug} if self.slug is not None else {}
+        shards = {"shards": self.shards} if self.shards != 1 else {}
+        return {"workspace_id": act.workspace_id, "name": self.name, **more, **shards}
+
+    def reads(self, act: Act) -> list[Key]:
+        admin = [keys.member(act.workspace_id, self.admin)] if self.admin else []
+        return [keys.workspace(act.workspace_id), *admin, *_slug_keys(self.slug)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        self.require(act)
+        before = stored.get(keys.workspace(act.workspace_id))
+        if before and not act.is_event:
+            check_same(RECORD, before, self.given(act))
+            self._check_founder(act, stored)
+            return []
+        put = merged(act, RECORD, keys.workspace(act.workspace_id), before, self.given(act), creates=True)
+        if put is None:
+            return []
+        admins = {"admins": 1} if self.admin else {}
+        writes = workspace_writes(before, replace(put, item={**put.item, **admins}), stored, now=act.now)
+        return [*writes, *(membership.found(act, stored, user_id=self.admin) if self.admin else [])]
+
+    def answer(self, act: Act, decided: Decided) -> Item:
+        return decided.after(keys.workspace(act.workspace_id)) or {}
+
+    def _check_founder(self, act: Act, stored: Stored) -> None:
+        if self.admin and membership.membership_of(stored.get(keys.member(act.workspace_id, self.admin))) is None:
+            raise Refused(f"the workspace exists already, and {self.admin} is no member of it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateWorkspace(Deed[Item]):
+    """What is said is so now; what is left out stays.
+
+    The status `deleted` closes it for everybody at once, and `active` restores it within 30 days, with its people and
+    its slug. `Refused` when another workspace has the slug. The answer is its record.
+    """
+
+    reach = Reach.WORKSPACE
+
+    name: str | Unsaid = UNSAID
+    status: str | Unsaid = UNSAID
+    slug: str | Unsaid = UNSAID
+    shards: int | Unsaid = UNSAID
+
+    def given(self) -> dict[str, Any]:
+        return said(name=self.name, status=self.status, slug=self.slug, shards=self.shards)
+
+    def reads(self, act: Act) -> list[Key]:
+        return [keys.workspace(act.workspace_id), *_slug_keys(self.slug)]
+
+    def decide(self, act: Act, stored: Stored) -> list[Write]:
+        given, before = self.given(), stored.get(keys.workspace(act.workspace_id))
+        if not act.is_event:
+            changes_status = "status" in given or "shards" in given
+            act.caller.require(Permission.WORKSPACE_DELETE if changes_status else Permission.WORKSPACE_UPDATE)
+            if before is None:
+                raise Refused(f"workspace {act.workspace_id} is not known; create it first")
+            if all(before.get(name) == value for name, value in given.items()):
+                return []
+            if before["status"] == WorkspaceStatus.DELETED and "status" not in given:
+                raise Refused(f"workspace {act.workspace_id} is deleted; restore it first")
+        more = {"workspace_id": act.workspace_id, **given}
+        put = merged(act, RECORD, keys.workspace(act.workspace_id), before, more, creates=False)
+        if put is None:
+            return []
+        return [*workspace_writes(before, put, stored, now=act.now), *_logged(act, before, put.item)]
+
+    def answer(self, act: Act, decided: Decided) -> Item:
+        return decided.after(keys.workspace(act.workspace_id)) or {}
+
+
+def _slug_keys(slug: str | Unsaid | None) -> list[Key]:
+    return [keys.slug(slug)] if isinstance(slug, str) and slug else []
+
+
+def _logged(act: Act, before: Item | None, item: Item) -> list[Write]:
+    """Who closes or opens a workspace by the library stands in its log."""
+    was, is_ = (before or item)["status"] == WorkspaceStatus.DELETED, item["status"] == WorkspaceStatus.DELETED
+    if was == is_ or act.is_event:
+        return []
+    return [entry(act, Action.WORKSPACE_DELETED if is_ else Action.WORKSPACE_RESTORED)]
 
 
 def check_open(workspace: Item | None, workspace_id: str) -> Item:
@@ -87,16 +205,17 @@ def gone_at(workspace: Item) -> datetime:
     return parse_rfc3339(workspace.get("deleted_at") or workspace["updated_at"]) + GRACE
 
 
-def workspace_writes(stored: Item | None, put: Put, slug: Item | None, *, now: datetime) -> list[Write]:
-    """`put` with its slug's record. `slug` is what is stored under the slug that `put` has.
+def workspace_writes(before: Item | None, put: Put, stored: Stored, *, now: datetime) -> list[Write]:
+    """`put` with its slug's record.
 
     `Refused` when another workspace has the slug, or when the workspace is gone.
     """
-    if stored and is_gone(stored, now):
-        raise Refused(f"workspace {stored['workspace_id']} was deleted and its grace is over; create another")
-    after = _with_deletion(stored, put.item, now)
+    if before and is_gone(before, now):
+        raise Refused(f"workspace {before['workspace_id']} was deleted and its grace is over; create another")
+    after = _with_deletion(before, put.item, now)
     until = gone_at(after) if after["status"] == WorkspaceStatus.DELETED else None
-    return [replace(put, item=after), *slug_writes(stored, after, slug, until=until, now=now)]
+    holder = stored.get(keys.slug(after["slug"])) if after.get("slug") else None
+    return [replace(put, item=after), *slug_writes(before, after, holder, until=until, now=now)]
 
 
 def _with_deletion(stored: Item | None, item: Item, now: datetime) -> Item:

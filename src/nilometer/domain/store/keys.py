@@ -17,6 +17,7 @@
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
+| Pending invitations (TTL)  | WORKSPACE#ws                         | INVITED#2 digits of a hash     |
 | Lock-out after failures    | WORKSPACE#ws                         | LOCKOUT#user                   |
 | Security entry             | WORKSPACE#ws                         | SECURITY#ulid                  |
 | One-time token             | TOKEN#sha256(token)                  | TOKEN                          |
@@ -113,6 +114,11 @@ def member(workspace_id: str, user_id: str) -> Key:
 
 def invitation(workspace_id: str, invitation_id: str) -> Key:
     return Key(workspace(workspace_id).pk, f"INVITATION#{part(invitation_id)}")
+
+
+def invited(workspace_id: str, digits: str) -> Key:
+    """Of 256, the one for an address: it names the invitations that are pending, to this address and others."""
+    return Key(workspace(workspace_id).pk, f"INVITED#{digits}")
 
 
 def lockout(workspace_id: str, user_id: str) -> Key:

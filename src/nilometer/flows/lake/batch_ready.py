@@ -12,7 +12,7 @@ from nilometer.aws.landing import PREFIX
 from nilometer.domain.events.cloudevents import check_context
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
-from nilometer.flows.inbox.types import Data, Sha256, Slug
+from nilometer.flows.inbox.wire import Data, Sha256, Slug
 from nilometer.lake.write.batches import Batch
 from nilometer.lake.write.dataset_rows import Format
 

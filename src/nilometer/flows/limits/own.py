@@ -1,23 +1,21 @@
-"""A workspace's own limits: said by operators and services, read by its members."""
+"""The limits of a workspace that are in effect, and which of them are its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.acts.act import Act, Caller
-from nilometer.domain.acts.origin import of_act
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.limits.limit import Limit, limit_of
-from nilometer.domain.limits.own import OwnLimit
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Table, Write
-from nilometer.flows.people.acting import Stored, new_act, perform, reading
+from nilometer.domain.store.writes import Item, Table
+from nilometer.flows.people.acting import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +25,6 @@ class Effective:
     meter: str
     limit: Limit
     plan: Decimal | None
-
-
-def override(
-    store: Store,
-    caller: Caller,
-    meter: str,
-    rule: Mapping[str, Any] | None,
-    *,
-    now: datetime,
-    ends_at: datetime | None = None,
-) -> None:
-    """The meter's limit in the caller's workspace, in the fields of `rule`, whatever the plan says; `None` takes it
-    back. `Refused` without the permission, which no role has."""
-    _say(store, caller, own_limits.new_override(caller.workspace_id, meter, rule, ends_at=ends_at), now)
-
-
-def grant(
-    store: Store,
-    caller: Caller,
-    meter: str,
-    grant_id: str,
-    amount: str | int | None,
-    *,
-    now: datetime,
-    ends_at: datetime | None = None,
-) -> None:
-    """`amount` more of the meter under an id of its own: the same again changes nothing; `None` takes it back."""
-    _say(store, caller, own_limits.new_grant(caller.workspace_id, meter, grant_id, amount, ends_at=ends_at), now)
 
 
 def limits_of(store: Store, caller: Caller, *, now: datetime) -> tuple[list[Effective], list[dict[str, Any]]]:
@@ -72,12 +42,3 @@ def _effective(plan: Mapping[str, Any] | None, own: Item | None, now: datetime) 
         limit, planned = limit_of(rules, meter), limit_of(plan, meter)
         if limit:
             yield Effective(meter=meter, limit=limit, plan=planned.included if planned else None)
-
-
-def _say(store: Store, caller: Caller, said: OwnLimit, now: datetime) -> None:
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
-        act.caller.require(Permission.LIMIT_MANAGE)
-        put = own_limits.change(stored.get(said.key), said, origin=of_act(act), now=now)
-        return [put] if put else [], None
-
-    perform(store, new_act(caller, now), [said.key], decide)

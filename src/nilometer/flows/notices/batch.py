@@ -19,11 +19,11 @@ import msgspec
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.acts.origin import of_actor
+from nilometer.domain.acts.act import Act, service
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.notices import notification
 from nilometer.domain.notices.notice import Announcement, RecordChange, announcement, record_change
-from nilometer.domain.notices.notification import Notice
+from nilometer.domain.notices.notification import Notice, Notify
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
@@ -86,11 +86,13 @@ def _apply(row: _Row, store: Store, now: datetime, fields: dict[str, str | int])
     if change is None or told is None:
         return Outcome.IGNORED
     fields |= {"topic": told.topic, "workspace_id": change.workspace_id}
-    notices = [_notice(user_id, change, told) for user_id in _audience(store, change, told)]
+    caller = service(change.workspace_id, NOTICES)
+    act = Act(caller=caller, now=now, at=change.at, chance=b"", cause=told.cause)
+    notices = [_notify(user_id, told).notice(act) for user_id in _audience(store, change, told)]
     chunks = [notices[start : start + TOGETHER] for start in range(0, len(notices), TOGETHER)]
     if not notices:
         return Outcome.IGNORED
-    fields["told"] = sum(retrying(partial(_tell, store, chunk, told, now)) for chunk in chunks)
+    fields["told"] = sum(retrying(partial(_tell, store, chunk, act)) for chunk in chunks)
     return Outcome.ACCEPTED if fields["told"] else Outcome.DUPLICATE
 
 
@@ -109,29 +111,19 @@ def _audience(store: Store, change: RecordChange, told: Announcement) -> list[st
     return sorted(one.user_id for one in members if one.user_id == told.user_id or one.role in told.roles)
 
 
-def _notice(user_id: str, change: RecordChange, told: Announcement) -> Notice:
-    return notification.new_notice(
-        user_id,
-        topic=told.topic,
-        title=told.title,
-        text=told.text,
-        link=told.link,
-        cause=told.cause,
-        at=change.at,
-        workspace_id=change.workspace_id,
-    )
+def _notify(user_id: str, told: Announcement) -> Notify:
+    return Notify(user_id=user_id, topic=told.topic, title=told.title, text=told.text, link=told.link, once=told.cause)
 
 
-def _tell(store: Store, notices: Sequence[Notice], told: Announcement, now: datetime) -> int:
+def _tell(store: Store, notices: Sequence[Notice], act: Act) -> int:
     """How many were told, or would have been if they wanted to hear it. `Cancelled` when a twin was faster."""
-    facts = [_fact(notice, now) for notice in notices]
+    facts = [_fact(notice, act.now) for notice in notices]
     seen = store.batch_get(Table.EVENTS, [fact.key for fact in facts], consistent=True, attributes=("kind",))
     fresh = [(notice, fact) for notice, fact in zip(notices, facts, strict=True) if fact.key not in seen]
     stored = store.batch_get(Table.RECORDS, _reads(notice for notice, _ in fresh), consistent=True)
-    origin = of_actor(NOTICES, now, cause=told.cause)
     writes: list[Write] = []
     for notice, fact in fresh:
-        writes += [fact, *notification.request(stored, notice, origin=origin, now=now)]
+        writes += [fact, *notification.request(stored, notice, act=act)]
     store.commit(writes)
     return len(fresh)
 

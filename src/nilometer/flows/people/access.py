@@ -1,25 +1,23 @@
-"""Doors as a library: sessions and one-time tokens, and from a session the `Caller` of everything else."""
+"""What the holder of a session or a one-time token does, and from a session the `Caller` of everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import session, token
-from nilometer.domain.access.session import LIFETIME, Session, session_of
-from nilometer.domain.access.token import Purpose, Token, token_of
-from nilometer.domain.acts.act import Act, Caller, service
+from nilometer.domain.access.session import RevokeSession, Session, session_hash, session_of
+from nilometer.domain.access.token import Purpose, Token, UseToken
+from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.acts.security import Action
-from nilometer.domain.people import membership
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.people.workspace import check_open
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Key, Table, Write
+from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused
-from nilometer.flows.people.acting import Issued, Stored, after, new_act, new_secret, perform, reading
+from nilometer.flows.people.acting import perform, reading
 
 
 def authenticate(store: Store, secret: str, *, now: datetime) -> Caller:
@@ -50,35 +48,6 @@ def member_caller(store: Store, workspace_id: str, user_id: str) -> Caller:
     return Caller(workspace_id=workspace_id, user_id=user_id, role=theirs.role)
 
 
-def open_session(
-    store: Store, caller: Caller, user_id: str, *, now: datetime, lifetime: timedelta = LIFETIME
-) -> Issued[Session]:
-    """For the service that has verified who it is. `Refused` for a stranger and while he is locked out."""
-    secret, workspace_id = new_secret("session"), caller.workspace_id
-    key, member, failures = (
-        keys.session(hash_of(secret)),
-        keys.member(workspace_id, user_id),
-        keys.lockout(workspace_id, user_id),
-    )
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], Session]:
-        writes = session.create(
-            act,
-            stored=stored.get(key),
-            member=stored.get(member),
-            failures=stored.get(failures),
-            user_id=user_id,
-            token_hash=hash_of(secret),
-            lifetime=lifetime,
-        )
-        opened = session_of(after(writes, key, stored), membership_of(stored.get(member)), now)
-        if opened is None:
-            raise Refused(session.INVALID)
-        return writes, opened
-
-    return Issued(perform(store, new_act(caller, now), [key, member, failures], decide), secret)
-
-
 def sessions(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> list[Session]:
     """Valid ones of the caller, or of another member for who may manage them, in this workspace alone.
 
@@ -92,81 +61,27 @@ def sessions(store: Store, caller: Caller, *, now: datetime, user_id: str | None
 
 
 def revoke_session(store: Store, caller: Caller, session_id: str, *, now: datetime, user_id: str | None = None) -> None:
-    """One session of the caller, or of another member. Doing it again changes nothing."""
-    key = _listed(store, caller, session_id, user_id or caller.user_id)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
-        return session.revoke(act, stored=stored.get(key)), None
-
-    perform(store, new_act(caller, now), [key], decide)
-
-
-def revoke_sessions(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> None:
-    """All sessions of the caller, or of another member, in this workspace: also what no list shows yet."""
+    """One session of the caller, or of another member, by its id. Doing it again changes nothing."""
     whose = user_id or caller.user_id
-    key = keys.member(caller.workspace_id, whose)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
-        return membership.end_sessions(act, stored=stored.get(key), user_id=whose), None
-
-    perform(store, new_act(caller, now), [key], decide)
+    for item in store.query_index(keys.user(whose), prefix="SESSION#"):
+        if item["session_id"] == session_id and item["workspace_id"] == caller.workspace_id:
+            return perform(store, caller, RevokeSession(session_hash=session_hash(item)), now=now)
+    raise Refused(f"there is no session {session_id} of {whose} in {caller.workspace_id}")
 
 
 def log_out(store: Store, secret: str, *, now: datetime) -> None:
     """By whoever holds the session. Doing it again changes nothing."""
-    key = keys.session(hash_of(secret))
-    item = store.get(Table.RECORDS, key, consistent=True)
+    item = store.get(Table.RECORDS, keys.session(hash_of(secret)), consistent=True)
     if item is None:
         raise Refused(session.INVALID)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
-        return session.revoke(act, stored=stored.get(key), action=Action.LOGOUT), None
-
-    perform(store, new_act(service(item["workspace_id"], item["user_id"]), now), [key], decide)
-
-
-def issue_token(
-    store: Store,
-    caller: Caller,
-    user_id: str,
-    *,
-    purpose: Purpose,
-    now: datetime,
-    valid_until: datetime | None = None,
-) -> Issued[Token]:
-    """For the service that sends it to the user."""
-    secret = new_secret("once")
-    key = keys.token(hash_of(secret))
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], Token]:
-        writes = token.issue(
-            act,
-            stored=stored.get(key),
-            user_id=user_id,
-            purpose=purpose,
-            token_hash=hash_of(secret),
-            valid_until=valid_until,
-        )
-        return writes, Token(workspace_id=act.workspace_id, user_id=user_id, purpose=purpose)
-
-    return Issued(perform(store, new_act(caller, now), [key], decide), secret)
+    deed = RevokeSession(session_hash=hash_of(secret), action=Action.LOGOUT)
+    perform(store, service(item["workspace_id"], item["user_id"]), deed, now=now)
 
 
 def use_token(store: Store, secret: str, *, purpose: Purpose, now: datetime) -> Token:
     """What it proves, once. `Refused` for every later use, also by who never saw the answer: he asks for another."""
-    key = keys.token(hash_of(secret))
-    item = store.get(Table.RECORDS, key, consistent=True)
+    item = store.get(Table.RECORDS, keys.token(hash_of(secret)), consistent=True)
     if item is None:
         raise Refused(token.INVALID)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], Token]:
-        return token.use(act, stored=stored.get(key), token_hash=hash_of(secret), purpose=purpose), token_of(item)
-
-    return perform(store, new_act(service(item["workspace_id"], item["user_id"]), now), [key], decide)
-
-
-def _listed(store: Store, caller: Caller, session_id: str, user_id: str) -> Key:
-    for item in store.query_index(keys.user(user_id), prefix="SESSION#"):
-        if item["session_id"] == session_id and item["workspace_id"] == caller.workspace_id:
-            return Key(item["pk"], item["sk"])
-    raise Refused(f"there is no session {session_id} of {user_id} in {caller.workspace_id}")
+    deed = UseToken(token_hash=hash_of(secret), purpose=purpose)
+    return perform(store, service(item["workspace_id"], item["user_id"]), deed, now=now)

@@ -8,25 +8,25 @@ stored and answer as if it were new.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import Act, Caller, checked_id
+from nilometer.domain.acts.deed import Actor, Decided, Deed, Issuing, Reach, Stored
 from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.people.workspace import check_open
 from nilometer.domain.store import keys
 from nilometer.domain.store.ulid import CHANCE
 from nilometer.domain.store.writes import Check, Item, Key, Put, Table, Version, Write
-from nilometer.errors import Refused, Rejected
+from nilometer.errors import NotKnownYet, Refused, Rejected
 from nilometer.flows.inbox.races import retrying
 
 BYTES = 32  # of chance
-
-Stored = Mapping[Key, Item]
 
 _T = TypeVar("_T")
 
@@ -39,30 +39,59 @@ class Issued(Generic[_T]):
     token: str = field(repr=False)
 
 
-def perform(
-    store: Store, act: Act, reads: Iterable[Key], decide: Callable[[Act, Stored], tuple[Sequence[Write], _T]]
-) -> _T:
-    """What `decide` answers with, once its writes are stored.
+def perform(store: Store, caller: Caller, deed: Deed[_T], *, now: datetime) -> _T:
+    """The deed's answer, once its writes are stored.
 
-    `stored` holds what exists of `reads`, the workspace and the caller's membership; the act that `decide` gets has
-    the caller's role as stored. `Refused`: the workspace is unknown or deleted, the caller no member, or a rule
-    forbids it.
+    It is decided on the workspace, the caller's membership as stored and what the deed reads. `Refused`: the workspace
+    is unknown or deleted, the caller no member, or a rule forbids it; `Unavailable`: ask again.
     """
-    wanted = [*reads, keys.workspace(act.workspace_id), *own(act.caller)]
+    act = Act(caller=caller, now=now, chance=secrets.token_bytes(CHANCE))
+    if deed.actor is Actor.PERSON:
+        person: Any = deed
+        deed = replace(person, user_id=whose(caller, person.user_id or None))
 
     def attempt() -> _T:
-        stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
-        check_open(stored.get(keys.workspace(act.workspace_id)), act.workspace_id)
-        writes, answer = decide(act.by(as_stored(act.caller, stored)), stored)
+        stored = read(store, act, deed, [*_place(caller), *own(caller)])
+        current = act.by(as_stored(caller, stored))
+        if caller.workspace_id and deed.reach is not Reach.WORKSPACE:
+            check_open(stored.get(keys.workspace(caller.workspace_id)), caller.workspace_id)
+        writes = deed.decide(current, stored)
         if writes:
-            store.commit([*writes, *guards(act.caller, stored, writes)])
-        return answer
+            store.commit([*writes, *_guards(caller, stored, writes)])
+        return deed.answer(current, Decided(stored, writes))
 
     return retrying(attempt)
 
 
-def new_act(caller: Caller, now: datetime) -> Act:
-    return Act(caller=caller, now=now, chance=secrets.token_bytes(CHANCE))
+def issue(store: Store, caller: Caller, deed: Issuing[_T], *, now: datetime) -> Issued[_T]:
+    """The answer of a deed that creates a secret, with that secret: `nil_invite_...`, so that leaked ones are found."""
+    secret = f"nil_{deed.secret}_{secrets.token_urlsafe(BYTES)}"
+    filled: Any = deed
+    return Issued(perform(store, caller, replace(filled, **{deed.hash_field: hash_of(secret)}), now=now), secret)
+
+
+def reported(store: Store, act: Act, deed: Deed[Any]) -> Sequence[Write]:
+    """What a deed that an event reports writes. `NotKnownYet` when its workspace is not known."""
+    stored = read(store, act, deed, _place(act.caller))
+    if deed.reach is Reach.OPEN:
+        workspace = stored.get(keys.workspace(act.workspace_id))
+        if workspace is None:
+            raise NotKnownYet(
+                "unknown_workspace", f"workspace {act.workspace_id} is not known yet; its creation may be on the way"
+            )
+        check_open(workspace, act.workspace_id)
+    return deed.decide(act, stored)
+
+
+def read(store: Store, act: Act, deed: Deed[Any], more: Iterable[Key]) -> Stored:
+    """In rounds: what an item names is known only when it is read."""
+    known: dict[Key, Item | None] = {}
+    wanted = {*more, *deed.reads(act)}
+    while missing := wanted - known.keys():
+        found = store.batch_get(Table.RECORDS, missing, consistent=True)
+        known |= {key: found.get(key) for key in missing}
+        wanted = set(deed.follows(act, known))
+    return {key: item for key, item in known.items() if item is not None}
 
 
 def as_stored(caller: Caller, stored: Stored) -> Caller:
@@ -79,33 +108,12 @@ def own(caller: Caller) -> list[Key]:
     return [] if caller.role is None else [keys.member(caller.workspace_id, caller.user_id)]
 
 
-def guards(caller: Caller, stored: Stored, writes: Sequence[Write]) -> list[Write]:
-    """The caller's membership must still be as it was read; a write of it carries that itself."""
-    written = {write.key for write in writes if isinstance(write, Put) or write.table is Table.RECORDS}
-    return [
-        Check(table=Table.RECORDS, key=key, expected=Version(int(stored[key]["version"])))
-        for key in own(caller)
-        if key not in written
-    ]
-
-
 def reading(store: Store, caller: Caller, permission: Permission) -> None:
     """`Refused` unless the caller has `permission` at this moment in a workspace that is open."""
     wanted = [keys.workspace(caller.workspace_id), *own(caller)]
     stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
     check_open(stored.get(wanted[0]), caller.workspace_id)
     as_stored(caller, stored).require(permission)
-
-
-def after(writes: Sequence[Write], key: Key, stored: Stored) -> Item | None:
-    """The item under `key` once `writes` are stored."""
-    puts = [write.item for write in writes if isinstance(write, Put) and write.key == key]
-    return puts[0] if puts else stored.get(key)
-
-
-def new_secret(kind: str) -> str:
-    """`nil_invite_...`: a prefix by which leaked ones are found, then 256 random bits."""
-    return f"nil_{kind}_{secrets.token_urlsafe(BYTES)}"
 
 
 def whose(caller: Caller, user_id: str | None) -> str:
@@ -117,3 +125,17 @@ def whose(caller: Caller, user_id: str | None) -> str:
     if user_id not in {None, caller.user_id}:
         raise Refused("these records are for their person only")
     return caller.user_id
+
+
+def _place(caller: Caller) -> list[Key]:
+    return [keys.workspace(caller.workspace_id)] if caller.workspace_id else []
+
+
+def _guards(caller: Caller, stored: Stored, writes: Sequence[Write]) -> list[Write]:
+    """The caller's membership must still be as it was read; a write of it carries that itself."""
+    written = {write.key for write in writes if isinstance(write, Put) or write.table is Table.RECORDS}
+    return [
+        Check(table=Table.RECORDS, key=key, expected=Version(int(stored[key]["version"])))
+        for key in own(caller)
+        if key not in written
+    ]

@@ -6,19 +6,17 @@ is never a reference without its object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.acts.act import Act, Caller
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Permission
-from nilometer.domain.people import attachment
-from nilometer.domain.people.attachment import READS, Attachment, Purpose, attachment_of, folder, new_attachment
+from nilometer.domain.people.attachment import READS, Attachment, Purpose, attachment_of, described, folder
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Table, Write
+from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused
-from nilometer.flows.people.acting import Stored, new_act, perform, reading
+from nilometer.flows.people.acting import perform, reading
 
 
 def attach(
@@ -32,16 +30,10 @@ def attach(
     now: datetime,
 ) -> Attachment:
     """Keeps up to 10 MB. Doing it again changes nothing. `Rejected` for what is empty, too large or of no type."""
-    act = new_act(caller, now)
-    wanted = new_attachment(act, content, purpose=purpose, content_type=content_type)
+    deed = described(content, purpose=purpose, content_type=content_type)
     reading(store, caller, Permission.ATTACHMENT_ADD)  # nobody else may fill the bucket
     objects.put(folder(caller.workspace_id), content)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], Attachment]:
-        known = stored.get(wanted.key)
-        return attachment.attach(act, known, wanted), attachment_of(known) if known else wanted
-
-    return perform(store, act, [wanted.key], decide)
+    return perform(store, caller, deed, now=now)
 
 
 def fetch(store: Store, caller: Caller, sha256: str, *, objects: Objects, purpose: Purpose) -> bytes:

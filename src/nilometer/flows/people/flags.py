@@ -1,4 +1,4 @@
-"""Feature flags: set them, override them for a workspace, and ask them.
+"""Feature flags: what is set, and whether one is on in a workspace.
 
 `Flags` answers from the memory of the process for ten seconds; a switch that is turned off is off everywhere after
 that time. While the table does not answer, what was last known is used.
@@ -9,49 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.acts.act import Act, Caller
-from nilometer.domain.acts.origin import of_act, of_actor
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.people import flag
-from nilometer.domain.people.flag import Evaluation, FlagChange
+from nilometer.domain.people.flag import Evaluation
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Key, Table, Write
+from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.usage.meter import check_name
 from nilometer.errors import Unavailable
-from nilometer.flows.inbox.races import retrying
-from nilometer.flows.people.acting import Stored, new_act, perform, reading
+from nilometer.flows.people.acting import reading
 
 SECONDS = 10.0
 REMEMBERED = 20_000  # items, absent ones included, before expired ones are dropped
-
-
-def set_flag(store: Store, change: FlagChange, *, actor: str, now: datetime) -> Item:
-    """For operators and services: the flag for everybody, created by its first change. The record as it is now."""
-
-    def attempt() -> Item:
-        stored = store.get(Table.RECORDS, change.key, consistent=True)
-        put = flag.change(stored, change, origin=of_actor(actor, now), now=now)
-        store.commit([put] if put else [])
-        return put.item if put else stored or {}
-
-    return retrying(attempt)
-
-
-def override(store: Store, caller: Caller, name: str, enabled: bool | None, *, now: datetime) -> None:
-    """The flag in the caller's workspace, whatever holds elsewhere; `None` takes it back.
-
-    `Unavailable` when there is no such flag, `Refused` without the permission.
-    """
-    said = flag.new_override(name, caller.workspace_id, enabled)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], None]:
-        act.caller.require(Permission.FLAG_MANAGE)
-        return flag.override(stored, said, origin=of_act(act), now=now), None
-
-    perform(store, new_act(caller, now), flag.override_reads(said), decide)
 
 
 def all_flags(store: Store) -> list[Item]:

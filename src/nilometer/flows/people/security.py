@@ -1,45 +1,23 @@
-"""The security log as a library: services report, Admins read."""
+"""The security log of a workspace, as its Admins read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice, takewhile
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import lockout
-from nilometer.domain.access.report import report as reported
-from nilometer.domain.acts.act import Act, Caller
+from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.records import alive
 from nilometer.domain.acts.roles import Permission
-from nilometer.domain.acts.security import Reported, SecurityEntry, entry_of
+from nilometer.domain.acts.security import SecurityEntry, entry_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Item, Table, Write
-from nilometer.flows.people.acting import Stored, after, new_act, perform, reading
+from nilometer.domain.store.writes import Item, Table
+from nilometer.flows.people.acting import reading
 
 LIMIT = 100
-
-
-def report(
-    store: Store,
-    caller: Caller,
-    action: Reported,
-    *,
-    user_id: str,
-    now: datetime,
-    object_id: str | None = None,
-    reason: str | None = None,
-) -> datetime | None:
-    """Writes what a user did, or failed to do. Until when he is locked out, if he is."""
-    key = keys.lockout(caller.workspace_id, user_id)
-
-    def decide(act: Act, stored: Stored) -> tuple[Sequence[Write], datetime | None]:
-        failures = stored.get(key)
-        writes = reported(act, failures=failures, action=action, user_id=user_id, object_id=object_id, reason=reason)
-        return writes, lockout.locked_until(after(writes, key, stored), now)
-
-    return perform(store, new_act(caller, now), [key], decide)
 
 
 def entries(

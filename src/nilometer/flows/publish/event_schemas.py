@@ -1,4 +1,4 @@
-"""JSON Schemas of the events that services publish, made from the types that decode them, and of what we announce.
+"""JSON Schemas of the events that services publish, made from the deeds that they report, and of what we announce.
 
 `events/schemas/` holds them for producers and subscribers; a test keeps them current. Source: JSON Schema 2020-12,
 CloudEvents 1.0.
@@ -13,8 +13,9 @@ import msgspec
 
 from nilometer.domain.access import lockout
 from nilometer.domain.events.cloudevents import NAME_LENGTH, SPECVERSION
-from nilometer.flows.inbox.types import OperationType
+from nilometer.flows.inbox.wire import first_line
 from nilometer.flows.lake.batch_ready import BATCH_READY, BatchReady
+from nilometer.flows.operations.types import TYPES, data_of, has_workspace
 
 ANNOUNCED: Mapping[str, type] = {lockout.LOCKED_OUT: lockout.LockedOut}
 """What people's records announce on the bus beside their change, with the type of its data."""
@@ -22,9 +23,10 @@ ANNOUNCED: Mapping[str, type] = {lockout.LOCKED_OUT: lockout.LockedOut}
 _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH}
 
 
-def schema(event_type: str, row: OperationType) -> dict[str, Any]:
+def schema(event_type: str) -> dict[str, Any]:
     """Of the whole CloudEvent. Extension attributes are allowed beside `data`, unknown fields in it are not."""
-    return _schema(event_type, row.data, optional=set() if row.has_workspace else {"subject"})
+    optional = set() if has_workspace(TYPES[event_type]) else {"subject"}
+    return _schema(event_type, data_of(event_type), optional=optional)
 
 
 def batch_ready_schema() -> dict[str, Any]:
@@ -53,18 +55,9 @@ def _schema(event_type: str, shape: type, *, optional: set[str]) -> dict[str, An
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": event_type,
-        "description": _first_line(shape),
+        "description": first_line(shape),
         "type": "object",
         "properties": properties,
         "required": [name for name in properties if name not in optional],
         "$defs": definitions,
     }
-
-
-def description(row: OperationType) -> str:
-    """What such an event says: the first line of its data's docstring."""
-    return _first_line(row.data)
-
-
-def _first_line(shape: type) -> str:
-    return (shape.__doc__ or "").strip().partition("\n")[0]

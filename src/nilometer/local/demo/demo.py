@@ -16,12 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import nilometer
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus, Entry
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.signature import sign
 from nilometer.errors import Unavailable
-from nilometer.flows.operations import batch as operations
 from nilometer.flows.recovery import overview
 from nilometer.lake.read.query import Description, describe, query
 from nilometer.lake.tables.storage import storage_options
@@ -168,7 +168,12 @@ class _Play:
         self._progress.stage("counting")
         self._drained("UsageQueue")
         self._progress.stage(f"telling who {company.UNKNOWN_YET} is: what waited for it counts now")
-        operations.create_workspace(self._store, company.UNKNOWN_YET, name="Siwa", now=datetime.now(UTC), actor=ACTOR)
+        nilometer.perform(
+            self._store,
+            nilometer.service(company.UNKNOWN_YET, ACTOR),
+            nilometer.CreateWorkspace(name="Siwa"),
+            now=datetime.now(UTC),
+        )
         self._progress.stage("writing the lake")
         await_idle(self._stack.status, timeout=IDLE_SECONDS)
 

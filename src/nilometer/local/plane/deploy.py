@@ -17,9 +17,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+import nilometer
 from nilometer.aws.dynamodb import Store
 from nilometer.errors import Misconfigured, Unavailable
-from nilometer.flows.operations import batch as operations
 
 STACK_NAME = "nilometer"
 STRIPE_SECRET = "whsec_local_stack_only_0123456789"  # noqa: S105  # verifies nothing but what this machine signs
@@ -142,4 +142,9 @@ def _failure(cloudformation: Any, stack: Mapping[str, Any]) -> str:
 def _seed_meters(store: Store) -> None:
     now = datetime.now(UTC)
     for slug, unit, aggregation in METERS:
-        operations.create_meter(store, slug, unit=unit, aggregation=aggregation, now=now, actor=ACTOR)
+        nilometer.perform(
+            store,
+            nilometer.operator(ACTOR),
+            nilometer.CreateMeter(meter=slug, unit=unit, aggregation=aggregation),
+            now=now,
+        )
