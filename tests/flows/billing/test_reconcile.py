@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play, records, scrambled, wrong
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, bodies, play, records, scrambled, wrong
 from tests.support.flows.company import company
 from tests.support.flows.operations import NOW
 from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store.times import from_epoch
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Rejected
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.flows.billing.reconcile import backfill_events, reconcile
-from nilometer.flows.billing.refetch import due, merge_answer, refetch_due
+from nilometer.flows.billing.refetch import drop_event, due, merge_answer, refetch_due
 from nilometer.local.stripe import schedules, troubles
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.server import FakeStripe, serve
@@ -277,3 +279,23 @@ def test_a_type_without_ids_is_refused(month: tuple[World, StripeApi, FakeStripe
     with pytest.raises(Rejected, match="cannot be fetched"):
         api.fetch("balance", "x")
     assert fake.requests == 0
+
+
+def test_an_event_from_the_future_is_dropped(store: Store) -> None:
+    """It was stored before such events were rejected, and wins until an operator takes it out; its copy changes
+    nothing."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+    ahead = json.loads(json.dumps(next(e for e in reversed(world.events) if e["data"]["object"]["id"] == subscription)))
+    ahead |= {"id": "evt_ahead", "created": 4_000_000_000}
+    ahead["data"]["object"]["status"] = "unpaid"
+    billing.handle(bodies([*world.events, ahead]), store=store, objects=OBJECTS, now=from_epoch(4_000_000_000))
+    before = records(store)["ws"]["status"]
+
+    with serve(world) as (url, _):
+        dropped = drop_event(store, client(url), subscription, "evt_ahead", scope=SCOPE, now=world.now)
+        again = drop_event(store, client(url), subscription, "evt_ahead", scope=SCOPE, now=world.now)
+    play(store, [ahead])
+
+    assert (before, dropped, again) == ("unpaid", True, False)
+    assert (records(store)["ws"]["status"], wrong(store, world)) == ("active", [])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nilometer.cli.billing.decide import conflicts, drop, link
 from nilometer.cli.billing.reasons import explain, history
 from nilometer.cli.billing.show import show
 from nilometer.cli.terminal.connection import Connection, stack_options
@@ -22,7 +23,7 @@ def billing() -> None:
     """What Stripe's events made of each workspace."""
 
 
-for command in (show, explain, history):
+for command in (show, explain, history, conflicts, link, drop):
     billing.add_command(command)
 
 

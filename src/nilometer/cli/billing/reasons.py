@@ -64,6 +64,10 @@ def _show(found: dict[str, Any]) -> None:
     out().print(f"{found['object']} {found['id']} {status}: {found['because']}", markup=False)
     columns = ("", "when", "event", "type", "before", "after")
     out().print(table(columns, map(_row, found["evidence"])))
+    if found["claims"]:
+        named = ("workspace", "rank", "written_by", "object", "outcome")
+        rows = ([one[name] for name in named] for one in found["claims"])
+        out().print(table(("~pays for", ">rank", "~says", "~in", "~which"), rows))
 
 
 def _row(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import cell, json_option, note, out, print_json, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @click.command()
@@ -59,7 +59,27 @@ def lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "risk", _fields(found.get("risk"))
     yield "features", ", ".join(found["features"] or ())
     yield "customers", ", ".join(found["customers"])
+    yield from _doubts(found)
     yield "because of", _because(found)
+
+
+def _doubts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What may be wrong, and what to do."""
+    conflicts = [one["customer"] for one in found.get("conflicts", ())]
+    yield "test mode", "nothing of this is paid with real money" if found["mode"] == "test" else ""
+    yield "add-ons", _listed(found.get("add_ons"), "their limits and seats are added to the base's")
+    yield "payers", _listed(found.get("payers"), "all count; `nilometer billing link` moves one elsewhere")
+    yield "conflicts", _listed(conflicts, "they do not count; see `nilometer billing conflicts`")
+    yield "in doubt", _listed(found.get("in_doubt"), "Stripe will be asked; at once: `nilometer reconcile`")
+    yield "incomplete", _listed(found.get("incomplete"), "an event shows no more; `nilometer reconcile` lists the rest")
+    unread = [f"{name} ({', '.join(fields)})" for name, fields in found.get("unreadable", {}).items()]
+    yield "unreadable", _listed(unread, "these fields count as absent; correct them at Stripe")
+    yield "limits?", _listed(found.get("unreadable_limits"), "cannot be read; correct the metadata at Stripe")
+
+
+def _listed(names: Iterable[str] | None, advice: str) -> str:
+    """Nothing when there are no names."""
+    return f"{', '.join(names)}: {advice}" if names else ""
 
 
 def _because(found: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class Group:
     """`word` is what an operator says of the customer's workspace, `said_in` the event's id, `said_by` its source.
 
     `trusted`: whether objects of the scope may name workspaces; None: as it was when the link was written, at first
-    those of the platform's own account.
+    those of the platform's own account. `dropped` is the id of an event that an operator takes out.
     """
 
     scope: Scope
@@ -69,6 +69,7 @@ class Group:
     evidence: tuple[Evidence, ...]
     updated_at: str
     trusted: bool | None = None
+    dropped: str | None = None
     word: Claim | None = None
     said_in: str = ""
     said_by: str | None = None

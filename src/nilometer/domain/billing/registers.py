@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nilometer.domain.billing.group import Evidence, Group, Known
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write, version_of
 from nilometer.domain.stripe.registers.item import register_item, register_of
-from nilometer.domain.stripe.registers.register import Register, merge, register
+from nilometer.domain.stripe.registers.register import Register, merge, register, without
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 from nilometer.domain.stripe.registers.view import View, view_key, view_of
 
@@ -37,7 +37,7 @@ class Merged:
 
 def merged(group: Group, known: Known) -> list[Merged]:
     """One value for each object that the group has evidence of."""
-    return [_merge(key, found, known[key]) for key, found in group.elements.items()]
+    return [_merge(key, found, known[key], group.dropped) for key, found in group.elements.items()]
 
 
 def register_writes(group: Group, registers: Sequence[Merged]) -> Iterator[Write]:
@@ -67,8 +67,9 @@ def changed_views(registers: Sequence[Merged]) -> dict[str, View | None]:
     return changed
 
 
-def _merge(key: Key, found: Sequence[Evidence], stored: Item | None) -> Merged:
+def _merge(key: Key, found: Sequence[Evidence], stored: Item | None, dropped: str | None) -> Merged:
     before = register_of(stored)
-    after = merge(before, register(one.element for one in found if one.element))
+    kept = without(before, dropped) if dropped else before
+    after = merge(kept, register(one.element for one in found if one.element))
     first = found[0]
     return Merged(key, first.object_type, str(first.object_id), stored, before, after, resolve(before), resolve(after))

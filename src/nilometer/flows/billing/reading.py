@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,16 @@ from nilometer.domain.stripe.registers.explain import explain
 from nilometer.domain.stripe.registers.item import object_of, register_of
 
 _NULLS = dict.fromkeys(fold(Inputs()))  # an item leaves them out
+_SOMETIMES: Mapping[str, Any] = {
+    "add_ons": [],
+    "payers": [],
+    "conflicts": [],
+    "refused_claims": [],
+    "in_doubt": [],
+    "incomplete": [],
+    "unreadable": {},
+    "unreadable_limits": [],
+}
 _HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
 
 
@@ -63,6 +73,17 @@ def list_conflicts(store: Store) -> Iterator[dict[str, Any]]:
         for workspace_id in record.get("refused_claims", ()):
             for name in record["customers"]:
                 yield {"workspace": workspace_id, "reason": "refused", **_customer(name)}
+
+
+def scopes_of(store: Store, customer_id: str) -> list[Scope]:
+    """The accounts and modes in which a customer of that id is known. Scans."""
+    found = {
+        Scope(account=str(item["account"]), livemode=bool(item["livemode"]))
+        for item in store.scan(Table.RECORDS, kind="register")
+        if item.get("customer_id") == customer_id
+        or (item["object_type"] == "customer" and item.get("object_id") == customer_id)
+    }
+    return sorted(found, key=str)
 
 
 def _why(conflict: Item) -> dict[str, Any]:
@@ -113,6 +134,7 @@ def billing_of(record: Item) -> dict[str, Any]:
     return {
         "workspace": record["workspace_id"],
         **_NULLS,
+        **_SOMETIMES,
         **{name: value for name, value in record.items() if name not in _HIDDEN},
         "customers": sorted(views),
         "subscriptions": [

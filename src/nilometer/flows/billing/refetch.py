@@ -19,8 +19,8 @@ from nilometer.domain.billing.record.inputs import catalog_name
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
 from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
-from nilometer.domain.stripe.registers.item import OWNED, REFETCH_INDEX
-from nilometer.domain.stripe.registers.register import of_answer
+from nilometer.domain.stripe.registers.item import OWNED, REFETCH_INDEX, register_of
+from nilometer.domain.stripe.registers.register import knows, of_answer
 from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing.catalog import CATALOG, refold
 from nilometer.flows.inbox.races import retrying
@@ -142,17 +142,36 @@ def merge_answer(
     object_id: str,
     now: datetime,
     known: Item | None = None,
+    dropped: str | None = None,
 ) -> None:
-    """Merges what Stripe says of one object; `known` is an item that names its customer, should the answer not."""
+    """Merges what Stripe says of one object; `known` is an item that names its customer, should the answer not.
+
+    `dropped` is the id of an event that counts no more.
+    """
     customer_id = _customer(answer.object, object_type, object_id) or ((known or {}).get("customer_id"))
     if customer_id is None and object_type in OWNED:
         return  # gone before we heard whose it was: there is no register to close
     element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
     evidence = Evidence(element=element, object_type=object_type, object_id=object_id)
-    group = Group(scope=scope, customer_id=customer_id, evidence=(evidence,), updated_at=rfc3339(now))
+    group = Group(scope=scope, customer_id=customer_id, evidence=(evidence,), updated_at=rfc3339(now), dropped=dropped)
     commit_group(store, group)
     if object_type in CATALOG:
         refold(store, catalog_name(scope, object_type, object_id), now=now)
+
+
+def drop_event(store: Store, api: Api, object_id: str, event_id: str, *, scope: Scope, now: datetime) -> bool:
+    """Takes an event out of its object's register, and merges what Stripe says now; False when no register knows it.
+
+    The event's fact stays, so that a copy of it is a duplicate and changes nothing. Scans.
+    """
+    for item in store.scan(Table.RECORDS, kind="register"):
+        mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
+        if mine and item.get("object_id") == object_id and knows(register_of(item), event_id):
+            named = {"object_type": str(item["object_type"]), "object_id": object_id}
+            answer = api.fetch(**named)
+            merge_answer(store, answer, scope=scope, now=now, known=item, dropped=event_id, **named)
+            return True
+    return False
 
 
 def commit_group(store: Store, group: Group) -> None:

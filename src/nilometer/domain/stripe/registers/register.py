@@ -96,7 +96,7 @@ def of_answer(snapshot: Object | None, *, object_type: str, object_id: str, seco
 
 def _element(id_: str, type_: str, second: int, state: Projection, pre: str | None) -> Element:
     return Element(
-        key=hashlib.sha256(id_.encode()).hexdigest()[:10],
+        key=_key(id_),
         second=second,
         rank=_rank(type_, state),
         terminal=_terminal(state),
@@ -135,6 +135,26 @@ def merge(left: Register, right: Register) -> Register:
     """The union of both, cut to the newest seconds."""
     periods = _newest_periods([*left.periods.items(), *right.periods.items()])
     return Register(_canonical((*left.elements, *right.elements)), periods)
+
+
+def knows(register: Register, event_id: str) -> bool:
+    """Whether one of its elements is the event."""
+    return any(element.key == _key(event_id) for element in register.elements)
+
+
+def without(register: Register, event_id: str) -> Register:
+    """Without the event, but for the billing periods that it told.
+
+    When nothing newer is left whose state is kept, the older seconds go too: Stripe's answer takes their place.
+    """
+    kept = [one for one in register.elements if one.key != _key(event_id)]
+    lanes = ([one for one in kept if one.terminal is terminal] for terminal in (False, True))
+    told = [one for lane in lanes if lane and _newest(lane)[0].state is not None for one in lane]
+    return replace(register, elements=_canonical(told))
+
+
+def _key(event_id: str) -> str:
+    return hashlib.sha256(event_id.encode()).hexdigest()[:10]
 
 
 def _state(snapshot: Object, api_version: str | None, deleted: bool) -> Projection:

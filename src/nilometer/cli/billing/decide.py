@@ -1,0 +1,119 @@
+"""`nilometer billing conflicts`, `link` and `drop`: what Stripe's events leave to an operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.billing.key import stripe_options
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+
+if TYPE_CHECKING:
+    from nilometer.domain.stripe.event import Scope
+    from nilometer.stripe_api.client import StripeApi
+
+_REASONS = {
+    "conflict": "a buyer named a workspace that has a customer",
+    "refused": "its account or mode may not name workspaces",
+}
+
+
+@click.command()
+@stack_options
+@json_option
+def conflicts(connection: Connection, as_json: bool) -> None:
+    """Customers whose claim to a workspace does not count: nothing of what they pay for does.
+
+    `nilometer billing link` decides one, for the workspace or for another.
+
+    \b
+    Example:
+      nilometer billing conflicts --json | jq -r '.customer'
+    """
+    from nilometer.flows.billing.reading import list_conflicts
+
+    found = list(list_conflicts(connection.store()))
+    if as_json:
+        print_json_lines(found)
+    elif found:
+        out().print(table(["workspace", "customer", "account", "mode", "~because", "~try"], map(_row, found)))
+    else:
+        note("no conflict")
+
+
+@click.command()
+@click.argument("customer", metavar="CUSTOMER")
+@click.argument("workspace", metavar="W")
+@click.option("--account", help="The connected account whose customer it is; else it is looked for.")
+@click.option("--live/--test", "livemode", default=None, help="The customer's mode; else it is looked for.")
+@yes_option
+@stack_options
+def link(
+    connection: Connection, customer: str, workspace: str, *, account: str | None, livemode: bool | None, yes: bool
+) -> None:
+    """Say that CUSTOMER of Stripe pays for workspace W. This holds against all metadata, until it is said again.
+
+    \b
+    Example:
+      nilometer billing link cus_1NilometerAcme acme --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.domain.acts.act import service
+    from nilometer.domain.billing.linking import LinkCustomer
+    from nilometer.flows.people.acting import perform
+
+    store = connection.store()
+    scope = _scope(store, customer, account, livemode)
+    confirmed(f"Bill {customer} of {scope} for workspace {workspace}?", yes)
+    said = LinkCustomer(customer=customer, account=scope.account, livemode=scope.livemode)
+    perform(store, service(workspace, OPERATOR), said, now=datetime.now(UTC))
+    note(f"{customer} pays for {workspace}")
+
+
+@click.command()
+@click.argument("object_id", metavar="OBJECT")
+@click.argument("event_id", metavar="EVENT")
+@yes_option
+@stack_options
+@stripe_options
+def drop(connection: Connection, api: StripeApi, scope: Scope, *, object_id: str, event_id: str, yes: bool) -> int:
+    """Forget what EVENT says of OBJECT, and take what Stripe says of it now.
+
+    For an event with a wrong time, such as one from the future, that would win against every later one. Its fact stays.
+    Exit code 1 when the object is not known or does not know the event.
+
+    \b
+    Example:
+      nilometer billing drop sub_1NilometerAcme evt_1NilometerFuture --yes
+    """
+    from datetime import UTC, datetime
+
+    from nilometer.flows.billing.refetch import drop_event
+
+    confirmed(f"Forget what {event_id} says of {object_id}?", yes)
+    dropped = drop_event(connection.store(), api, object_id, event_id, scope=scope, now=datetime.now(UTC))
+    note(f"{object_id} is as Stripe says" if dropped else f"no {object_id} of {scope} knows the event {event_id}")
+    return 0 if dropped else 1
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    mode = "live" if one["livemode"] else "test"
+    advice = f"nilometer billing explain {one['customer']}; nilometer billing link {one['customer']} W"
+    return [one["workspace"], one["customer"], one["account"], mode, _REASONS[one["reason"]], advice]
+
+
+def _scope(store: Any, customer: str, account: str | None, livemode: bool | None) -> Scope:
+    from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
+    from nilometer.flows.billing.reading import scopes_of
+
+    if livemode is not None:
+        return Scope(account=account or OWN_ACCOUNT, livemode=livemode)
+    found = [scope for scope in scopes_of(store, customer) if account in {None, scope.account}]
+    if len(found) != 1:
+        known = ", ".join(map(str, found)) or "no account"
+        raise click.UsageError(f"{customer} is known in {known}: say --account and --live or --test")
+    return found[0]
