@@ -23,6 +23,7 @@ _RETAINED_SECONDS = 24 * 3600
 _SAVED_RECORDS = "nilometer_stream_records"  # in a state that an earlier version of nilometer saved
 _OF_TABLES = ("tags", "ttl_settings", "pitr_settings", "resource_policies")
 _Seen = tuple[int, str]
+LOOKS_SECONDS = 0.2  # between two looks for messages whose time has come
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
@@ -40,6 +41,10 @@ class Keeper:
         self._unwritten = Changes()
         self._saved: dict[str, bytes] = {}
         self._load_state: Callable[[str], dict[str, Any] | None] = persistence.load_state
+        self._looked = 0.0
+        self._visible: dict[str, float] = {}
+        self._changes: dict[str, int] = {}
+        self._version = 0
         self.is_new = True
         """Whether the journal knew nothing when the engine started."""
 
@@ -69,6 +74,31 @@ class Keeper:
                 content = json.dumps(state, default=persistence._json_default).encode() if state else b""
                 if content and content != self._saved.get(name):
                     self._saved[name] = self._unwritten.services[name] = content
+
+    def changes(self, since: int) -> dict[str, int]:
+        """Queues and tables that got something new after `since`, by name, with the version of that."""
+        with self._lock:
+            now = time.time()
+            if not 0 <= now - self._looked < LOOKS_SECONDS:
+                self._looked = now
+                self._note_due(now)
+            return {place: version for place, version in self._changes.items() if version > since}
+
+    def next_look(self) -> float:
+        """After how many seconds a message may have become visible by itself."""
+        return LOOKS_SECONDS if any(queue["messages"] for queue in sqs._queues.all_values()) else 3600.0
+
+    def _note_due(self, now: float) -> None:
+        """Messages that became visible since they were looked at last."""
+        for scoped, queue in sqs._queues.all_items():
+            at = max((one["visible_at"] for one in queue["messages"] if one["visible_at"] <= now), default=0.0)
+            if at > self._visible.get(scoped[2], 0.0):
+                self._visible[scoped[2]] = at
+                self._note(scoped[2])
+
+    def _note(self, place: str) -> None:
+        self._version += 1
+        self._changes[place.rpartition("/")[2]] = self._version
 
     def restore(self, name: str) -> dict[str, Any] | None:
         """A service's state by the journal, else as an earlier version of nilometer saved it."""
@@ -105,6 +135,8 @@ class Keeper:
         found = self._unwritten
         found.items.update((key, None if item is None else _encode(item)) for key, item in self._items.items())
         found.records += [(place, one["dynamodb"]["SequenceNumber"], _encode(one)) for place, one in self._records]
+        for place in {place for place, _ in self._records}:
+            self._note(place)
         self._items, self._records = {}, []
         for scoped, queue in sqs._queues.all_items():
             self._collect_queue(scoped[2], queue["messages"])

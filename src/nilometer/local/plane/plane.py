@@ -12,10 +12,13 @@ is visible again. TTL removals leave the stream record that DynamoDB writes: a R
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,8 @@ _DATA = {
     "PutEvents",
 }
 """Requests that change items, messages or nothing: no service has to be saved after them."""
+CHANGES = "/_nilometer/changes"
+_CHANGES_SECONDS = 20.0  # of a long poll
 _FULL = b'{"__type": "ServiceUnavailable", "message": "the data folder cannot be written; free space on its disk"}'
 
 Event = MutableMapping[str, Any]
@@ -87,9 +92,14 @@ def _loading(keeper: Keeper, load: Callable[[], None]) -> Callable[[], None]:
 def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
     """Answers a request when what it changed is on the disk, and with 503 when that cannot be."""
 
+    changed = asyncio.Event()
+
     async def answering(scope: Event, receive: Any, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
+            return
+        if scope["path"] == CHANGES:
+            await _tell(scope, receive, send, keeper, changed)
             return
         refused = False
 
@@ -97,6 +107,7 @@ def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
             nonlocal refused
             if event["type"] == "http.response.start":
                 refused = not _written(scope, keeper, disk)
+                changed.set()
                 if refused:
                     await _refuse(send)
             if not refused:
@@ -120,6 +131,24 @@ def _written(scope: Event, keeper: Keeper, disk: list[str]) -> bool:
         disk.clear()
         return False
     return True
+
+
+async def _tell(scope: Event, receive: Any, send: Send, keeper: Keeper, changed: asyncio.Event) -> None:
+    """A long poll: which queues and streams have something new. Ends early when nobody waits for it any more."""
+    await receive()
+    since = int(scope["query_string"].partition(b"=")[2] or 0)
+    gone = asyncio.ensure_future(receive())
+    deadline = time.monotonic() + _CHANGES_SECONDS
+    while not (found := keeper.changes(since)) and not gone.done() and (left := deadline - time.monotonic()) > 0:
+        changed.clear()
+        waiting = asyncio.ensure_future(changed.wait())
+        await asyncio.wait({waiting, gone}, timeout=min(left, keeper.next_look()), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    gone.cancel()
+    body = json.dumps({"changes": found}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(send: Send) -> None:

@@ -1,4 +1,4 @@
-"""SQS event source mappings: long poll, batches by size, window and payload, Lambda's rules of what is deleted.
+"""SQS event source mappings: batches by size, window and payload, Lambda's rules of what is deleted.
 
 What failed is seen again after a short back-off and not after the queue's visibility timeout (minutes,
 for six times the function's timeout), so that retries on one machine take seconds. Redrive to the
@@ -24,13 +24,14 @@ from nilometer.local.plane.deployed import QueueMapping
 from nilometer.local.plane.filters import message_passes
 from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, record_bytes
 from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Dice
 from nilometer.local.workers.pool import Pool
 
 _log = logging.getLogger(__name__)
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
-POLL_SECONDS = 1  # of a long poll, which a stop has to wait for
+POLL_SECONDS = 1  # between two receives when the engine does not tell what is new
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
 _REQUEST_RECORDS = 10  # of one SQS request
@@ -70,8 +71,10 @@ class QueuePoller:
         region: str,
         activity: Activity,
         dice: Dice,
+        bell: Bell,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        self._bell = bell
         self._mapping = mapping
         self._sqs = sqs
         self._pool = pool
@@ -122,10 +125,14 @@ class QueuePoller:
         While every invocation is busy the waiting batch grows, so a backlog makes large batches.
         """
         left = self._opened + self._mapping.window - time.monotonic() if self._waiting else POLL_SECONDS
-        received = [] if self._full() else self._receive(POLL_SECONDS if left >= POLL_SECONDS else 0)
+        seen = self._bell.seen(self._mapping.queue.name)
+        received = [] if self._full() else self._receive()
         if not self._waiting:
-            self._opened = time.monotonic()
             received = received or self._due()
+            if not received:
+                self._bell.wait(self._mapping.queue.name, seen, otherwise=POLL_SECONDS)
+                return
+            self._opened = time.monotonic()
         self._waiting += received
         if self._waiting and (left <= 0 or self._full() or not self._mapping.window):
             self._dispatch()
@@ -136,11 +143,11 @@ class QueuePoller:
         size = sum(delivery.size for delivery in self._waiting)
         return len(self._waiting) >= self._mapping.batch_size or size >= PAYLOAD_BYTES
 
-    def _receive(self, seconds: int) -> list[Delivery]:
+    def _receive(self) -> list[Delivery]:
         response = self._sqs.receive_message(
             QueueUrl=self._mapping.queue.url,
             MaxNumberOfMessages=min(_REQUEST_RECORDS, self._mapping.batch_size),
-            WaitTimeSeconds=seconds,
+            WaitTimeSeconds=0,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )

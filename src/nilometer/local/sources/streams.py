@@ -28,13 +28,14 @@ from nilometer.local.sources.batches import event, failed_identifiers, fitting
 from nilometer.local.sources.checkpoints import Checkpoints
 from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, invocation_record, object_key
 from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Dice
 from nilometer.local.workers.pool import Pool
 from nilometer.local.workers.runtime import Answer
 
 _log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second
+POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second, when the engine does not tell what is new
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
@@ -73,8 +74,10 @@ class ShardPoller:
         checkpoints: Checkpoints,
         activity: Activity,
         dice: Dice,
+        bell: Bell,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        self._bell = bell
         self.mapping = mapping
         self._shard = shard
         self._streams = streams
@@ -120,9 +123,11 @@ class ShardPoller:
 
     def _turn(self) -> None:
         """One read, and one batch if it is due: full, or its window over."""
+        seen = self._bell.seen(self.mapping.table)
         read = len(self._buffer) < max(self.mapping.batch_size, _READ_RECORDS) and self._read()
         if not self._buffer:
-            self._stopping.wait(0 if read else POLL_SECONDS)
+            if not read:
+                self._bell.wait(self.mapping.table, seen, otherwise=POLL_SECONDS)
             return
         left = self._opened + self.mapping.window - time.monotonic()
         if left <= 0 or len(self._buffer) >= self.mapping.batch_size:

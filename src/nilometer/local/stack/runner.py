@@ -24,6 +24,7 @@ from nilometer.local.sources.schedules import Clock
 from nilometer.local.sources.streams import ShardPoller, shards
 from nilometer.local.stack.status import Observer, Status
 from nilometer.local.workers.activity import Activity
+from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Chaos, Dice
 from nilometer.local.workers.pool import Pool
 from nilometer.local.workers.runtime import Answer
@@ -73,6 +74,7 @@ class Runner:
         self._chaos = chaos
         self._retry = {} if retry_seconds is None else {"retry_seconds": retry_seconds}
         self._activity = Activity()
+        self._bell = Bell(endpoint_url)
         self._started = False
         self._session = boto3.session.Session()
         self._clients: dict[str, Any] = {}
@@ -120,6 +122,7 @@ class Runner:
         """Returns when HTTP listens; the workers are coming up."""
         self._started = True
         self._ingress.start()
+        self._bell.start()
         for source in self._sources:
             source.start()
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
@@ -135,6 +138,7 @@ class Runner:
         if not self._started:
             self._ingress.stop()
             return
+        self._bell.stop()
         for source in self._sources:
             source.stop()
         deadline = time.monotonic() + GRACE_SECONDS
@@ -192,6 +196,7 @@ class Runner:
                 region=self._region,
                 activity=self._activity,
                 dice=Dice(self._chaos, mapping.queue.name),
+                bell=self._bell,
                 **self._retry,
             )
             for mapping in self.deployment.queue_mappings
@@ -209,6 +214,7 @@ class Runner:
                 checkpoints=checkpoints,
                 activity=self._activity,
                 dice=Dice(self._chaos, f"{mapping.table}/{shard}"),
+                bell=self._bell,
                 **self._retry,
             )
             for mapping in self.deployment.stream_mappings

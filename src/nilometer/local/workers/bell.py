@@ -1,0 +1,84 @@
+"""Tells the pollers which queue or stream has something new, so that an idle stack need not ask, and a lonely event
+need not wait for the next question.
+
+One long poll to the engine (`local.plane`) stands for all of them. Without an answer they ask at their own pace.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import urllib.parse
+from collections.abc import Mapping
+
+PATH = "/_nilometer/changes"
+IDLE_SECONDS = 10.0  # between two questions of a poller whom nobody tells anything
+_ANSWER_SECONDS = 30.0
+_UNREACHABLE_SECONDS = 1.0
+
+
+class Bell:
+    """Runs in a thread of its own from `start` to `stop`. Places are names of queues and tables."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._netloc = urllib.parse.urlsplit(endpoint_url).netloc
+        self._changed = threading.Condition()
+        self._versions: dict[str, int] = {}
+        self._listens = False
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Nobody waits any more, now or later. Returns at once."""
+        with self._changed:
+            self._stopped, self._listens = True, False
+            self._changed.notify_all()
+
+    def seen(self, place: str) -> int:
+        """To be asked for before the place is looked at; `wait` gets it."""
+        with self._changed:
+            return self._versions.get(place, 0)
+
+    def wait(self, place: str, seen: int, *, otherwise: float) -> None:
+        """Until the place has something new since `seen`, for `IDLE_SECONDS` at most; `otherwise` is how long when
+        nobody can tell."""
+        with self._changed:
+            deadline = time.monotonic() + (IDLE_SECONDS if self._listens else otherwise)
+            while not self._stopped and self._versions.get(place, 0) == seen:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left if self._listens else min(left, otherwise)):
+                    return
+
+    def _run(self) -> None:
+        since = 0
+        while not self._stopped:
+            try:
+                connection = http.client.HTTPConnection(self._netloc, timeout=_ANSWER_SECONDS)
+                while not self._stopped:
+                    since = self._ring(connection, since)
+            except (OSError, http.client.HTTPException, ValueError, KeyError):
+                self._unreachable()
+            finally:
+                connection.close()
+
+    def _ring(self, connection: http.client.HTTPConnection, since: int) -> int:
+        connection.request("GET", f"{PATH}?since={since}")
+        answer: Mapping[str, int] = json.loads(connection.getresponse().read())["changes"]
+        with self._changed:
+            self._listens = not self._stopped
+            self._versions.update(answer)
+            self._changed.notify_all()
+        return max([since, *answer.values()])
+
+    def _unreachable(self) -> None:
+        """What was missed meanwhile the pollers find by asking."""
+        with self._changed:
+            self._listens = False
+            self._changed.notify_all()
+        time.sleep(_UNREACHABLE_SECONDS)
