@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nilometer.domain.recovery.verification import Difference
     from nilometer.flows.recovery.verify import Report
 
-CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin")
+CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
 DIFFERENCE = 3  # the exit code of a check that found one
 
 
@@ -26,6 +26,7 @@ DIFFERENCE = 3  # the exit code of a check that found one
 def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json: bool) -> int:
     """Compare the lake with the tables: records, counters, stripe_events, usage_events; all unless named.
 
+    books compares every Stripe object's current row with its register, field by field.
     origin names the rows of the audit that do not prove that the relay wrote them; no other check believes them. Void
     one with `nilometer history void`.
 

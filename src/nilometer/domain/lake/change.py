@@ -41,6 +41,11 @@ class Change:
         return self.new if self.new is not None else self.old or {}
 
     @property
+    def padded_number(self) -> str:
+        """The order of the changes of one record, as text that sorts."""
+        return self.sequence_number.zfill(_SEQUENCE_DIGITS)
+
+    @property
     def kind(self) -> str:
         return str(self.item.get("kind", "unknown"))
 
@@ -100,7 +105,7 @@ def audit_row(change: Change) -> dict[str, Any]:
         "images_ref": None,
         "actor": _text(item.get("actor")),
         "cause": _id(item.get("cause")),
-        "sequence_number": change.sequence_number.zfill(_SEQUENCE_DIGITS),
+        "sequence_number": change.padded_number,
         "occurred_at": rfc3339(from_epoch(change.occurred_at)),
         "created": change.occurred_at,
     }

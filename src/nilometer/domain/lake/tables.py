@@ -69,7 +69,8 @@ class DeltaTable:
         return next(column for column in self.columns if column.name == name)
 
 
-def _day(of: str) -> Column:
+def day_column(of: str) -> Column:
+    """The partition."""
     return Column(
         name=PARTITION,
         type=Type.DATE,
@@ -80,7 +81,8 @@ def _day(of: str) -> Column:
     )
 
 
-def _created(of: str) -> Column:
+def created_column(of: str) -> Column:
+    """The time that decides on the partition."""
     return Column(
         name="created",
         type=Type.INT64,
@@ -91,7 +93,8 @@ def _created(of: str) -> Column:
     )
 
 
-def _recorded() -> Column:
+def recorded_column() -> Column:
+    """The writer's stamp."""
     return Column(
         name="recorded_at",
         type=Type.TIMESTAMP,
@@ -140,13 +143,13 @@ STRIPE_EVENTS = DeltaTable(
     meaning="Every Stripe event, once, redacted.",
     key=("event_id", "account"),
     columns=(
-        _day("the event's creation at Stripe"),
+        day_column("the event's creation at Stripe"),
         _id("event_id", "Stripe's event id", "`id`", "evt_1SWfA2KZ9dQ"),
         _text("type", "Stripe's event type", "`type`", "invoice.paid"),
         _text("account", "Connected account, or `self`", "`account`", "self"),
         Column(name="livemode", type=Type.BOOL, meaning="False in a sandbox", source="`livemode`", example="true"),
         _text("api_version", "Version that rendered the payload", "`api_version`", "2026-10-28.endive", nullable=True),
-        _created("Creation at Stripe"),
+        created_column("Creation at Stripe"),
         _instant("created_at", "Creation at Stripe", "`created`", "2026-11-23T04:14:05Z"),
         _text("object_type", "Type of the object", "`data.object.object`", "invoice", nullable=True),
         _text("object_id", "Id of the object", "`data.object.id`", "in_1SWfA1KZ9dQ", nullable=True),
@@ -155,7 +158,7 @@ STRIPE_EVENTS = DeltaTable(
         _text("request_id", "API request that caused the event", "`request.id`", "req_9AbC", nullable=True),
         _text("source", "How it came: webhook, partner or backfill", "the receiving flow", "webhook"),
         _instant("received_at", "When it arrived here", "the bus", "2026-11-23T04:14:06.120Z"),
-        _recorded(),
+        recorded_column(),
         _json("payload", "The whole event, redacted", "Stripe", '{"id": "evt_1SWfA2KZ9dQ", "type": "invoice.paid"}'),
         _text(
             "payload_ref",
@@ -172,7 +175,7 @@ USAGE = DeltaTable(
     meaning="Every usage event that was counted, once. The sum of a meter's rows is its counter.",
     key=("source", "event_id"),
     columns=(
-        _day("the usage"),
+        day_column("the usage"),
         _id("event_id", "The producer's id", "CloudEvents `id`", "req_01JD8Q2Z5K"),
         _text("source", "The producer", "CloudEvents `source`", "/services/inference"),
         _text("type", "Event type", "CloudEvents `type`", "usage.recorded.v1"),
@@ -188,7 +191,7 @@ USAGE = DeltaTable(
         _text("unit", "Unit of the meter", "`data.unit`", "call", nullable=True),
         _json("dimensions", "Declared dimensions", "`data.dimensions`", '{"model": "m-large"}'),
         _instant("time", "When it was used", "CloudEvents `time`", "2026-11-23T04:14:05.123Z"),
-        _created("`time`"),
+        created_column("`time`"),
         _instant(
             "period_start", "Start of the period that it counts in", "billing", "2026-11-01T00:00:00Z", nullable=True
         ),
@@ -201,7 +204,7 @@ USAGE = DeltaTable(
         ),
         _text("voids_id", "Id of the event that this one voids", "`data.id`", "req_01JD8Q2Z5K", nullable=True),
         _instant("received_at", "When it arrived here", "the bus", "2026-11-23T04:14:06.120Z"),
-        _recorded(),
+        recorded_column(),
     ),
 )
 
@@ -210,7 +213,7 @@ AUDIT = DeltaTable(
     meaning="Every change of every record, once, with its images. Folded by key it is the state as of any time.",
     key=("change_id",),
     columns=(
-        _day("the change"),
+        day_column("the change"),
         _id("change_id", "Hash of stream and sequence number", "DynamoDB stream", "5f16c1e2a4b84d0f9a3c7e21b6d85f40"),
         _text("table_name", "Table that changed", "DynamoDB stream", "records"),
         _text("kind", "Kind of the record", "`kind`", "billing"),
@@ -237,8 +240,8 @@ AUDIT = DeltaTable(
             "0000000000017954072450000000000000000017",
         ),
         _instant("occurred_at", "When the table changed, to the second", "DynamoDB stream", "2026-11-23T04:14:07Z"),
-        _created("`occurred_at`"),
-        _recorded(),
+        created_column("`occurred_at`"),
+        recorded_column(),
         Column(
             name="proof",
             type=Type.STRING,

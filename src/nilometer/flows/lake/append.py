@@ -21,7 +21,8 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject, reject_file
-from nilometer.domain.lake.tables import AUDIT, TABLES, DeltaTable
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.tables import AUDIT, DeltaTable
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.identity import Identity
 from nilometer.flows.inbox.parcel import Parcel
@@ -117,12 +118,12 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
     parsed = parsed.detail or parsed
     if parsed.type == AUDIT_TYPE:
         return AUDIT, [bytes(parsed.data)]
-    if parsed.table not in TABLES:
-        raise Rejected("unknown_table", f"there is no table {parsed.table!r}; one of {', '.join(TABLES)}")
+    if parsed.table not in ALL_TABLES:
+        raise Rejected("unknown_table", f"there is no table {parsed.table!r}; one of {', '.join(ALL_TABLES)}")
     if bytes(parsed.columns):
-        return TABLES[parsed.table], unpack(parsed.columns)
+        return ALL_TABLES[parsed.table], unpack(parsed.columns)
     try:
-        return TABLES[parsed.table], list(map(bytes, msgspec.json.decode(parsed.rows, type=list[msgspec.Raw])))
+        return ALL_TABLES[parsed.table], list(map(bytes, msgspec.json.decode(parsed.rows, type=list[msgspec.Raw])))
     except msgspec.DecodeError as error:
         raise Rejected("invalid_json", f"rows are no array: {error}") from error
 

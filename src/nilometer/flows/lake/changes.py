@@ -21,6 +21,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
 from nilometer.domain.events.outcome import Outcome, Result
+from nilometer.domain.lake.tables import STRIPE_EVENTS
 from nilometer.errors import NilometerError, Rejected, Unavailable
 from nilometer.flows.lake.kinds import PackedRow, RelayMeans, kind_of
 from nilometer.flows.lake.packed import BODY_BYTES, pack
@@ -31,16 +32,16 @@ REJECTS = "rejects/changes"
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """One stream record and what is sent of it: at most one row, and any number of events."""
+    """One stream record and what is sent of it."""
 
     record_id: str
     fields: Mapping[str, str | int]
-    row: PackedRow | None
+    rows: tuple[PackedRow, ...]
     events: tuple[Entry, ...]
 
     @property
     def result(self) -> Result:
-        outcome = Outcome.ACCEPTED if self.row or self.events else Outcome.IGNORED
+        outcome = Outcome.ACCEPTED if self.rows or self.events else Outcome.IGNORED
         return Result(message_id=self.record_id, outcome=outcome, fields=self.fields)
 
 
@@ -83,12 +84,13 @@ def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
         fields["event_id"] = change.event_id
     output = kind.output(change, means)
     events = (*((output,) if isinstance(output, Entry) else ()), *kind.announces(change))
-    return Relayed(record_id(record), fields, output if isinstance(output, PackedRow) else None, events)
+    rows = (*((output,) if isinstance(output, PackedRow) else ()), *kind.books(change))
+    return Relayed(record_id(record), fields, rows, events)
 
 
 def _bounded(one: Relayed) -> Relayed:
     """What is too large for its way would be refused each time, together with its neighbours."""
-    if (one.row and len(one.row.content) > BODY_BYTES) or any(event.size > ENTRY_BYTES for event in one.events):
+    if any(len(row.content) > BODY_BYTES for row in one.rows) or any(event.size > ENTRY_BYTES for event in one.events):
         raise Rejected("too_large", "the change is larger than a message may be; see docs/runbook.md#rejects")
     return one
 
@@ -104,12 +106,14 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
 
 def _send_rows(relayed: Sequence[Relayed], queues: Mapping[str, Queue]) -> Iterator[Result]:
     """The records whose rows no queue took."""
-    for table, queue in queues.items():
-        rows = {one.record_id: one.row.content for one in relayed if one.row and one.row.table == table}
+    rows = [(row.table, one.record_id, row.content) for one in relayed for row in one.rows]
+    for table in dict.fromkeys(table for table, *_ in rows):
+        mine = {record_id: content for name, record_id, content in rows if name == table}
+        queue = queues.get(table) or queues[STRIPE_EVENTS.name]  # the books travel with what most of them come from
         try:
-            queue.send(list(pack(table, rows.values())))
+            queue.send(list(pack(table, mine.values())))
         except Unavailable as error:
-            yield from (_failed(record_id, error) for record_id in rows)
+            yield from (_failed(record_id, error) for record_id in mine)
 
 
 def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[Result]:

@@ -18,6 +18,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.access.lockout import LOCKED_OUT, locked_out
 from nilometer.domain.billing.record.changes import BillingChange, billing_changes, own_limits_changes
 from nilometer.domain.lake import exact, redaction, rows
+from nilometer.domain.lake.books import REGISTER, book_rows
 from nilometer.domain.lake.change import Action, Change, audit_row
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.limits import own as own_limits
@@ -58,6 +59,8 @@ class ChangeKind:
 
     output: Callable[[Change, RelayMeans], PackedRow | Entry | None]
     announces: Callable[[Change], Iterable[Entry]] = lambda _change: ()
+    books: Callable[[Change], Iterable[PackedRow]] = lambda _change: ()
+    """Rows of tables beside the audit."""
 
 
 def kind_of(change: Change) -> ChangeKind:
@@ -111,6 +114,11 @@ def _reject(change: Change, means: RelayMeans) -> Entry | None:
     return _record_changed(replace(change, new=rows.reject_image(change.item)), means)
 
 
+def _booked(change: Change) -> Iterator[PackedRow]:
+    for table, row in book_rows(change):
+        yield PackedRow(table, _text(row))
+
+
 def _rejected(change: Change) -> Iterator[Entry]:
     if change.action is Action.INSERT:
         data = rows.reject_announcement(change.item)
@@ -158,6 +166,7 @@ KINDS: Mapping[tuple[Table, str], ChangeKind] = {
     (Table.EVENTS, "usage_event"): ChangeKind(output=_usage),
     (Table.EVENTS, "reject"): ChangeKind(output=_reject, announces=_rejected),
     (Table.RECORDS, "lockout"): ChangeKind(output=_record_changed, announces=_locked_out),
+    (Table.RECORDS, REGISTER): ChangeKind(output=_record_changed, books=_booked),
     (Table.RECORDS, "billing"): ChangeKind(
         output=_record_changed, announces=lambda change: _told(billing_changes, change)
     ),

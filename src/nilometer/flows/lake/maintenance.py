@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.lake.tables import TABLES, DeltaTable
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.tables import DeltaTable
 from nilometer.flows.lake.declaring import all_datasets
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.maintenance import Maintained, Upkeep
@@ -22,7 +23,7 @@ def maintain(
     *,
     now: datetime,
     deadline: float,
-    tables: Sequence[DeltaTable] = tuple(TABLES.values()),
+    tables: Sequence[DeltaTable] = tuple(ALL_TABLES.values()),
     dry_run: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
@@ -40,7 +41,7 @@ def maintain(
 
 def all_tables(store: Store) -> tuple[DeltaTable, ...]:
     """Ours, then the connector datasets that are declared."""
-    return (*TABLES.values(), *(dataset.table for dataset in all_datasets(store)))
+    return (*ALL_TABLES.values(), *(dataset.table for dataset in all_datasets(store)))
 
 
 def _turn(deadline: float, tables: int, monotonic: Callable[[], float]) -> Callable[[], bool]:

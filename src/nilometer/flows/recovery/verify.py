@@ -2,6 +2,7 @@
 
 * `records`: every record equals the newest image that the audit has of it, and none is missing on either side.
 * `counters`: every counter of usage, by period and by day, is the sum of the usage table.
+* `books`: the current row of every Stripe object is what its register says, field by field.
 * `origin`: every row of the audit proves that the relay wrote it, or is older than proofs, or was voided.
 * `stripe_events`, `usage_events`: every fact is a row, and every row that arrived within a fact's life is a fact.
 
@@ -27,10 +28,11 @@ from nilometer.domain.lake import exact, redaction
 from nilometer.domain.recovery.verification import Difference, Entry, Kind, compare, sum_of_shards
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
+from nilometer.flows.recovery.books import compared_books
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.ordering import ordered
 
-CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin")
+CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
 GRACE = timedelta(minutes=2)
 FACTS_LIVE = timedelta(days=39)  # a day less than their TTL, which deletes when it likes
 SHOWN = 100  # differences that a report carries; it counts all
@@ -67,6 +69,7 @@ class Verification:
         by_name: dict[str, Callable[[], Iterator[Entry | Difference]]] = {
             "records": self._records,
             "origin": self._origin,
+            "books": lambda: compared_books(self.store, self.ledger),
             "counters": self._counters,
             "stripe_events": self._stripe_events,
             "usage_events": self._usage_events,

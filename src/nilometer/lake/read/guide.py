@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nilometer.domain.lake.tables import DECIMAL_PRECISION, DECIMAL_SCALE, TABLES, Column, DeltaTable, Type
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.tables import DECIMAL_PRECISION, DECIMAL_SCALE, Column, DeltaTable, Type
 from nilometer.lake.read.recipes import RECIPES
 
 _SQL = {
@@ -36,7 +37,7 @@ _LAKE = "s3://<bucket>/lake"
 def generated(text: str) -> str:
     """`text` with fresh content between `<!-- tables -->`, `<!-- recipes -->`, `<!-- athena -->`, `<!-- spark -->`,
     `<!-- trino -->` and `<!-- end -->`."""
-    text = _between("tables", "\n".join(map(_table, TABLES.values())), text)
+    text = _between("tables", "\n".join(map(_table, ALL_TABLES.values())), text)
     text = _between("recipes", _recipes(), text)
     for engine, statement in DEFINITIONS.items():
         text = _between(engine, _sql_block(statement), text)
@@ -63,7 +64,7 @@ def _row(column: Column) -> str:
         "yes" if column.nullable else "",
         column.meaning + since,
         column.source,
-        f"`{column.example}`",
+        f"`{column.example}`" if column.example else "",
     )
     return f"| {' | '.join(cells)} |\n"
 
@@ -74,7 +75,7 @@ def _recipes() -> str:
 
 
 def _sql_block(statement: str) -> str:
-    lines = "".join(f"{statement.format(name=name, lake=_LAKE)}\n" for name in TABLES)
+    lines = "".join(f"{statement.format(name=name, lake=_LAKE)}\n" for name in ALL_TABLES)
     return f"```sql\n{lines}```\n"
 
 

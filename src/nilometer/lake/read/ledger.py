@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
 
+from nilometer.domain.lake.books import HISTORY
 from nilometer.domain.lake.proof import AUDIT_VOID
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.lake.tables import AUDIT
@@ -94,6 +95,15 @@ class Ledger:
                where received_at >= $since order by source, event_id""",
             since=since,
         )
+
+    def book(self, name: str) -> Iterator[dict[str, Any]]:
+        """The current state of each object of a book (`subscriptions`), ordered by account, mode and id."""
+        yield from self._named(f"select * from {name} order by account, livemode::varchar, object_id")  # noqa: S608  # our own name
+
+    def book_began(self, name: str) -> datetime | None:
+        """When the first row of a book was known; None while it has none."""
+        [began] = self._rows(f"select min(known_at) from {name}{HISTORY}")  # noqa: S608  # our own name
+        return cast("datetime | None", began[0])
 
     def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, sequence_number, occurred_at, action, actor, cause, old_image, new_image, images_ref), in order.
@@ -196,7 +206,7 @@ class Ledger:
     def _named(self, sql: str, **values: Any) -> Iterator[dict[str, Any]]:
         """Rows by column."""
         with tempfile.TemporaryDirectory() as spill:
-            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options, naming=sql)
             with connection:
                 _bound(connection, Path(spill))
                 for batch in connection.sql(sql, params=values).to_arrow_reader(BATCH_ROWS):
@@ -204,7 +214,7 @@ class Ledger:
 
     def _rows(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         with tempfile.TemporaryDirectory() as spill:
-            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options)
+            connection = connect(lake_uri=self.lake_uri, storage_options=self.storage_options, naming=sql)
             with connection:
                 _bound(connection, Path(spill))
                 used = {name: value for name, value in values.items() if f"${name}" in sql}

@@ -18,12 +18,17 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from nilometer.domain.lake import tables
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.books import BOOKS, HISTORY
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.tables.schema import arrow_schema
 from nilometer.lake.tables.tables import table_uri
 
 BATCH_ROWS = 10_000
+
+_CURRENT = """create view {name} as select * from {history}
+              qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def query(
     SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
-    connection = connect(lake_uri=lake_uri, storage_options=storage_options)
+    connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql)
     _add_datasets(connection, datasets, lake_uri, storage_options)
     with _refusing_wrong_sql():
         _set_times(connection, as_of, since)
@@ -72,12 +77,18 @@ def query(
     return Result(tuple(reader.schema.names), _rows(connection, reader))
 
 
-def connect(*, lake_uri: str, storage_options: dict[str, str]) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with a view per table of the lake."""
+def connect(*, lake_uri: str, storage_options: dict[str, str], naming: str | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view per table of the lake, and one of the current state per book (`subscriptions`).
+
+    With `naming` only of those whose names stand in it: each table that is opened costs a listing of its log.
+    """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for table in tables.TABLES.values():
-        connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+    for table in ALL_TABLES.values():
+        if naming is None or table.name.removesuffix(HISTORY) in naming.lower():
+            connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+            if table.name in BOOKS:
+                connection.execute(_CURRENT.format(name=table.name.removesuffix(HISTORY), history=table.name))
     return connection
 
 
@@ -100,7 +111,7 @@ def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[st
 
 def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[Description]:
     """Every table of ours and then `datasets`, from their logs alone; no data file is opened."""
-    names = (*tables.TABLES, *(f"{FOLDER}/{name}" for name in datasets))
+    names = (*ALL_TABLES, *(f"{FOLDER}/{name}" for name in datasets))
     return [_describe(name, lake_uri, storage_options) for name in names]
 
 

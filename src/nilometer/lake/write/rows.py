@@ -17,7 +17,8 @@ from typing import Annotated, Any, Union
 import msgspec
 from arro3.core import Array, ChunkedArray, DataType, Table
 
-from nilometer.domain.lake.tables import PARTITION, TABLES, Column, DeltaTable
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.tables import PARTITION, Column, DeltaTable
 from nilometer.errors import Rejected
 from nilometer.lake.tables.columns import PYTHON, Coded, array_of, array_of_coded, field, incoming, instants
 from nilometer.lake.tables.schema import arrow_schema, data_type, nulls
@@ -58,7 +59,7 @@ def decode_packed(body: str) -> tuple[DeltaTable, Rows]:
         packed = _packed_decoder().decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Rejected("invalid_row", str(error)) from error
-    table = TABLES[type(packed).__name__]
+    table = ALL_TABLES[type(packed).__name__]
     return table, _rows(table, {column.name: getattr(packed.columns, column.name) for column in incoming(table)})
 
 
@@ -143,7 +144,7 @@ def _decoder(table: DeltaTable) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _packed_decoder() -> msgspec.json.Decoder[Any]:
-    kinds = tuple(_packed(table) for table in TABLES.values())
+    kinds = tuple(_packed(table) for table in ALL_TABLES.values())
     return msgspec.json.Decoder(Union[kinds])  # noqa: UP007  # classes made at run time
 
 

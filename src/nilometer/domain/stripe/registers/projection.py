@@ -79,6 +79,10 @@ _PAUSE = {"behavior": is_text, "resumes_at": is_moment}
 _ITEM = {"quantity": is_quantity, "current_period_start": is_moment, "current_period_end": is_moment}
 
 
+_PRICED = {"unit_amount": is_whole, "currency": is_text}
+_RECURRING = {"interval": is_text, "interval_count": is_quantity}
+
+
 def _items(items: Object, bad: Unreadable) -> dict[str, Any]:
     """Of a subscription; `has_more` when the event does not show all."""
     data: list[dict[str, Any]] = [_item(item, bad) for item in rows(items, "data", bad)]
@@ -93,6 +97,8 @@ def _item(item: Object, bad: Unreadable) -> dict[str, Any]:
         "price": reference(price, "id", bad),
         "product": reference(price, "product", bad),
         **take(item, _ITEM, bad),
+        **take(price, _PRICED, bad),
+        **take(part(price, "recurring", bad), _RECURRING, bad),
         "metadata": catalog_metadata(price, bad) or None,
     }
     return {name: value for name, value in kept.items() if value is not None}
@@ -111,7 +117,10 @@ def _invoice(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
 _plain_invoice = taking(
     status=is_text,
     created=is_moment,
+    subtotal=is_whole,
+    total=is_whole,
     amount_due=is_whole,
+    amount_paid=is_whole,
     amount_remaining=is_whole,
     currency=is_text,
     attempt_count=is_quantity,
@@ -156,7 +165,7 @@ def _price(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
         **_plain_price(snapshot, bad),
         "product": reference(snapshot, "product", bad),
-        **take(recurring, {"interval": is_text}, bad),
+        **take(recurring, _RECURRING, bad),
         "metadata": catalog_metadata(snapshot, bad),
     }
 

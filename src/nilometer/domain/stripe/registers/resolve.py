@@ -41,6 +41,8 @@ class Resolution:
     digest: str
     rule: Rule
     ambiguous: bool
+    type: str = ""
+    """Of the event that said the state, or `refetch` for an answer of Stripe's API."""
 
     @property
     def deleted(self) -> bool:
@@ -164,5 +166,10 @@ def _best(elements: Iterable[Element]) -> Element:
 
 def _said(element: Element, rule: Rule, *, ambiguous: bool = False) -> Resolution:
     return Resolution(
-        state=element.state or {}, second=element.second, digest=element.post, rule=rule, ambiguous=ambiguous
+        state=element.state or {},
+        second=element.second,
+        digest=element.post,
+        rule=rule,
+        ambiguous=ambiguous,
+        type=element.type,
     )

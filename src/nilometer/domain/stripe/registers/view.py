@@ -10,6 +10,8 @@ from nilometer.domain.stripe.registers.projection import Projection
 from nilometer.domain.stripe.registers.register import Register
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 
+_OF_THE_BOOKS = frozenset({"unit_amount", "currency", "interval", "interval_count"})
+
 View = Mapping[str, Any]
 PERIODS = 14  # newest billing periods of a subscription
 
@@ -52,7 +54,8 @@ def periods_of(register: Register, ended_at: int | None) -> list[list[int]]:
 def _subscription(state: Projection, register: Register) -> dict[str, Any]:
     left_out = {"id", "object", "customer", "workspace_id", "collection_method"}
     kept = {name: value for name, value in state.items() if name not in left_out}
-    return {**kept, "periods": periods_of(register, state.get("ended_at"))}
+    items = [{name: item[name] for name in item if name not in _OF_THE_BOOKS} for item in state.get("items", ())]
+    return {**kept, "items": items, "periods": periods_of(register, state.get("ended_at"))}
 
 
 def _invoice(state: Projection, _register: Register) -> dict[str, Any] | None:

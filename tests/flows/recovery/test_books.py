@@ -1,0 +1,227 @@
+"""The books say what the registers say, whatever way an object came and in whatever order."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.flows.billing_play import play
+from tests.support.flows.company import company
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.books import REGISTER, book_rows
+from nilometer.domain.lake.change import Action, Change
+from nilometer.domain.recovery.verification import Kind
+from nilometer.domain.store.writes import Item, Key, Put, Table
+from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.registers.item import register_item, register_key, register_of
+from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
+from nilometer.domain.stripe.registers.resolve import resolve
+from nilometer.flows.recovery.verify import Report, Verification
+from nilometer.lake.read.ledger import Ledger
+from nilometer.lake.read.query import query
+from nilometer.lake.write.append import Lake
+from nilometer.lake.write.rows import decode
+
+NOW = datetime(2026, 12, 31, tzinfo=UTC)
+FIRST_KNOWN = 1_795_000_000
+
+
+class Books:
+    """A store, and a lake that gets a row of each change of a register, as the relay sends them."""
+
+    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+        self.store = store
+        self.lake = Lake(uri=str(folder), storage_options={})
+        ledger = Ledger(lake_uri=str(folder), storage_options={})
+        self.verification = Verification(store=store, ledger=ledger, objects=objects, now=NOW)
+        self._known: dict[Key, Item] = {}
+        self._number = itertools.count(1)
+
+    def relay(self) -> None:
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for item in self.store.scan(Table.RECORDS, kind=REGISTER):
+            key = Key(item["pk"], item["sk"])
+            old = self._known.get(key)
+            if item != old:
+                self._known[key] = item
+                for table, row in book_rows(self._change(key, old, item)):
+                    rows.setdefault(table, []).append(row)
+        for table, mine in rows.items():
+            for delivery in (mine, mine[:1]):  # what comes again is there
+                self.append(table, delivery)
+
+    def append(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        declared = ALL_TABLES[table]
+        decoded = decode(declared, json.dumps(rows).encode())
+        self.lake.append(declared, decoded, recorded_at=NOW, deadline=time.monotonic() + 20)
+
+    def check(self) -> Report:
+        [report] = self.verification.run(["books"])
+        return report
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        return list(query(sql, lake_uri=self.lake.uri, storage_options={}).rows)
+
+    def _change(self, key: Key, old: Item | None, new: Item) -> Change:
+        number = next(self._number)
+        return Change(
+            change_id=f"c{number}",
+            table=Table.RECORDS,
+            action=Action.MODIFY if old else Action.INSERT,
+            key=key,
+            old=old,
+            new=new,
+            sequence_number=str(number),
+            occurred_at=FIRST_KNOWN + number,
+        )
+
+
+@pytest.fixture
+def books(store: Store, objects: Objects, tmp_path: Path) -> Books:
+    return Books(store, objects, tmp_path / "lake")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_books_are_registers_in_any_order(books: Books, seed: int) -> None:
+    """Shuffled, with duplicates: the current rows are the registers, field by field."""
+    world, _, price = company(seed)
+    chance = random.Random(seed)
+    for name in ("acme", "globex"):
+        subscription = world.subscribe(world.customer(name), [(price, 3)])
+        world.advance(timedelta(days=3))
+        world.change_quantity(subscription, 5)
+        world.advance(timedelta(days=28))
+        world.renew(subscription)
+        world.fail_payment(subscription)
+    events = world.events + chance.choices(world.events, k=len(world.events) // 3)
+    chance.shuffle(events)
+
+    for start in range(0, len(events), 12):
+        play(books.store, events[start : start + 12])
+        books.relay()
+    report = books.check()
+
+    assert report.ok, report.differences
+    assert report.compared > 5
+
+
+def test_money_and_items_are_columns(books: Books) -> None:
+    """What an analyst adds up needs no JSON of an event."""
+    world, _, price = company()
+    world.checkout("acme", [(price, 3)])
+    play(books.store, world.events)
+    books.relay()
+
+    [(status, items)] = books.ask("select status, items from subscriptions")
+    [item] = json.loads(items)
+    assert (status, item["unit_amount"], item["currency"], item["interval"], item["quantity"]) == (
+        "active",
+        4900,
+        "usd",
+        "month",
+        3,
+    )
+    assert books.ask("select currency, total, amount_paid, status from invoices") == [("usd", 14700, 14700, "paid")]
+    assert books.ask("select unit_amount, interval from prices") == [(4900, "month")]
+
+
+def answered(books: Books, snapshot: dict[str, Any] | None, *, second: int, object_id: str = "sub_old") -> None:
+    """What backfill, reconcile and refetch write."""
+    element = of_answer(snapshot, object_type="subscription", object_id=object_id, second=second)
+    key = register_key(Scope(), "subscription", object_id, "cus_old")
+    stored = books.store.get(Table.RECORDS, key)
+    known = merge(register_of(stored) if stored else Register(), register([element]))
+    resolution = resolve(known)
+    assert resolution
+    version = int(stored["version"]) + 1 if stored else 1
+    item = register_item(
+        key, known, resolution, scope=Scope(), version=version, cause="refetch", updated_at="2026-11-29T00:00:00.000Z"
+    )
+    books.store.commit([Put(table=Table.RECORDS, item=item)])
+
+
+OLD = {
+    "id": "sub_old",
+    "object": "subscription",
+    "status": "active",
+    "customer": "cus_old",
+    "items": {
+        "data": [{"id": "si_1", "quantity": 2, "price": {"id": "price_1", "unit_amount": 4900, "currency": "eur"}}]
+    },
+}
+
+
+def test_what_is_only_backfilled_is_in_the_books(books: Books) -> None:
+    """No event of it ever came; and what reconcile finds gone is gone."""
+    answered(books, OLD, second=1_795_000_000)
+    books.relay()
+    assert books.ask("select object_id, status, origin, deleted from subscriptions") == [
+        ("sub_old", "active", "api", False)
+    ]
+
+    answered(books, None, second=1_795_000_100)
+    books.relay()
+    assert books.ask("select deleted from subscriptions_history order by sequence_number") == [(False,), (True,)]
+    assert books.ask("select deleted from subscriptions") == [(True,)]
+    assert books.check().ok
+
+
+def test_what_was_known_is_asked_again(books: Books) -> None:
+    """As of a time, as known at another: rows are never changed, so the answer never changes."""
+    answered(books, OLD, second=1_795_000_000)
+    books.relay()
+    before = books.ask("select * from subscriptions_history")
+    answered(books, {**OLD, "status": "past_due"}, second=1_795_000_500)
+    books.relay()
+
+    known = FIRST_KNOWN + 1
+    sql = f"select status from subscriptions_history where known_at <= to_timestamp({known})"  # noqa: S608  # a number
+    assert books.ask(sql) == [("active",)]
+    assert books.ask("select * from subscriptions_history order by sequence_number limit 1") == before
+
+
+def test_an_answer_that_says_nothing_new_is_no_row(books: Books) -> None:
+    """A nightly comparison of a million objects must not be a million rows."""
+    answered(books, OLD, second=1_795_000_000)
+    books.relay()
+    item = next(iter(books.store.scan(Table.RECORDS, kind=REGISTER)))
+    books.store.commit([Put(table=Table.RECORDS, item={**item, "version": 9})])
+    books.relay()
+
+    assert books.ask("select count(*) from subscriptions_history") == [(1,)]
+
+
+def test_verify_says_object_and_field(books: Books) -> None:
+    """A row that was not written by a register's change is found."""
+    answered(books, OLD, second=1_795_000_000)
+    books.relay()
+    [row] = [
+        row
+        for _, row in book_rows(
+            books._change(Key("a", "b"), None, next(iter(books.store.scan(Table.RECORDS, kind=REGISTER))))
+        )
+    ]
+    books.append("subscriptions_history", [row | {"status": "canceled", "sequence_number": "9" * 40}])
+
+    [found] = books.check().differences
+    assert (found.kind, found.key[-1], found.fields) == (Kind.DIFFERENT, "sub_old", ("status",))
+    assert (found.table["status"], found.lake["status"]) == ("active", "canceled")
+
+
+def test_nobody_is_named_in_the_books(books: Books) -> None:
+    """A register keeps nothing personal, and a book only what it names."""
+    snapshot = {**OLD, "metadata": {"workspace_id": "ws_1", "contact": "Zoe"}, "description": "for zoe@example.com"}
+    answered(books, snapshot, second=1_795_000_000)
+    books.relay()
+
+    assert "oe" not in json.dumps(books.ask("select * from subscriptions_history"), default=str)
