@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.acts import NOW, act, member
 from tests.support.stores.writes import Memory
 
+from nilometer import CreateWorkspace, DeclareDataset, DeclaredColumn, Notify, SetFlag
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.people.invitation import (
@@ -25,8 +27,10 @@ from nilometer.domain.people.invitation import (
     RevokeInvitation,
     checked_email,
     invitation_of,
+    same_address,
+    slot,
 )
-from nilometer.domain.people.membership import AddMember, membership_of
+from nilometer.domain.people.membership import AddMember, ChangeRole, RemoveMember, membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item
 from nilometer.errors import Refused, Rejected
@@ -159,3 +163,102 @@ def resend(token: str) -> ResendInvitation:
 
 
 INVITE = Invite(invitation_id="inv", email="bob@example.com", role=Role.VIEWER, token_hash=hash_of("token"))
+
+
+COLUMN = DeclaredColumn(name="a", type="string")
+LEFT = Role.ANALYST, Role.VIEWER, None
+
+
+def invited(role: Role = Role.ANALYST) -> Memory:
+    """A workspace with the Admins ada and eve, and an invitation of ada's as whom she was."""
+    stored = Memory()
+    stored[WORKSPACE] = {"pk": WORKSPACE.pk, "sk": WORKSPACE.sk, "version": 1, "admins": 0, "status": "active"}
+    for user_id in ("eve", "ada"):
+        stored.does(act(), AddMember(user_id=user_id, role=Role.ADMIN))
+    deed = Invite(invitation_id="inv", email="bob@example.com", role=role, token_hash=hash_of("token"))
+    stored.does(act(ADA), deed)
+    return stored
+
+
+@pytest.mark.parametrize("now", LEFT)
+def test_a_pending_invitation_ends_with_its_inviter_s_rights(now: Role | None) -> None:
+    """Whoever may no longer invite has no invitation accepted; a service or another member sends it again."""
+    stored = invited()
+    lost = ChangeRole(user_id="ada", role=now) if now else RemoveMember(user_id="ada")
+    stored.does(act(now=NOW + timedelta(minutes=1)), lost)
+    accepts = AcceptInvitation(invitation_id="inv", user_id="bob")
+
+    with pytest.raises(Refused):
+        stored.does(act(now=NOW + timedelta(minutes=2)), accepts)
+    stored.does(act(member("eve", Role.ADMIN), now=NOW + timedelta(minutes=3)), resend("again"))
+    assert stored.does(act(now=NOW + timedelta(minutes=4)), accepts)
+
+
+def test_a_manager_s_invitation_gives_no_more_than_he_may_give() -> None:
+    """He invited a Manager as an Admin, and is a Manager himself now."""
+    stored = invited(Role.MANAGER)
+    stored.does(act(), ChangeRole(user_id="ada", role=Role.MANAGER))
+
+    with pytest.raises(Refused):
+        stored.does(act(), AcceptInvitation(invitation_id="inv", user_id="bob"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Bob@Example.com", "bob@example.COM", True),
+        (" bob@example.com ", "bob@example.com", True),
+        ("maße@example.com", "masse@example.com", False),
+        ("maße@example.com", "MASSE@example.com", False),
+        ("ki\u212aki@example.com", "kikki@example.com", False),
+        ("\u0131@example.com", "i@example.com", False),
+        ("\u0130@example.com", "i@example.com", False),
+        ("\ufb01n@example.com", "fin@example.com", False),
+    ],
+)
+def test_addresses_compare_by_a_rule_that_joins_no_two_persons(one: str, other: str, same: bool) -> None:
+    """Letters of ASCII without regard to case, and every other character as it is written."""
+    assert same_address(one, other) is same
+    assert (slot(act(), one) == slot(act(), other)) or not same
+
+
+def test_one_invitation_is_pending_an_address() -> None:
+    """Until it ended or was taken back; another address may share its slot."""
+    stored = invited()
+    again = Invite(invitation_id="inv2", email="BOB@example.com", role=Role.VIEWER, token_hash=hash_of("other"))
+    with pytest.raises(Refused, match="pending"):
+        stored.does(act(ADA), again)
+    near = next(
+        email for n in range(5_000) if slot(act(), email := f"u{n}@example.com") == slot(act(), "bob@example.com")
+    )
+    stored.does(act(ADA), Invite(invitation_id="inv3", email=near, role=Role.VIEWER, token_hash=hash_of("third")))
+    stored.does(act(ADA), RevokeInvitation(invitation_id="inv"))
+
+    assert stored.does(act(ADA), again)
+    assert stored[slot(act(), near)]["pending"].keys() == {"inv", "inv2", "inv3"}
+
+
+def test_an_invitation_is_not_valid_for_ever() -> None:
+    """At most 30 days: less than the mark of an inviter who has left is kept."""
+    with pytest.raises(Rejected, match="30 days"):
+        Memory().does(act(), Invite(**{**vars(INVITE), "valid_until": NOW + timedelta(days=31)}))
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda text: CreateWorkspace(name=text),
+        lambda text: Notify(user_id="u", topic="exports.ready", title=text),
+        lambda text: Notify(user_id="u", topic="exports.ready", title="t", text=text),
+        lambda text: SetFlag(flag="exports", description=text),
+        lambda text: Invite(email=f"{text}@example.com", role=Role.VIEWER, token_hash=hash_of("x")),
+        lambda text: DeclareDataset(
+            dataset="d", mode="append", columns=[DeclaredColumn(name="a", type="string")], description=text
+        ),
+    ],
+)
+@pytest.mark.parametrize("text", ["a\x1b[2J", "a\x00", "a\x9b1m", "invoice\u202egpj.exe", "a\u2066b", "a\ud800"])
+def test_no_text_holds_what_acts_instead_of_being_shown(deed: Any, text: str) -> None:
+    """Control characters, escapes of terminals and turned directions are rejected, and so is half a character."""
+    with pytest.raises(Rejected):
+        Memory().does(act(), deed(text))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import cast
 
 import pytest
 from tests.support.faulty import FaultyStore
 from tests.support.flows.operations import NOW
-from tests.support.people import actions, admins, member, roles, workspace
+from tests.support.people import actions, admins, member, race, roles, won, workspace
 
 from nilometer import AddMember, ChangeRole, Invite, RemoveMember, ResendInvitation, RevokeInvitation, issue, perform
 from nilometer.aws.dynamodb import Store
@@ -18,7 +19,7 @@ from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.people.invitation import InvitationStatus
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.errors import Refused, Rejected, Unavailable
+from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
 from nilometer.flows.people import members as people
 
 LATER = NOW + timedelta(minutes=1)
@@ -244,3 +245,17 @@ def test_an_answer_that_is_lost_can_be_asked_for_again(landed: bool, store: Stor
 
     assert (roles(store)["bob"], admins(store)) == (Role.ADMIN, 2)
     assert actions(store).count("member_added") == 2
+
+
+def test_of_fifty_invitations_at_once_to_one_address_one_is_sent(store: Store) -> None:
+    """By two Admins, under two spellings; the others are refused, and the one that was sent is accepted."""
+    workspace(store, eve=Role.ADMIN)
+    callers = [member("ada", Role.ADMIN), member("eve", Role.ADMIN)]
+    deeds = [Invite(email=email, role=Role.VIEWER) for email in ("Bob@example.com", "bob@EXAMPLE.com")]
+    answers = race([partial(issue, store, callers[n % 2], deeds[n // 2 % 2], now=LATER) for n in range(50)])
+
+    [sent] = won(answers)
+    assert {type(answer) for answer in answers} <= {type(sent), Refused, Cancelled}
+    assert [one.id for one in people.invitations(store, callers[0], now=LATER)] == [sent.of.id]
+    joined = people.accept_invitation(store, sent.token, user_id="bob", email="bob@example.com", now=LATER)
+    assert joined.role is Role.VIEWER
