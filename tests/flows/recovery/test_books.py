@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.flows.recovery.verify import Report, Verification
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.query import query
+from nilometer.lake.read.recipes import RECIPES
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode
 
@@ -174,6 +175,63 @@ def test_what_is_only_backfilled_is_in_the_books(books: Books) -> None:
     assert books.ask("select deleted from subscriptions_history order by sequence_number") == [(False,), (True,)]
     assert books.ask("select deleted from subscriptions") == [(True,)]
     assert books.check().ok
+
+
+def test_recurring_revenue_knows_what_no_event_told(books: Books) -> None:
+    """Three subscriptions of 200 days ago that only backfill saw, and one with events that reconcile found gone."""
+    world, _, price = company()
+    world.subscribe(world.customer("acme"), [(price, 3)])
+    told = [event for event in world.events if event["type"].startswith("customer.subscription.")]
+    books.append("stripe_events", list(map(_event_row, told)))
+    gone = told[0]["data"]["object"]["id"]
+    later = told[-1]["created"] + 60
+    for number in range(3):
+        answered(
+            books,
+            {**OLD, "id": f"sub_{number}", "created": later - 200 * 86_400},
+            second=later,
+            object_id=f"sub_{number}",
+        )
+    answered(books, None, second=later, object_id=gone)
+    books.relay()
+
+    assert books.ask(RECIPES["mrr"].sql) == [("eur", 29_400, 3), ("usd", 0, 0)]
+    moved = {(str(row[0])[:7], *row[1:]) for row in books.ask(RECIPES["mrr-movement"].sql)}
+    assert moved == {
+        ("2026-04", "eur", "new", 29_400, 3),
+        ("2026-11", "usd", "new", 14_700, 1),
+        ("2026-11", "usd", "churn", -14_700, 1),
+    }
+
+
+def _event_row(event: dict[str, Any]) -> dict[str, Any]:
+    made = event["data"]["object"]
+    when = datetime.fromtimestamp(event["created"], UTC).isoformat()
+    return {
+        "event_id": event["id"],
+        "type": event["type"],
+        "account": "self",
+        "livemode": False,
+        "created": event["created"],
+        "created_at": when,
+        "object_type": made["object"],
+        "object_id": made["id"],
+        "customer_id": made["customer"],
+        "source": "webhook",
+        "received_at": when,
+        "payload": event,
+    }
+
+
+def test_revenue_counts_an_invoice_once(books: Books) -> None:
+    """Told by an event and by the books, or by the books alone."""
+    world, _, price = company()
+    world.subscribe(world.customer("acme"), [(price, 3)])
+    paid = [event for event in world.events if event["type"] == "invoice.paid"]
+    books.append("stripe_events", list(map(_event_row, paid)))
+    play(books.store, world.events)
+    books.relay()
+    assert books.ask(RECIPES["revenue"].sql) == [(date(2026, 11, 1), "usd", 14_700, 1)]
 
 
 def test_what_was_known_is_asked_again(books: Books) -> None:

@@ -16,28 +16,41 @@ class Recipe:
 
 
 # Stripe's clock has seconds and deliveries have no order: within a second an object is created first and deleted last.
+# What the books say of a second comes after its events, for they resolve them; and they know what no event told:
+# what was backfilled, reconciled or fetched again. What was found there begins when Stripe made it.
 _SUBSCRIPTIONS = """
     subscriptions as (
+      select customer_id, workspace_id, object_id as subscription,
+             case when deleted then 'customer.subscription.deleted' else 'customer.subscription.updated' end as type,
+             valid_from as created_at,
+             coalesce(case origin when 'api' then created_at end, valid_from) as started_at,
+             change_id as event_id, (valid_from, 3, known_at) as turn, status, coalesce(items, '[null]')::json as items
+      from subscriptions_history where valid_from <= getvariable('as_of')
+      union all by name
       select customer_id, workspace_id, object_id as subscription, type, created_at, event_id,
              (created_at, case when type like '%.created' then 0 when type like '%.deleted' then 2 else 1 end,
               received_at) as turn,
-             payload->>'$.data.object.status' as status, payload->'$.data.object.items.data' as items
+             payload->>'$.data.object.status' as status, payload->'$.data.object.items.data' as items,
+             created_at as started_at
       from stripe_events
       where type like 'customer.subscription.%' and object_type = 'subscription'
         and created_at <= getvariable('as_of'))"""
 
-# Money a month in minor units: a year's price is a twelfth, a week's is 52 twelfths.
+# Money a month in minor units: a year's price is a twelfth, a week's is 52 twelfths. In the books an item has its
+# price's money itself.
 _MONTHLY = """
     priced as (
       select * exclude (items), unnest(from_json(items, '["json"]')) as item from subscriptions),
     valued as (
-      select customer_id, workspace_id, subscription, created_at, turn, event_id,
+      select customer_id, workspace_id, subscription, created_at, started_at, turn, event_id,
              coalesce(sum(case when status in ('active', 'past_due') and type <> 'customer.subscription.deleted' then
-               (item->>'$.price.unit_amount')::double * coalesce((item->>'$.quantity')::double, 1)
-               * case item->>'$.price.recurring.interval'
+               coalesce(item->>'$.price.unit_amount', item->>'$.unit_amount')::double
+               * coalesce((item->>'$.quantity')::double, 1)
+               * case coalesce(item->>'$.price.recurring.interval', item->>'$.interval')
                    when 'year' then 1 / 12.0 when 'week' then 52 / 12.0 when 'day' then 365 / 12.0 else 1 end
-               / coalesce((item->>'$.price.recurring.interval_count')::double, 1) end), 0) as mrr,
-             any_value(item->>'$.price.currency') as currency
+               / coalesce(item->>'$.price.recurring.interval_count', item->>'$.interval_count', '1')::double
+               end), 0) as mrr,
+             any_value(coalesce(item->>'$.price.currency', item->>'$.currency')) as currency
       from priced group by all)"""
 
 _ALL = (
@@ -176,14 +189,17 @@ _ALL = (
         sql=f"""
         with {_SUBSCRIPTIONS}, {_MONTHLY},
         moved as (
-          select date_trunc('month', created_at)::date as month, currency, subscription, mrr,
+          select created_at, started_at, currency, subscription, mrr,
                  coalesce(lag(mrr) over life, 0) as before, coalesce(max(mrr) over earlier, 0) as most
           from valued
           window life as (partition by subscription order by turn, event_id),
                  earlier as (partition by subscription order by turn, event_id
                              rows between unbounded preceding and 1 preceding)),
         named as (
-          select month, currency, mrr - before as change,
+          select date_trunc('month', case when before = 0 and most = 0 then started_at else created_at end)::date
+                   as month,
+                 coalesce(currency, last_value(currency ignore nulls) over (partition by subscription)) as currency,
+                 mrr - before as change,
                  case when before = 0 and most = 0 then 'new' when before = 0 then 'reactivation'
                       when mrr = 0 then 'churn' when mrr > before then 'expansion' else 'contraction' end as movement
           from moved where mrr <> before)
@@ -222,12 +238,20 @@ _ALL = (
         name="revenue",
         question="How much was paid, per month and currency (minor units)?",
         sql="""
-        with paid as (
-          select object_id, date_trunc('month', min(created_at))::date as month,
-                 any_value(payload->>'$.data.object.currency') as currency,
-                 any_value((payload->>'$.data.object.amount_paid')::bigint) as amount
+        with told as (
+          select object_id, account, livemode, created_at as paid_at, null::timestamptz as finalized_at,
+                 payload->>'$.data.object.currency' as currency,
+                 (payload->>'$.data.object.amount_paid')::bigint as amount
           from stripe_events where type = 'invoice.paid' and created_at <= getvariable('as_of')
-          group by object_id, account, livemode)
+          union all
+          select object_id, account, livemode, case origin when 'event' then valid_from end,
+                 coalesce(finalized_at, created_at), currency, amount_paid
+          from invoices_history
+          where status = 'paid' and amount_paid is not null and valid_from <= getvariable('as_of')),
+        paid as (
+          select object_id, date_trunc('month', coalesce(min(paid_at), min(finalized_at)))::date as month,
+                 any_value(currency) as currency, max(amount) as amount
+          from told group by object_id, account, livemode)
         select month, currency, sum(amount)::bigint as paid, count(*) as invoices
         from paid group by all order by month, currency""",
     ),
