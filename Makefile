@@ -46,6 +46,11 @@ fix: $(VENV)/.dev  ## what ruff can put right by itself: order of imports, forma
 	@$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+.PHONY: simulate
+SEEDS ?= 10000
+simulate: $(VENV)/.dev  ## play SEEDS=10000 days of the simulation (docs/proof.md), from seed FIRST=0
+	@$(VENV)/bin/python -m tests.simulation days $(SEEDS) --first $(or $(FIRST),0) --jobs $(or $(JOBS),$(shell nproc))
+
 .PHONY: build
 build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64
 	@PYTHON=$(abspath $(VENV))/bin/python $(VENV)/sam/bin/sam build --parallel --build-dir $(BUILD) \

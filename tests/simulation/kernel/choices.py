@@ -8,7 +8,7 @@ the calm one: go on with the same task, no fault.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 Answers = Mapping[str, int]
@@ -95,20 +95,36 @@ class Enumerated:
 
 
 class Seeded:
-    """Answers by chance; the likelihood of a trouble is that of its kind, the last part of a question's name."""
+    """Answers by chance; the likelihood of a trouble is that of its kind, the last part of a question's name.
 
-    def __init__(self, seed: int, likelihood: Mapping[str, float], *, kinds: Sequence[str] = ()) -> None:
-        self._random = random.Random(seed)
+    Now and then an outage begins: for a while nearly every request is refused.
+    """
+
+    def __init__(self, seed: int, likelihood: Mapping[str, float]) -> None:
+        self.random = random.Random(seed)
         self.likelihood = likelihood
-        self.kinds = kinds
         self.taken: dict[str, int] = {}
+        self._outage = 0
 
     def pick(self, question: str, options: int) -> int:
-        if options <= 1 or self._random.random() >= self.likelihood.get(question.rpartition(" ")[2], 0.0):
+        if options <= 1:
             return 0
-        answer = 1 + int(self._random.random() * (options - 1))
-        self.taken[question] = answer
+        kind = question.rpartition(" ")[2]
+        answer = self._outages() if kind == "fault" else 0
+        if not answer and self.random.random() < self.likelihood.get(kind, 0.0):
+            answer = 1 + int(self.random.random() * (options - 1))
+        if answer:
+            self.taken[question] = answer
         return answer
 
     def turn(self, question: str, tasks: int, last: int) -> int:  # the chooser's interface
         return self.pick(question, tasks)
+
+    def _outages(self) -> int:
+        """The first trouble of a request is that it is refused."""
+        if self._outage:
+            self._outage -= 1
+            return int(self.random.random() < 0.9)
+        if self.random.random() < self.likelihood.get("outage", 0.0):
+            self._outage = self.random.choice((5, 20, 60))
+        return 0

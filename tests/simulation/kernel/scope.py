@@ -45,6 +45,11 @@ class Plant:
         self.world.stores += [self.tables, self.s3]
         self.outcomes: Counter[Any] = Counter()
         self.dead: list[Message] = []
+        self.open = contextlib.ExitStack()
+
+    def during(self, patched: contextlib.AbstractContextManager[None]) -> None:
+        """Entered while the tasks run."""
+        self.open.enter_context(patched)
 
     def known(self, *, warm: Sequence[str] = (), workspaces: Sequence[str] = ()) -> Known:
         """The memory of a process: cold, or with what it read before."""
@@ -149,10 +154,11 @@ def play(
     plant = Plant(chooser, faults=faults, states=states, page=scope.page)
     with plant.world.installed(), plain_encoding():
         _fill(scope, plant)
-        laws = scope.prepare(plant)
-        plant.tables.settle()
-        plant.world.story = lines
-        plant.world.run()
+        with plant.open:
+            laws = scope.prepare(plant)
+            plant.tables.settle()
+            plant.world.story = lines
+            plant.world.run()
         if plant.dead:
             raise LawBroken(f"{len(plant.dead)} messages are dead letters")
         laws()

@@ -216,6 +216,11 @@ class World:
         return self.now.timestamp()
 
     @property
+    def working(self) -> str:
+        """The name of the task that goes on at this moment."""
+        return self._current.name if self._current else ""
+
+    @property
     def chance(self) -> random.Random:
         """The product's dice: of the task, so that they depend on nothing else."""
         return self._current.chance if self._current else self._setup

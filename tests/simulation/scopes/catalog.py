@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from tests.simulation.kernel.scope import Scope
-from tests.simulation.scopes import people, reservations, usage
+from tests.simulation.scopes import billing, lake, outbox, people, reservations, usage
 
-SCOPES: tuple[Scope, ...] = (*usage.SCOPES, *reservations.SCOPES, *people.SCOPES)
+SCOPES: tuple[Scope, ...] = (
+    *usage.SCOPES,
+    *reservations.SCOPES,
+    *people.SCOPES,
+    *billing.SCOPES,
+    *outbox.SCOPES,
+    *lake.SCOPES,
+)
 BY_NAME = {scope.name: scope for scope in SCOPES}

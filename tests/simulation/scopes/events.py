@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 SOURCE = "/services/sim"
+RECORD_CHANGED = "record.changed.v1"
 
 
 def cloud(

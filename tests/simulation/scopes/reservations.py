@@ -41,11 +41,11 @@ def used_up(plant: Plant) -> None:
     thresholds.tell(plant.known(), "a", "m", START, now=NOW)
 
 
-def limit(plant: Plant, amount: int) -> None:
+def limit(plant: Plant, amount: int, meter: str = "m") -> None:
     perform(
         plant.store,
         service("a", "op"),
-        OverrideLimit(meter="m", limit=LimitRule(included=amount, overage="block")),
+        OverrideLimit(meter=meter, limit=LimitRule(included=amount, overage="block")),
         now=EARLY,
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from tests.support.project import ROOT
 
+UNBOUNDED = 1_000  # for ever, as a run knows it
+
 
 @dataclass(frozen=True)
 class QueueSource:
@@ -59,7 +61,7 @@ def streams() -> dict[str, StreamSource]:
             table=_referred(mapping["EventSourceArn"]),
             batch=mapping["BatchSize"],
             window=_number(mapping["MaximumBatchingWindowInSeconds"]),
-            retries=mapping["MaximumRetryAttempts"],
+            retries=mapping["MaximumRetryAttempts"] if mapping["MaximumRetryAttempts"] >= 0 else UNBOUNDED,
             age=mapping["MaximumRecordAgeInSeconds"],
             bisects=mapping["BisectBatchOnFunctionError"],
             parallel=mapping.get("ParallelizationFactor", 1),
@@ -75,8 +77,13 @@ def receives(queue: str) -> int:
 
 @cache
 def _of(resource_type: str) -> dict[str, Any]:
-    resources = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)["Resources"]  # noqa: S506  # a safe loader
-    return {name: one["Properties"] for name, one in resources.items() if one["Type"] == resource_type}
+    resources = _template()["Resources"].items()
+    return {name: one["Properties"] for name, one in resources if one["Type"] == resource_type}
+
+
+@cache
+def _template() -> Any:
+    return yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506  # a safe loader
 
 
 class _Loader(yaml.CSafeLoader):
@@ -97,5 +104,6 @@ def _referred(value: str) -> str:
 
 
 def _number(value: Any) -> int:
-    """Of `!If [OnAws, 20, 1]` what holds on AWS."""
-    return int(value[1] if isinstance(value, list) else value)
+    """Of `!If [OnAws, 20, 1]` what holds on AWS; of a parameter its default."""
+    chosen = value[1] if isinstance(value, list) else value
+    return int(_template()["Parameters"][chosen]["Default"] if chosen in _template()["Parameters"] else chosen)

@@ -1,0 +1,122 @@
+"""The simulation by hand: `python -m tests.simulation --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from tests.simulation.days.company import day
+from tests.simulation.kernel.choices import Answers
+from tests.simulation.kernel.scope import explore, story
+from tests.simulation.kernel.shrinking import shrunk
+from tests.simulation.kernel.world import LawBroken
+from tests.simulation.scopes.catalog import BY_NAME, SCOPES
+
+FIXED = {"PYTHONHASHSEED": "0"}
+CHUNK = 25  # seeds that a process takes at a time
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when no law was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("day", help="play one seed; if it breaks a law, shrink it and tell its story")
+    one.add_argument("seed", type=int)
+    many = commands.add_parser("days", help="play many seeds, on several processors")
+    many.add_argument("count", type=int)
+    many.add_argument("--first", type=int, default=0)
+    many.add_argument("--jobs", type=int, default=2)
+    scope = commands.add_parser("scope", help="try every schedule of one scope, or of all")
+    scope.add_argument("name", nargs="?", choices=[*BY_NAME], metavar="NAME")
+    scope.add_argument("--faults", type=int, help="at most so many faults, in the place of the scope's own number")
+    scope.add_argument("--unpruned", action="store_true", help="without pruning: the same verdict, much slower")
+    commands.add_parser("teeth", help="plant every bug, find it, and write the verdicts")
+    given = parser.parse_args(arguments)
+    if given.command == "day":
+        return _day(given.seed)
+    if given.command == "days":
+        return _days(given.first, given.count, given.jobs)
+    if given.command == "teeth":
+        from tests.simulation.teeth.verdicts import judge_all
+
+        return judge_all(say)
+    return _scopes([BY_NAME[given.name]] if given.name else SCOPES, given.faults, pruned=not given.unpruned)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _broken(seed: int, answers: Answers | None = None, lines: list[str] | None = None) -> tuple[str, Answers]:
+    """The law that a day breaks ("" for none), and what was not calm in it."""
+    taken: dict[str, int] = {}
+    try:
+        day(seed, answers, lines, taken)
+    except LawBroken as error:
+        return str(error), taken
+    return "", taken
+
+
+def _day(seed: int) -> int:
+    broken, answers = _broken(seed)
+    if not broken:
+        say(f"seed {seed}: {len(answers)} choices were not calm, and no law is broken")
+        return 0
+    say(f"seed {seed} breaks a law: {broken}\nshrinking {len(answers)} choices ...")
+    fewest = shrunk(answers, lambda some: _broken(seed, some)[0])
+    lines: list[str] = []
+    broken, _ = _broken(seed, fewest, lines)
+    _tell(lines, fewest, broken)
+    return 1
+
+
+def _tell(lines: Iterable[str], answers: Answers, broken: str) -> None:
+    for line in lines:
+        say(line)
+    say(f"→ {broken}\nwhat was not calm: {answers}")
+
+
+def _failing(seeds: Sequence[int]) -> list[tuple[int, str]]:
+    return [(seed, broken) for seed in seeds if (broken := _broken(seed)[0])]
+
+
+def _days(first: int, count: int, jobs: int) -> int:
+    began, bad = time.perf_counter(), 0
+    chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
+    with ProcessPoolExecutor(jobs) as pool:
+        for found in pool.map(_failing, chunks):
+            bad += len(found)
+            for seed, broken in found:
+                say(f"seed {seed} breaks a law: {broken}; its story: python -m tests.simulation day {seed}")
+    seconds = time.perf_counter() - began
+    say(f"{count} seeds from {first} in {seconds:.0f} s on {jobs} processes; {bad} break a law")
+    return int(bad > 0)
+
+
+def _scopes(scopes: Iterable[Any], faults: int | None, *, pruned: bool) -> int:
+    total, bad = 0, 0
+    for scope in scopes:
+        found = explore(scope, faults=faults, pruned=pruned)
+        total += found.schedules
+        bad += bool(found.broken)
+        limit = scope.faults if faults is None else faults
+        say(
+            f"{scope.name:48} {limit} faults {found.schedules:7,} schedules, {found.pruned:7,} pruned,"
+            f" {found.states:7,} states, {found.seconds:5.1f} s of CPU, {sum(found.broken.values())} broken"
+        )
+        if found.broken:
+            lines, broken = story(scope, found.first)
+            _tell(lines, found.first, broken)
+    say(f"{total:,} schedules")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # sets are in the same order in every process: a seed is one day
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, **FIXED})  # noqa: S606  # itself
+    sys.exit(main(sys.argv[1:]))

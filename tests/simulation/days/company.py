@@ -1,0 +1,297 @@
+"""A day of a small company over all flows at once, under bursts of faults; then they end, and the laws are read."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+from tests.simulation.days import deeds
+from tests.simulation.days.queues import SimQueue
+from tests.simulation.kernel.choices import Answers, Chooser, Replayed, Seeded
+from tests.simulation.kernel.scope import Plant, plain_encoding
+from tests.simulation.kernel.world import LawBroken
+from tests.simulation.scopes import people
+from tests.simulation.scopes.events import RECORD_CHANGED, envelope
+from tests.simulation.scopes.reservations import limit
+from tests.simulation.scopes.usage import EARLY, START, counted, law, setup, totals
+from tests.simulation.services.dynamodb import SimTables, StreamChange
+from tests.simulation.services.messages import SimEventBridge, SimSqs
+from tests.simulation.services.streams import SimShard, record
+from tests.simulation.services.stripe import SimStripe
+from tests.support.flows.billing_play import PLAYED_AT, wrong
+from tests.support.lake.build import KEYS
+
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
+from nilometer.aws.eventbridge import Bus
+from nilometer.aws.sqs import Queue
+from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.stripe.event import Scope as StripeScope
+from nilometer.errors import NilometerError
+from nilometer.flows.billing import batch as billing
+from nilometer.flows.billing import refetch
+from nilometer.flows.lake import changes
+from nilometer.flows.limits import reactions, reserving
+from nilometer.flows.notices import batch as notices
+from nilometer.flows.operations import batch as operations
+from nilometer.flows.usage import batch as usage
+from nilometer.flows.usage import metering
+from nilometer.flows.usage.known import Known
+
+LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
+HARD = 60  # of the meter `held`
+STEPS = 60_000
+TROUBLED = 500  # steps under faults
+SKEWS = (0, 0, 0, -300, 250, -3)  # seconds by which a function's clock is off
+READERS = {"records": "RecordsStream", "events": "EventsStream", "limits": "LimitsStream"}
+
+
+class CompanyDay:
+    """One seed: the queues and streams between the flows, as template.yaml connects them."""
+
+    def __init__(self, seed: int, chooser: Chooser) -> None:
+        self.plant = Plant(chooser, faults=None, page=5)
+        self.world = self.plant.world
+        self.world.random_time = True
+        self.dice = Random(seed)
+        self.truth = deeds.DayTruth()
+        self.stripe_world = deeds.stripe_world(seed % 6)
+        self.stripe: Any = SimStripe(self.world, self.stripe_world)
+        self.read: dict[str, int] = defaultdict(int)
+        self.reading: Counter[str] = Counter()
+        self.given_up: list[Any] = []
+        self.faulty = True
+        self.audit: dict[str, Any] = {}
+        self.rows: set[str] = set()
+        self.caches: dict[int, Known] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        given: dict[str, Any] = {"store": self.plant.store, "objects": self.plant.objects}
+        lake = {name: partial(self._append, name) for name in ("LakeUsage", "LakeStripeEvents", "LakeAudit")}
+        handlers: dict[str, Any] = {
+            "Usage": lambda m: usage.handle(m, now=self._clock(), known=self._cache(), **given),
+            "Billing": lambda m: billing.handle(m, now=PLAYED_AT, **given),
+            "Operations": self._operate,
+            **lake,
+        }
+        self.queues = {name: SimQueue(self.world, name, handle) for name, handle in handlers.items()}
+        bus: Any = SimEventBridge(self.world, self._route)
+        clients: list[Any] = [SimSqs(self.world, self.queues[n].send) for n in ("LakeUsage", "LakeStripeEvents")]
+        to = {USAGE.name: Queue(clients[0], url="u"), STRIPE_EVENTS.name: Queue(clients[1], url="s")}
+        self.relay = partial(changes.relay, bus=Bus(bus, name="bus"), queues=to, objects=self.plant.objects, keys=KEYS)
+
+    def _clock(self) -> Any:
+        return self.world.now + timedelta(seconds=self.dice.choice(SKEWS) if self.faulty else 0)
+
+    def _cache(self) -> Known:
+        """Of one of three processes that live on, or of a new one."""
+        place = self.dice.randrange(4)
+        if place == 3 or place not in self.caches:
+            self.caches[place] = self.plant.known()
+        return self.caches[place]
+
+    def _operate(self, messages: Sequence[Message]) -> list[Result]:
+        """As the function sorts them: changes of records to the notices, the rest to the operations."""
+        given: dict[str, Any] = {"store": self.plant.store, "objects": self.plant.objects, "now": self._clock()}
+        told = [message for message in messages if notices.is_change(message)]
+        done = {one.message_id: one for one in notices.handle(told, **given)}
+        rest = [message for message in messages if message.id not in done]
+        done |= {one.message_id: one for one in operations.handle(rest, **given)}
+        return [done[message.id] for message in messages]
+
+    def _append(self, queue: str, messages: Sequence[Message]) -> list[Result]:
+        """A lake that drops what it has; the real one has scopes of its own."""
+        for message in messages:
+            body = json.loads(message.body)
+            if queue == "LakeAudit":
+                self.audit[body["detail"]["data"]["change_id"]] = body["detail"]["data"]
+            else:
+                self.rows.update(body["columns"]["event_id"])
+        return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
+
+    def _route(self, entry: Any) -> None:
+        """The bus's rules."""
+        detail = json.loads(entry["Detail"])
+        if detail["type"] != RECORD_CHANGED:
+            return
+        body, kind = envelope(detail, source=entry["Source"]), detail["data"]["kind"]
+        self.queues["LakeAudit"].send(body)
+        if kind in {"alert", "billing", "membership", "invitation"}:
+            self.queues["Operations"].send(body)
+        if kind in {"workspace", "billing"} and detail["data"]["action"] == "INSERT":
+            self.queues["Usage"].send(body)
+
+    # ------------------------------------------------------------------ the course of the day
+
+    def begin(self) -> None:
+        """Everybody's deeds, each as a message or a task."""
+        plant, send = self.plant, self.queues["Usage"].send
+        deeds.publish_usage(self.dice, self.truth, send)
+        deeds.publish_stripe(self.dice, self.stripe_world, self.queues["Billing"].send)
+        deeds.reserve(self.dice, self.truth, plant, send)
+        deeds.manage_people(self.dice, plant)
+        for name, work in (
+            ("refetch", lambda: refetch.refetch_due(plant.store, self.stripe, scope=StripeScope(), now=PLAYED_AT)),
+            ("drain", self._drain),
+            ("sweep", lambda: reserving.sweep(plant.store, now=self.world.now)),
+        ):
+            plant.repeat(name, work, until=NilometerError, times=3)
+        late = partial(perform, plant.store, service("late", "test"), CreateWorkspace(name="L"), now=EARLY)
+        plant.repeat("newcomer", late, until=NilometerError, times=200)
+
+    def _drain(self) -> None:
+        list(metering.drain(self.plant.known(), self.stripe, scope=StripeScope(), now=self.world.now))
+
+    def run(self) -> None:
+        """Under faults for a while, then until everything has settled."""
+        self.world.calm = False
+        for step in range(STEPS):
+            if self.faulty and step > TROUBLED:
+                self._end_faults()
+            if self.world.tasks:
+                self.world.step()
+                if self.dice.random() < 0.15:
+                    self._work()
+            elif not self._work():
+                break
+        else:
+            raise LawBroken("the day does not come to an end")
+        self.world.calm = True
+
+    def _end_faults(self) -> None:
+        self.faulty = False
+        self.world.budget = 0
+        for queue in self.queues.values():
+            queue.redrive()
+
+    def _work(self) -> bool:
+        """One poller finds something; False when nobody does any more."""
+        ready: list[Any] = [queue for queue in self.queues.values() if queue.ready]
+        ready += [name for name in READERS if not self.reading[name] and self._unread(name)]
+        if ready:
+            picked = self.dice.choice(ready)
+            if isinstance(picked, str):
+                self._read_stream(picked)
+            else:
+                picked.receive(self.dice, twins=0.08 if self.faulty else 0.0)
+            return True
+        if self.faulty and not self.world.tasks:
+            self._end_faults()
+            return True
+        return bool(self.world.tasks)
+
+    def _unread(self, name: str) -> list[StreamChange]:
+        table = Table.EVENTS if name == "events" else Table.RECORDS
+        return [change for change in self.plant.tables.stream[self.read[name] :] if change.table == table]
+
+    def _read_stream(self, name: str) -> None:
+        """What is new, in two shards by partition; read on when both are done."""
+        found = self._unread(name)
+        self.read[name] = len(self.plant.tables.stream)
+        for number in (0, 1):
+            mine = [record(change) for change in found if len(change.key[0]) % 2 == number]
+            if mine:
+                handle = self._react if name == "limits" else self.relay
+                shard = SimShard(self.world, f"{name} {number}/{self.read[name]}", handle, READERS[name])
+                shard.given_up = self.given_up
+                self.reading[name] += 1
+                shard.read(mine, after=lambda: self.reading.subtract([name]))
+
+    def _react(self, records: Sequence[Any]) -> list[Result]:
+        return reactions.react(records, known=self.plant.known(), now=self.world.now)
+
+    # ------------------------------------------------------------------ the laws
+
+    def laws(self) -> None:
+        """Of usage, limits, people, billing, the lake, notices; and that everything has settled."""
+        for queue in self.queues.values():
+            law(not queue.dead, f"{queue.name}: dead letters after the faults ended: {queue.failures[-1:]}")
+        people.admins_hold(self.plant)
+        self._counted()
+        bad = wrong(self.plant.store, self.stripe_world)
+        law(not bad, f"these differ from Stripe: {bad}")
+        if not self.given_up:  # else they wait in the bucket for an operator
+            self._relayed()
+        notes = Counter((i["pk"], i.get("cause")) for i in self.plant.store.scan(Table.RECORDS, kind="notification"))
+        law(not notes or max(notes.values()) == 1, f"somebody was told twice: {notes.most_common(1)}")
+        self._reserved()
+
+    def _counted(self) -> None:
+        truth, store = self.truth, self.plant.store
+        for workspace in ("a", "b", "late"):
+            totals(self.plant, truth.totals[workspace], "m", workspace)
+            totals(self.plant, sum(one[0] == workspace for one in truth.users), "users", workspace)
+        facts = Counter(fact["event_id"] for fact in store.scan(Table.EVENTS, kind="usage_event"))
+        law(set(facts) == truth.counted, f"facts differ: {set(facts) ^ truth.counted}")
+        law(not list(store.scan(Table.EVENTS, kind="waiting_usage")), "usage still waits")
+        refused = {item["event_id"] for item in store.scan(Table.EVENTS, kind="reject") if item["flow"] == "usage"}
+        law(refused == truth.refused, f"rejects {refused}, true are {truth.refused}")
+
+    def _reserved(self) -> None:
+        used = counted(self.plant, "held")
+        law(used == sum(self.truth.granted.values()) <= HARD, f"used {used}, granted {self.truth.granted} of {HARD}")
+        reserving.sweep(self.plant.store, now=self.world.now + timedelta(hours=1))
+        item = self.plant.store.get(Table.RECORDS, keys.allowance("a", "held", START), consistent=True)
+        law(not item or item["reserved"] == 0, f"the allowance is {item}")
+
+    def _relayed(self) -> None:
+        """Each fact is a row; the newest image that the audit has of a record is the record."""
+        wanted = self.truth.counted | {one["id"] for one in self.stripe_world.events}
+        law(self.rows == wanted, f"the lake's rows differ: {self.rows ^ wanted}")
+        newest: dict[Any, Any] = {}
+        for row in sorted(self.audit.values(), key=lambda row: int(row["sequence_number"])):
+            newest[row["pk"], row["sk"]] = row["new_image"]
+        items = self.plant.tables.items[Table.RECORDS]
+        changed = {change.key for change in self.plant.tables.stream if change.table == Table.RECORDS}
+        for key in changed & items.keys():
+            if key in newest and "version" in items[key].values and newest[key]:
+                stored = int(items[key].values["version"]["N"])
+                law(newest[key]["version"] == stored, f"{key} is not the audit's fold")
+
+
+_FILLED: list[SimTables] = []
+
+
+def _fill(plant: Plant) -> None:
+    """Meters, workspaces `a` and `b` (four shards), people, and a hard limit on `held`."""
+    if not _FILLED:
+        people.two_admins(plant)
+        setup(plant, workspace=False)
+        perform(plant.store, operator("test"), CreateMeter(meter="held", unit="u", aggregation="sum"), now=EARLY)
+        perform(plant.store, service("b", "test"), CreateWorkspace(name="B"), now=EARLY)
+        item = plant.store.get(Table.RECORDS, keys.workspace("b"))
+        plant.store.commit([Put(table=Table.RECORDS, item={**(item or {}), "shards": 4})])
+        limit(plant, HARD, meter="held")
+        _FILLED.append(plant.tables.copy())
+    plant.tables.fill(_FILLED[0])
+    plant.tables.settle()
+    plant.tables.stream.clear()
+
+
+def day(
+    seed: int,
+    answers: Answers | None = None,
+    lines: list[str] | None = None,
+    taken: dict[str, int] | None = None,
+) -> CompanyDay:
+    """One day; raises `LawBroken`. With `answers` these troubles and no others; `lines` get the story, `taken` what
+    was not calm."""
+    chooser: Chooser = Seeded(seed, LIKELY) if answers is None else Replayed(answers)
+    if taken is not None:
+        chooser.taken = taken
+    one = CompanyDay(seed, chooser)
+    with one.world.installed(), plain_encoding():
+        _fill(one.plant)
+        one.world.story = lines
+        one.begin()
+        one.run()
+        one.laws()
+    return one

@@ -1,0 +1,75 @@
+"""Scopes of Stripe's meters: what Stripe was told is what was counted, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from tests.simulation.kernel.scope import NOW, Plant, Scope
+from tests.simulation.scopes.billing import company
+from tests.simulation.scopes.events import envelope
+from tests.simulation.scopes.usage import EARLY, START, consume, counted, event, law, warm
+from tests.simulation.services.stripe import SimStripe
+
+from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
+from nilometer.domain.billing.record.inputs import Inputs, with_views
+from nilometer.domain.billing.record.item import record_item
+from nilometer.domain.events.outcome import Message
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.stripe.event import Scope as StripeScope
+from nilometer.errors import Unavailable
+from nilometer.flows.usage import batch as usage
+from nilometer.flows.usage import metering
+
+
+def billed(plant: Plant) -> None:
+    """The meter `m` is told to Stripe; workspace `a` pays as cus_1 and has used three."""
+    meter = CreateMeter(meter="m", unit="u", aggregation="sum", stripe_event_name="calls")
+    perform(plant.store, operator("test"), meter, now=EARLY)
+    perform(plant.store, service("a", "test"), CreateWorkspace(name="A"), now=EARLY)
+    inputs = with_views(
+        Inputs(), "self/test/cus_1", {"sub_1": {"object": "subscription", "status": "active", "version": 1}}
+    )
+    item = record_item(keys.billing("a"), inputs, workspace_id="a", version=1, cause="evt", updated_at="now")
+    plant.store.commit([Put(table=Table.RECORDS, item=item)])
+    first = [Message("1", envelope(event("e1", "3")))]
+    usage.handle(first, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    metering.touch(plant.known(), "a", "m", START, now=NOW)
+
+
+def drains(plant: Plant, *, beside_usage: bool, drainers: int) -> Callable[[], None]:
+    """Drainers at once, beside usage whose counter's change comes back to the outbox."""
+    stripe = SimStripe(plant.world, company()[0])
+    plant.world.stores.append(stripe)
+    api: Any = stripe
+
+    def drain() -> None:
+        found = list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
+        if any(one.told is metering.Told.UNAVAILABLE for one in found):
+            raise Unavailable(found[0].message)
+
+    def touch() -> None:
+        metering.touch(plant.known(), "a", "m", START, now=NOW)
+
+    for number in range(drainers):
+        plant.repeat(f"drainer {number + 1}", drain, until=Unavailable, times=3)
+    if beside_usage:
+        consume(plant, "consumer", [event("e2", "5")], known=warm(plant))
+        plant.repeat("reaction", touch, until=Unavailable)
+
+    def laws() -> None:
+        touch()
+        for _ in range(3):
+            list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
+        law(stripe.total == counted(plant) == Decimal(8 if beside_usage else 3), f"Stripe was told {stripe.total}")
+        law(not list(metering.outbox(plant.store)), "the outbox is not empty")
+
+    return laws
+
+
+SCOPES = (
+    Scope("two drain the outbox", lambda plant: drains(plant, beside_usage=False, drainers=2), billed, 1),
+    Scope("one drains the outbox beside usage", lambda plant: drains(plant, beside_usage=True, drainers=1), billed, 1),
+)

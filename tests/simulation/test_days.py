@@ -1,0 +1,50 @@
+"""Days of a small company over all flows at once, under bursts of faults: in the end every law holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.simulation.days.company import day
+from tests.simulation.kernel.shrinking import shrunk
+from tests.support.project import ROOT
+
+CHUNKS, SEEDS = 10, 100
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_day_ends_in_the_truth(chunk: int) -> None:
+    """A thousand seeds in all, in processes in which a seed is one day; a failure names the command that tells it."""
+    command = ["-m", "tests.simulation", "days", str(SEEDS), "--first", str(chunk * SEEDS), "--jobs", "1"]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{SEEDS} seeds from {chunk * SEEDS}" in done.stdout
+
+
+def test_a_day_is_full_of_trouble() -> None:
+    """Otherwise it would prove nothing: requests fail, processes die, messages come twice, batches are mixed."""
+    days = [day(seed) for seed in range(10)]
+
+    assert sum(one.world.faults for one in days) > 50
+    assert sum(one.world.requests for one in days) > 2_000
+    assert any(one.queues["Usage"].failures or one.queues["Billing"].failures for one in days)
+
+
+def test_a_seed_is_one_day() -> None:
+    """The same seed ends in the same tables, and so do its choices without the seed's dice for faults."""
+    first, taken = day(3), {}
+    again = day(3, taken=taken)
+    replayed = day(3, taken)
+
+    assert first.plant.tables.digest == again.plant.tables.digest == replayed.plant.tables.digest
+
+
+def test_shrinking_keeps_what_a_failure_needs() -> None:
+    """Of many choices two make the difference: they are left."""
+    many = {f"{n} fault": 1 for n in range(40)}
+
+    few = shrunk(many, lambda some: "broken" if {"7 fault", "31 fault"} <= some.keys() else "")
+
+    assert few == {"7 fault": 1, "31 fault": 1}
