@@ -180,7 +180,8 @@ def test_buckets_are_private_encrypted_and_speak_tls(template: Template) -> None
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         assert len(bucket["PublicAccessBlockConfiguration"]) == 4
         assert bucket["BucketEncryption"]
-        [tls] = [s for s in policies[name]["Statement"] if s["Effect"] == "Deny"]
+        [tls] = [s for s in policies[name]["Statement"] if s.get("Sid") == "TlsOnly"]
+        assert tls["Effect"] == "Deny"
         assert tls["Condition"] == {"Bool": {"aws:SecureTransport": False}}
 
 
@@ -198,3 +199,39 @@ def test_a_service_with_the_library_may_use_index_and_attachments(project: Path)
 
     assert "RECORDS_TABLE_ARN/index/gsi1" in tables["Resource"]
     assert objects["Resource"] == ["LAKE_BUCKET_ARN/attachments/*"]
+
+
+def test_the_lake_is_deleted_by_maintenance_and_who_is_named_alone(template: Template) -> None:
+    """`aws s3 rm` of an administrator is denied, and an operator's `tables vacuum` too unless the stack names him."""
+    [policy] = template.of("AWS::S3::BucketPolicy").values()
+    [[condition, statement, _]] = [s["Fn::If"] for s in policy["PolicyDocument"]["Statement"] if "Fn::If" in s]
+
+    assert condition == "KeepsVersions"
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert set(statement["Action"]) == {"s3:DeleteObject", "s3:DeleteObjectVersion"}
+    assert statement["Resource"] == {"Fn::Sub": "${LakeBucket.Arn}/lake/*"}
+    spared = statement["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
+    assert spared == [
+        {"Fn::GetAtt": ["MaintenanceRole", "Arn"]},
+        {"Fn::If": ["HasOperator", {"Ref": "OperatorArn"}, {"Ref": "AWS::NoValue"}]},
+    ]
+
+
+def test_policies_for_people_and_services_are_exact(template: Template) -> None:
+    """A publisher speaks as a service, an analyst reads the lake; neither may do anything else."""
+    policies = template.of("AWS::IAM::ManagedPolicy")
+    actions = {
+        name: {a for s in one["PolicyDocument"]["Statement"] for a in listed(s["Action"])}
+        for name, one in policies.items()
+    }
+
+    assert actions == {
+        "PublisherPolicy": {"events:PutEvents"},
+        "AnalystPolicy": {"s3:GetObject", "s3:ListBucket", "cloudformation:DescribeStacks"},
+    }
+    [publishing] = policies["PublisherPolicy"]["PolicyDocument"]["Statement"]
+    assert publishing["Condition"] == {
+        "ForAllValues:StringLike": {"events:source": "services.*"},
+        "Null": {"events:source": "false"},
+    }
+    assert "*" not in str([s["Resource"] for s in policies["PublisherPolicy"]["PolicyDocument"]["Statement"]])

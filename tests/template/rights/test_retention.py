@@ -149,3 +149,37 @@ def test_the_security_page_says_what_guards_the_door(template: Template, project
     assert f"{TOLERANCE_SECONDS} s of tolerance both ways" in page
     assert f"more than {BODY_BYTES // 1_000_000} MB is refused" in page
     assert f"at most every {REFRESH_SECONDS} s" in page
+
+
+def test_what_was_deleted_from_the_bucket_can_be_had_back(template: Template) -> None:
+    """For thirty days, where the data matter; a stage to play with pays for no versions."""
+    [bucket] = template.of("AWS::S3::Bucket").values()
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+
+    assert bucket["VersioningConfiguration"]["Fn::If"][:2] == ["KeepsVersions", {"Status": "Enabled"}]
+    assert rules["versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert "Prefix" not in rules["versions"]
+
+
+def test_old_versions_of_functions_go(template: Template) -> None:
+    """Each release would leave 0.6 GB of ten functions behind."""
+    assert template.body["Globals"]["Function"]["VersionDeletionPolicy"] == "Delete"
+
+
+def test_spending_has_its_bounds_where_somebody_sets_them(template: Template) -> None:
+    """A cap of writes on both tables, and a budget of the stack's own tag; neither by default."""
+    parameters = template.body["Parameters"]
+    caps = [table["OnDemandThroughput"]["Fn::If"] for table in template.of("AWS::DynamoDB::Table").values()]
+
+    assert (parameters["WriteCap"]["Default"], parameters["MonthlyBudget"]["Default"]) == (0, 0)
+    assert caps == [["HasWriteCap", {"MaxWriteRequestUnits": {"Ref": "WriteCap"}}, {"Ref": "AWS::NoValue"}]] * 2
+    [budget] = template.of("AWS::Budgets::Budget").values()
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": [{"Fn::Sub": "user:stage$${AWS::StackName}"}]}
+
+
+def test_every_stage_is_tagged_by_its_stack(project: Path) -> None:
+    """The budget and the bill are told apart by it."""
+    said = (project / "samconfig.toml").read_text()
+
+    for stage in ("dev", "staging", "prod"):
+        assert f'tags = "project=nilometer stage=nilometer-{stage}"' in said
