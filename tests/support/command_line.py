@@ -52,7 +52,7 @@ class CommandLine:
     """
 
     runtime: Path
-    in_process: bool = False
+    in_process: bool = True
 
     def __call__(self, *arguments: str, text: str | None = None, env: Mapping[str, str] = {}) -> Answer:
         environment = {**self.environment, **env}
