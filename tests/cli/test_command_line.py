@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import click
 import pytest
+from tests.support.command_line import leaves
 
-from nilometer.cli import cli
+from nilometer.cli.program import cli
 
-HEAVY = {"boto3", "botocore", "duckdb", "pyarrow", "deltalake", "rich", "stripe", "msgspec"}
-
-
-def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-        else:
-            yield (*path, name)
+HEAVY = {"boto3", "duckdb", "pyarrow", "deltalake", "rich", "stripe"}
 
 
-ALL = sorted(commands(cli))
+ALL = sorted(leaves())
 ON_A_STACK = [
     ["status"],
     ["wait"],
@@ -60,14 +52,37 @@ def test_help_has_an_example(nilometer: Any, path: tuple[str, ...]) -> None:
     assert f"nilometer {' '.join(path)}" in answer.out.partition("Example")[2]
 
 
-def test_help_imports_nothing_heavy() -> None:
-    """So that it takes a tenth of a second."""
+@pytest.mark.parametrize("group", ["", *sorted({path[0] for path in ALL})])
+def test_help_imports_nothing_heavy(group: str) -> None:
+    """So that it takes a tenth of a second; of all commands none is loaded, of a group its own."""
     code = (
-        "import sys; from nilometer.cli import run; run(['--help']); print(*{n.partition('.')[0] for n in sys.modules})"
+        "import sys; from nilometer.cli import run; run([word for word in [sys.argv[1], '--help'] if word]); "
+        "print(*{n.partition('.')[0] for n in sys.modules}); "
+        "print(sum(name.startswith('nilometer.cli.') and 'terminal' not in name for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, group], capture_output=True, text=True, check=True)
+    *_, modules, commands = done.stdout.splitlines()
 
-    assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+    assert not HEAVY & set(modules.split())
+    assert group or int(commands) == 1
+
+
+def test_the_summaries_of_the_table_are_the_commands_own() -> None:
+    """`nilometer --help` says what the command itself says first."""
+    context = click.Context(cli)
+    for _, rows in cli.sections(context):
+        for name, summary in rows:
+            command = cli.get_command(context, name)
+            assert command is not None
+            assert command.get_short_help_str(1_000) == summary
+
+
+def test_the_help_shows_every_summary_whole(nilometer: Any) -> None:
+    """At 80 columns, wrapped; nothing ends in three dots."""
+    for group in [(), *sorted({path[:-1] for path in ALL if len(path) > 1})]:
+        usage, *lines = nilometer(*group, "--help", env={"COLUMNS": "80"}).out.splitlines()
+        assert usage.startswith("Usage:")
+        assert [line for line in lines if line.endswith("...")] == []
 
 
 def test_a_missing_extra_is_named() -> None:

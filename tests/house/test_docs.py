@@ -14,7 +14,7 @@ from botocore import xform_name
 from cfnlint.decode import cfn_yaml
 from tests.support.project import ROOT
 
-from nilometer.cli import cli
+from nilometer.cli.program import cli
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -82,9 +82,10 @@ def known(code: str) -> bool:
     for word in found[1].split():
         if not isinstance(command, click.Group):
             break
-        if word not in command.commands:
+        named = command.get_command(click.Context(command), word)
+        if named is None:
             return False
-        command = command.commands[word]
+        command = named
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options
 

@@ -136,7 +136,7 @@ def test_helpers_of_tests_stand_apart_from_tests() -> None:
         for node in ast.walk(module)
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").startswith("tests.")
-        and not (node.module or "").startswith("tests.support")
+        and (node.module or "").rpartition(".")[2].startswith(("test_", "conftest"))
     ]
 
     assert wrong == []

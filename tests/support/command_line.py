@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner
 
 from nilometer.aws import clients
 from nilometer.cli import run
+from nilometer.cli.program import cli
 from nilometer.local.plane import deploy
 
 WITH_SIGNALS = {("local",), ("demo",)}
@@ -89,6 +91,18 @@ class CommandLine:
     def environment(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NILOMETER_"))}
         return {**own, "NILOMETER_RUNTIME_DIR": str(self.runtime), "COLUMNS": "160"}
+
+
+def leaves(group: click.Group | None = None, *path: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command that does something: ("usage", "send")."""
+    group = group or cli
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield (*path, name)
 
 
 def _here(arguments: Sequence[str], text: str | None, environment: Mapping[str, str]) -> Answer:

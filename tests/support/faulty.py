@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
@@ -70,3 +71,22 @@ def unlucky(seed: int, *, deaths: float, losses: float) -> Callable[[str, int, b
             raise Unavailable(f"{name}: no answer {'after' if after else 'before'} it landed")
 
     return fault
+
+
+def together(work: Sequence[Callable[[], None]]) -> None:
+    """Runs all at once and raises what any of them raised."""
+    failures: list[BaseException] = []
+
+    def run(one: Callable[[], None]) -> None:
+        try:
+            one()
+        except BaseException as error:  # noqa: BLE001  # shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(one,)) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import cache
 from typing import Any
@@ -64,7 +65,7 @@ def client(service: str, **where: str) -> Any:
 @cache
 def _session() -> boto3.session.Session:
     """One for all clients: a second one reads AWS's endpoints again (`benchmarks/cold_start.py`)."""
-    return boto3.session.Session()
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION"))  # boto3 itself reads AWS_DEFAULT_REGION only
 
 
 class _Later:

@@ -8,8 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.concurrency import together
-from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.limits import limited, look
 from tests.support.flows.operations import NOW
 from tests.support.flows.reservations import ask, left

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.concurrency import together
-from tests.support.faulty import FaultyStore, Killed, dies_at, unlucky
+from tests.support.faulty import FaultyStore, Killed, dies_at, together, unlucky
 from tests.support.flows.operations import NOW, envelope
 from tests.support.flows.usage import batch, changed, cloud, totals, void
 

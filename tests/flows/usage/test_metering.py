@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from tests.support.concurrency import together
-from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.limits import look, records
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle

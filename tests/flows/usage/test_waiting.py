@@ -6,8 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.support.concurrency import together
-from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import cloud, handle
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -9,14 +11,14 @@ import click
 from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.billing.reconcile import compare, print_report
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, print_json
 from nilometer.cli.terminal.times import time_option
+from nilometer.domain.stripe.event import Scope
+from nilometer.flows.billing import batch as billing
+from nilometer.flows.billing.reconcile import backfill_events, unknown_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
-    from nilometer.domain.stripe.event import Scope
     from nilometer.stripe_api.client import StripeApi
 
 DAYS = 30  # Stripe keeps events no longer
@@ -24,9 +26,9 @@ DAYS = 30  # Stripe keeps events no longer
 _dry_run = click.option("--dry-run", is_flag=True, help="Count only; write nothing.")
 
 
-@click.group()
+@click.group(cls=Group)
 def backfill() -> None:
-    """Fill a system with what Stripe already has."""
+    """Fill a stack with what Stripe already has."""
 
 
 @backfill.command()
@@ -70,9 +72,7 @@ def events(
       nilometer backfill events --since 2026-11-01
       nilometer backfill events --after evt_1NilometerLast
     """
-    from datetime import UTC, datetime, timedelta
-
-    start = int((since or datetime.now(UTC) - timedelta(days=DAYS)).timestamp())
+    start = int((since or connection.now - timedelta(days=DAYS)).timestamp())
     steps = _counted if dry_run else _taken
     total, cursor = 0, after
     for reached, new in steps(connection, api, start, after):
@@ -85,23 +85,16 @@ def events(
 
 
 def _taken(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
-    from datetime import UTC, datetime
-
-    from nilometer.flows.billing import batch as billing
-    from nilometer.flows.billing.reconcile import backfill_events
-
     store, claims = connection.store(), connection.objects()
     return backfill_events(
         api,
-        lambda messages: billing.handle(messages, store=store, objects=claims, now=datetime.now(UTC)),
+        lambda messages: billing.handle(messages, store=store, objects=claims, now=connection.now),
         since=since,
         after=after,
     )
 
 
 def _counted(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
-    from nilometer.flows.billing.reconcile import unknown_events
-
     store = connection.store()
     for page in api.events(since=since, after=after):
         if page.objects:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -10,15 +11,16 @@ from nilometer.cli.billing.decide import conflicts, drop, link
 from nilometer.cli.billing.reasons import explain, history
 from nilometer.cli.billing.show import show
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, styled, table
+from nilometer.domain.store.times import from_epoch
+from nilometer.flows.billing.reading import list_objects
+from nilometer.flows.recovery import overview
 
 _STYLES = {"active": "green", "trialing": "cyan", "past_due": "yellow", "none": "dim"}
 
 
-@click.group()
+@click.group(cls=Group)
 def billing() -> None:
     """What Stripe's events made of each workspace."""
 
@@ -39,11 +41,7 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer billing list --json | jq 'select(.status == "past_due") | .workspace'
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.recovery import overview
-
-    found = overview.billing(connection.store(), now=datetime.now(UTC))
+    found = overview.billing(connection.store(), now=connection.now)
     if as_json:
         print_json_lines(found)
         return
@@ -66,8 +64,6 @@ def objects(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer billing objects --json | jq -r 'select(.object == "invoice") | .id'
     """
-    from nilometer.flows.billing.reading import list_objects
-
     found = list_objects(connection.store())
     if as_json:
         print_json_lines(found)
@@ -78,18 +74,19 @@ def objects(connection: Connection, as_json: bool) -> None:
 
 
 def billing_table(rows: Iterable[Mapping[str, Any]]) -> Any:
-    made = table(["workspace", "plan", "status", ">seats", "~limits", "until", "cancels"], [])
-    for row in rows:
-        made.add_row(*_cells(row))
-    return made
+    """Billing records for people: a line a workspace."""
+    return table(["workspace", "plan", "status", ">seats", "~limits", "until", "cancels"], map(_cells, rows))
 
 
-def _cells(row: Mapping[str, Any]) -> Iterable[str]:
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    return list(_values(row))
+
+
+def _values(row: Mapping[str, Any]) -> Iterable[object]:
     status = row["status"]
-    style = _STYLES.get(status, "red")
-    yield row["workspace"] or f"[dim]{row['customer']} (no workspace)[/dim]"
-    yield row["plan"] or "[dim]–[/dim]"
-    yield f"[{style}]{status}[/{style}]"
+    yield row["workspace"] or styled(f"{row['customer']} (no workspace)", "dim")
+    yield row["plan"]
+    yield styled(status, _STYLES.get(status, "red"))
     yield "" if row["seats"] is None else str(row["seats"])
     yield ", ".join(f"{meter} {_limit(limit)}" for meter, limit in row["limits"].items())
     yield _day(row["period"]["end"]) if row["period"] else ""
@@ -107,6 +104,4 @@ def _cancels(cancellation: Mapping[str, Any]) -> str:
 
 
 def _day(seconds: int) -> str:
-    from nilometer.domain.store.times import from_epoch
-
     return f"{from_epoch(seconds):%Y-%m-%d}"

@@ -10,9 +10,14 @@ from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.domain.acts.act import service
+from nilometer.domain.billing.linking import LinkCustomer
+from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
+from nilometer.flows.billing.reading import list_conflicts, scopes_of
+from nilometer.flows.billing.refetch import drop_event
+from nilometer.flows.people.acting import perform
 
 if TYPE_CHECKING:
-    from nilometer.domain.stripe.event import Scope
     from nilometer.stripe_api.client import StripeApi
 
 _REASONS = {
@@ -33,8 +38,6 @@ def conflicts(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer billing conflicts --json | jq -r '.customer'
     """
-    from nilometer.flows.billing.reading import list_conflicts
-
     found = list(list_conflicts(connection.store()))
     if as_json:
         print_json_lines(found)
@@ -60,17 +63,11 @@ def link(
     Example:
       nilometer billing link cus_1NilometerAcme acme --yes
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.acts.act import service
-    from nilometer.domain.billing.linking import LinkCustomer
-    from nilometer.flows.people.acting import perform
-
     store = connection.store()
     scope = _scope(store, customer, account, livemode)
     confirmed(f"Bill {customer} of {scope} for workspace {workspace}?", yes)
     said = LinkCustomer(customer=customer, account=scope.account, livemode=scope.livemode)
-    perform(store, service(workspace, OPERATOR), said, now=datetime.now(UTC))
+    perform(store, service(workspace, OPERATOR), said, now=connection.now)
     note(f"{customer} pays for {workspace}")
 
 
@@ -90,12 +87,8 @@ def drop(connection: Connection, api: StripeApi, scope: Scope, *, object_id: str
     Example:
       nilometer billing drop sub_1NilometerAcme evt_1NilometerFuture --yes
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.billing.refetch import drop_event
-
     confirmed(f"Forget what {event_id} says of {object_id}?", yes)
-    dropped = drop_event(connection.store(), api, object_id, event_id, scope=scope, now=datetime.now(UTC))
+    dropped = drop_event(connection.store(), api, object_id, event_id, scope=scope, now=connection.now)
     note(f"{object_id} is as Stripe says" if dropped else f"no {object_id} of {scope} knows the event {event_id}")
     return 0 if dropped else 1
 
@@ -107,9 +100,6 @@ def _row(one: dict[str, Any]) -> list[str]:
 
 
 def _scope(store: Any, customer: str, account: str | None, livemode: bool | None) -> Scope:
-    from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
-    from nilometer.flows.billing.reading import scopes_of
-
     if livemode is not None:
         return Scope(account=account or OWN_ACCOUNT, livemode=livemode)
     found = [scope for scope in scopes_of(store, customer) if account in {None, scope.account}]

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import click
 
+from nilometer.aws.secrets import SigningSecrets
 from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
+from nilometer.domain.stripe.endpoint import Endpoint, Place
+from nilometer.domain.stripe.handled import EVENT_TYPES
 from nilometer.errors import Refused
-
-if TYPE_CHECKING:
-    from nilometer.domain.stripe.endpoint import Endpoint
-    from nilometer.flows.billing.endpoints import Endpoints
+from nilometer.flows.billing.endpoints import ALL_EVENTS, Endpoints
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=Group)
 def stripe() -> None:
-    """What Stripe must know of this stack."""
+    """The webhook endpoint that Stripe needs for this stack."""
 
 
 @stripe.group()
@@ -47,10 +48,6 @@ def _endpoints(command: _Command) -> _Command:
     def found(
         *args: Any, connection: Connection, api: Any, scope: Any, url: str | None, connect: bool, **kwargs: Any
     ) -> Any:
-        from nilometer.aws.secrets import SigningSecrets
-        from nilometer.domain.stripe.endpoint import Place
-        from nilometer.flows.billing.endpoints import Endpoints
-
         about = connection.description
         if connection.is_local and not url:
             raise Refused(
@@ -81,9 +78,6 @@ def create(endpoints: Endpoints, *, all_events: bool, show_secret: bool, yes: bo
       nilometer stripe endpoint create --stack nilometer-dev
       nilometer stripe endpoint create --stack nilometer-prod --connect
     """
-    from nilometer.domain.stripe.handled import EVENT_TYPES
-    from nilometer.flows.billing.endpoints import ALL_EVENTS
-
     lost = [one.id for one in endpoints.lost()]
     if lost:
         confirmed(f"Nobody has the secret of {', '.join(lost)}: delete and make it again?", yes)
@@ -129,8 +123,6 @@ def rotate_secret(endpoints: Endpoints, *, hours: float, show_secret: bool, as_j
       nilometer stripe endpoint rotate-secret --stack nilometer-prod
       nilometer stripe endpoint rotate-secret --stack nilometer-prod --overlap 0      # a leaked one, at once
     """
-    from datetime import UTC, datetime
-
     done = endpoints.rotate(now=datetime.now(UTC), overlap=timedelta(hours=hours))
     if done.made:
         note(f"{done.current.id} is new and replaces {done.current.replaces}; run this again in {hours:g} hours")
@@ -145,7 +137,7 @@ def _print(made: Endpoint, secret: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({**_row(made), **({"secret": secret} if secret else {})})
     else:
-        click.echo(secret or made.id)
+        echo(secret or made.id)
 
 
 def _row(one: Endpoint) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
 from nilometer.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from nilometer.domain.stripe.event import Scope
     from nilometer.stripe_api.client import StripeApi
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -39,7 +39,6 @@ def stripe_options(command: _Command) -> _Command:
 
 
 def _client(variable: str, base: str | None, account: str | None) -> tuple[StripeApi, Scope]:
-    from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
     from nilometer.stripe_api.client import StripeApi, is_live
 
     key = os.environ.get(variable)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import click
 
 from nilometer.cli.recovery import history as records
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from nilometer.domain.store.times import from_epoch
+from nilometer.flows.billing.reading import explain_object
 
 
 @click.command()
@@ -29,8 +29,6 @@ def explain(connection: Connection, object_id: str, as_json: bool) -> int:
     Example:
       nilometer billing explain sub_1NilometerAcme
     """
-    from nilometer.flows.billing.reading import explain_object
-
     found = list(explain_object(connection.store(), object_id))
     if as_json:
         print_json_lines(found)
@@ -61,7 +59,7 @@ def history(connection: Connection, workspace: str, *, as_of: datetime | None, d
 
 def _show(found: dict[str, Any]) -> None:
     status = found["state"].get("status") or ("deleted" if found["state"].get("deleted") else "")
-    out().print(f"{found['object']} {found['id']} {status}: {found['because']}", markup=False)
+    echo(f"{found['object']} {found['id']} {status}: {found['because']}")
     columns = ("", "when", "event", "type", "before", "after")
     out().print(table(columns, map(_row, found["evidence"])))
     if found["claims"]:
@@ -71,8 +69,6 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _row(row: dict[str, Any]) -> tuple[Any, ...]:
-    from nilometer.domain.store.times import from_epoch
-
     when = f"{from_epoch(int(row['second'])):%Y-%m-%d %H:%M:%S}"
     kind = "asked of Stripe" if row["fetched"] else row["type"]
     return "→" if row["decides"] else "", when, row["event_id"], kind, _digest(row["before"]), _digest(row["after"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,11 @@ from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.recovery.verify import DIFFERENCE
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.domain.stripe.event import Scope
+from nilometer.flows.billing.reconcile import Report
+from nilometer.flows.billing.reconcile import reconcile as compare_all
 
 if TYPE_CHECKING:
-    from nilometer.domain.stripe.event import Scope
-    from nilometer.flows.billing.reconcile import Report
     from nilometer.stripe_api.client import StripeApi
 
 
@@ -39,23 +41,17 @@ def reconcile(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: 
 
 def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool) -> Report:
     """With a note a page."""
-    from datetime import UTC, datetime
-
-    from nilometer.flows.billing.reconcile import reconcile as compare_all
-
     return compare_all(
         connection.store(),
         api,
         scope=scope,
-        now=datetime.now(UTC),
+        now=connection.now,
         dry_run=dry_run,
         progress=lambda object_type, compared: note(f"{object_type}: {compared:,} compared"),
     )
 
 
 def print_report(report: Report, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
     if report.refused:
         note(f"not compared, since the key may not read them: {', '.join(report.refused)}")
     if as_json:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import click
 
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import cell, json_option, note, out, print_json, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.domain.store.times import from_epoch
+from nilometer.flows.billing.reading import show_billing
 
 
 @click.command()
@@ -26,11 +26,7 @@ def show(connection: Connection, workspace: str, as_json: bool) -> int:
     Example:
       nilometer billing show acme --json | jq '{plan, access, limits}'
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.billing.reading import show_billing
-
-    found = show_billing(connection.store(), workspace, now=datetime.now(UTC))
+    found = show_billing(connection.store(), workspace, now=connection.now)
     if found is None:
         note(f"Stripe told nothing of {workspace}; `nilometer billing list` names customers without a workspace")
         return 1
@@ -116,7 +112,7 @@ def _fields(value: Mapping[str, Any] | None) -> str:
 
 def _moment(name: str, value: Any) -> str:
     dated = name in {"since", "next_attempt", "resumes_at"}
-    return _day(value) if dated else cell(value)
+    return _day(value) if dated else str(value)
 
 
 def _span(start: Any, end: Any) -> str:
@@ -124,8 +120,6 @@ def _span(start: Any, end: Any) -> str:
 
 
 def _day(seconds: Any) -> str:
-    from nilometer.domain.store.times import from_epoch
-
     return f"{from_epoch(int(seconds)):%Y-%m-%d}"
 
 

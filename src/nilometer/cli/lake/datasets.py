@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+import hashlib
+from dataclasses import asdict, replace
+from typing import IO, Any
 
 import click
+import msgspec
 
 import nilometer
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import OPERATOR, SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
+from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
+from nilometer.errors import Refused
+from nilometer.flows.lake import declaring
 
-if TYPE_CHECKING:
-    from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
 
-
-@click.group()
+@click.group(cls=Group)
 def datasets() -> None:
     """Tables of the lake that internal services feed in batches, by append or merge."""
 
@@ -60,10 +64,6 @@ def declare(
       nilometer datasets declare crm_contacts --mode merge --key contact_id --order-by updated_at \\
         --column contact_id:string --column updated_at:timestamp --column stage:string:null
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.lake import declaring
-
     store = connection.store()
     known = declaring.declared(store, name)
     wanted: Any = mode  # click has checked it
@@ -75,7 +75,7 @@ def declare(
         order_by=order_by,
         description=description if description is not None else known.description if known else "",
     )
-    changed = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=datetime.now(UTC))
+    changed = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=connection.now)
     note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
     if as_json:
         print_json({**_shown(deed.said()), "changed": changed})
@@ -91,8 +91,6 @@ def list_datasets(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer datasets list --json | jq -r .dataset
     """
-    from nilometer.flows.lake import declaring
-
     rows = [_shown(one) for one in declaring.all_datasets(connection.store())]
     shown = rows if as_json else [{**row, "key": ", ".join(row["key"]), "columns": len(row["columns"])} for row in rows]
     empty = "no dataset yet; declare one with `nilometer datasets declare`"
@@ -147,11 +145,6 @@ def send(
       nilometer datasets send crm_contacts contacts.parquet --id 2026-11-23
       echo '{"contact_id": "1", "updated_at": "2026-11-23T04:00:00Z"}' | nilometer datasets send crm_contacts - --inline
     """
-    import hashlib
-    from datetime import UTC, datetime
-
-    import msgspec
-
     from nilometer.flows.publish import datasets as feeding
 
     _declared(connection, name)
@@ -160,7 +153,7 @@ def send(
         "dataset": name,
         "batch_id": batch_id or hashlib.sha256(content).hexdigest(),
         "source": source,
-        "now": datetime.now(UTC),
+        "now": connection.now,
     }
     is_parquet = content.startswith(b"PAR1")
     if inline and is_parquet:
@@ -185,16 +178,11 @@ def _column(text: str) -> DeclaredColumn:
 
 
 def _described(column: DeclaredColumn, known: Dataset | None) -> DeclaredColumn:
-    from dataclasses import replace
-
     descriptions = {one.name: one.description for one in known.columns} if known else {}
     return replace(column, description=descriptions.get(column.name, ""))
 
 
 def _declared(connection: Connection, name: str) -> Dataset:
-    from nilometer.errors import Refused
-    from nilometer.flows.lake import declaring
-
     found = declaring.declared(connection.store(), name)
     if found is None:
         raise Refused(f"there is no dataset {name}; `nilometer datasets list` shows them")
@@ -202,7 +190,5 @@ def _declared(connection: Connection, name: str) -> Dataset:
 
 
 def _shown(dataset: Dataset) -> dict[str, Any]:
-    from dataclasses import asdict
-
     found = asdict(dataset)
     return {"dataset": found.pop("name"), **found}

@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from nilometer.aws.secrets import AuditKeys
+from nilometer.cli.terminal.connection import Connection
 from nilometer.cli.terminal.output import note
+from nilometer.errors import Unavailable
+from nilometer.lake.tables.storage import storage_options
 
 if TYPE_CHECKING:
-    from nilometer.cli.terminal.connection import Connection
     from nilometer.lake.read.ledger import Ledger
 
 
 def ledger_of(connection: Connection) -> Ledger:
     """It leaves out rows that do not prove their origin, where the audit's key may be read."""
     from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
     uri = connection.description.lake_uri
     return Ledger(lake_uri=uri, storage_options=storage_options(os.environ), proof_keys=_keys(connection))
 
 
 def _keys(connection: Connection) -> tuple[str, ...]:
-    from nilometer.aws.secrets import AuditKeys
-    from nilometer.errors import Unavailable
-
     arn = connection.resources("AWS::SecretsManager::Secret").get("AuditKey")
     if arn is None:
         return ()

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, row, yes_option
+from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from nilometer.flows.people import flags
 
 _FIELDS = ("flag", "enabled", "rollout", "archived", "description", "updated_at", "actor")
 _VALUES = {"on": True, "off": False, "default": None}
 
 
-@click.group()
+@click.group(cls=Group)
 def flag() -> None:
     """Features that are on for everybody, for some, or for one workspace."""
 
@@ -33,8 +33,6 @@ def list_flags(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer flag list --json | jq -r 'select(.rollout > 0) | .flag'
     """
-    from nilometer.flows.people import flags
-
     found = [_shown(item) for item in flags.all_flags(connection.store())]
     if as_json:
         print_json_lines(found)
@@ -107,19 +105,15 @@ def restore(connection: Connection, name: str, as_json: bool) -> None:
 @click.argument("name", metavar="FLAG")
 @click.argument("value", type=click.Choice(list(_VALUES)))
 @json_option
-def override(store: Any, caller: Any, name: str, value: str, as_json: bool) -> None:
+def override(at: InWorkspace, name: str, value: str, as_json: bool) -> None:
     """Turn FLAG on or off in workspace W alone; `default` takes that back.
 
     \b
     Example:
       nilometer flag override acme csv_exports on
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import flags
-
-    nilometer.perform(store, caller, nilometer.OverrideFlag(flag=name, enabled=_VALUES[value]), now=datetime.now(UTC))
-    answer = row(flags.explain(store, caller, name))
+    nilometer.perform(at.store, at.caller, nilometer.OverrideFlag(flag=name, enabled=_VALUES[value]), now=at.now)
+    answer = row(flags.explain(at.store, at.caller, name))
     note(_sentence(answer))
     if as_json:
         print_json(answer)
@@ -136,8 +130,6 @@ def overrides(connection: Connection, name: str, as_json: bool) -> None:
     Example:
       nilometer flag overrides csv_exports
     """
-    from nilometer.flows.people import flags
-
     names = {"workspace": "workspace_id", "enabled": "enabled", "updated_at": "updated_at", "actor": "actor"}
     found = [{k: item[v] for k, v in names.items()} for item in flags.overrides(connection.store(), name)]
     if as_json:
@@ -153,16 +145,14 @@ def overrides(connection: Connection, name: str, as_json: bool) -> None:
 @in_workspace
 @click.argument("name", metavar="[FLAG]", required=False)
 @json_option
-def explain(store: Any, caller: Any, name: str | None, as_json: bool) -> None:
+def explain(at: InWorkspace, name: str | None, as_json: bool) -> None:
     """Whether FLAG is on in workspace W, and why; without FLAG, all of them.
 
     \b
     Example:
       nilometer flag explain acme csv_exports
     """
-    from nilometer.flows.people import flags
-
-    answers = [flags.explain(store, caller, name)] if name else flags.explain_all(store, caller)
+    answers = [flags.explain(at.store, at.caller, name)] if name else flags.explain_all(at.store, at.caller)
     found = [row(answer) for answer in answers]
     if as_json:
         print_json_lines(found)
@@ -172,11 +162,9 @@ def explain(store: Any, caller: Any, name: str | None, as_json: bool) -> None:
 
 
 def _change(connection: Connection, name: str, **given: Any) -> Mapping[str, Any]:
-    from datetime import UTC, datetime
-
     said = {field: value for field, value in given.items() if value is not None}
     deed = nilometer.SetFlag(flag=name, **said)
-    return nilometer.perform(connection.store(), nilometer.operator(OPERATOR), deed, now=datetime.now(UTC))
+    return nilometer.perform(connection.store(), nilometer.operator(OPERATOR), deed, now=connection.now)
 
 
 def _say(item: Mapping[str, Any], as_json: bool) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 import nilometer
 from nilometer.cli.people.member import ROLES
-from nilometer.cli.terminal.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
+from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.people.invitation import Invitation
+from nilometer.flows.people import members as people
+from nilometer.flows.people.acting import Issued
 
-if TYPE_CHECKING:
-    from nilometer.domain.people.invitation import Invitation
-    from nilometer.flows.people.acting import Issued
 
-
-@click.group()
+@click.group(cls=Group)
 def invite() -> None:
     """Invite people into a workspace, by a token that is shown once."""
 
@@ -27,37 +26,27 @@ def invite() -> None:
 @click.argument("email")
 @click.option("--role", type=ROLES, required=True)
 @json_option
-def create(store: Any, caller: Any, email: str, role: str, as_json: bool) -> None:
+def create(at: InWorkspace, email: str, role: str, as_json: bool) -> None:
     """Invite EMAIL into workspace W. Its token is printed now and never again; it is valid for 7 days.
 
     \b
     Example:
       nilometer invite create acme grace@example.com --role Analyst
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.acts.roles import Role
-
-    _issued(
-        nilometer.issue(store, caller, nilometer.Invite(email=email, role=Role(role)), now=datetime.now(UTC)), as_json
-    )
+    _issued(nilometer.issue(at.store, at.caller, nilometer.Invite(email=email, role=Role(role)), now=at.now), as_json)
 
 
 @invite.command(name="list")
 @in_workspace
 @json_option
-def list_invitations(store: Any, caller: Any, as_json: bool) -> None:
+def list_invitations(at: InWorkspace, as_json: bool) -> None:
     """Invitations of W: pending, accepted, declined, revoked or expired.
 
     \b
     Example:
       nilometer invite list acme --json | jq 'select(.status == "pending")'
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import members as people
-
-    rows = [row(one) for one in people.invitations(store, caller, now=datetime.now(UTC))]
+    rows = [row(one) for one in people.invitations(at.store, at.caller, now=at.now)]
     if as_json:
         print_json_lines(rows)
         return
@@ -73,17 +62,15 @@ def list_invitations(store: Any, caller: Any, as_json: bool) -> None:
 @in_workspace
 @click.argument("invitation_id", metavar="ID")
 @json_option
-def resend(store: Any, caller: Any, invitation_id: str, as_json: bool) -> None:
+def resend(at: InWorkspace, invitation_id: str, as_json: bool) -> None:
     """A new token and a new term for a pending or expired invitation; the old token is worth nothing.
 
     \b
     Example:
       nilometer invite resend acme 01M844DZG0ZP4ZJFW39KERYDV6
     """
-    from datetime import UTC, datetime
-
     _issued(
-        nilometer.issue(store, caller, nilometer.ResendInvitation(invitation_id=invitation_id), now=datetime.now(UTC)),
+        nilometer.issue(at.store, at.caller, nilometer.ResendInvitation(invitation_id=invitation_id), now=at.now),
         as_json,
     )
 
@@ -92,17 +79,15 @@ def resend(store: Any, caller: Any, invitation_id: str, as_json: bool) -> None:
 @in_workspace
 @click.argument("invitation_id", metavar="ID")
 @yes_option
-def revoke(store: Any, caller: Any, invitation_id: str, yes: bool) -> None:
+def revoke(at: InWorkspace, invitation_id: str, yes: bool) -> None:
     """Take an invitation back.
 
     \b
     Example:
       nilometer invite revoke acme 01M844DZG0ZP4ZJFW39KERYDV6 --yes
     """
-    from datetime import UTC, datetime
-
     confirmed(f"Revoke invitation {invitation_id}?", yes)
-    nilometer.perform(store, caller, nilometer.RevokeInvitation(invitation_id=invitation_id), now=datetime.now(UTC))
+    nilometer.perform(at.store, at.caller, nilometer.RevokeInvitation(invitation_id=invitation_id), now=at.now)
     note(f"invitation {invitation_id} is revoked")
 
 
@@ -118,11 +103,7 @@ def accept(connection: Connection, user_id: str, email: str, as_json: bool) -> N
     Example:
       nilometer invite accept --user user_grace --email grace@example.com < token
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import members as people
-
-    joined = people.accept_invitation(connection.store(), secret(), user_id=user_id, email=email, now=datetime.now(UTC))
+    joined = people.accept_invitation(connection.store(), secret(), user_id=user_id, email=email, now=connection.now)
     note(f"{joined.user_id} is {joined.role} of {joined.workspace_id}")
     if as_json:
         print_json(row(joined))

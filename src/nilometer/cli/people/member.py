@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
 
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import confirmed, in_workspace, row, yes_option
+from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from nilometer.domain.people.membership import Membership
+from nilometer.domain.acts.roles import Role
+from nilometer.domain.people.membership import Membership
+from nilometer.flows.people import members as people
 
 ROLES = click.Choice(["Admin", "Manager", "Analyst", "Viewer"], case_sensitive=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def member() -> None:
-    """Who works in a workspace, as what."""
+    """Who works in a workspace, and in which role."""
 
 
 @member.command(name="list")
 @in_workspace
 @json_option
-def list_members(store: Any, caller: Any, as_json: bool) -> None:
+def list_members(at: InWorkspace, as_json: bool) -> None:
     """Members of workspace W with their roles.
 
     \b
     Example:
       nilometer member list acme
     """
-    from nilometer.flows.people import members as people
-
-    _show(people.members(store, caller), as_json)
+    _show(people.members(at.store, at.caller), as_json)
 
 
 @member.command()
@@ -50,8 +47,6 @@ def workspaces(connection: Connection, user_id: str, as_json: bool) -> None:
     Example:
       nilometer member workspaces user_ada
     """
-    from nilometer.flows.people import members as people
-
     _show(people.workspaces_of(connection.store(), user_id), as_json)
 
 
@@ -60,20 +55,14 @@ def workspaces(connection: Connection, user_id: str, as_json: bool) -> None:
 @click.argument("user_id", metavar="USER")
 @click.option("--role", type=ROLES, required=True)
 @json_option
-def add(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None:
+def add(at: InWorkspace, user_id: str, role: str, as_json: bool) -> None:
     """Make USER a member of W. Doing it again changes nothing.
 
     \b
     Example:
       nilometer member add acme user_ada --role Admin
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.acts.roles import Role
-
-    made = nilometer.perform(
-        store, caller, nilometer.AddMember(user_id=user_id, role=Role(role)), now=datetime.now(UTC)
-    )
+    made = nilometer.perform(at.store, at.caller, nilometer.AddMember(user_id=user_id, role=Role(role)), now=at.now)
     _said(made, as_json)
 
 
@@ -82,20 +71,14 @@ def add(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None
 @click.argument("user_id", metavar="USER")
 @click.argument("role", type=ROLES)
 @json_option
-def role(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> None:
+def role(at: InWorkspace, user_id: str, role: str, as_json: bool) -> None:
     """Give USER another ROLE. The last Admin of W stays one.
 
     \b
     Example:
       nilometer member role acme user_bob Analyst
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.acts.roles import Role
-
-    changed = nilometer.perform(
-        store, caller, nilometer.ChangeRole(user_id=user_id, role=Role(role)), now=datetime.now(UTC)
-    )
+    changed = nilometer.perform(at.store, at.caller, nilometer.ChangeRole(user_id=user_id, role=Role(role)), now=at.now)
     _said(changed, as_json)
 
 
@@ -103,18 +86,16 @@ def role(store: Any, caller: Any, user_id: str, role: str, as_json: bool) -> Non
 @in_workspace
 @click.argument("user_id", metavar="USER")
 @yes_option
-def remove(store: Any, caller: Any, user_id: str, yes: bool) -> None:
+def remove(at: InWorkspace, user_id: str, yes: bool) -> None:
     """Remove USER from W: his sessions are over at once. The last Admin stays.
 
     \b
     Example:
       nilometer member remove acme user_bob --yes
     """
-    from datetime import UTC, datetime
-
-    confirmed(f"Remove {user_id} from {caller.workspace_id}?", yes)
-    nilometer.perform(store, caller, nilometer.RemoveMember(user_id=user_id), now=datetime.now(UTC))
-    note(f"{user_id} is no member of {caller.workspace_id}")
+    confirmed(f"Remove {user_id} from {at.caller.workspace_id}?", yes)
+    nilometer.perform(at.store, at.caller, nilometer.RemoveMember(user_id=user_id), now=at.now)
+    note(f"{user_id} is no member of {at.caller.workspace_id}")
 
 
 def _show(found: Iterable[Membership], as_json: bool) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import in_workspace
-from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, print_rows, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from nilometer.cli.terminal.caller import InWorkspace, in_workspace
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_json_lines, print_rows, table
+from nilometer.flows.notices import notifications
 
 _FIELDS = ("topic", "title", "text", "link", "channels", "unread", "read_at", "created_at")
 _user = click.argument("user_id", metavar="USER")
 
 
-@click.group()
+@click.group(cls=Group)
 def notification() -> None:
-    """What people are told, and what they want to hear."""
+    """Notifications of people, and their preferences."""
 
 
 @notification.command(name="list")
@@ -28,44 +29,36 @@ def notification() -> None:
 @click.option("--unread", is_flag=True, help="Only what is unread.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @json_option
-def list_notifications(store: Any, caller: Any, user_id: str, unread: bool, limit: int, as_json: bool) -> None:
+def list_notifications(at: InWorkspace, user_id: str, unread: bool, limit: int, as_json: bool) -> None:
     """Notifications of USER in workspace W, the newest first, and those that belong to no workspace.
 
     \b
     Example:
       nilometer notification list acme user_ada --unread
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.notices import notifications
-
-    items = notifications.shown(store, caller, now=datetime.now(UTC), user_id=user_id, unread=unread, limit=limit)
+    items = notifications.shown(at.store, at.caller, now=at.now, user_id=user_id, unread=unread, limit=limit)
     found = [_shown(item) for item in items]
     columns = ("id", "created_at", "unread", "topic", "~title")
-    print_rows(columns, found, as_json=as_json, empty=f"nothing for {user_id} in {caller.workspace_id}")
+    print_rows(columns, found, as_json=as_json, empty=f"nothing for {user_id} in {at.caller.workspace_id}")
 
 
 @notification.command()
 @in_workspace
 @_user
 @json_option
-def count(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def count(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """How many are unread: exact, and without reading them.
 
     \b
     Example:
       nilometer notification count acme user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.notices import notifications
-
-    unread = notifications.unread(store, caller, now=datetime.now(UTC), user_id=user_id)
+    unread = notifications.unread(at.store, at.caller, now=at.now, user_id=user_id)
     if as_json:
-        here = unread.by_workspace.get(caller.workspace_id, 0)
-        print_json({"user": user_id, "workspace": caller.workspace_id, "unread": unread.total, "of_workspace": here})
+        here = unread.by_workspace.get(at.caller.workspace_id, 0)
+        print_json({"user": user_id, "workspace": at.caller.workspace_id, "unread": unread.total, "of_workspace": here})
         return
-    click.echo(unread.total)
+    echo(unread.total)
 
 
 @notification.command()
@@ -77,8 +70,7 @@ def count(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
 @click.option("--link", help="A path of the console, or an https:// address.")
 @json_option
 def send(
-    store: Any,
-    caller: Any,
+    at: InWorkspace,
     user_id: str,
     topic: str,
     title: str,
@@ -92,10 +84,8 @@ def send(
     Example:
       nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
     """
-    from datetime import UTC, datetime
-
     deed = nilometer.Notify(user_id=user_id, topic=topic, title=title, text=text, link=link)
-    done = nilometer.perform(store, caller, deed, now=datetime.now(UTC))
+    done = nilometer.perform(at.store, at.caller, deed, now=at.now)
     note(f"{user_id} is told" if done.told else f"{user_id} does not want to hear of {topic}")
     if as_json:
         print_json({"id": done.id, "told": done.told})
@@ -106,24 +96,20 @@ def send(
 @_user
 @click.argument("notification_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="All that is unread in W.")
-def read(store: Any, caller: Any, user_id: str, notification_ids: tuple[str, ...], all_: bool) -> None:
+def read(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_: bool) -> None:
     """Mark notifications of USER as read.
 
     \b
     Example:
       nilometer notification read acme user_ada --all
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.notices import notifications
-
     if all_ == bool(notification_ids):
         raise click.UsageError("name notifications, or say --all")
-    now = datetime.now(UTC)
+    now = at.now
     if all_:
-        number = notifications.mark_all_read(store, caller, now=now, user_id=user_id)
+        number = notifications.mark_all_read(at.store, at.caller, now=now, user_id=user_id)
     else:
-        number = notifications.mark_read(store, caller, notification_ids, now=now, user_id=user_id)
+        number = notifications.mark_read(at.store, at.caller, notification_ids, now=now, user_id=user_id)
     note(f"{number} marked as read")
 
 
@@ -136,8 +122,7 @@ def read(store: Any, caller: Any, user_id: str, notification_ids: tuple[str, ...
 @click.option("--forget", is_flag=True, help="Take back what was said of this topic.")
 @click.option("--everywhere", is_flag=True, help="In every workspace, where nothing else is said.")
 def prefer(
-    store: Any,
-    caller: Any,
+    at: InWorkspace,
     user_id: str,
     topic: str,
     in_app: bool | None,
@@ -151,21 +136,19 @@ def prefer(
     Example:
       nilometer notification prefer acme user_ada usage.threshold_reached --no-email
     """
-    from datetime import UTC, datetime
-
     said = {
         nilometer.Channel(name): on for name, on in (("in_app", in_app), ("email", email)) if forget or on is not None
     }
     if not said or (forget and (in_app, email) != (None, None)):
         raise click.UsageError("say --email, --no-email, --in-app or --no-in-app; or --forget alone")
-    now = datetime.now(UTC)
+    now = at.now
     nilometer.perform(
-        store,
-        caller,
+        at.store,
+        at.caller,
         nilometer.SetPreference(user_id=user_id, topic=topic, channels=said, everywhere=everywhere),
         now=now,
     )
-    note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + caller.workspace_id}")
+    note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + at.caller.workspace_id}")
 
 
 @notification.command()
@@ -173,18 +156,14 @@ def prefer(
 @_user
 @click.argument("topic")
 @json_option
-def explain(store: Any, caller: Any, user_id: str, topic: str, as_json: bool) -> None:
+def explain(at: InWorkspace, user_id: str, topic: str, as_json: bool) -> None:
     """On which channels USER hears of TOPIC in workspace W, and which preference makes it so.
 
     \b
     Example:
       nilometer notification explain acme user_ada usage.threshold_reached
     """
-    from dataclasses import asdict
-
-    from nilometer.flows.notices import notifications
-
-    found = [asdict(one) for one in notifications.explain(store, caller, topic, user_id=user_id)]
+    found = [asdict(one) for one in notifications.explain(at.store, at.caller, topic, user_id=user_id)]
     if as_json:
         print_json_lines(found)
         return
@@ -196,16 +175,14 @@ def explain(store: Any, caller: Any, user_id: str, topic: str, as_json: bool) ->
 @in_workspace
 @_user
 @json_option
-def preferences(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def preferences(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """What USER has said, everywhere and in workspace W.
 
     \b
     Example:
       nilometer notification preferences acme user_ada
     """
-    from nilometer.flows.notices import notifications
-
-    found = [_said(item) for item in notifications.preferences(store, caller, user_id=user_id)]
+    found = [_said(item) for item in notifications.preferences(at.store, at.caller, user_id=user_id)]
     if as_json:
         print_json_lines(found)
         return

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import in_workspace, row
+from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.flows.people import onboarding as flow
 
 _user = click.argument("user_id", metavar="USER")
 
 
-@click.group()
+@click.group(cls=Group)
 def onboarding() -> None:
     """How far people are with tutorials. Forgotten 180 days after the last step."""
 
@@ -24,7 +24,7 @@ def onboarding() -> None:
 @click.argument("tutorial")
 @click.argument("step", required=False)
 @click.option("--mark", type=click.Choice(["restarted", "dismissed", "completed"]), help="Instead of a step.")
-def advance(store: Any, caller: Any, user_id: str, tutorial: str, step: str | None, mark: str | None) -> None:
+def advance(at: InWorkspace, user_id: str, tutorial: str, step: str | None, mark: str | None) -> None:
     """Note that USER did STEP of TUTORIAL in W, or restarted, dismissed or completed it.
 
     \b
@@ -32,17 +32,15 @@ def advance(store: Any, caller: Any, user_id: str, tutorial: str, step: str | No
       nilometer onboarding advance acme user_ada first_invoice meter_created
       nilometer onboarding advance acme user_ada first_invoice --mark completed
     """
-    from datetime import UTC, datetime
-
     if bool(step) == bool(mark):
         raise click.UsageError("name a step, or say --mark")
     nilometer.perform(
-        store,
-        caller,
+        at.store,
+        at.caller,
         nilometer.AdvanceOnboarding(
             user_id=user_id, tutorial=tutorial, step=step, mark=nilometer.Mark(mark) if mark else None
         ),
-        now=datetime.now(UTC),
+        now=at.now,
     )
     note(f"{user_id}: {tutorial} {step or mark}")
 
@@ -51,23 +49,19 @@ def advance(store: Any, caller: Any, user_id: str, tutorial: str, step: str | No
 @in_workspace
 @_user
 @json_option
-def show(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def show(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """Tutorials that USER began in W, each with its steps in the order in which they were done.
 
     \b
     Example:
       nilometer onboarding show acme user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import onboarding as flow
-
-    found = [row(one) for one in flow.progress(store, caller, user_id=user_id, now=datetime.now(UTC))]
+    found = [row(one) for one in flow.progress(at.store, at.caller, user_id=user_id, now=at.now)]
     if as_json:
         print_json_lines(found)
         return
     if not found:
-        note(f"{user_id} began no tutorial in {caller.workspace_id}")
+        note(f"{user_id} began no tutorial in {at.caller.workspace_id}")
         return
     columns = ("tutorial", "status", "~steps")
     out().print(table(columns, ([one["tutorial"], one["status"], ", ".join(one["steps"])] for one in found)))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import click
 
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import BinaryIO
+from nilometer.domain.people import policy as rules
+from nilometer.domain.people.policy import Policy
+from nilometer.domain.store.times import parse_rfc3339
+from nilometer.flows.people import policies
 
 POLICIES = click.Choice(["privacy", "terms", "cookies"])
 _VERSION = ("policy", "policy_version", "effective_at", "material", "url", "content_sha256")
 _ACCEPTANCE = ("user_id", "policy", "policy_version", "accepted_at", "workspace_id", "ip_hash", "user_agent")
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """Publish policies, and see who accepted which version."""
 
@@ -53,14 +56,7 @@ def publish(
     Example:
       nilometer policy publish terms --url https://example.com/terms/2 --file terms-2.html --yes
     """
-    import hashlib
-    from datetime import UTC, datetime
-
-    from nilometer.domain.people.policy import Policy
-    from nilometer.domain.store.times import parse_rfc3339
-    from nilometer.flows.people import policies
-
-    store, now = connection.store(), datetime.now(UTC)
+    store, now = connection.store(), connection.now
     deed = nilometer.PublishPolicy(
         policy=Policy(which),
         version=number or _next(policies.versions(store, Policy(which))),
@@ -87,12 +83,7 @@ def list_versions(connection: Connection, which: str | None, as_json: bool) -> N
     Example:
       nilometer policy list terms
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.people import policy as rules
-    from nilometer.flows.people import policies
-
-    store, now = connection.store(), datetime.now(UTC)
+    store, now = connection.store(), connection.now
     found = []
     for one in [rules.Policy(which)] if which else rules.Policy:
         versions = policies.versions(store, one)
@@ -115,11 +106,7 @@ def outstanding(connection: Connection, user_id: str, as_json: bool) -> None:
     Example:
       nilometer policy outstanding user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import policies
-
-    missing = policies.outstanding_of(connection.store(), user_id, now=datetime.now(UTC))
+    missing = policies.outstanding_of(connection.store(), user_id, now=connection.now)
     found = [_named(item, _VERSION) for item in missing]
     if not found and not as_json:
         note(f"{user_id} has accepted all that is in force")
@@ -138,8 +125,6 @@ def acceptances(connection: Connection, user_id: str, as_json: bool) -> None:
     Example:
       nilometer policy acceptances user_ada --json
     """
-    from nilometer.flows.people import policies
-
     _show_acceptances(policies.acceptances_of(connection.store(), user_id), as_json)
 
 
@@ -155,9 +140,6 @@ def accepted(connection: Connection, which: str, number: int, as_json: bool) -> 
     Example:
       nilometer policy accepted terms 2
     """
-    from nilometer.domain.people.policy import Policy
-    from nilometer.flows.people import policies
-
     _show_acceptances(policies.accepted_by(connection.store(), Policy(which), number), as_json)
 
 

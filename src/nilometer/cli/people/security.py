@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from nilometer.cli.terminal.caller import in_workspace, row
-from nilometer.cli.terminal.output import json_option, print_json, print_rows
+from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, print_json, print_rows
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
+from nilometer.flows.people import security as flow
 
 
-@click.group()
+@click.group(cls=Group)
 def security() -> None:
     """Logins, roles, invitations, tokens, keys: who did what to whom."""
 
@@ -21,23 +22,18 @@ def security() -> None:
 @click.option("--since", metavar="TIME", help="RFC 3339.")
 @click.option("--limit", default=100, show_default=True)
 @json_option
-def log(store: Any, caller: Any, actor: str | None, since: str | None, limit: int, as_json: bool) -> None:
+def log(at: InWorkspace, actor: str | None, since: str | None, limit: int, as_json: bool) -> None:
     """The security log of W, the newest first. The lake has what is older than 400 days.
 
     \b
     Example:
       nilometer security log acme --since 2026-11-01T00:00:00Z --json | jq 'select(.action == "login_failed")'
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.store.times import parse_rfc3339
-    from nilometer.flows.people import security as flow
-
-    now, start = datetime.now(UTC), parse_rfc3339(since) if since else None
+    now, start = at.now, parse_rfc3339(since) if since else None
     if actor:
-        found = flow.entries_by(store, caller, actor, now=now, since=start, limit=limit)
+        found = flow.entries_by(at.store, at.caller, actor, now=now, since=start, limit=limit)
     else:
-        found = flow.entries(store, caller, now=now, since=start, limit=limit)
+        found = flow.entries(at.store, at.caller, now=now, since=start, limit=limit)
     rows = [row(one) for one in found]
     columns = ("time", "action", "actor", "subject", "role", "role_before", "object_id", "reason")
     print_rows(columns, rows, as_json=as_json, empty="nothing")
@@ -47,20 +43,15 @@ def log(store: Any, caller: Any, actor: str | None, since: str | None, limit: in
 @in_workspace
 @click.argument("user_id", metavar="USER")
 @json_option
-def locked(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def locked(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """Whether USER is locked out of W after repeated failures, and until when.
 
     \b
     Example:
       nilometer security locked acme user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.store.times import rfc3339
-    from nilometer.flows.people import security as flow
-
-    until = flow.locked_until(store, caller, user_id, now=datetime.now(UTC))
+    until = flow.locked_until(at.store, at.caller, user_id, now=at.now)
     if as_json:
         print_json({"user": user_id, "locked_until": rfc3339(until) if until else None})
         return
-    click.echo(f"{user_id} is locked out until {rfc3339(until)}" if until else f"{user_id} is not locked out")
+    echo(f"{user_id} is locked out until {rfc3339(until)}" if until else f"{user_id} is not locked out")

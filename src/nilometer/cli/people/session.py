@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import confirmed, in_workspace, print_issued, row, secret, yes_option
+from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json, print_rows
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
+from nilometer.flows.people import access
 
 
-@click.group()
+@click.group(cls=Group)
 def session() -> None:
     """Open, check, list and revoke sessions."""
 
@@ -21,16 +21,14 @@ def session() -> None:
 @in_workspace
 @click.argument("user_id", metavar="USER")
 @json_option
-def open_(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def open_(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """Open a session of USER in W, as a service does after a login. Its token is printed now and never again.
 
     \b
     Example:
       nilometer session open acme user_ada
     """
-    from datetime import UTC, datetime
-
-    made = nilometer.issue(store, caller, nilometer.OpenSession(user_id=user_id), now=datetime.now(UTC))
+    made = nilometer.issue(at.store, at.caller, nilometer.OpenSession(user_id=user_id), now=at.now)
     print_issued(
         made, f"session {made.of.id} until {made.of.expires_at:%Y-%m-%d %H:%M} UTC; its token", as_json=as_json
     )
@@ -46,33 +44,25 @@ def check(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer session check < token
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import access
-
-    caller = access.authenticate(connection.store(), secret(), now=datetime.now(UTC))
+    caller = access.authenticate(connection.store(), secret(), now=connection.now)
     if as_json:
         print_json(row(caller))
         return
-    out().print(f"{caller.user_id} is {caller.role} of {caller.workspace_id}", markup=False)
+    echo(f"{caller.user_id} is {caller.role} of {caller.workspace_id}")
 
 
 @session.command(name="list")
 @in_workspace
 @click.argument("user_id", metavar="USER")
 @json_option
-def list_sessions(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
+def list_sessions(at: InWorkspace, user_id: str, as_json: bool) -> None:
     """Valid sessions of USER in W, the oldest first.
 
     \b
     Example:
       nilometer session list acme user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import access
-
-    rows = [row(one) for one in access.sessions(store, caller, user_id=user_id, now=datetime.now(UTC))]
+    rows = [row(one) for one in access.sessions(at.store, at.caller, user_id=user_id, now=at.now)]
     print_rows(("id", "user", "created_at", "expires_at"), rows, as_json=as_json, empty="no session")
 
 
@@ -82,25 +72,21 @@ def list_sessions(store: Any, caller: Any, user_id: str, as_json: bool) -> None:
 @click.argument("session_id", metavar="[SESSION]", required=False)
 @click.option("--all", "all_", is_flag=True, help="All sessions of USER in W.")
 @yes_option
-def revoke(store: Any, caller: Any, user_id: str, session_id: str | None, all_: bool, yes: bool) -> None:
+def revoke(at: InWorkspace, user_id: str, session_id: str | None, all_: bool, yes: bool) -> None:
     """End one session of USER in W, or all.
 
     \b
     Example:
       nilometer session revoke acme user_ada --all --yes
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import access
-
     if all_ == bool(session_id):
         raise click.UsageError("name a session, or say --all")
-    now, whose = datetime.now(UTC), f"of {user_id} in {caller.workspace_id}"
+    now, whose = at.now, f"of {user_id} in {at.caller.workspace_id}"
     if session_id:
         confirmed(f"Revoke session {session_id} {whose}?", yes)
-        access.revoke_session(store, caller, session_id, user_id=user_id, now=now)
+        access.revoke_session(at.store, at.caller, session_id, user_id=user_id, now=now)
         note(f"session {session_id} is over")
     else:
         confirmed(f"Revoke all sessions {whose}?", yes)
-        nilometer.perform(store, caller, nilometer.EndSessions(user_id=user_id), now=now)
+        nilometer.perform(at.store, at.caller, nilometer.EndSessions(user_id=user_id), now=now)
         note(f"all sessions {whose} are over")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import in_workspace, print_issued, row, secret
+from nilometer.cli.terminal.caller import InWorkspace, in_workspace, print_issued, row, secret
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, out, print_json
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, print_json
+from nilometer.domain.access.token import Purpose
+from nilometer.flows.people import access
 
 _purpose = click.option(
     "--purpose", required=True, type=click.Choice(["email_verification", "password_reset"], case_sensitive=False)
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Issue and use one-time tokens: verification of an address, reset of a password."""
 
@@ -26,19 +27,15 @@ def token() -> None:
 @click.argument("user_id", metavar="USER")
 @_purpose
 @json_option
-def issue(store: Any, caller: Any, user_id: str, purpose: str, as_json: bool) -> None:
+def issue(at: InWorkspace, user_id: str, purpose: str, as_json: bool) -> None:
     """Issue a token for USER in W. It is printed now and never again; only its hash is kept.
 
     \b
     Example:
       nilometer token issue acme user_ada --purpose password_reset
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.access.token import Purpose
-
     wanted = Purpose(purpose)
-    made = nilometer.issue(store, caller, nilometer.IssueToken(user_id=user_id, purpose=wanted), now=datetime.now(UTC))
+    made = nilometer.issue(at.store, at.caller, nilometer.IssueToken(user_id=user_id, purpose=wanted), now=at.now)
     print_issued(made, f"{wanted} of {user_id}; it works once and", as_json=as_json)
 
 
@@ -53,13 +50,8 @@ def use(connection: Connection, purpose: str, as_json: bool) -> None:
     Example:
       nilometer token use --purpose password_reset < token
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.access.token import Purpose
-    from nilometer.flows.people import access
-
-    proved = access.use_token(connection.store(), secret(), purpose=Purpose(purpose), now=datetime.now(UTC))
+    proved = access.use_token(connection.store(), secret(), purpose=Purpose(purpose), now=connection.now)
     if as_json:
         print_json(row(proved))
         return
-    out().print(f"{proved.purpose} of {proved.user_id} in {proved.workspace_id}", markup=False)
+    echo(f"{proved.purpose} of {proved.user_id} in {proved.workspace_id}")

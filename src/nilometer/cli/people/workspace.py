@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import OPERATOR, confirmed, in_workspace, yes_option
+from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.domain.acts.act import service
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table
+from nilometer.flows.people import workspaces
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-
-@click.group()
+@click.group(cls=Group)
 def workspace() -> None:
-    """Make workspaces known: usage of an unknown one waits until it is."""
+    """Create, rename, close and list workspaces.
+
+    Usage of an unknown workspace waits until it is created.
+    """
 
 
 @workspace.command()
@@ -36,16 +42,10 @@ def create(
     Example:
       nilometer workspace create acme --name "Acme Ltd" --slug acme --admin user_ada
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.acts.act import service
-    from nilometer.domain.store import keys
-    from nilometer.domain.store.writes import Table
-
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.workspace(workspace_id), consistent=True)
     wanted = name or (str(existing["name"]) if existing else workspace_id)
-    now, caller = datetime.now(UTC), service(workspace_id, OPERATOR)
+    now, caller = connection.now, service(workspace_id, OPERATOR)
     deed = nilometer.CreateWorkspace(name=wanted, slug=slug if admin else None, admin=admin)
     item = nilometer.perform(store, caller, deed, now=now)
     if slug and not admin:
@@ -65,8 +65,6 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer workspace list --json | jq -r .workspace
     """
-    from nilometer.flows.people import workspaces
-
     rows = sorted(map(_row, workspaces.all_workspaces(connection.store())), key=lambda one: one["workspace"])
     if as_json:
         print_json_lines(rows)
@@ -81,16 +79,14 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
 @workspace.command()
 @in_workspace
 @json_option
-def show(store: Any, caller: Any, as_json: bool) -> None:
+def show(at: InWorkspace, as_json: bool) -> None:
     """Workspace W, deleted or not, and how many Admins it has.
 
     \b
     Example:
       nilometer workspace show acme
     """
-    from nilometer.flows.people import workspaces
-
-    _said(workspaces.workspace(store, caller), as_json)
+    _said(workspaces.workspace(at.store, at.caller), as_json)
 
 
 @workspace.command()
@@ -98,69 +94,59 @@ def show(store: Any, caller: Any, as_json: bool) -> None:
 @click.option("--name", help="For people.")
 @click.option("--slug", help="For addresses; no other workspace has the same.")
 @json_option
-def update(store: Any, caller: Any, name: str | None, slug: str | None, as_json: bool) -> None:
+def update(at: InWorkspace, name: str | None, slug: str | None, as_json: bool) -> None:
     """Give W another name or slug. The old slug is free at once.
 
     \b
     Example:
       nilometer workspace update acme --slug acme-europe
     """
-    from datetime import UTC, datetime
-
     if name is None and slug is None:
         raise click.UsageError("say --name or --slug")
     given: dict[str, Any] = {field: value for field, value in (("name", name), ("slug", slug)) if value is not None}
-    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(**given), now=datetime.now(UTC)), as_json)
+    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(**given), now=at.now), as_json)
 
 
 @workspace.command()
 @in_workspace
 @yes_option
 @json_option
-def delete(store: Any, caller: Any, yes: bool, as_json: bool) -> None:
+def delete(at: InWorkspace, yes: bool, as_json: bool) -> None:
     """Close W for everybody. It can be restored for 30 days.
 
     \b
     Example:
       nilometer workspace delete acme --yes
     """
-    from datetime import UTC, datetime
-
-    confirmed(f"Close workspace {caller.workspace_id} for everybody?", yes)
-    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(status="deleted"), now=datetime.now(UTC)), as_json)
+    confirmed(f"Close workspace {at.caller.workspace_id} for everybody?", yes)
+    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(status="deleted"), now=at.now), as_json)
 
 
 @workspace.command()
 @in_workspace
 @json_option
-def restore(store: Any, caller: Any, as_json: bool) -> None:
+def restore(at: InWorkspace, as_json: bool) -> None:
     """Open W again, with its people and its slug.
 
     \b
     Example:
       nilometer workspace restore acme
     """
-    from datetime import UTC, datetime
-
-    _said(nilometer.perform(store, caller, nilometer.UpdateWorkspace(status="active"), now=datetime.now(UTC)), as_json)
+    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(status="active"), now=at.now), as_json)
 
 
 @workspace.command()
 @in_workspace
 @yes_option
-def purge(store: Any, caller: Any, yes: bool) -> None:
+def purge(at: InWorkspace, yes: bool) -> None:
     """Remove the people of W for good, 30 days after it was deleted. Billing, usage and security log stay.
 
     \b
     Example:
       nilometer workspace purge acme --yes
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.people import workspaces
-
-    confirmed(f"Remove the people of workspace {caller.workspace_id} for good?", yes)
-    note(f"{workspaces.purge_workspace(store, caller, now=datetime.now(UTC))} records removed")
+    confirmed(f"Remove the people of workspace {at.caller.workspace_id} for good?", yes)
+    note(f"{workspaces.purge_workspace(at.store, at.caller, now=at.now)} records removed")
 
 
 def _row(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import click
 
 from nilometer.cli.recovery.dlq_queues import dead_letter_queues, letter_boxes, reasons
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json, print_rows, table
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_rows, table
 from nilometer.cli.terminal.times import age_option
+from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted, shown
+from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted
-    from nilometer.flows.recovery.dead_letters import LetterBox
+from nilometer.flows.recovery.dead_letters import LetterBox, delete, find, look, send_back
 
 SHOWN = 100  # letters on a terminal; --json gives all
 
@@ -46,15 +45,11 @@ def _filters(command: _Command) -> _Command:
         ids: tuple[str, ...] = (),
         **options: Any,
     ) -> Any:
-        from datetime import UTC, datetime
-
-        from nilometer.domain.recovery.dead_letter import Wanted
-
         wanted = Wanted(
             ids=frozenset(ids),
             type=event_type,
             reason=reason,
-            sent_before=datetime.now(UTC) - older_than if older_than is not None else None,
+            sent_before=connection.now - older_than if older_than is not None else None,
         )
         boxes = dead_letter_queues(connection, queue) if queue else letter_boxes(connection)
         return command(connection, queues=boxes, wanted=wanted, **options)
@@ -62,9 +57,9 @@ def _filters(command: _Command) -> _Command:
     return filtered  # type: ignore[no-any-return]  # click's decorators forget the type
 
 
-@click.group()
+@click.group(cls=Group)
 def dlq() -> None:
-    """Dead letters: what was delivered again and again and failed each time, or could not be delivered at all."""
+    """Dead letters: messages that failed each time or could not be delivered."""
 
 
 @dlq.command("list")
@@ -100,15 +95,12 @@ def show(connection: Connection, letter_id: str, raw: bool, as_json: bool) -> in
     Example:
       nilometer dlq show 5a3f9c1e-6b7d-4a2b-8c7e-0f1d2e3a4b5c --json | jq .payload.detail
     """
-    from nilometer.domain.recovery.dead_letter import shown
-    from nilometer.flows.recovery.dead_letters import find
-
     letter = find(letter_boxes(connection), letter_id, reasons=reasons(connection))
     if letter is None:
         note(f"no letter {letter_id} lies in a queue, or another process looks at it; see nilometer dlq list")
         return 1
     if raw:
-        click.echo(letter.body)
+        echo(letter.body)
         return 0
     known = {**_row(letter), "attributes": letter.attributes, "payload": shown(letter.body)}
     if as_json:
@@ -148,8 +140,6 @@ def redrive(connection: Connection, **options: Any) -> int:
       nilometer dlq redrive --dry-run
       nilometer dlq redrive --queue UsageDeadLetters --reason "did not answer" --yes
     """
-    from nilometer.flows.recovery.dead_letters import send_back
-
     return _settle(connection, verb="Send", done="sent back", act=send_back, movable=_movable, **options)
 
 
@@ -164,8 +154,6 @@ def purge(connection: Connection, **options: Any) -> int:
     Example:
       nilometer dlq purge --queue ScheduleDeadLetters --older-than 3d
     """
-    from nilometer.flows.recovery.dead_letters import delete
-
     return _settle(connection, verb="Delete", done="deleted", act=delete, movable=lambda _, letters: letters, **options)
 
 
@@ -216,8 +204,6 @@ def _ids(queue: LetterBox, letters: Sequence[DeadLetter]) -> frozenset[str]:
 
 
 def _look(connection: Connection, queues: Sequence[LetterBox], wanted: Wanted) -> list[DeadLetter]:
-    from nilometer.flows.recovery.dead_letters import look
-
     return look(queues, wanted, reasons=reasons(connection))
 
 
@@ -227,8 +213,6 @@ def _print(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
-    from nilometer.domain.store.times import rfc3339
-
     times = {name: getattr(letter, name) for name in ("sent_at", "first_failed_at", "last_failed_at")}
     return {
         "queue": letter.queue,

@@ -5,21 +5,19 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from nilometer.aws import logs
+from nilometer.aws.dead_letters import DeadLetterQueue, invoke
 from nilometer.cli.terminal.connection import Connection
 from nilometer.cli.terminal.output import note
+from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, logged_failures
 from nilometer.errors import Unavailable
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from nilometer.aws.dead_letters import DeadLetterQueue
-    from nilometer.domain.recovery.dead_letter import DeadLetter, Failures
-    from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches
+from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
 
 _DEAD_LETTERS = "DeadLetters"  # how the template calls such queues
 _FAILED = '{ $.message = "*.failed" }'  # the line of `lambdas.edge`
@@ -27,8 +25,6 @@ _FAILED = '{ $.message = "*.failed" }'  # the line of `lambdas.edge`
 
 def dead_letter_queues(connection: Connection, only: str | None = None) -> list[DeadLetterQueue]:
     """The dead-letter queues of the stack, with the queues that redrive to them."""
-    from nilometer.aws.dead_letters import DeadLetterQueue
-
     sqs, urls = connection.client("sqs"), connection.queues()
     names = [name for name in sorted(urls) if name.endswith(_DEAD_LETTERS)]
     if only is not None and only not in names:
@@ -48,9 +44,6 @@ def letter_boxes(connection: Connection) -> list[LetterBox]:
 
 def stream_batches(connection: Connection) -> list[StreamBatches]:
     """What was given up of each stream, as far as the bucket may be read."""
-    from nilometer.aws.dead_letters import invoke
-    from nilometer.flows.recovery.dead_letters import StreamBatches, given_up
-
     objects = connection.objects()
     again = functools.partial(invoke, connection.functions())
     return [StreamBatches(name, objects, again) for name in sorted({one.queue for one in given_up(objects)})]
@@ -70,8 +63,6 @@ def reasons(connection: Connection) -> Callable[[LetterBox, Sequence[DeadLetter]
     """From the logs of the functions that read the source. They may not be readable: then they are left out."""
 
     def read(queue: LetterBox, letters: Sequence[DeadLetter]) -> Mapping[str, Failures]:
-        from nilometer.domain.recovery.dead_letter import logged_failures
-
         if queue.source_url is None:
             return {}
         arn = _attribute(connection.client("sqs"), queue.source_url, "QueueArn")
@@ -85,8 +76,6 @@ def reasons(connection: Connection) -> Callable[[LetterBox, Sequence[DeadLetter]
 
 
 def _logged(connection: Connection, queue_arn: str | None, *, since: datetime) -> Iterator[str]:
-    from nilometer.aws import logs
-
     functions = connection.client("lambda")
     pages = functions.get_paginator("list_event_source_mappings").paginate(EventSourceArn=queue_arn)
     for mapping in (mapping for page in pages for mapping in page["EventSourceMappings"]):

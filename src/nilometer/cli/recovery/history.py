@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from nilometer.domain.recovery.history import Step
+from nilometer.domain.recovery.history import Step, state
+from nilometer.flows.recovery.audit_voids import void_change
 
 PAGE = 500  # changes in one table
 
 
-@click.group()
+@click.group(cls=Group)
 def history() -> None:
     """What a record was, when, by whom and why."""
 
@@ -62,12 +61,8 @@ def void(connection: Connection, change_id: str, *, yes: bool) -> None:
       nilometer verify origin
       nilometer history void 5f16c1e2a4b84d0f9a3c7e21b6d85f40 --yes
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.recovery.audit_voids import void_change
-
     confirmed(f"Take the change {change_id} out of history for good?", yes)
-    new = void_change(connection.store(), change_id, actor=OPERATOR, now=datetime.now(UTC))
+    new = void_change(connection.store(), change_id, actor=OPERATOR, now=connection.now)
     note(f"change {change_id} is void" if new else f"change {change_id} was void before")
 
 
@@ -75,7 +70,6 @@ def print_history(
     connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool
 ) -> None:
     """The changes, or with `as_of` and without `diff` what the records were then."""
-    from nilometer.domain.recovery.history import state
     from nilometer.flows.recovery.history import show as steps_of
 
     steps = steps_of(kind, key, ledger=ledger_of(connection), objects=connection.objects(), as_of=as_of)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from nilometer.aws.dynamodb import Store
 from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
@@ -13,8 +16,6 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json, ta
 from nilometer.cli.terminal.times import time_option
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from nilometer.flows.recovery.rebuild import Rebuilt
 
 
@@ -39,9 +40,6 @@ def rebuild(
       nilometer rebuild --as-of 2026-11-01T00:00:00Z
       nilometer rebuild --as-of 2026-11-01T00:00:00Z --into records-of-november
     """
-    from datetime import UTC, datetime
-
-    from nilometer.aws.dynamodb import Store
     from nilometer.flows.recovery.rebuild import rebuild as put_back
 
     if as_of is None:
@@ -54,7 +52,7 @@ def rebuild(
         ledger=ledger_of(connection),
         objects=connection.objects(),
         as_of=as_of,
-        now=datetime.now(UTC),
+        now=connection.now,
         dry_run=into is None,
         resume=resume,
     )
@@ -72,8 +70,6 @@ def _target(connection: Connection, into: str | None) -> str:
 
 
 def _show(rebuilt: Rebuilt, into: str | None, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
     if as_json:
         print_json({**asdict(rebuilt), "into": into})
         return

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, print_rows
 from nilometer.cli.terminal.times import time_option
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from nilometer.domain.store.writes import Item
+from nilometer.domain.store.writes import Item
+from nilometer.flows.inbox.rejects import listed
 
 _COLUMNS = ("received_at", "reason", "source", "event_id", "workspace", "~message")
 _HELP = """{what} that was refused for good, newest day first: kept for 40 days.
@@ -35,11 +33,7 @@ def rejects(flow: str, what: str) -> click.Command:
     @stack_options
     @json_option
     def command(connection: Connection, since: datetime | None, with_payload: bool, as_json: bool) -> None:
-        from datetime import UTC, datetime, timedelta
-
-        from nilometer.flows.inbox.rejects import listed
-
-        now = datetime.now(UTC)
+        now = connection.now
         kept = listed(connection.store(), flow, since=since or now - timedelta(days=7), now=now)
         rows = [_shown(connection, item, with_payload) for item in kept]
         columns = (*_COLUMNS, *(["~payload"] if with_payload else []))

@@ -7,17 +7,10 @@ import click
 from nilometer.cli.recovery.replay_archive import replay_archive
 from nilometer.cli.recovery.replay_file import replay_file
 from nilometer.cli.recovery.replay_lake import replay_lake
+from nilometer.cli.terminal.groups import DefaultGroup
 
 
-class _Replay(click.Group):
-    """`nilometer replay FILE` is `nilometer replay file FILE`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        named = not args or args[0] in {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if named else ["file", *args])
-
-
-@click.group(cls=_Replay)
+@click.group(cls=DefaultGroup, default="file")
 def replay() -> None:
     """Send events again: what has been taken before is dropped.
 

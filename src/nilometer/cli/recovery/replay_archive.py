@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from nilometer.aws.archives import Archives, Progress, Replay
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
+from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from nilometer.aws.archives import Archives, Progress, Replay
+from nilometer.flows.recovery.replay import reachable
 
 RULES = {
     "billing": ("BillingRule", "StripePartnerRule"),
@@ -59,11 +59,9 @@ def replay_archive(
       nilometer replay archive --stack nilometer-prod --since 2026-11-26T04:00:00Z --dry-run
       nilometer replay archive --stack nilometer-prod --since 2026-11-26T04:00:00Z --flow billing
     """
-    from nilometer.aws.archives import Archives
-
     if since is None:
         raise click.UsageError("--since is missing: from which time on?")
-    archives, now = Archives(connection.client("events")), datetime.now(UTC)
+    archives, now = Archives(connection.client("events")), connection.now
     replays = list(_planned(connection, archives, flows or tuple(RULES), since, until or now, now=now))
     if not as_json:
         _show(replays)
@@ -85,9 +83,6 @@ def _planned(
     now: datetime,
 ) -> Iterator[Replay]:
     """One replay a flow and archive, as far back as the flow may be given events again."""
-    from nilometer.aws.archives import Replay
-    from nilometer.flows.recovery.replay import reachable
-
     buses = connection.resources("AWS::Events::EventBus").values()
     kept = {bus: list(archives.of_bus(bus)) for bus in buses}
     if not any(kept.values()):
@@ -148,8 +143,6 @@ def _show(replays: Sequence[Replay]) -> None:
 
 
 def _row(replay: Replay, ended: Progress | None) -> dict[str, Any]:
-    from nilometer.domain.store.times import rfc3339
-
     return {
         "replay": replay.name,
         "archive": replay.archive.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -14,8 +16,6 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nilometer.local.demo.delivery import Delivery
 
 SHOWN = 20  # refused lines that are named one by one
@@ -71,9 +71,6 @@ class _Lines:
 
     def size(self) -> int | None:
         """`None` for a pipe."""
-        import os
-        import stat
-
         with contextlib.suppress(OSError, ValueError):
             known = os.fstat(self._file.fileno())
             return known.st_size if stat.S_ISREG(known.st_mode) else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,8 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, print_json
 from nilometer.cli.terminal.times import time_option
 from nilometer.errors import Refused
-
-if TYPE_CHECKING:
-    from nilometer.flows.recovery.replay import Missing
+from nilometer.flows.recovery.replay import Missing, missing_usage
+from nilometer.lake.tables.storage import storage_options
 
 _REDACTED = (
     "the lake keeps Stripe's events redacted: sent again they would take plans and payment methods away. "
@@ -69,13 +68,9 @@ def replay_lake(
 def _replay(
     connection: Connection, since: datetime, until: datetime | None, workspace_id: str | None, *, publishes: bool
 ) -> Missing:
-    from datetime import UTC
-
-    from nilometer.flows.recovery.replay import Missing, missing_usage
     from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
-    now = datetime.now(UTC)
+    now = connection.now
     ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
     rows = ledger.usage_arrived(since=since, until=until or now, workspace_id=workspace_id)
     bus = connection.bus() if publishes else None
@@ -87,8 +82,6 @@ def _replay(
 
 
 def _report(found: Missing, *, dry_run: bool, as_json: bool) -> None:
-    from dataclasses import asdict
-
     if as_json:
         print_json({**asdict(found), "dry_run": dry_run})
         return

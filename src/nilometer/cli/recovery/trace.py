@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,12 @@ import click
 from nilometer.cli.recovery.dlq_queues import dead_letter_queues, reasons
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json, table
+from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted
+from nilometer.domain.recovery.trace import Hop, Trace
+from nilometer.flows.recovery.dead_letters import look
+from nilometer.lake.tables.storage import storage_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from nilometer.domain.recovery.dead_letter import DeadLetter
-    from nilometer.domain.recovery.trace import Hop, Trace
     from nilometer.flows.recovery.trace import Sources
 
 
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 @stack_options
 @json_option
 def trace(connection: Connection, event: str, account: str | None, workspace_id: str | None, as_json: bool) -> int:
-    """Follow one event through every place: arrival, fact, changes, notifications, the lake; or reject, dead letter.
+    """Follow one event through every place, from its arrival to the lake.
 
-    EVENT_ID is Stripe's, or SOURCE#ID of an event that a service published; of usage that is in the lake the ID is
-    enough. A record's change names one event of its batch, so others are told by the batch. Times are exact to the
-    second or better. Exit code 1 when nothing is known of the event.
+    Places are arrival, fact, changes, notifications and the lake; or reject and dead letter. EVENT_ID is Stripe's,
+    or SOURCE#ID of an event that a service published; of usage that is in the lake the ID is enough. A record's
+    change names one event of its batch, so others are told by the batch. Times are exact to the second or better.
+    Exit code 1 when nothing is known of the event.
 
     \b
     Examples:
@@ -51,16 +53,10 @@ def trace(connection: Connection, event: str, account: str | None, workspace_id:
 
 
 def _sources(connection: Connection) -> Sources:
-    from datetime import UTC, datetime
-
     from nilometer.flows.recovery.trace import Sources
     from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
     def dead(event_id: str) -> Iterable[DeadLetter]:
-        from nilometer.domain.recovery.dead_letter import Wanted
-        from nilometer.flows.recovery.dead_letters import look
-
         return look(dead_letter_queues(connection), Wanted(), reasons=reasons(connection), mention=event_id)
 
     return Sources(
@@ -68,7 +64,7 @@ def _sources(connection: Connection) -> Sources:
         ledger=Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ)),
         objects=connection.objects(),
         dead=dead,
-        now=datetime.now(UTC),
+        now=connection.now,
     )
 
 
@@ -81,8 +77,6 @@ def _show(found: Trace) -> None:
 
 
 def _as_json(found: Trace) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         **asdict(found.identity),
         "known": found.known,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, styled, table
+from nilometer.domain.recovery.verification import Difference
 
 if TYPE_CHECKING:
-    from nilometer.domain.recovery.verification import Difference
     from nilometer.flows.recovery.verify import Report
 
 CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
@@ -38,15 +40,13 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
       nilometer verify
       nilometer verify counters --json
     """
-    from datetime import UTC, datetime, timedelta
-
     from nilometer.flows.recovery.verify import Verification
 
     verification = Verification(
         store=connection.store(),
         ledger=ledger_of(connection),
         objects=connection.objects(),
-        now=datetime.now(UTC),
+        now=connection.now,
         grace=timedelta(seconds=grace),
     )
     reports = []
@@ -58,24 +58,19 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
 
 
 def _show(reports: list[Report], *, as_json: bool) -> None:
-    from dataclasses import asdict
-
     if as_json:
         for report in reports:
             print_json({**asdict(report), "ok": report.ok})
         return
     rows = [
-        ("[green]✓[/green]" if r.ok else "[red]✗[/red]", r.check, f"{r.compared:,}", r.different, r.in_flight)
+        (styled("✓", "green") if r.ok else styled("✗", "red"), r.check, f"{r.compared:,}", r.different, r.in_flight)
         for r in reports
     ]
-    made = table(["", "check", ">compared", ">different", ">in flight"], ())
-    for row in rows:
-        made.add_row(*map(str, row))
-    out().print(made)
+    out().print(table(["", "check", ">compared", ">different", ">in flight"], rows))
     for report in reports:
         for one in report.differences:
             what = one.kind.value.replace("_", " ")
-            out().print(f"{report.check} {' '.join(one.key)} {what}{_sides(one)}", markup=False)
+            echo(f"{report.check} {' '.join(one.key)} {what}{_sides(one)}")
 
 
 def _sides(one: Difference) -> str:

@@ -7,6 +7,9 @@ from dataclasses import asdict
 
 import click
 
+from nilometer.cli.stack.doctor_lake import lake
+from nilometer.cli.stack.doctor_machine import machine
+from nilometer.cli.stack.doctor_stack import checks
 from nilometer.cli.stack.finding import Finding, Verdict, fail, guarded, ok
 from nilometer.cli.terminal.connection import Connection, stack_choice
 from nilometer.cli.terminal.output import json_option, out, print_json_lines, table
@@ -20,8 +23,9 @@ _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red", Ve
 @stack_choice
 @json_option
 def doctor(find_stack: Callable[[], Connection], *, api_base: str | None, as_json: bool) -> int:
-    """Check machine, identity, tables, secrets, queues, streams, lake and clock; exit code 1 when something fails.
+    """Check a stack from identity to clock, and say what to do where something is wrong.
 
+    Looks at machine, identity, tables, secrets, queues, streams, lake and clock; exit code 1 when something fails.
     Reads only, and shows no secret. A line each: the check, its verdict, what was found, what to do.
 
     \b
@@ -38,10 +42,6 @@ def doctor(find_stack: Callable[[], Connection], *, api_base: str | None, as_jso
 
 
 def _findings(find_stack: Callable[[], Connection], api_base: str | None) -> Iterator[Finding]:
-    from nilometer.cli.stack.doctor_lake import lake
-    from nilometer.cli.stack.doctor_machine import machine
-    from nilometer.cli.stack.doctor_stack import checks
-
     yield from machine()
     try:
         connection = find_stack()

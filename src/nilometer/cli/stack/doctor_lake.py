@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nilometer.cli.stack.finding import Finding, fail, ok, warn
 from nilometer.cli.terminal.connection import Connection
+from nilometer.lake.tables.storage import storage_options
 
 if TYPE_CHECKING:
     from nilometer.lake.write.soundness import Soundness
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 def lake(connection: Connection) -> Iterator[Finding]:
     from nilometer.flows.lake.maintenance import all_tables
-    from nilometer.lake.tables.storage import storage_options
     from nilometer.lake.write.soundness import examine
 
     for table in all_tables(connection.store()):

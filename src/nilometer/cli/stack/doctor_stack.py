@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
+from nilometer.aws.secrets import SigningSecrets, api_key
 from nilometer.cli.stack.finding import Finding, fail, ok, skip, warn
 from nilometer.cli.stack.status import reader
 from nilometer.cli.terminal.connection import Connection
-from nilometer.errors import NilometerError
+from nilometer.errors import Misconfigured, NilometerError
+from nilometer.local.plane.deployed import logical
 
 SKEW_SECONDS = 30
 REFUSED_SKEW_SECONDS = 240  # signatures are refused at 300, by AWS and of Stripe
@@ -38,7 +40,7 @@ def identity(connection: Connection) -> Iterator[Finding]:
     answer = connection.client("sts").get_caller_identity()
     yield ok("identity", answer["Arn"])
     date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    yield clock(parsedate_to_datetime(date), datetime.now(UTC))
+    yield clock(parsedate_to_datetime(date), connection.now)
 
 
 def clock(theirs: datetime, ours: datetime) -> Finding:
@@ -98,9 +100,6 @@ def _unkept(dynamodb: Any, physical: str) -> Iterator[str]:
 
 
 def signing_secrets(connection: Connection) -> Iterator[Finding]:
-    from nilometer.aws.secrets import SigningSecrets
-    from nilometer.errors import Misconfigured
-
     check, arn = "signing secrets", connection.description.stripe_secret_arn
     try:
         count = len(SigningSecrets(connection.client("secretsmanager"), arn=arn).current())
@@ -115,7 +114,6 @@ def signing_secrets(connection: Connection) -> Iterator[Finding]:
 
 def stripe_api_key(connection: Connection, api_base: str | None) -> Iterator[Finding]:
     """Asks Stripe for one customer, when the stack has a key."""
-    from nilometer.aws.secrets import api_key
     from nilometer.stripe_api.client import StripeApi, is_live
 
     check = "Stripe API key"
@@ -191,6 +189,4 @@ def mappings(connection: Connection) -> Iterator[Finding]:
 
 
 def _logical(name: str) -> str:
-    from nilometer.local.plane.deployed import logical
-
     return logical(name)

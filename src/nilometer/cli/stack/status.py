@@ -12,6 +12,7 @@ import click
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json, table
 from nilometer.errors import Unavailable
+from nilometer.local.plane.deployed import logical
 
 _DEAD = "DeadLetters-"
 _ATTRIBUTES = {
@@ -31,8 +32,6 @@ def status(connection: Connection, as_json: bool) -> None:
     Example:
       nilometer status --json | jq .dead_letters
     """
-    from nilometer.local.plane.deployed import logical
-
     found = reader(connection)()
     if as_json:
         print_json(found)
@@ -48,7 +47,7 @@ def status(connection: Connection, as_json: bool) -> None:
 @stack_options
 @json_option
 def wait(connection: Connection, timeout: float, as_json: bool) -> None:
-    """Return when everything that was sent has arrived everywhere: in the tables and in the lake.
+    """Return when everything that was sent has arrived in the tables and in the lake.
 
     \b
     Example:
@@ -108,8 +107,6 @@ def _counts(sqs: Any, url: str) -> dict[str, int]:
 
 
 def _queues(found: dict[str, Any]) -> Any:
-    from nilometer.local.plane.deployed import logical
-
     rows: list[tuple[object, ...]] = [
         (logical(name), queue["visible"], queue["in_flight"], queue["delayed"])
         for name, queue in found["queues"].items()

@@ -23,12 +23,10 @@ def trigger(connection: Connection, event_type: str, workspace: str | None, as_j
     Example:
       nilometer trigger customer.subscription.created --workspace acme
     """
-    from datetime import UTC, datetime
-
     from nilometer.local.stripe.samples import sample
 
     try:
-        event = sample(event_type, workspace, datetime.now(UTC))
+        event = sample(event_type, workspace, connection.now)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     delivery = connection.endpoint().deliver(1, json.dumps(event).encode())

@@ -8,17 +8,19 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypeVar
 
 import click
 
+from nilometer.aws.dynamodb import Store
+from nilometer.cli.terminal.completing import workspace_ids
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import note, print_json
-
-if TYPE_CHECKING:
-    from nilometer.domain.acts.act import Caller
-    from nilometer.flows.people.acting import Issued
+from nilometer.cli.terminal.output import echo, note, print_json
+from nilometer.domain.acts.act import Caller, service
+from nilometer.flows.people import access
+from nilometer.flows.people.acting import Issued
 
 OPERATOR = "nilometer cli"
 SOURCE = "/nilometer/cli"  # of the CloudEvents that commands publish
@@ -28,29 +30,36 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
+@dataclass(frozen=True, slots=True)
+class InWorkspace:
+    """A command's place and person: the stack and its clock, and the caller, whose workspace it is about."""
+
+    connection: Connection
+    store: Store
+    caller: Caller
+
+    @property
+    def now(self) -> datetime:
+        """The time of the command, read once."""
+        return self.connection.now
+
+    @property
+    def workspace_id(self) -> str:
+        """The workspace that the caller acts in."""
+        return self.caller.workspace_id
+
+
 def in_workspace(command: _Command) -> _Command:
-    """Takes the workspace W as first argument and hands the command a `store` and a `caller` in it."""
+    """Takes the workspace W as first argument and hands the command `at`, an `InWorkspace`."""
 
-    @connected_in_workspace
-    @functools.wraps(command)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        del kwargs["connection"]
-        return command(*args, **kwargs)
-
-    return called  # type: ignore[return-value]  # functools.wraps forgets the type
-
-
-def connected_in_workspace(command: _Command) -> _Command:
-    """The same, with the `connection`: for what is not in the tables alone."""
-
-    @click.argument("workspace_id", metavar="W")
+    @click.argument("workspace_id", metavar="W", shell_complete=workspace_ids)
     @click.option("--as", "as_user", metavar="USER", help="Act as this member, with what his role allows.")
     @stack_options
     @functools.wraps(command)
     def called(*args: Any, connection: Connection, workspace_id: str, as_user: str | None, **kwargs: Any) -> Any:
         store = connection.store()
-        caller = _caller(store, workspace_id, as_user)
-        return command(*args, connection=connection, store=store, caller=caller, **kwargs)
+        caller = access.member_caller(store, workspace_id, as_user) if as_user else service(workspace_id, OPERATOR)
+        return command(*args, at=InWorkspace(connection, store, caller), **kwargs)
 
     return called  # type: ignore[return-value]  # functools.wraps forgets the type
 
@@ -83,11 +92,4 @@ def print_issued(made: Issued[Any], about: str, *, as_json: bool) -> None:
         print_json({**row(made.of), "token": made.token})
         return
     note(f"{about} is shown this once:")
-    click.echo(made.token)
-
-
-def _caller(store: Any, workspace_id: str, as_user: str | None) -> Caller:
-    from nilometer.domain.acts.act import service
-    from nilometer.flows.people import access
-
-    return access.member_caller(store, workspace_id, as_user) if as_user else service(workspace_id, OPERATOR)
+    echo(made.token)

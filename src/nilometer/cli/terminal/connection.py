@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.eventbridge import Bus
+from nilometer.aws.landing import Landing
+from nilometer.aws.s3 import Objects
+from nilometer.aws.secrets import SigningSecrets
+from nilometer.cli.terminal.output import note
 from nilometer.errors import Misconfigured
+from nilometer.local.plane import discovery
+from nilometer.local.plane.discovery import Description
 
 if TYPE_CHECKING:
-    from nilometer.aws.dynamodb import Store
-    from nilometer.aws.eventbridge import Bus
-    from nilometer.aws.landing import Landing
-    from nilometer.aws.s3 import Objects
     from nilometer.local.demo.delivery import Endpoint
-    from nilometer.local.plane.discovery import Description
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,6 +33,7 @@ class Connection:
     """A stack and the ways into it. This process talks to one stack only: its environment points there."""
 
     description: Description
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the time of the command, read once
 
     @property
     def is_local(self) -> bool:
@@ -39,19 +45,13 @@ class Connection:
         return client(service)
 
     def store(self) -> Store:
-        from nilometer.aws.dynamodb import Store
-
         tables = self.description
         return Store(self.client("dynamodb"), records=tables.records_table, events=tables.events_table)
 
     def bus(self) -> Bus:
-        from nilometer.aws.eventbridge import Bus
-
         return Bus(self.client("events"), name=self.description.bus)
 
     def objects(self) -> Objects:
-        from nilometer.aws.s3 import Objects
-
         return Objects(self.client("s3"), bucket=self.description.lake_bucket)
 
     def functions(self) -> Any:
@@ -75,13 +75,10 @@ class Connection:
         }
 
     def landing(self) -> Landing:
-        from nilometer.aws.landing import Landing
-
         return Landing(self.client("s3"), bucket=self.description.lake_bucket)
 
     def endpoint(self) -> Endpoint:
         """The webhook, signed for with the stack's own secret, which needs the right to read it."""
-        from nilometer.aws.secrets import SigningSecrets
         from nilometer.local.demo.delivery import Endpoint
 
         secrets = SigningSecrets(self.client("secretsmanager"), arn=self.description.stripe_secret_arn)
@@ -100,34 +97,64 @@ def stack_options(command: _Command) -> _Command:
 
 
 def stack_choice(command: _Command) -> _Command:
-    """Hands the command a `find_stack` that finds the stack when it is called."""
+    """Hands the command a `find_stack` that finds the stack when it is called.
+
+    What is typed wins over the environment. When several local stacks run and none is named, the newest one is asked
+    and named on stderr; a command that asks before it acts (`--yes`) is refused.
+    """
 
     @click.option("--port", type=int, envvar="NILOMETER_PORT", help="The local stack with this webhook port.")
     @click.option("--endpoint-url", metavar="URL", help="The local stack with this AWS endpoint.")
     @click.option("--stack", metavar="NAME", envvar="NILOMETER_STACK", help="A stack on AWS, with your credentials.")
     @functools.wraps(command)
     def choosing(*args: Any, port: int | None, endpoint_url: str | None, stack: str | None, **kwargs: Any) -> Any:
+        context = click.get_current_context()
+        port, stack = _typed_first(context, port, stack)
         if stack and (port or endpoint_url):
             raise click.UsageError("--stack is on AWS, --port and --endpoint-url are on this machine: choose one")
-        found = functools.partial(on_aws, stack) if stack else functools.partial(on_this_machine, port, endpoint_url)
-        return command(*args, find_stack=found, **kwargs)
+        destroys = any(parameter.name == "yes" for parameter in context.command.params)
+        here = functools.partial(on_this_machine, port, endpoint_url, destroys=destroys)
+        return command(*args, find_stack=functools.partial(on_aws, stack) if stack else here, **kwargs)
 
     return choosing  # type: ignore[return-value]  # functools.wraps forgets the type
 
 
-def on_this_machine(port: int | None, endpoint_url: str | None) -> Connection:
-    from nilometer.local.plane import discovery
+def _typed_first(context: click.Context, port: int | None, stack: str | None) -> tuple[int | None, str | None]:
+    """Port and stack without the one that only the environment names while the other, or an endpoint, was typed."""
+    typed = {
+        name
+        for name in ("port", "endpoint_url", "stack")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if "stack" in typed and "port" not in typed:
+        return None, stack
+    if typed & {"port", "endpoint_url"} and "stack" not in typed:
+        return port, None
+    return port, stack
 
+
+def on_this_machine(port: int | None, endpoint_url: str | None, *, destroys: bool = False) -> Connection:
+    """The local stack that was chosen, or the newest. From here on this process talks to it alone."""
     description = discovery.find(port=port, endpoint_url=endpoint_url)
+    if port is None and endpoint_url is None and len(running := discovery.running()) > 1:
+        _several(running, destroys=destroys)
     os.environ.update(description.environment)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
     return Connection(description)
 
 
+def _several(running: Sequence[Description], *, destroys: bool) -> None:
+    """Names them: the newest is first."""
+    ports = [stack.origin.rpartition(":")[2] for stack in running]
+    if destroys:
+        raise Misconfigured(f"{len(ports)} local stacks run, at the ports {', '.join(ports)}; say which with --port")
+    note(f"{len(ports)} local stacks run; this is the newest, --port {ports[0]}. `nilometer ls` lists all")
+
+
 def on_aws(name: str) -> Connection:
+    """The stack of this name in the region of the environment. `Misconfigured` when there is none."""
     from nilometer.aws.clients import client
-    from nilometer.local.plane import discovery
     from nilometer.local.plane.deploy import find_stack, outputs
 
     cloudformation = client("cloudformation")

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from nilometer.cli.terminal.visible import visible, visible_json
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
+    from rich.text import Text
 
 _UNSEEN = 240  # columns
+_NARROW = 24  # columns that text which wraps needs to be read
+_GAP = 2  # columns between two of a table
+_NOTHING = "–"
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
 
 
 def print_json(value: object) -> None:
-    """One line."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    """One line; what a terminal would obey instead of show is escaped."""
+    click.echo(visible_json(json.dumps(value, default=_plain, ensure_ascii=False)))
 
 
 def print_json_lines(values: Iterable[object]) -> None:
+    """One line a value."""
     for value in values:
         print_json(value)
 
@@ -40,8 +50,13 @@ def print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_
 
 
 def note(message: str) -> None:
-    """Commentary."""
-    click.echo(message, err=True)
+    """Commentary, on stderr."""
+    click.echo(visible(message), err=True)
+
+
+def echo(message: object) -> None:
+    """One line of an answer, on stdout; whatever came from outside is shown, not obeyed."""
+    click.echo(visible(str(message)))
 
 
 def out() -> Console:
@@ -58,30 +73,79 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """A column whose name begins with `>` is aligned right; one with `~` gives way where the width is short."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table | Group:
+    """A table as wide as the terminal allows, and where not even its wrapped columns fit, a block of lines a row.
+
+    A column whose name begins with `>` is aligned right; one with `~` wraps where the width is short. No cell is cut.
+    A value may be a `rich.text.Text` with styles of its own; all others are shown as `cell` does.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    names = [column.lstrip(">~") for column in columns]
+    cells = [[value if isinstance(value, Text) else Text.from_markup(cell(value)) for value in row] for row in rows]
+    widths = [max([cell_len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(names)]
+    least = sum(min(width, _NARROW) if "~" in column else width for width, column in zip(widths, columns, strict=True))
+    if least + _GAP * (len(columns) - 1) <= out().width:
+        return _side_by_side(columns, cells, title)
+    return _blocks(names, cells, title)
+
+
+def _side_by_side(columns: Sequence[str], cells: Sequence[Sequence[Text]], title: str | None) -> Table:
     from rich import box
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
-        gives_way = column.startswith("~")
-        overflow: Literal["fold", "ellipsis"] = "fold" if gives_way else "ellipsis"
-        made.add_column(column.lstrip(">~"), justify=justify, no_wrap=not gives_way, overflow=overflow)
-    for row in rows:
-        made.add_row(*(cell(value) for value in row))
+        justify: Literal["left", "right"] = "right" if ">" in column else "left"
+        made.add_column(column.lstrip(">~"), justify=justify, no_wrap="~" not in column, overflow="fold")
+    for row in cells:
+        made.add_row(*row)
     return made
 
 
+def _blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], title: str | None) -> Group:
+    """Name and value a line, the first column as the heading; what is empty is left out."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    made: list[Text | Table] = [Text(title, "bold")] if title else []
+    for heading, *values in cells:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in zip(names[1:], values, strict=True):
+            if value.plain not in {"", _NOTHING}:
+                grid.add_row(f"  {name}", value)
+        made += [Text.assemble((f"{names[0]} " if names[0] else "", "dim"), heading), grid]
+    return Group(*made)
+
+
 def cell(value: object) -> str:
+    """A value of a table as markup: an absent one as a dash, a collection as JSON, times to the second in UTC."""
     from rich.markup import escape
 
     if value is None:
-        return "[dim]–[/dim]"
+        return f"[dim]{_NOTHING}[/dim]"
     if isinstance(value, Mapping | list):
-        return escape(json.dumps(value, default=_plain))
-    return escape(str(value))
+        return escape(visible(json.dumps(value, default=_plain, ensure_ascii=False)))
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    text = str(value)
+    return escape(visible(_seconds(text) if _RFC_3339.fullmatch(text) else text))
+
+
+def styled(text: str, style: str) -> Text:
+    """A value of a table in a colour of its own."""
+    from rich.text import Text
+
+    return Text(visible(text), style)
+
+
+def _seconds(text: str) -> str:
+    """`2026-11-28T23:56:42.123Z` as a person reads it: `2026-11-28 23:56:42`. Every time of ours is UTC."""
+    return text[:19].replace("T", " ")
 
 
 def _plain(value: Any) -> object:

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from nilometer.domain.store.times import parse_rfc3339
+from nilometer.errors import Rejected
+
 
 class _Time(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from nilometer.domain.store.times import parse_rfc3339
-        from nilometer.errors import Rejected
-
         try:
             return parse_rfc3339(f"{value}T00:00:00Z" if len(value) == len("2026-11-23") else value)
         except Rejected as error:

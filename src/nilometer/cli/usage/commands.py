@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from nilometer.aws.eventbridge import Entry
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json, table
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import json_option, note, out, print_json, styled, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.cli.usage.corrections import recount, void
+from nilometer.cli.usage.lines import send_lines
 from nilometer.cli.usage.meter import show_meters
 from nilometer.cli.usage.outbox import outbox
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
+from nilometer.domain.store.ulid import ulid
+from nilometer.domain.store.writes import Table
+from nilometer.domain.usage.event import RECORDED, SNAPSHOT, parse_quantity
+from nilometer.domain.usage.meter import GAUGES, Meter, meter_of
+from nilometer.errors import Rejected
+from nilometer.flows.recovery.overview import MeterUsage, usage_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from nilometer.domain.usage.meter import Meter
-    from nilometer.flows.recovery.overview import MeterUsage
+    from rich.text import Text
 
 _STYLES = {"ok": "green", "warning": "yellow", "grace": "yellow"}
 
 
-@click.group()
+@click.group(cls=Group)
 def usage() -> None:
     """Publish usage events, see what was counted, correct it."""
 
@@ -68,8 +78,6 @@ def send(
       nilometer usage send --workspace acme --meter api_calls --quantity 12 --id req_42
       zcat usage.ndjson.gz | nilometer usage send -
     """
-    from nilometer.cli.usage.lines import send_lines
-
     given = {"--workspace": workspace, "--meter": slug, "--quantity": quantity}
     others = (event_id, at, unit, *dimensions)
     if file is not None:
@@ -105,19 +113,11 @@ def _send_one(
     unit: str | None,
     as_json: bool,
 ) -> None:
-    import json
-    from datetime import UTC, datetime
-
-    from nilometer.aws.eventbridge import Entry
-    from nilometer.domain.store.times import rfc3339
-    from nilometer.domain.store.ulid import ulid
-    from nilometer.domain.usage.event import RECORDED, SNAPSHOT, parse_quantity
-
     parse_quantity(quantity)
     meter = None if unit else _meter(connection, slug)
     event = {
         "specversion": "1.0",
-        "id": event_id or ulid(datetime.now(UTC), secrets.token_bytes(10)),
+        "id": event_id or ulid(connection.now, secrets.token_bytes(10)),
         "source": SOURCE,
         "type": SNAPSHOT if meter and _is_gauge(meter) else RECORDED,
         "subject": workspace,
@@ -164,11 +164,7 @@ def show(connection: Connection, workspace: str, at: datetime | None, as_json: b
       nilometer usage show acme --json | jq '.meters[] | {meter, used, limit}'
       nilometer usage show acme --at 2026-10-31
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.recovery.overview import usage_of
-
-    now = datetime.now(UTC)
+    now = connection.now
     found = usage_of(connection.store(), workspace, now=now, at=at)
     if as_json:
         meters = [as_plain(meter) for meter in found.meters]
@@ -211,19 +207,19 @@ def as_plain(meter: MeterUsage) -> dict[str, Any]:
 
 def usage_table(rows: Any, *, title: str | None = None) -> Any:
     """(workspace, MeterUsage) with a bar each."""
-    made = table(["workspace", "meter", ">used", ">limit", "", "until"], [], title=title)
-    for workspace, meter in rows:
-        limit = "" if meter.limit is None else format(meter.limit, ",f")
-        if meter.hard is not None and meter.hard != meter.limit:
-            limit = f"{limit} (hard {meter.hard:,f})"
-        made.add_row(workspace, meter.meter, format(meter.used, ",f"), limit, bar(meter), meter.period_end[:10])
-    return made
+    lines = ((workspace, *_gauge(meter)) for workspace, meter in rows)
+    return table(["workspace", "meter", ">used", ">limit", "of limit", "until"], lines, title=title)
+
+
+def _gauge(meter: MeterUsage) -> tuple[object, ...]:
+    limit = "" if meter.limit is None else format(meter.limit, ",f")
+    if meter.hard is not None and meter.hard != meter.limit:
+        limit = f"{limit} (hard {meter.hard:,f})"
+    return meter.meter, format(meter.used, ",f"), limit, bar(meter), meter.period_end[:10]
 
 
 def _title(meter: MeterUsage, now: datetime) -> str:
     """Period and reset, in UTC: a period may begin at any second."""
-    from nilometer.domain.store.times import rfc3339
-
     start, end = (text[:19].replace("T", " ") for text in (meter.period_start, meter.period_end))
     if meter.closed:
         return f"{start} – {end} UTC, closed"
@@ -235,21 +231,19 @@ def _late(meter: MeterUsage) -> str:
     return events if meter.late_delta is None else f"{meter.late_delta:,f} in {events}"
 
 
-def bar(meter: MeterUsage, width: int = 20) -> str:
+def bar(meter: MeterUsage, width: int = 12) -> Text:
+    """How much of the binding limit is used, as a bar and in percent."""
+    from rich.text import Text
+
     if not meter.binding:
-        return "[dim]no limit[/dim]" if meter.binding is None else "[red]none included[/red]"
+        return styled("no limit", "dim") if meter.binding is None else styled("none included", "red")
     part = meter.used / meter.binding
     full = min(width, round(part * width))
     style = _STYLES.get(meter.state, "red")
-    return f"[{style}]{'━' * full}[/{style}][dim]{'─' * (width - full)}[/dim] {round(part * 100)} %"
+    return Text.assemble(("━" * full, style), ("─" * (width - full), "dim"), f" {round(part * 100)} %")
 
 
 def _meter(connection: Connection, slug: str) -> Meter:
-    from nilometer.domain.store import keys
-    from nilometer.domain.store.writes import Table
-    from nilometer.domain.usage.meter import meter_of
-    from nilometer.errors import Rejected
-
     item = connection.store().get(Table.RECORDS, keys.meter(slug))
     if item is None:
         raise Rejected("unknown_meter", f"there is no meter {slug!r}; create it with `nilometer meter create {slug}`")
@@ -257,16 +251,10 @@ def _meter(connection: Connection, slug: str) -> Meter:
 
 
 def _is_gauge(meter: Meter) -> bool:
-    from nilometer.domain.usage.meter import GAUGES
-
     return meter.aggregation in GAUGES
 
 
 def _time(text: str | None) -> datetime:
-    from datetime import UTC, datetime
-
-    from nilometer.domain.store.times import parse_rfc3339
-
     return parse_rfc3339(text) if text else datetime.now(UTC)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import Any
 
 import click
 
 from nilometer.cli.terminal.caller import SOURCE, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from nilometer.flows.usage.recount import Recounted
+from nilometer.domain.store import keys
+from nilometer.domain.store.ulid import ulid
+from nilometer.domain.store.writes import Table
+from nilometer.errors import Rejected
+from nilometer.flows.publish.usage import publish, voided
+from nilometer.flows.usage import recount as recounting
+from nilometer.flows.usage.recount import Recounted
+from nilometer.lake.tables.storage import storage_options
 
 DIFFERENCE = 3  # the exit code of a check that found one
 
@@ -34,15 +38,7 @@ def void(connection: Connection, source: str, event_id: str, workspace: str, rea
     Example:
       nilometer usage void --source /services/inference --id req_42 --workspace acme --reason "test run"
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.store import keys
-    from nilometer.domain.store.ulid import ulid
-    from nilometer.domain.store.writes import Table
-    from nilometer.errors import Rejected
-    from nilometer.flows.publish.usage import publish, voided
-
-    now = datetime.now(UTC)
+    now = connection.now
     own_id = ulid(now, secrets.token_bytes(10))
     event = voided(
         own_id, source=SOURCE, workspace_id=workspace, voids_id=event_id, voids_source=source, time=now, reason=reason
@@ -95,15 +91,11 @@ def _left_alone(found: Recounted) -> None:
 
 
 def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> Recounted:
-    from datetime import UTC, datetime
-
-    from nilometer.flows.usage import recount
     from nilometer.lake.read.ledger import Ledger
-    from nilometer.lake.tables.storage import storage_options
 
     ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
     rows = ledger.recount(workspace)
-    return recount.recount(connection.store(), workspace, rows, now=datetime.now(UTC), dry_run=dry_run)
+    return recounting.recount(connection.store(), workspace, rows, now=connection.now, dry_run=dry_run)
 
 
 def _show(found: Recounted, *, as_json: bool, made: bool) -> None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import in_workspace
+from nilometer.cli.terminal.caller import InWorkspace, in_workspace
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 from nilometer.cli.terminal.times import time_option
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
-    from decimal import Decimal
-
-    from nilometer.flows.limits.own import Effective
+from nilometer.flows.limits.own import Effective, limits_of
 
 _UNTIL = "When it ends by itself; never unless given."
 
 
-@click.group()
+@click.group(cls=Group)
 def limit() -> None:
     """Where a workspace's limits differ from its plan."""
 
@@ -29,23 +27,19 @@ def limit() -> None:
 @limit.command()
 @in_workspace
 @json_option
-def show(store: Any, caller: Any, as_json: bool) -> None:
+def show(at: InWorkspace, as_json: bool) -> None:
     """Every limit of workspace W at this moment, and the overrides and grants behind it.
 
     \b
     Example:
       nilometer limit show acme --json | jq '.limits[] | select(.source != "plan")'
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.limits.own import limits_of
-
-    effective, own = limits_of(store, caller, now=datetime.now(UTC))
+    effective, own = limits_of(at.store, at.caller, now=at.now)
     if as_json:
-        print_json({"workspace": caller.workspace_id, "limits": list(map(_shown, effective)), "own": own})
+        print_json({"workspace": at.caller.workspace_id, "limits": list(map(_shown, effective)), "own": own})
         return
     if not effective and not own:
-        note(f"nothing limits {caller.workspace_id}; try `nilometer limit override {caller.workspace_id} METER`")
+        note(f"nothing limits {at.caller.workspace_id}; try `nilometer limit override {at.caller.workspace_id} METER`")
         return
     out().print(table(["meter", ">included", ">soft", ">hard", ">by plan", "source"], _rows(effective)))
     if own:
@@ -65,8 +59,7 @@ def show(store: Any, caller: Any, as_json: bool) -> None:
 @click.option("--plan", "takes_back", is_flag=True, help="Take the override back.")
 @time_option("--until", help=_UNTIL)
 def override(
-    store: Any,
-    caller: Any,
+    at: InWorkspace,
     meter: str,
     thresholds: tuple[int, ...],
     takes_back: bool,
@@ -80,16 +73,14 @@ def override(
       nilometer limit override acme llm_tokens --included 2000000 --until 2027-01-01
       nilometer limit override acme llm_tokens --plan
     """
-    from datetime import UTC, datetime
-
     rule: dict[str, Any] = {name: _value(value) for name, value in said.items() if value is not None}
     rule |= {"thresholds": list(thresholds)} if thresholds else {}
     if bool(rule) == takes_back:
         raise click.UsageError("say what differs (--included, --hard, ...), or --plan to take it back")
     limit = nilometer.LimitRule(**rule) if rule else None
     deed = nilometer.OverrideLimit(meter=meter, limit=limit, ends_at=until)
-    nilometer.perform(store, caller, deed, now=datetime.now(UTC))
-    note(f"{meter} of {caller.workspace_id} is {'as the plan says' if takes_back else f'overridden{_until(until)}'}")
+    nilometer.perform(at.store, at.caller, deed, now=at.now)
+    note(f"{meter} of {at.caller.workspace_id} is {'as the plan says' if takes_back else f'overridden{_until(until)}'}")
 
 
 @limit.command()
@@ -99,9 +90,7 @@ def override(
 @click.argument("amount", metavar="[AMOUNT]", required=False)
 @click.option("--revoke", is_flag=True, help="Take the grant back.")
 @time_option("--until", help=_UNTIL)
-def grant(
-    store: Any, caller: Any, meter: str, grant_id: str, amount: str | None, revoke: bool, until: datetime | None
-) -> None:
+def grant(at: InWorkspace, meter: str, grant_id: str, amount: str | None, revoke: bool, until: datetime | None) -> None:
     """Give workspace W AMOUNT more of METER than its plan, under the name GRANT; the same name replaces it.
 
     \b
@@ -109,13 +98,11 @@ def grant(
       nilometer limit grant acme llm_tokens sorry_for_the_outage 500000 --until 2027-01-01
       nilometer limit grant acme llm_tokens sorry_for_the_outage --revoke
     """
-    from datetime import UTC, datetime
-
     if (amount is None) != revoke:
         raise click.UsageError("say the AMOUNT, or --revoke to take the grant back")
     deed = nilometer.GrantLimit(meter=meter, grant=grant_id, amount=amount, ends_at=until)
-    nilometer.perform(store, caller, deed, now=datetime.now(UTC))
-    note(f"{grant_id}: {'revoked' if revoke else f'{amount} more {meter} for {caller.workspace_id}{_until(until)}'}")
+    nilometer.perform(at.store, at.caller, deed, now=at.now)
+    note(f"{grant_id}: {'revoked' if revoke else f'{amount} more {meter} for {at.caller.workspace_id}{_until(until)}'}")
 
 
 def _rows(effective: Iterable[Effective]) -> Iterator[list[str]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from nilometer.aws.eventbridge import Bus
 from nilometer.cli.terminal.output import err, note, print_json
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from nilometer.aws.eventbridge import Bus
+from nilometer.domain.usage.event import BATCH
+from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.publish.usage import publish
+from nilometer.flows.usage.events import parse
 
 TOGETHER = 1_000  # events in one request: ten entries of 100
 SHOWN = 20  # bad lines that are named; --json has all
@@ -35,10 +37,6 @@ class Lines:
         self.bad: list[BadLine] = []
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from datetime import UTC, datetime
-
-        from nilometer.errors import Rejected
-
         for number, line in enumerate(self._file, start=1):
             if not line.strip():
                 continue
@@ -63,9 +61,6 @@ def send_lines(bus: Bus, file: IO[bytes], *, as_json: bool) -> int:
 
 
 def _publish(bus: Bus, events: Sequence[dict[str, Any]], sent: int) -> int:
-    from nilometer.errors import Unavailable
-    from nilometer.flows.publish.usage import publish
-
     try:
         return sent + publish(bus, events)
     except Unavailable as error:
@@ -76,12 +71,6 @@ def _publish(bus: Bus, events: Sequence[dict[str, Any]], sent: int) -> int:
 
 def _event(line: bytes, now: datetime) -> dict[str, Any]:
     """`Rejected` by what the consumer checks without the tables."""
-    import json
-
-    from nilometer.domain.usage.event import BATCH
-    from nilometer.errors import Rejected
-    from nilometer.flows.usage.events import parse
-
     for found in parse(line, arrival=now):
         if found.error:
             raise found.error

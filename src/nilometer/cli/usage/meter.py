@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table
 
 _FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
 
@@ -24,7 +25,7 @@ _stripe_event_name = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def meter() -> None:
     """Define what is counted, and how many events become one number."""
 
@@ -49,14 +50,9 @@ def create(connection: Connection, slug: str, *, unit: str, aggregation: str, as
     Example:
       nilometer meter create llm_tokens --unit token --aggregation sum --dimension model
     """
-    from datetime import UTC, datetime
-
-    from nilometer.domain.store import keys
-    from nilometer.domain.store.writes import Table
-
     store = connection.store()
     existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
-    now = datetime.now(UTC)
+    now = connection.now
     deed = nilometer.CreateMeter(meter=slug, unit=unit, aggregation=aggregation, **given)
     made = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=now)
     note(f"meter {slug} {'exists already' if existing else 'created'}")
@@ -80,8 +76,6 @@ def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as
       nilometer meter update llm_tokens --stripe-event-name llm_tokens
       nilometer meter update llm_tokens --inactive
     """
-    from datetime import UTC, datetime
-
     given = {name: value for name, value in said.items() if value is not None}
     given |= {"dimensions": dimensions} if dimensions else {}
     if not given:
@@ -90,7 +84,7 @@ def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as
         connection.store(),
         nilometer.operator(OPERATOR),
         nilometer.UpdateMeter(meter=slug, **given),
-        now=datetime.now(UTC),
+        now=connection.now,
     )
     note(f"meter {slug} updated")
     if as_json:
@@ -111,8 +105,6 @@ def list_meters(connection: Connection, as_json: bool) -> None:
 
 
 def show_meters(connection: Connection, *, as_json: bool) -> None:
-    from nilometer.domain.store.writes import Table
-
     found = sorted(connection.store().scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"]))
     if as_json:
         print_json_lines(map(_shown, found))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
 import click
 
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, print_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from nilometer.flows.usage import metering
 
 
 @click.command()
@@ -28,15 +28,11 @@ def outbox(connection: Connection, sent: str | None, send_again: str | None, as_
       nilometer usage outbox --json | jq -r 'select(.pending) | [.identifier, .since] | @tsv'
       nilometer usage outbox --send-again 2fd4e1c67a2d28fced849ee1bb76e7391b93eb12
     """
-    from datetime import UTC, datetime
-
-    from nilometer.flows.usage import metering
-
     store = connection.store()
     if sent and send_again:
         raise click.UsageError("--sent or --send-again, not both")
     if identifier := sent or send_again:
-        metering.decide(store, identifier, is_at_stripe=sent is not None, now=datetime.now(UTC))
+        metering.decide(store, identifier, is_at_stripe=sent is not None, now=connection.now)
         note(f"{identifier} {'is sent' if sent else 'is sent again by the next run'}")
         return
     columns = ("workspace", "meter", "period_start", ">sent", ">pending", "identifier", "since")
@@ -58,6 +54,4 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(amount: Any) -> str:
     """A decimal string: no reader rounds it."""
-    from decimal import Decimal
-
     return format(Decimal(amount).normalize(), "f")
