@@ -45,7 +45,7 @@ SECTIONS = {
         ),
         (
             "cost",
-            "Dollars per million events of each kind on AWS, from counted requests and list prices.",
+            "Dollars per million events of each kind on AWS, or the bill of a month.",
             "stack.cost:cost",
         ),
     ),

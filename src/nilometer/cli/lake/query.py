@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -16,10 +17,13 @@ import click
 
 from nilometer.cli.lake.chart import draw, drawable
 from nilometer.cli.lake.tables import dataset_names, lake_of
+from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.lake.dataset import FOLDER
+from nilometer.domain.lake.tables import TABLES
+from nilometer.errors import Rejected
 from nilometer.lake.read.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -28,9 +32,20 @@ if TYPE_CHECKING:
 SHOWN = 100  # rows on a terminal; --json and --csv give all
 
 
+def _recipes() -> Iterable[str]:
+    from nilometer.lake.read.recipes import RECIPES
+
+    return RECIPES
+
+
 @click.command()
 @click.argument("sql", required=False)
-@click.option("--recipe", metavar="NAME", help="A ready question instead of SQL; see `nilometer recipes`.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    shell_complete=among(_recipes),
+    help="A ready question instead of SQL; see `nilometer recipes`.",
+)
 @time_option("--as-of", help="What the SQL sees as getvariable('as_of'); now unless given.")
 @time_option("--since", help="What it sees as getvariable('since'); 31 days before unless given.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
@@ -74,7 +89,8 @@ def query(
         raise click.UsageError("--csv, --json and --chart exclude each other")
     asked = _sql(sql, recipe)
     datasets = dataset_names(connection) if f"{FOLDER}." in asked.lower() else []
-    found = ask(asked, **lake_of(connection), as_of=as_of, since=since, datasets=datasets)
+    with _naming_our_tables():
+        found = ask(asked, **lake_of(connection), as_of=as_of, since=since, datasets=datasets)
     if chart:
         note(draw(found.columns, found.rows, chart, title=_question(recipe)))
     elif as_json:
@@ -100,6 +116,18 @@ def recipes(as_json: bool) -> None:
         print_json_lines(asdict(recipe) for recipe in RECIPES.values())
     else:
         out().print(table(["recipe", "~question"], [(r.name, r.question) for r in RECIPES.values()]))
+
+
+@contextlib.contextmanager
+def _naming_our_tables() -> Iterator[None]:
+    """DuckDB proposes names of its own catalog for a table that is not there."""
+    try:
+        yield
+    except Rejected as error:
+        if "does not exist" in str(error) and "Table with name" in str(error):
+            said = str(error).partition("\n")[0]
+            raise Rejected(error.reason, f"{said} Ours are {', '.join(TABLES)} and datasets.NAME") from error
+        raise
 
 
 def _sql(sql: str | None, recipe: str | None) -> str:

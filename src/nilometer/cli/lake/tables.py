@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -85,9 +86,16 @@ def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, m
         if as_json:
             print_json(asdict(report))
         else:
-            rows_of = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(report).items() if name != "table"]
-            echo(f"{report.table}: {', '.join(rows_of)}")
+            echo(f"{report.table}: {', '.join(_told(asdict(report))) or 'nothing to do'}")
     return int(stopped)
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to tell: nothing that is absent, empty or none."""
+    for name, value in report.items():
+        if name != "table" and value not in (None, 0, (), [], {}, False):
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
+            yield f"{name.replace('_', ' ')} {shown}"
 
 
 @tables.command()

@@ -69,16 +69,20 @@ def add(at: InWorkspace, user_id: str, role: str, as_json: bool) -> None:
 @member.command()
 @in_workspace
 @click.argument("user_id", metavar="USER")
-@click.argument("role", type=ROLES)
+@click.argument("role", type=ROLES, required=False)
+@click.option("--role", "wanted", type=ROLES, help="The same; one of the two.")
 @json_option
-def role(at: InWorkspace, user_id: str, role: str, as_json: bool) -> None:
+def role(at: InWorkspace, user_id: str, role: str | None, wanted: str | None, as_json: bool) -> None:
     """Give USER another ROLE. The last Admin of W stays one.
 
     \b
     Example:
-      nilometer member role acme user_bob Analyst
+      nilometer member role acme user_bob --role Analyst
     """
-    changed = nilometer.perform(at.store, at.caller, nilometer.ChangeRole(user_id=user_id, role=Role(role)), now=at.now)
+    if (role is None) == (wanted is None):
+        raise click.UsageError("say the role once, with --role")
+    chosen = nilometer.ChangeRole(user_id=user_id, role=Role(wanted or role or ""))
+    changed = nilometer.perform(at.store, at.caller, chosen, now=at.now)
     _said(changed, as_json)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import click
 
 from nilometer.cli.lake.ledger import ledger_of
+from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.recovery.history import Step, state
+from nilometer.errors import Rejected
 from nilometer.flows.recovery.audit_voids import void_change
 
 PAGE = 500  # changes in one table
@@ -72,13 +74,29 @@ def print_history(
     """The changes, or with `as_of` and without `diff` what the records were then."""
     from nilometer.flows.recovery.history import show as steps_of
 
-    steps = steps_of(kind, key, ledger=ledger_of(connection), objects=connection.objects(), as_of=as_of)
+    steps = iter(steps_of(kind, key, ledger=ledger_of(connection), objects=connection.objects(), as_of=as_of))
+    first = next(steps, None)
+    if first is None:
+        _say_nothing_found(connection, kind, key)
+        return
+    steps = chain([first], steps)
     if as_of and not diff:
         print_json_lines(record for _, record in state(steps))
     elif as_json:
         print_json_lines(_as_json(step) for step in steps)
     else:
         print_steps(steps, diff=diff)
+
+
+def _say_nothing_found(connection: Connection, kind: str, key: str) -> None:
+    """`Rejected` when no record at all is of this kind."""
+    from nilometer.lake.read.query import query
+
+    found = query("select distinct kind from audit order by 1", **lake_of(connection))
+    kinds = [str(one) for (one,) in found.rows]
+    if kinds and kind not in kinds:
+        raise Rejected("unknown_kind", f"no record is of the kind {kind!r}; the audit has {', '.join(kinds)}")
+    note(f"the audit has no change of {kind} {key}")
 
 
 def print_steps(steps: Iterable[Step], *, diff: bool, page: int = PAGE) -> None:

@@ -26,7 +26,9 @@ DIFFERENCE = 3  # the exit code of a check that found one
 @stack_options
 @json_option
 def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json: bool) -> int:
-    """Compare the lake with the tables: records, counters, stripe_events, usage_events; all unless named.
+    """Compare the lake with the tables.
+
+    CHECK is records, counters, stripe_events, usage_events, books or origin; all unless named.
 
     books compares every Stripe object's current row with its register, field by field.
     origin names the rows of the audit that do not prove that the relay wrote them; no other check believes them. Void

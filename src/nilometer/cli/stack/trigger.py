@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import click
 
+from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, print_json
+from nilometer.cli.terminal.output import echo, json_option, note, print_json
 from nilometer.errors import Unavailable
 
 
+def _event_types() -> Iterable[str]:
+    from nilometer.local.stripe.event_types import EVENT_TYPES
+
+    return sorted(EVENT_TYPES)
+
+
+def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Answers instead of the command, which needs a stack."""
+    if wanted and not context.resilient_parsing:
+        for name in _event_types():
+            echo(name)
+        context.exit()
+
+
 @click.command()
-@click.argument("event_type")
+@click.argument("event_type", shell_complete=among(_event_types))
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Every EVENT_TYPE.")
 @click.option("--workspace", metavar="W", help="Whose customer it concerns; one of its own unless given.")
 @stack_options
 @json_option
@@ -20,15 +37,16 @@ def trigger(connection: Connection, event_type: str, workspace: str | None, as_j
     """Post a signed, realistic event of EVENT_TYPE to the webhook.
 
     \b
-    Example:
+    Examples:
       nilometer trigger customer.subscription.created --workspace acme
+      nilometer trigger --list | grep invoice
     """
     from nilometer.local.stripe.samples import sample
 
     try:
         event = sample(event_type, workspace, connection.now)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(f"{error}; `nilometer trigger --list` names all") from error
     delivery = connection.endpoint().deliver(1, json.dumps(event).encode())
     if not delivery.taken:
         raise Unavailable(f"the webhook answered {delivery.status or 'nothing'}: {delivery.reason}")

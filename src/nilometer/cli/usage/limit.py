@@ -19,6 +19,9 @@ from nilometer.flows.limits.own import Effective, limits_of
 _UNTIL = "When it ends by itself; never unless given."
 
 
+_COUNTED = {"included", "soft", "hard", "amount"}
+
+
 @click.group(cls=Group)
 def limit() -> None:
     """Where a workspace's limits differ from its plan."""
@@ -36,7 +39,13 @@ def show(at: InWorkspace, as_json: bool) -> None:
     """
     effective, own = limits_of(at.store, at.caller, now=at.now)
     if as_json:
-        print_json({"workspace": at.caller.workspace_id, "limits": list(map(_shown, effective)), "own": own})
+        print_json(
+            {
+                "workspace": at.caller.workspace_id,
+                "limits": list(map(_shown, effective)),
+                "own": list(map(_amounts, own)),
+            }
+        )
         return
     if not effective and not own:
         note(f"nothing limits {at.caller.workspace_id}; try `nilometer limit override {at.caller.workspace_id} METER`")
@@ -116,6 +125,15 @@ def _shown(one: Effective) -> dict[str, Any]:
     amounts = {"included": one.limit.included, "soft": one.limit.soft, "hard": one.limit.hard, "plan": one.plan}
     plain = {name: None if amount is None else format(amount, "f") for name, amount in amounts.items()}
     return {"meter": one.meter, **plain, "source": one.limit.source, "version": one.limit.version}
+
+
+def _amounts(own: dict[str, Any]) -> dict[str, Any]:
+    """With amounts as decimal strings, as in `limits`; percent stay numbers."""
+    return {name: _text(value) if name in _COUNTED else value for name, value in own.items()}
+
+
+def _text(value: Any) -> Any:
+    return format(Decimal(value), "f") if isinstance(value, int | Decimal) else value
 
 
 def _said(own: dict[str, Any]) -> str:

@@ -1,0 +1,79 @@
+"""How a command ends when nobody reads any more, when it is interrupted, and when it fails for a machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+MANY = "select i, repeat('x', 100) from range(2000000) t(i)"
+LONG = "select sum(a.i * b.i) from range(200000) a(i), range(2000000) b(i)"
+
+
+def command(nilometer: Any, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nilometer", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=nilometer.environment,
+    )
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_a_reader_that_has_seen_enough_is_no_failure(nilometer: Any, stack: Any, form: str) -> None:
+    """`| head -2` ends the command with 0 and without a word, as scripts with `pipefail` need."""
+    process = command(nilometer, "query", MANY, form)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline()
+    process.stdout.close()
+
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0
+
+
+def test_ctrl_c_ends_a_query_at_once(nilometer: Any, stack: Any) -> None:
+    """Exit code 130, no traceback, while DuckDB computes and Python cannot run."""
+    process = command(nilometer, "query", LONG)
+    time.sleep(4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+
+    assert process.wait(20) == 130
+    assert time.monotonic() - sent < 5
+    assert process.stderr
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("usage", "show", "acme", "--json"), 1, "misconfigured"),
+        (("usage", "show", "--json"), 2, "usage"),
+        (("nonsense", "--json"), 2, "usage"),
+    ],
+)
+def test_an_error_is_an_object_for_who_asked_for_json(alone: Any, arguments: Any, code: int, error: str) -> None:
+    """One line on stderr: what kind, and the sentence that people see; stdout stays empty."""
+    answer = alone(*arguments)
+
+    found = json.loads(answer.err)
+    assert (answer.code, answer.out, found["error"]) == (code, "", error)
+    assert found["message"]
+
+
+def test_a_bare_installation_says_what_to_install() -> None:
+    """`pip install nilometer` is the library; its command names the extras instead of a traceback."""
+    code = "import sys; sys.modules['click'] = None; from nilometer.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: click is not installed.")
+    assert "pip install 'nilometer[cli]'" in done.stderr
