@@ -138,7 +138,7 @@ def test_a_token_is_issued_and_used_once(nilometer: Any, workspace: str) -> None
         "purpose": "password_reset",
     }
     again = nilometer(*use, "password_reset", text=token)
-    assert (again.code, again.err) == (1, "Error: this token is not valid; ask for another\n")
+    assert (again.code, json.loads(again.err)["message"]) == (1, "this token is not valid; ask for another")
     assert nilometer("token", "issue", workspace, "ada", "--purpose", "password_reset", "--as", "ada").code == 1
 
 

@@ -50,7 +50,7 @@ def test_all_are_listed_and_the_newest_is_named(two: Any, stack: Any) -> None:
 
 def test_what_asks_before_it_acts_is_refused(two: Any) -> None:
     """`dlq purge` and the like never take the newest by chance."""
-    answer = two("dlq", "purge", "--all", "--yes")
+    answer = two("dlq", "purge", "--yes")
 
     assert answer.code == 1
     assert "2 local stacks run, at the ports 1, " in answer.err
