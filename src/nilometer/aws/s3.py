@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -50,6 +51,14 @@ class Objects:
         if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
             raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not match its hash")
         return content
+
+    def listed(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Keys below `prefix` in their order, and when each was written."""
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                yield from ((found["Key"], found["LastModified"]) for found in page.get("Contents", ()))
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not list {prefix}: {error}") from error
 
     def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Keys in their order, with contents."""

@@ -101,6 +101,7 @@ SECTIONS = {
         ("history", "What a record was, when, by whom and why.", "recovery.history:history"),
         ("verify", "Compare the lake with the tables.", "recovery.verify:verify"),
         ("dlq", "Dead letters: messages that failed each time or could not be delivered.", "recovery.dlq:dlq"),
+        ("rejects", "What was refused for good, in every flow, and what to try.", "recovery.refused:rejects"),
         ("replay", "Send events again: what has been taken before is dropped.", "recovery.replay:replay"),
         (
             "rebuild",

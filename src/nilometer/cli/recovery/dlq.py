@@ -19,7 +19,7 @@ from nilometer.cli.terminal.times import age_option
 from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted, shown
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused
-from nilometer.flows.recovery.dead_letters import LetterBox, delete, find, look, send_back
+from nilometer.flows.recovery.dead_letters import LetterBox, LettersMoved, delete, find, look, send_back
 
 SHOWN = 100  # letters on a terminal; --json gives all
 
@@ -70,7 +70,8 @@ def list_(connection: Connection, *, queues: Sequence[LetterBox], wanted: Wanted
 
     Reasons come from EventBridge or from the logs of the functions; a function that ended without an answer left
     none. Batches of the tables' streams that were given up are listed too; they lie in the lake bucket. Looking
-    hides the letters for a moment and adds one to `receives`.
+    hides the letters for a moment and adds one to `receives`, for SQS shows nothing unless it delivers it; nothing
+    follows from that number.
 
     \b
     Examples:
@@ -133,7 +134,8 @@ def redrive(connection: Connection, **options: Any) -> int:
     A batch that was given up of a stream goes to the function that gave it up, and is deleted once that has taken it.
 
     Remove the cause first. What is sent twice, because this command was interrupted, counts once: every flow drops
-    what it has taken before. A letter that fails again is a new one. Shows what it will do and asks.
+    what it has taken before. A letter that fails again is a new one. Each goes by itself: one that cannot be moved
+    stays, and why is said. Shows what it will do and asks.
 
     \b
     Examples:
@@ -164,7 +166,7 @@ def _settle(
     wanted: Wanted,
     verb: str,
     done: str,
-    act: Callable[[LetterBox, frozenset[str]], int],
+    act: Callable[[LetterBox, frozenset[str]], LettersMoved],
     movable: Callable[[Sequence[LetterBox], list[DeadLetter]], list[DeadLetter]],
     dry_run: bool,
     yes: bool,
@@ -176,15 +178,20 @@ def _settle(
         _print(letters, as_json=False)
     if letters and not dry_run:
         confirmed(f"{verb} {len(letters)} dead letters{' back' if verb == 'Send' else ' for good'}?", yes)
-    count = 0 if dry_run else sum(act(queue, ids) for queue in queues if (ids := _ids(queue, letters)))
+    moved = [] if dry_run else [act(queue, ids) for queue in queues if (ids := _ids(queue, letters))]
+    count, failed = sum(one.count for one in moved), {id_: why for one in moved for id_, why in one.failed.items()}
     if as_json:
-        print_json({done.replace(" ", "_"): count, "ids": [letter.id for letter in letters], "dry_run": dry_run})
+        told = {done.replace(" ", "_"): count, "ids": [letter.id for letter in letters], "dry_run": dry_run}
+        print_json({**told, "failed": failed} if failed else told)
     elif letters and not dry_run:
         note(f"{count} {done}")
-    absent = len(wanted.ids - {letter.id for letter in letters}) + (0 if dry_run else len(letters) - count)
+    for letter_id, why in failed.items():
+        note(f"{letter_id} stays: {why}")
+    absent = len(wanted.ids - {letter.id for letter in letters})
+    absent += 0 if dry_run else len(letters) - count - len(failed)
     if absent:
         note(f"{absent} letters are not there, or another process looks at them; do it again in two minutes")
-    return 1 if absent else 0
+    return 1 if absent or failed else 0
 
 
 def _movable(queues: Sequence[LetterBox], letters: list[DeadLetter]) -> list[DeadLetter]:

@@ -47,6 +47,7 @@
 | Value of a unique meter    | UNIQUE#ws#meter#period_start         | sha256 of the value            |
 | Operations event           | OPERATION#source#id                  | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
+| … resent or dismissed      | REJECTMARK#flow                      | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
 | Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
 
@@ -314,6 +315,11 @@ def voided_change(pk: str) -> str:
 
 def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
     return Key(f"REJECT#{flow}#{rfc3339(day)[:10]}", payload_sha256)
+
+
+def reject_mark(flow: str, digest: str) -> Key:
+    """What an operator did with a reject."""
+    return Key(f"REJECTMARK#{flow}", digest)
 
 
 def waiting_for_workspace(workspace_id: str) -> str:

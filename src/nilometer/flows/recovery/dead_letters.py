@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from nilometer.aws.s3 import Objects
 from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, Wanted, explained
 from nilometer.domain.store.times import parse_rfc3339
+from nilometer.errors import NilometerError
 
 AT_ONCE = 10  # queues, for an empty one is waited for; as many as a client keeps connections
 GIVEN_UP = "aws/lambda/"  # where Lambda keeps what it could not relay of a stream
@@ -58,13 +59,21 @@ def find(queues: Sequence[LetterBox], letter_id: str, *, reasons: Reasons) -> De
         return next(filter(None, threads.map(partial(_find, letter_id=letter_id, reasons=reasons), queues)), None)
 
 
-def send_back(queue: LetterBox, ids: frozenset[str]) -> int:
-    """How many of these were sent to the queue in which they failed. One that fails again is another letter."""
+@dataclass(frozen=True, slots=True)
+class LettersMoved:
+    """How many letters went, and of the others that were there why they stay, by id."""
+
+    count: int
+    failed: Mapping[str, str]
+
+
+def send_back(queue: LetterBox, ids: frozenset[str]) -> LettersMoved:
+    """Sends these to the queue in which they failed. One that fails again there is another letter."""
     return _settle(queue, ids, queue.send_back)
 
 
-def delete(queue: LetterBox, ids: frozenset[str]) -> int:
-    """How many of these were deleted for good."""
+def delete(queue: LetterBox, ids: frozenset[str]) -> LettersMoved:
+    """Deletes these for good."""
     return _settle(queue, ids, queue.delete)
 
 
@@ -121,15 +130,27 @@ def _look(queue: LetterBox, *, wanted: Wanted, reasons: Reasons, mention: str) -
     return [one for letter in letters if wanted.includes(one := explained(letter, known.get(letter.id)))]
 
 
-def _settle(queue: LetterBox, ids: frozenset[str], act: Callable[[list[DeadLetter]], None]) -> int:
+def _settle(queue: LetterBox, ids: frozenset[str], act: Callable[[list[DeadLetter]], None]) -> LettersMoved:
     done = 0
+    failed: dict[str, str] = {}
     with queue.opened() as batches:
         for batch in _of(ids, batches):
-            act(batch)
+            failed |= _one_by_one(batch, act)
             done += len(batch)
             if done == len(ids):
                 break
-    return done
+    return LettersMoved(done - len(failed), failed)
+
+
+def _one_by_one(batch: Sequence[DeadLetter], act: Callable[[list[DeadLetter]], None]) -> dict[str, str]:
+    """Why some stay: a letter that cannot be moved keeps no other from it."""
+    failed = {}
+    for letter in batch:
+        try:
+            act([letter])
+        except NilometerError as error:
+            failed[letter.id] = str(error)
+    return failed
 
 
 def _of(ids: frozenset[str], batches: Iterable[list[DeadLetter]]) -> Iterator[list[DeadLetter]]:

@@ -16,6 +16,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.change import Action, Change
 from nilometer.domain.notices.notice import announcement, record_change
 from nilometer.domain.recovery.dead_letter import DeadLetter
+from nilometer.domain.recovery.refused import IN_TABLE
 from nilometer.domain.recovery.trace import (
     Audited,
     Hop,
@@ -47,7 +48,6 @@ from nilometer.flows.lake.kinds import announced
 from nilometer.flows.recovery.history import images_in, parsed
 from nilometer.lake.read.ledger import Ledger
 
-FLOWS = ("billing", "usage", "operations", "datasets")
 _DAY, _YEAR = timedelta(days=1), timedelta(days=366)
 _RETRIES = timedelta(minutes=15)  # a batch may write that long after it began
 
@@ -255,7 +255,7 @@ def _reasons(one: Audited) -> set[str]:
 
 def _elsewhere(identity: Identity, sources: Sources, workspace_id: str | None) -> Iterator[Hop]:
     """Refused a moment ago, so that the lake has it not yet, waiting, or dead."""
-    for flow in FLOWS:
+    for flow in IN_TABLE:
         for reject in listed(sources.store, flow, since=sources.now - _DAY, now=sources.now):
             if reject["event_id"] == identity.event_id and _same_source(identity, reject):
                 yield reject_hop(reject)

@@ -1,0 +1,171 @@
+"""`nilometer rejects`: what was refused for good in any flow, why, whose it is, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_rows, table
+from nilometer.cli.terminal.times import time_option
+from nilometer.domain.recovery.dead_letter import shown
+from nilometer.domain.recovery.refused import FLOWS, KeptReject
+from nilometer.domain.store.times import rfc3339
+from nilometer.flows.recovery.refused import Lane, one_of
+
+_KEPT = timedelta(days=90)
+_RECENT = timedelta(days=7)
+_ID = 12  # characters of an id on a terminal: enough to name one
+
+_flow_option = click.option("--flow", type=click.Choice(FLOWS), help="Only of this one.")
+
+
+@click.group(cls=Group)
+def rejects() -> None:
+    """What was refused for good, in every flow: it changed nothing, and is kept with its reason.
+
+    Billing, usage, operations, notices and datasets keep it for 40 days, the lake and the relay of changes for 90.
+    """
+
+
+@rejects.command("list")
+@_flow_option
+@time_option("--since", help="From the UTC day of this time on; the last 7 days unless given.")
+@click.option("--all", "settled", is_flag=True, help="Also what was resent or dismissed.")
+@stack_options
+@json_option
+def list_rejects(
+    connection: Connection, flow: str | None, since: datetime | None, settled: bool, as_json: bool
+) -> None:
+    """When, in which flow, why, whose it is, and what to try; the newest first.
+
+    \b
+    Examples:
+      nilometer rejects list --since 2026-11-20
+      nilometer rejects list --json | jq -r '[.flow, .reason] | @tsv' | sort | uniq -c
+    """
+    found = _lane(connection).all([flow] if flow else FLOWS, since=since or connection.now - _RECENT, settled=settled)
+    columns = ("at", "id", "flow", "reason", "~whose", "~what to try", *(["settled"] if settled else []))
+    rows = [_row(one) for one in found]
+    if not as_json:
+        rows = [{**row, "id": row["id"][:_ID], "what to try": row["advice"]} for row in rows]
+    print_rows(columns, rows, as_json=as_json, empty="nothing was refused")
+
+
+@rejects.command()
+@click.argument("reject_id", metavar="ID")
+@click.option("--raw", is_flag=True, help="The payload alone, as it arrived: personal data, too.")
+@stack_options
+@json_option
+def show(connection: Connection, reject_id: str, raw: bool, as_json: bool) -> None:
+    """One reject with its message and its payload, redacted as in the lake. ID may be the beginning of it.
+
+    \b
+    Example:
+      nilometer rejects show 5a3f9c1e6b7d --raw > event.json
+    """
+    lane = _lane(connection)
+    one = _named(lane, reject_id)
+    payload = lane.payload(one)
+    if raw:
+        echo(payload)
+        return
+    known = {**_row(one), "payload": shown(payload)}
+    if as_json:
+        print_json(known)
+    else:
+        payload = known.pop("payload")
+        out().print(table(["", "~reject"], [(name, value) for name, value in known.items() if value]))
+        out().print_json(data=payload, default=str)
+
+
+@rejects.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@yes_option
+@stack_options
+@json_option
+def resend(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Send rejects again through the entrance that they came by, each as it arrived; then they are listed no more.
+
+    Remove the cause first: the reason says what to try. What is refused again is listed again.
+
+    \b
+    Example:
+      nilometer rejects resend 5a3f9c1e6b7d --yes
+    """
+    lane = _lane(connection)
+    _act(lane, ids, "resent", lane.resend, yes=yes, as_json=as_json)
+
+
+@rejects.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@yes_option
+@stack_options
+@json_option
+def dismiss(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Mark rejects as done: they are kept and listed no more, unless with --all.
+
+    \b
+    Example:
+      nilometer rejects dismiss 5a3f9c1e6b7d --yes
+    """
+    lane = _lane(connection)
+    _act(lane, ids, "dismissed", lane.dismiss, yes=yes, as_json=as_json)
+
+
+def _act(
+    lane: Lane,
+    ids: Sequence[str],
+    done: str,
+    act: Callable[..., None],
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    meant = [_named(lane, one) for one in ids]
+    confirmed(f"{len(meant)} rejects: {', '.join(f'{one.flow} {one.reason} of {one.whose}' for one in meant)}?", yes)
+    for one in meant:
+        act(one, actor=OPERATOR)
+    if as_json:
+        print_json({done: len(meant), "ids": [one.id for one in meant]})
+    else:
+        note(f"{len(meant)} {done}")
+
+
+def _named(lane: Lane, wanted: str) -> KeptReject:
+    return one_of(lane.all(FLOWS, since=lane.now - _KEPT, settled=True), wanted)
+
+
+def _lane(connection: Connection) -> Lane:
+    from nilometer.aws.dead_letters import invoke
+    from nilometer.aws.sqs import Queue
+
+    def send(queue: str, body: str) -> None:
+        Queue(connection.client("sqs"), url=connection.queues()[queue]).send([body])
+
+    def relay(batch: str) -> None:
+        name = connection.resources("AWS::Lambda::Function")["ChangesFunction"]
+        invoke(connection.functions(), f":function:{name}", batch)
+
+    return Lane(store=connection.store(), objects=connection.objects(), now=connection.now, send=send, relay=relay)
+
+
+def _row(one: KeptReject) -> dict[str, Any]:
+    return {
+        "at": rfc3339(one.at),
+        "id": one.id,
+        "flow": one.flow,
+        "reason": one.reason,
+        "message": one.message,
+        "whose": one.whose,
+        "event_id": one.event_id,
+        "source": one.source,
+        "workspace_id": one.workspace_id,
+        "advice": one.advice,
+        "settled": one.settled,
+    }
