@@ -65,8 +65,12 @@ class CountingProxy:
     def reset(self) -> None:
         self._control("DELETE")
 
-    def _control(self, method: str) -> dict[str, Any]:
-        request = urllib.request.Request(self.url + _CONTROL, method=method)  # noqa: S310  # loopback
+    def refuse(self, *operations: str) -> None:
+        """From now on these, `events PutEvents`, are answered with 503, as when a service is away; none ends it."""
+        self._control("POST", json.dumps(operations).encode())
+
+    def _control(self, method: str, body: bytes | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(self.url + _CONTROL, body, method=method)  # noqa: S310  # loopback
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  # as above
             return dict(json.load(response))
 
@@ -76,6 +80,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.refused: frozenset[str] = frozenset()
         self.reset()
 
     def reset(self) -> None:
@@ -127,9 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path == _CONTROL:
-            self._answer_control()
+            self._answer_control(body)
             return
         exchange = Exchange(method=self.command, target=self.path, headers=_lower(self.headers), body=body)
+        if f"{exchange.service} {exchange.operation}" in self.tally.refused:
+            self._answer(503, {}, b"{}")
+            return
         if exchange.asks_for_units:
             exchange = exchange.asking_for_units()
         answer, content = self._ask(exchange)
@@ -138,8 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815  # names of http.server
 
-    def _answer_control(self) -> None:
+    def _answer_control(self, body: bytes) -> None:
         counted = self.tally.json()
+        if self.command == "POST":
+            self.tally.refused = frozenset(json.loads(body))
         if self.command == "DELETE":
             self.tally.reset()
         self._answer(200, {}, json.dumps(counted).encode())
