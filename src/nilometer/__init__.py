@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from nilometer.errors import Unavailable as Unavailable
     from nilometer.flows.billing.reading import show_billing as show_billing
     from nilometer.flows.limits import own as own_limits  # noqa: F401
+    from nilometer.flows.limits.leasing import Lease as Lease
     from nilometer.flows.limits.reserving import release as release
     from nilometer.flows.limits.reserving import reserve as reserve
     from nilometer.flows.limits.thresholds import check as check
@@ -134,6 +135,7 @@ _HOMES = {
     "domain.usage.meter": ("CreateMeter", "UpdateMeter"),
     "errors": ("Cancelled", "Misconfigured", "NilometerError", "NotKnownYet", "Refused", "Rejected", "Unavailable"),
     "flows.billing.reading": ("show_billing",),
+    "flows.limits.leasing": ("Lease",),
     "flows.limits.reserving": ("release", "reserve"),
     "flows.limits.thresholds": ("check",),
     "flows.people.acting": ("Issued", "issue", "perform"),

@@ -60,6 +60,8 @@ class Reservation:
     quantity: Decimal
     period_start: str
     ends_at: datetime
+    leased: bool = False
+    """A block of a lease: no sweeper releases it."""
 
     @property
     def key(self) -> Key:
@@ -79,6 +81,7 @@ def new_reservation(
     period: Period,
     ttl: timedelta,
     now: datetime,
+    leased: bool = False,
 ) -> Reservation:
     """`Rejected` with `invalid_schema` or `quantity_invalid`."""
     if not 0 < len(part(reservation_id).encode()) <= NAME_LENGTH:
@@ -93,7 +96,8 @@ def new_reservation(
         meter=meter,
         quantity=quantity,
         period_start=rfc3339(period.start),
-        ends_at=now + ttl,
+        ends_at=max(period.end, now) if leased else now + ttl,
+        leased=leased,
     )
 
 
@@ -165,6 +169,7 @@ def reservation_of(item: Item) -> Reservation:
         quantity=Decimal(item["quantity"]),
         period_start=item["period_start"],
         ends_at=parse_rfc3339(item["ends_at"]),
+        leased=item.get("leased", False),
     )
 
 
@@ -186,7 +191,7 @@ def _kept(
     cause: str | None,
     expected: Version | None,
 ) -> Put:
-    """Open reservations are in the index, by the hour in which they end and a part of it."""
+    """Open reservations are in the index, by the hour in which they end and a part of it; blocks of leases are not."""
     index = {
         "gsi1pk": keys.reserved_until(one.ends_at, one.id),
         "gsi1sk": f"WORKSPACE#{part(one.workspace_id)}#{part(one.id)}",
@@ -202,7 +207,8 @@ def _kept(
         period_start=one.period_start,
         ends_at=rfc3339(one.ends_at),
         status=str(status),
-        **(index if status is ReservationStatus.OPEN else {}),
+        **({"leased": True} if one.leased else {}),
+        **(index if status is ReservationStatus.OPEN and not one.leased else {}),
         updated_at=rfc3339(now),
         cause=cause,
         actor=None,

@@ -56,8 +56,10 @@ def reserve(
     quantity: Decimal,
     ttl: timedelta,
     now: datetime,
+    leased: bool = False,
 ) -> Reserved:
-    """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes.
+    """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes. What is `leased` has no
+    end, whatever `ttl` says (`flows.limits.leasing`).
 
     A limit that changed applies at once where it leaves less: a refused write reads it anew. The same id again is the
     same answer; `Refused` for the same id with another content or one that has ended. Where
@@ -70,7 +72,14 @@ def reserve(
     def attempt(*, fresh: bool) -> Reserved:
         limit, period = _bounds(known, workspace_id, meter, now, fresh=fresh)
         wanted = new_reservation(
-            reservation_id, workspace_id=workspace_id, meter=meter, quantity=quantity, period=period, ttl=ttl, now=now
+            reservation_id,
+            workspace_id=workspace_id,
+            meter=meter,
+            quantity=quantity,
+            period=period,
+            ttl=ttl,
+            now=now,
+            leased=leased,
         )
         if limit is None or limit.hard is None:
             return Reserved(granted=True, remaining=None)
@@ -81,6 +90,15 @@ def reserve(
         return attempt(fresh=False)
     except Cancelled:
         return _against_others(lambda: attempt(fresh=True))
+
+
+def left(known: Known, *, workspace_id: str, meter: str, now: datetime) -> Decimal | None:
+    """What could be reserved a moment ago; `None` where nothing limits it. Eventually consistent."""
+    limit, period = _bounds(known, workspace_id, meter, now, fresh=False)
+    if limit is None or limit.hard is None:
+        return None
+    stored = known.store.get(Table.RECORDS, keys.allowance(workspace_id, meter, rfc3339(period.start)))
+    return Decimal(stored["remaining"]) if stored else limit.hard
 
 
 def release(known: Known, reservation_id: str, *, workspace_id: str, now: datetime) -> bool:

@@ -1,0 +1,139 @@
+"""A lease answers in the process; what it gave out is reported once, and what it did not comes back."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.support.flows.limits import limited
+from tests.support.flows.operations import NOW
+from tests.support.flows.reservations import left
+from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, totals
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.errors import Unavailable
+from nilometer.flows.limits.leasing import Lease
+from nilometer.flows.limits.reserving import sweep
+from nilometer.flows.usage.known import Known
+
+
+class Reports:
+    """The usage events of a lease, counted when `land` says so."""
+
+    def __init__(self, store: Store, objects: Objects) -> None:
+        self._store, self._objects = store, objects
+        self.events: list[Any] = []
+        self.broken = False
+
+    def __call__(self, block: str, quantity: Decimal, at: datetime) -> None:
+        if self.broken:
+            raise Unavailable("the bus does not answer")
+        event = cloud(block, quantity=str(quantity), time=at)
+        self.events.append({**event, "data": {**event["data"], "reservation_id": block}})
+
+    def land(self) -> list[str]:
+        landed, self.events = self.events, []
+        return outcomes(handle(self._store, self._objects, *landed))
+
+
+@pytest.fixture
+def reports(ready: Store, objects: Objects) -> Reports:
+    return Reports(ready, objects)
+
+
+def lease(store: Store, reports: Reports, name: str = "a", **given: Any) -> Lease:
+    ids = itertools.count(1)
+    wanted = {"known": Known(store), "workspace_id": WORKSPACE, "meter": "api_calls", "report": reports}
+    return Lease(**wanted, new_id=lambda: f"{name}{next(ids)}", now=lambda: NOW, **{"refills": False, **given})
+
+
+def test_what_was_given_out_is_counted_and_the_rest_comes_back(ready: Store, reports: Reports) -> None:
+    """To the last unit: the limit is used up, and no more."""
+    limited(ready, included=100, overage="block")
+    with lease(ready, reports) as first, lease(ready, reports, "b") as second:
+        given = sum(one.check() for _ in range(80) for one in (first, second))
+        assert not first.check()
+        assert not second.check()
+    assert set(reports.land()) == {"accepted"}
+
+    assert given == 100
+    assert totals(ready)["api_calls"] == 100
+    assert left(ready) == (0, 0)
+
+
+def test_a_dead_holder_s_block_is_never_given_out_again(ready: Store, reports: Reports) -> None:
+    """Nobody knows how much of it was used; no sweeper releases it."""
+    limited(ready, included=100, overage="block")
+    dead = lease(ready, reports)
+    given = sum(dead.check() for _ in range(10))
+    reports.land()
+    _, held = left(ready)
+    assert sweep(ready, now=NOW.replace(day=25)) == 0
+
+    with lease(ready, reports, "b") as alive:
+        given += sum(alive.check(Decimal(1)) for _ in range(200))
+    reports.land()
+
+    assert given <= 100
+    assert left(ready)[1] == held
+    assert totals(ready)["api_calls"] + held == 100
+
+
+def test_a_report_that_fails_is_made_again(ready: Store, reports: Reports) -> None:
+    """Under the same id and time, so that it counts once."""
+    limited(ready, included=100, overage="block")
+    reports.broken = True
+    one = lease(ready, reports)
+    assert one.check(Decimal(7))
+    with pytest.raises(Unavailable):
+        one.close()
+
+    reports.broken = False
+    one.close()
+    one.close()
+    assert reports.land() == ["accepted"]
+    assert (totals(ready)["api_calls"], left(ready)) == (7, (93, 0))
+
+
+def test_without_a_hard_limit_everything_is_given_out(ready: Store, reports: Reports) -> None:
+    """And nothing is held or reported."""
+    limited(ready, included=5)
+    with lease(ready, reports) as one:
+        assert all(one.check(Decimal(1000)) for _ in range(50))
+    assert reports.events == []
+    assert left(ready) == (None, None)
+
+
+def test_an_idle_holder_gives_its_block_back(ready: Store, reports: Reports) -> None:
+    """After a minute by its own clock, without being closed."""
+    limited(ready, included=1000, overage="block")
+    now = [0.0]
+    one = lease(ready, reports, monotonic=lambda: now[0])
+    for _ in range(50):
+        now[0] += 0.01
+        assert one.check()
+    now[0] += 61
+    one.tick()
+    reports.land()
+
+    assert left(ready) == (950, 0)
+
+
+def test_a_check_takes_microseconds_and_few_writes(ready: Store, reports: Reports) -> None:
+    """p99 at most 50 µs of CPU, at most one block a hundred checks."""
+    limited(ready, included=10_000_000, overage="block")
+    times = []
+    with lease(ready, reports, refills=True) as one:
+        for _ in range(20_000):
+            began = time.thread_time()
+            assert one.check()
+            times.append(time.thread_time() - began)
+    blocks = len(reports.events)
+
+    assert sorted(times)[int(len(times) * 0.99)] <= 50e-6
+    assert blocks <= 200
