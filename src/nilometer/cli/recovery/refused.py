@@ -27,9 +27,10 @@ _flow_option = click.option("--flow", type=click.Choice(FLOWS), help="Only of th
 
 @click.group(cls=Group)
 def rejects() -> None:
-    """What was refused for good, in every flow: it changed nothing, and is kept with its reason.
+    """What was refused for good, in every flow, and what to try.
 
-    Billing, usage, operations, notices and datasets keep it for 40 days, the lake and the relay of changes for 90.
+    It changed nothing and is kept with its reason: by billing, usage, operations, notices and datasets for 40 days,
+    by the lake and the relay of changes for 90.
     """
 
 
