@@ -42,8 +42,8 @@ class AuditJudge:
         """Whether the relay wrote the row as it is."""
         if from_epoch(row["created"]) != row["occurred_at"]:
             return False
-        columns = {name: _json(name, row[name]) for name in PROVEN_COLUMNS}
-        return is_proven(proven_content(columns), row["proof"], self.keys)
+        decoded = {name: msgspec.json.decode(row[name] or "null") for name in _JSON}
+        return is_proven(proven_content({**row, **decoded}), row["proof"], self.keys)
 
 
 def proofs_since(lake_uri: str, storage_options: dict[str, str]) -> datetime | None:
@@ -54,7 +54,3 @@ def proofs_since(lake_uri: str, storage_options: dict[str, str]) -> datetime | N
         return None
     names = [one.name for one in snapshot.schema().fields]
     return added_at(snapshot, "proof") if "proof" in names else _BEFORE_PROOFS
-
-
-def _json(name: str, value: Any) -> bytes:
-    return (value or "null").encode() if name in _JSON else msgspec.json.encode(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -13,9 +14,11 @@ OVERLAP = timedelta(minutes=15)
 """For so long after the table got its column of proofs may an older relay still have been running."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode = msgspec.json.decode
 
 
-def proven_content(columns: Mapping[str, bytes | msgspec.Raw]) -> bytes:
-    """One text for one row, given as JSON by column, however that was spaced and its names were ordered."""
-    return _encode([_decode(columns[name]) for name in PROVEN_COLUMNS])
+def proven_content(row: Mapping[str, Any]) -> bytes:
+    """One text for one row, however its JSON was spaced and its names were ordered before it was decoded.
+
+    Numbers are those that a JSON decoder makes: ints and floats. A column that is not there is null.
+    """
+    return _encode([row.get(name) for name in PROVEN_COLUMNS])
