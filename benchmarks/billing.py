@@ -5,8 +5,11 @@ guard `stored.created < event.created`, as sync engines do; and the latest arriv
 simulated Stripe. Rates compare designs on one machine and are not AWS's. CPU is this process's (`time.process_time`);
 what botocore and its HTTP take is measured and taken off. Write units are what the engine reports as consumed: in
 a transaction two for each kilobyte of each item, else one. `by_item` says for what: facts, registers, billing records,
-links and uses, and conditions on items that are only read. Last come lone updates: one of each living subscription, so
+links and uses, and conditions on items that are only read. Then come lone updates: one of each living subscription, so
 that no event shares a write with another.
+
+Last come figures beside their goals: events one at a time; a shuffled stream by 1 and by `--workers` processes, each
+batch to the next free one, so that they meet as often as they can; a product that `--users` workspaces use, changed.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import random
 import tempfile
 import time
@@ -22,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +34,11 @@ import boto3
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
-from nilometer.domain.events.outcome import Message
+from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing import reading
+from nilometer.flows.billing import catalog, reading
 from nilometer.local.plane.charges import item_bytes
 from nilometer.local.plane.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
@@ -88,6 +93,7 @@ class Itemised(Store):
 
     def __init__(self, client: Any, **names: str) -> None:
         super().__init__(client, **names)
+        self.names = names
         self.by_item: Counter[str] = Counter()
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -108,7 +114,13 @@ class Itemised(Store):
         self.by_item["facts"] += round(self.write_units - before) - sum(kinds.values())
 
 
-_ITEMS = {"stripe_event": "facts", "register": "registers", "billing": "records", "link": "links", "use": "links"}
+_ITEMS = {
+    "stripe_event": "facts",
+    "register": "registers",
+    "billing": "records",
+    "link": "links",
+    "use": "links",
+}
 
 
 def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100) -> None:
@@ -187,13 +199,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         engine(port=0, data=Path(folder), log=Path(folder) / "log") as running,
     ):
-        client = boto3.client(
-            "dynamodb",
-            endpoint_url=running.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106  # no secret: the local engine takes any
-        )
+        client = _client(running.endpoint_url)
         for name, events in _orders(world, options.orders):
             for design, consumer, read in (
                 ("ours", ours, read_ours),
@@ -203,6 +209,121 @@ def main() -> None:
                 _print(measure(design, name, consumer, read, client, world, events))
         before, updates = _lone_updates(world)
         _print(measure("ours", "lone updates", ours, read_ours, client, world, updates, before))
+        for figure in (
+            _one_at_a_time(client, world),
+            *_workers(running.endpoint_url, world, options.workers),
+            *_many_users(client, options.users),
+        ):
+            print(json.dumps(figure), flush=True)
+
+
+def _client(endpoint_url: str) -> Any:
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # no secret: the local engine takes any
+    )
+
+
+def _one_at_a_time(client: Any, world: World) -> dict[str, Any]:
+    """Every batch holds one event; the first half of a month fills the tables."""
+    metered = Metered(client)
+    store, half = _store(client, metered), len(world.events) // 2
+    ours(store, world.events[:half])
+    store.requests, store.write_units, metered.cpu, cpu = 0, 0.0, 0.0, time.process_time()
+    events = world.events[half : half + 300]
+    ours(store, events, batch=1)
+    own = time.process_time() - cpu - metered.cpu
+    return {
+        "figure": "an event alone in its batch",
+        "requests": round(store.requests / len(events), 2),
+        "goal_requests": 2.5,
+        "write_units": round(store.write_units / len(events), 2),
+        "own_cpu_ms": round(own / len(events) * 1000, 2),
+    }
+
+
+def _workers(endpoint_url: str, world: World, count: int) -> list[dict[str, Any]]:
+    """The same shuffled stream by one process and by several."""
+    chance = random.Random(3)
+    events = world.events + chance.choices(world.events, k=len(world.events) * 3 // 10)
+    chance.shuffle(events)
+    batches = [events[start : start + 100] for start in range(0, len(events), 100)]
+    found = []
+    for workers in (1, count):
+        client = _client(endpoint_url)
+        store = _store(client, Metered(client))
+        consume = partial(_consume, endpoint_url, store.names)
+        began = time.monotonic()
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            spent = pool.map(consume, batches, chunksize=1)
+        seconds = time.monotonic() - began
+        found.append(
+            {
+                "figure": f"shuffled, 30 % duplicates, {workers} workers",
+                "events_per_second": round(len(events) / seconds, 1),
+                "requests": round(sum(requests for requests, _ in spent) / len(events), 3),
+                "slowest_batch_s": round(max(lasted for _, lasted in spent), 2),
+                "wrong_subscriptions": _wrong(read_ours(store), world, "subscription"),
+            }
+        )
+    ratio = found[1]["requests"] / found[0]["requests"]
+    return [*found, {"figure": "requests of several workers to one's", "ratio": round(ratio, 2), "goal": 1.5}]
+
+
+def _consume(endpoint_url: str, names: dict[str, str], events: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """One batch, again while a part of it fails, as a queue delivers it: requests and seconds."""
+    store, began = Store(_client(endpoint_url), **names), time.monotonic()
+    messages = [Message(str(n), _envelope(event)) for n, event in enumerate(events)]
+    while messages:
+        results = billing.handle(messages, store=store, objects=_NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
+        failed = {one.message_id for one in results if one.outcome is Outcome.FAILED}
+        messages = [one for one in messages if one.id in failed]
+    return store.requests, time.monotonic() - began
+
+
+def _many_users(client: Any, users: int) -> list[dict[str, Any]]:
+    """A product that many workspaces use changes: the call that takes the event, and the runs that do the rest."""
+    world = World(datetime(2026, 10, 1, tzinfo=UTC))
+    product = world.product("Papyrus", {"limit_api_calls": "1000"})
+    price = world.price(product, 4900)
+    for number in range(users):
+        world.create({"object": "subscription", **_bare(world, number, product, price)})
+    store = _store(client, Metered(client))
+    ours(store, world.events)
+    catalog.resume(store, now=NOW)
+    world.advance(timedelta(days=1))
+    world.update(product, metadata={"limit_api_calls": "5"})
+    store.requests, began = 0, time.monotonic()
+    ours(store, world.events[-1:])
+    call, taken = store.requests, time.monotonic() - began
+    catalog.resume(store, now=NOW)
+    changed = sum(record["limits"] == {"api_calls": 5} for record in reading.list_billing(store))
+    return [
+        {
+            "figure": f"a product that {users} workspaces use changes",
+            "records_changed": changed,
+            "call_requests": call,
+            "call_s": round(taken, 2),
+            "goal_call_s": 10,
+            "all_requests": store.requests,
+            "all_s": round(time.monotonic() - began, 2),
+        }
+    ]
+
+
+def _bare(world: World, number: int, product: str, price: str) -> dict[str, Any]:
+    item = {"id": f"si_{number}", "quantity": 1, "price": {"id": price, "product": product}}
+    return {
+        "id": f"sub_{number}",
+        "customer": f"cus_{number}",
+        "created": world.second,
+        "status": "active",
+        "metadata": {"workspace_id": f"ws_{number}"},
+        "items": {"data": [item], "has_more": False},
+    }
 
 
 def _print(score: Score) -> None:
@@ -223,6 +344,8 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=200)
     parser.add_argument("--orders", type=int, default=1, help="random orders beside the perfect one")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--users", type=int, default=1000, help="workspaces that use a product which changes")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -267,12 +390,22 @@ def _row(key: Key, event: dict[str, Any]) -> Put:
 
 def _store(client: Any, metered: Metered) -> Itemised:
     names = {name: f"{name}-{uuid.uuid4().hex[:8]}" for name in ("records", "events")}
+    keys_of = {"": ("pk", "sk"), "gsi1": ("gsi1pk", "gsi1sk")}
+    schema = {
+        index: [{"AttributeName": n, "KeyType": kind} for n, kind in zip(named, ("HASH", "RANGE"), strict=True)]
+        for index, named in keys_of.items()
+    }
     for name in names.values():
         client.create_table(
             TableName=name,
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": n, "AttributeType": "S"} for named in keys_of.values() for n in named
+            ],
+            KeySchema=schema[""],
+            GlobalSecondaryIndexes=[
+                {"IndexName": "gsi1", "KeySchema": schema["gsi1"], "Projection": {"ProjectionType": "ALL"}}
+            ],
         )
     return Itemised(metered, **names)
 

@@ -20,7 +20,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
-from nilometer.flows.billing import reconcile, refetch
+from nilometer.flows.billing import catalog, reconcile, refetch
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told
@@ -39,6 +39,8 @@ _OutOfTime = Callable[[], bool]
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
     store, secrets, settings = _dependencies()
+    if event["do"] == "refetch":
+        _resume(store, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     key = api_key(secrets, arn=settings.stripe_api_key_arn)
     if key is None:
         logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
@@ -53,6 +55,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def run(task: str, *, store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
     """Does `task` for at most `seconds`; what is left waits for the next run. A task that is unknown is a KeyError."""
     return _TASKS[task](store, api, scope, seconds)
+
+
+def _resume(store: Store, seconds: float) -> None:
+    """Products and prices that changed, in the records that use them; needs no key of Stripe."""
+    if done := catalog.resume(store, now=datetime.now(UTC), out_of_time=_deadline(min(seconds, _REFETCH_SECONDS))):
+        logger.info("refold.done", extra={"changes": done})
 
 
 def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.faulty import FaultyStore, dies_at, unlucky
+from tests.support.faulty import FaultyStore, Killed, dies_at, unlucky
 from tests.support.flows.billing_play import OBJECTS, bodies, deliver, play, records, scrambled, wrong
 from tests.support.flows.company import START, company
 from tests.support.flows.operations import NOW, envelope
@@ -18,7 +19,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.writes import Table
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing import reading
+from nilometer.flows.billing import catalog, reading
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import World
 
@@ -427,3 +428,70 @@ def test_an_object_can_be_explained(store: Store) -> None:
     [told] = reading.explain_object(store, subscription)
 
     assert (told["object"], told["rule"], told["state"]["status"]) == ("subscription", "walk", "active")
+
+
+# ---------------------------------------------------------------------- a product that many use
+
+
+def used_by(store: Store, count: int) -> tuple[World, str, int]:
+    """A product in `count` records: (world, product, events so far)."""
+    world, product, price = company()
+    for number in range(count):
+        world.subscribe(world.customer(f"ws_{number}"), [(price, 1)])
+    play(store, world.events)
+    catalog.resume(store, now=world.now)
+    world.advance(timedelta(days=1))
+    world.update(product, metadata={"limit_api_calls": "50"})
+    return world, product, len(world.events) - 1
+
+
+def limits(store: Store) -> list[Any]:
+    return [record["limits"].get("api_calls") for record in records(store).values()]
+
+
+def test_a_change_is_folded_in_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call that takes it does the first page and not more; the schedule resumes after it, and then nothing is
+    left."""
+    monkeypatch.setattr(catalog, "PAGE", 5)
+    world, _, change = used_by(store, 12)
+    before = store.requests
+
+    results = play(store, world.events[change:])
+    spent, first = store.requests - before, limits(store).count(50)
+    resumed = catalog.resume(store, now=world.now)
+
+    assert outcomes(results) == {Outcome.ACCEPTED}
+    assert (first, limits(store).count(50), resumed) == (5, 12, 1)
+    assert spent <= 10
+    assert list(store.query_index("REFOLD")) == []
+
+
+def test_a_fold_that_dies_goes_on_after_its_last_page(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any call, any number of times; a product that changes again meanwhile is folded from the first user on."""
+    monkeypatch.setattr(catalog, "PAGE", 5)
+    world, product, change = used_by(store, 12)
+    play(store, world.events[change:])
+
+    for call in range(1, 9):
+        faulty: Any = FaultyStore(store, dies_at(call, landed=call % 2 == 0))
+        with contextlib.suppress(Killed):
+            catalog.resume(faulty, now=world.now)
+        if call == 4:
+            world.update(product, metadata={"limit_api_calls": "70"})
+            play(store, world.events[-1:])
+    catalog.resume(store, now=world.now)
+
+    assert limits(store) == [70] * 12
+    assert list(store.query_index("REFOLD")) == []
+
+
+def test_a_fold_out_of_time_stops_between_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left waits for the next run."""
+    monkeypatch.setattr(catalog, "PAGE", 5)
+    world, _, change = used_by(store, 12)
+    play(store, world.events[change:])
+    times = iter([False, False, True])
+
+    assert catalog.resume(store, now=world.now, out_of_time=lambda: next(times, True)) == 0
+    assert limits(store).count(50) == 10
+    assert catalog.resume(store, now=world.now) == 1

@@ -14,6 +14,7 @@ from tests.support.flows.company import company
 
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.claim import trust_of
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.local.plane.engine import Engine
@@ -126,7 +127,7 @@ def test_the_night_compares_connect_accounts_too(store: Store, run: Any, caplog:
     for name in (None, "acct_reed", "acct_gone"):
         world, _, price = company(seed=1, account=name)
         subscription = world.subscribe(world.customer(f"ws_{name}"), [(price, 1)])
-        play(store, world.events)
+        play(store, world.events, trust=trust_of("*/test"))
         world.change_quantity(subscription, 9)
         world.advance(timedelta(minutes=1))
         worlds[name] = world
@@ -162,14 +163,35 @@ def secret(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     clients.client.cache_clear()
 
 
-@pytest.mark.parametrize("task", ["refetch", "reconcile"])
+def test_a_changed_product_needs_no_key(
+    store: Store, secret: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The schedule brings it into the records that use it, also where Stripe is never asked."""
+    from nilometer.lambdas import reconcile
+
+    monkeypatch.setenv("RECORDS_TABLE", store._names[Table.RECORDS])
+    world, product, price = company()
+    world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, world.events)
+    world.update(product, metadata={"limit_api_calls": "50"})
+    with monkeypatch.context() as within:
+        within.setattr("nilometer.flows.billing.batch.requested", lambda _store, _names: [])
+        play(store, world.events[-1:])
+
+    assert reconcile.handler({"do": "refetch"}, Context()) == {}
+
+    assert records(store)["ws"]["limits"] == {"api_calls": 50}
+    assert [line.message for line in caplog.records] == ["refold.done", "reconcile.off"]
+
+
+@pytest.mark.parametrize("task", ["meter", "reconcile"])
 def test_without_a_key_nothing_is_done(secret: str, caplog: pytest.LogCaptureFixture, task: str) -> None:
     """As deployed, and on one machine: one line says so, and no table is touched."""
     from nilometer.lambdas import reconcile
 
     assert reconcile.handler({"do": task}, Context()) == {}
 
-    assert [line.message for line in caplog.records] == ["reconcile.off"]
+    assert [line.message for line in caplog.records][:1] == ["reconcile.off"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from nilometer.domain.billing.group import Group, Known, Torn
 from nilometer.domain.billing.homes import Home, home_keys, record_writes, rehoused, uses
 from nilometer.domain.billing.link import Linked, link_writes, linked
 from nilometer.domain.billing.record.fold import orphans
-from nilometer.domain.billing.record.inputs import catalog_key, customer_name, used_names
+from nilometer.domain.billing.record.inputs import CATALOG, catalog_key, catalog_name, customer_name, used_names
+from nilometer.domain.billing.record.refold import refold_request
 from nilometer.domain.billing.registers import Merged, changed_views, merged, register_writes
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Write
@@ -45,6 +46,7 @@ class Effect:
         asked = (*fetches(self.group, self.known, self.views), *self._asking_for_orphans())
         yield from {write.key: write for write in asked}.values()
         yield from register_writes(self.group, self.registers)
+        yield from self._refolding()
         if self.link is None:
             yield from disputes.waits(self.group, self.known, self.views)
             return
@@ -52,6 +54,13 @@ class Effect:
         if self.homes:
             yield from link_writes(self.group, self.link)
             yield from record_writes(self.group, self.known, self.homes)
+
+    def _refolding(self) -> Iterator[Write]:
+        """A changed product, price or feature is to be folded into all records that use it."""
+        for one in self.registers:
+            if one.changed and one.object_type in CATALOG:
+                name = catalog_name(self.group.scope, one.object_type, one.object_id)
+                yield refold_request(name, cause=self.group.cause, updated_at=self.group.updated_at)
 
     def _asking_for_orphans(self) -> Iterator[Write]:
         """Once, when the customer's deletion or such a subscription changes the record."""

@@ -3,50 +3,134 @@
 The users of a product or price stand beside it (`USED#`), written with the record that began to use it and
 conditioned on the version that it was folded with: a change commits before and is seen by the record, or after
 and finds the record here.
+
+Ten thousand records may use one product, so the change is work of its own: its transaction leaves a request beside the
+product, the call that took the event does the first page, and the schedule of the refetches does the rest.
+
+What if the process dies between two pages? The request says after which user to go on. What if the product changes
+again meanwhile? The request begins anew, and the page that was on its way cannot move it on or remove it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.record.inputs import catalog_key, with_catalog
 from nilometer.domain.billing.record.item import catalog_entry, inputs_of, record_item
+from nilometer.domain.billing.record.refold import REFOLD_INDEX, refold_key
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Key, Put, Table, version_of
-from nilometer.domain.stripe.event import FEATURES
+from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Update, Version, version_after, version_of
+from nilometer.errors import Cancelled
+from nilometer.flows.billing.packing import Pack
 from nilometer.flows.inbox.races import retrying
 
-CATALOG = frozenset({"product", "price", FEATURES})
+PAGE = 90  # records that are read together: with the product one BatchGet
 
 
-def refold(store: Store, name: str, *, now: datetime) -> int:
-    """Brings `name` ("account/mode/product/id") into all records that use it; how many changed. May be repeated."""
+def refold(
+    store: Store, name: str, *, now: datetime, pages: int | None = None, out_of_time: Callable[[], bool] = lambda: False
+) -> bool:
+    """Brings `name` ("account/mode/product/id") into the records that use it; whether all of them have it.
+
+    At most `pages` and until `out_of_time`; `resume` does what is left. May be repeated, also by several at once.
+    """
+    key = refold_key(name)
+    request = store.batch_get(Table.RECORDS, [key], consistent=True).get(key)
+    if request is None:
+        return True
+    expected, done = Version(int(request["version"])), 0
+    try:
+        for page in _pages(store, name, str(request.get("after") or "")):
+            if done == pages or out_of_time():
+                return False
+            _fold_page(store, name, [Key(use["record_pk"], use["record_sk"]) for use in page], now)
+            done += 1
+            if len(page) == PAGE:
+                reached = {"after": page[-1]["sk"]}
+                store.commit([Update(table=Table.RECORDS, key=key, set=reached, expected=expected)])
+        store.commit([Delete(table=Table.RECORDS, key=key, expected=expected)])
+    except Cancelled:  # it changed again, or another one has finished it
+        return False
+    return True
+
+
+def resume(store: Store, *, now: datetime, out_of_time: Callable[[], bool] = lambda: False) -> int:
+    """Goes on with all changes that are not in every record yet; how many are done."""
+    done = 0
+    for request in store.query_index(REFOLD_INDEX):
+        if out_of_time():
+            break
+        done += refold(store, str(request["name"]), now=now, out_of_time=out_of_time)
+    return done
+
+
+def requested(store: Store, names: Iterable[str]) -> list[str]:
+    """Those of `names` whose change is not in every record yet."""
+    keyed = {refold_key(name): name for name in names}
+    return [keyed[key] for key in store.batch_get(Table.RECORDS, keyed, consistent=True, attributes=("version",))]
+
+
+def _pages(store: Store, name: str, after: str) -> Iterator[Sequence[Item]]:
     uses = store.query(Table.RECORDS, catalog_key(name).pk, prefix="USED#", consistent=True)
-    return sum(_refold(store, name, Key(use["record_pk"], use["record_sk"]), now) for use in uses)
+    left = (use for use in uses if use["sk"] > after)
+    while page := list(islice(left, PAGE)):
+        yield page
 
 
-def _refold(store: Store, name: str, key: Key, now: datetime) -> bool:
-    def attempt() -> bool:
-        put = _decide(store, name, key, now)
-        store.commit([put] if put else [])
-        return put is not None
+def _fold_page(store: Store, name: str, users: Sequence[Key], now: datetime) -> None:
+    """As few transactions as hold them; those that lost a race are decided again."""
+    waiting = list(users)
 
-    return retrying(attempt)
+    def attempt() -> None:
+        lost: Cancelled | None = None
+        again: list[Key] = []
+        for puts in _packed(_decided(store, name, waiting, now)):
+            try:
+                store.commit(puts)
+            except Cancelled as error:
+                lost, again = error, [*again, *(put.key for put in puts)]
+        waiting[:] = again
+        if lost:
+            raise lost
+
+    retrying(attempt)
 
 
-def _decide(store: Store, name: str, key: Key, now: datetime) -> Put | None:
-    """None when the record is gone or knows this version or a later one."""
-    found = store.batch_get(Table.RECORDS, [key, catalog_key(name)], consistent=True)
-    record, entry = found.get(key), catalog_entry(found.get(catalog_key(name)))
-    if record is None or int(inputs_of(record).catalog.get(name, {"version": 0})["version"]) >= entry["version"]:
-        return None
-    item = record_item(
-        key,
-        with_catalog(inputs_of(record), {name: entry}),
-        workspace_id=record["workspace_id"],
-        version=int(record["version"]) + 1,
-        cause=str(found[catalog_key(name)]["cause"]),
-        updated_at=rfc3339(now),
-    )
-    return Put(table=Table.RECORDS, item=item, expected=version_of(record))
+def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> list[Put]:
+    """Without records that are gone, or know this version or a later one."""
+    found = store.batch_get(Table.RECORDS, [catalog_key(name), *users], consistent=True)
+    product = found.get(catalog_key(name))
+    if product is None:
+        return []
+    entry = catalog_entry(product)
+    known = [(key, record) for key in users if (record := found.get(key))]
+    return [
+        Put(
+            table=Table.RECORDS,
+            item=record_item(
+                key,
+                with_catalog(inputs_of(record), {name: entry}),
+                workspace_id=record["workspace_id"],
+                version=version_after(record),
+                cause=str(product["cause"]),
+                updated_at=rfc3339(now),
+            ),
+            expected=version_of(record),
+        )
+        for key, record in known
+        if int(inputs_of(record).catalog.get(name, {"version": 0})["version"]) < entry["version"]
+    ]
+
+
+def _packed(puts: Iterable[Put]) -> Iterator[list[Put]]:
+    pack: Pack[Put] = Pack()
+    for put in puts:
+        if not pack.fits([put]):
+            yield pack.groups
+            pack = Pack()
+        pack.add(put, [put])
+    if pack.groups:
+        yield pack.groups

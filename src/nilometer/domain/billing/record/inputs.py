@@ -13,6 +13,9 @@ from nilometer.domain.stripe.registers.view import View
 
 Views = Mapping[str, View]  # one customer's, by object id
 
+CATALOG = frozenset({"product", "price", FEATURES})
+"""The types of objects that records are folded with and that belong to no customer."""
+
 ENDED = frozenset({"canceled", "incomplete_expired"})
 ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
 
