@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from tests.simulation.days.company import day
-from tests.simulation.kernel.choices import Answers
-from tests.simulation.kernel.scope import explore, story
-from tests.simulation.kernel.shrinking import shrunk
-from tests.simulation.kernel.world import LawBroken
-from tests.simulation.scopes.catalog import BY_NAME, SCOPES
+from tests.support.simulation.days.company import day
+from tests.support.simulation.kernel.choices import Answers
+from tests.support.simulation.kernel.scope import explore, story
+from tests.support.simulation.kernel.shrinking import shrunk
+from tests.support.simulation.kernel.world import LawBroken
+from tests.support.simulation.scopes.catalog import BY_NAME, SCOPES
 
 FIXED = {"PYTHONHASHSEED": "0"}
 CHUNK = 25  # seeds that a process takes at a time
@@ -35,16 +35,11 @@ def main(arguments: Sequence[str]) -> int:
     scope.add_argument("name", nargs="?", choices=[*BY_NAME], metavar="NAME")
     scope.add_argument("--faults", type=int, help="at most so many faults, in the place of the scope's own number")
     scope.add_argument("--unpruned", action="store_true", help="without pruning: the same verdict, much slower")
-    commands.add_parser("teeth", help="plant every bug, find it, and write the verdicts")
     given = parser.parse_args(arguments)
     if given.command == "day":
         return _day(given.seed)
     if given.command == "days":
         return _days(given.first, given.count, given.jobs)
-    if given.command == "teeth":
-        from tests.simulation.teeth.verdicts import judge_all
-
-        return judge_all(say)
     return _scopes([BY_NAME[given.name]] if given.name else SCOPES, given.faults, pruned=not given.unpruned)
 
 

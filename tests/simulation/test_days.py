@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.simulation.days.company import day
-from tests.simulation.kernel.shrinking import shrunk
 from tests.support.project import ROOT
+from tests.support.simulation.days.company import day
+from tests.support.simulation.kernel.shrinking import shrunk
 
 CHUNKS, SEEDS = 10, 100
 

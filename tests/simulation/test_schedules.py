@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.simulation.kernel.choices import Seeded
-from tests.simulation.kernel.scope import Scope, explore, play, story
-from tests.simulation.scopes.catalog import BY_NAME, SCOPES
-from tests.simulation.services.template import queues, streams
+from tests.support.simulation.kernel.choices import Seeded
+from tests.support.simulation.kernel.scope import Scope, explore, play, story
+from tests.support.simulation.scopes.catalog import BY_NAME, SCOPES
+from tests.support.simulation.services.template import queues, streams
 
 SMALL = ("the same, with cold caches", "two Admins demote each other", "one slug is taken twice")
 

@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from tests.simulation.services.dynamodb import SimDynamoDB, SimTables
+from tests.support.simulation.services.dynamodb import SimDynamoDB, SimTables
 
 from nilometer.aws.dynamodb import Store
 from nilometer.local.plane.engine import REGION, free_port

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.aws.contract.conftest import ENGINES, MODEL
-from tests.simulation.services.dynamodb import SimDynamoDB, SimTables
+from tests.support.simulation.services.dynamodb import SimDynamoDB, SimTables
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import (
@@ -30,7 +29,7 @@ from nilometer.domain.store.writes import (
 )
 from nilometer.errors import Cancelled, Rejected
 
-REAL = [engine for engine in ENGINES if engine != MODEL]
+REAL = ["ministack", "dynoxide"]
 TABLES = st.sampled_from(list(Table))
 PLACES = st.tuples(st.sampled_from("ab"), st.sampled_from("xy"))
 NUMBERS = st.sampled_from(

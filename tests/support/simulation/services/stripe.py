@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.kernel.world import LawBroken, SimRequest, World
+from tests.support.simulation.kernel.world import LawBroken, SimRequest, World
 
 from nilometer.domain.usage.meter_event import MeterEvent
 from nilometer.errors import Unavailable

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.kernel.scope import NOW, Plant, Scope
-from tests.simulation.kernel.world import LawBroken
-from tests.simulation.scopes.events import changed, cloud, envelope, void
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.kernel.world import LawBroken
+from tests.support.simulation.scopes.events import changed, cloud, envelope, void
 
 from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.domain.events.outcome import Message, Outcome

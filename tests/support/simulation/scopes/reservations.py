@@ -7,9 +7,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.kernel.scope import NOW, Plant, Scope
-from tests.simulation.scopes import usage
-from tests.simulation.scopes.usage import EARLY, START, consume, event, law, sums_hold, totals, warm
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.scopes import usage
+from tests.support.simulation.scopes.usage import EARLY, START, consume, event, law, sums_hold, totals, warm
 
 from nilometer import LimitRule, OverrideLimit, perform
 from nilometer.domain.acts.act import service

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.kernel.world import LawBroken, World
-from tests.simulation.services.template import queues
+from tests.support.simulation.kernel.world import LawBroken, World
+from tests.support.simulation.services.template import queues
 
 from nilometer.domain.events.outcome import Message, Outcome, Result
 

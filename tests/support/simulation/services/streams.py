@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.kernel.world import World
-from tests.simulation.services.dynamodb import StreamChange
-from tests.simulation.services.template import streams
+from tests.support.simulation.kernel.world import World
+from tests.support.simulation.services.dynamodb import StreamChange
+from tests.support.simulation.services.template import streams
 
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.store.writes import Table

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.simulation.kernel.choices import Answers, Chooser, Enumerated, Replayed
-from tests.simulation.kernel.world import KnownState, LawBroken, World
-from tests.simulation.services.dynamodb import SimDynamoDB, SimTables
-from tests.simulation.services.storage import SimS3
-from tests.simulation.services.template import receives
+from tests.support.simulation.kernel.choices import Answers, Chooser, Enumerated, Replayed
+from tests.support.simulation.kernel.world import KnownState, LawBroken, World
+from tests.support.simulation.services.dynamodb import SimDynamoDB, SimTables
+from tests.support.simulation.services.storage import SimS3
+from tests.support.simulation.services.template import receives
 
 from nilometer.aws import encoding
 from nilometer.aws.dynamodb import Store

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.kernel.scope import NOW, Plant, Scope
-from tests.simulation.scopes.events import envelope, said
-from tests.simulation.scopes.usage import EARLY, law
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.scopes.events import envelope, said
+from tests.support.simulation.scopes.usage import EARLY, law
 
 from nilometer import (
     AddMember,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.simulation.kernel.choices import Answers
+from tests.support.simulation.kernel.choices import Answers
 
 SECONDS = 60.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
-from tests.simulation.kernel.world import SimRequest, World
+from tests.support.simulation.kernel.world import SimRequest, World
 
 
 class SimNoSuchKey(ClientError):

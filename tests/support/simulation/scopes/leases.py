@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from tests.simulation.kernel.scope import NOW, Plant, Scope
-from tests.simulation.scopes.reservations import HARD, allowance_holds, limited, reservations, used_up
-from tests.simulation.scopes.usage import START, consume, counted, event, law
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.scopes.reservations import HARD, allowance_holds, limited, reservations, used_up
+from tests.support.simulation.scopes.usage import START, consume, counted, event, law
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
-from tests.simulation.kernel.scope import Plant, Scope
-from tests.simulation.scopes.events import envelope
-from tests.simulation.scopes.usage import law
-from tests.simulation.services.messages import SimEventBridge
-from tests.simulation.services.stripe import SimStripe
 from tests.support.flows.billing_play import PLAYED_AT, wrong
+from tests.support.simulation.kernel.scope import Plant, Scope
+from tests.support.simulation.scopes.events import envelope
+from tests.support.simulation.scopes.usage import law
+from tests.support.simulation.services.messages import SimEventBridge
+from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer.aws.eventbridge import Bus
 from nilometer.domain.events.outcome import Message

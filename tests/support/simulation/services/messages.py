@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
-from tests.simulation.kernel.world import SimRequest, World
+from tests.support.simulation.kernel.world import SimRequest, World
 
 TROUBLES = ("refused", "dies", "lost")
 

@@ -11,10 +11,10 @@ from functools import cache, partial
 from random import Random
 from typing import Any
 
-from tests.simulation.kernel.scope import NOW, Plant
-from tests.simulation.scopes import people
-from tests.simulation.scopes.events import envelope, void
-from tests.simulation.scopes.usage import event
+from tests.support.simulation.kernel.scope import NOW, Plant
+from tests.support.simulation.scopes import people
+from tests.support.simulation.scopes.events import envelope, void
+from tests.support.simulation.scopes.usage import event
 
 from nilometer import ChangeRole, RemoveMember, perform
 from nilometer.domain.acts.roles import Role

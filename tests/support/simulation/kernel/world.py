@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 import greenlet
-from tests.simulation.kernel.choices import Chooser
+from tests.support.simulation.kernel.choices import Chooser
 
 STEPS = 100_000  # of one run; more is a run without an end
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.kernel.scope import Scope
-from tests.simulation.scopes import billing, lake, outbox, people, reservations, usage
+from tests.support.simulation.kernel.scope import Scope
+from tests.support.simulation.scopes import billing, lake, outbox, people, reservations, usage
 
 SCOPES: tuple[Scope, ...] = (
     *usage.SCOPES,

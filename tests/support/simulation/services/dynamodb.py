@@ -16,8 +16,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
-from tests.simulation.kernel.world import SimRequest, World
-from tests.simulation.services.expressions import DIGITS, SimExpressionError, condition, number, update
+from tests.support.simulation.kernel.world import SimRequest, World
+from tests.support.simulation.services.expressions import DIGITS, SimExpressionError, condition, number, update
 
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024

@@ -10,21 +10,21 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from tests.simulation.days import deeds
-from tests.simulation.days.queues import SimQueue
-from tests.simulation.kernel.choices import Answers, Chooser, Replayed, Seeded
-from tests.simulation.kernel.scope import Plant, plain_encoding
-from tests.simulation.kernel.world import LawBroken
-from tests.simulation.scopes import people
-from tests.simulation.scopes.events import RECORD_CHANGED, envelope
-from tests.simulation.scopes.reservations import limit
-from tests.simulation.scopes.usage import EARLY, START, counted, law, setup, totals
-from tests.simulation.services.dynamodb import SimTables, StreamChange
-from tests.simulation.services.messages import SimEventBridge, SimSqs
-from tests.simulation.services.streams import SimShard, record
-from tests.simulation.services.stripe import SimStripe
 from tests.support.flows.billing_play import PLAYED_AT, wrong
 from tests.support.lake.build import KEYS
+from tests.support.simulation.days import deeds
+from tests.support.simulation.days.queues import SimQueue
+from tests.support.simulation.kernel.choices import Answers, Chooser, Replayed, Seeded
+from tests.support.simulation.kernel.scope import Plant, plain_encoding
+from tests.support.simulation.kernel.world import LawBroken
+from tests.support.simulation.scopes import people
+from tests.support.simulation.scopes.events import RECORD_CHANGED, envelope
+from tests.support.simulation.scopes.reservations import limit
+from tests.support.simulation.scopes.usage import EARLY, START, counted, law, setup, totals
+from tests.support.simulation.services.dynamodb import SimTables, StreamChange
+from tests.support.simulation.services.messages import SimEventBridge, SimSqs
+from tests.support.simulation.services.streams import SimShard, record
+from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.eventbridge import Bus
@@ -44,6 +44,7 @@ from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
+from nilometer.lake.write.rows import decode_packed
 
 LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
 HARD = 60  # of the meter `held`
@@ -110,11 +111,11 @@ class CompanyDay:
     def _append(self, queue: str, messages: Sequence[Message]) -> list[Result]:
         """A lake that drops what it has; the real one has scopes of its own."""
         for message in messages:
-            body = json.loads(message.body)
             if queue == "LakeAudit":
-                self.audit[body["detail"]["data"]["change_id"]] = body["detail"]["data"]
+                row = json.loads(message.body)["detail"]["data"]
+                self.audit[row["change_id"]] = row
             else:
-                self.rows.update(body["columns"]["event_id"])
+                self.rows.update(event_id for event_id in decode_packed(message.body)[1].event_ids if event_id)
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:

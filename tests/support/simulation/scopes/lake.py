@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 from deltalake import DeltaTable
-from tests.simulation.kernel.choices import Replayed
-from tests.simulation.kernel.scope import NOW, Plant, Scope, plain_encoding
-from tests.simulation.kernel.world import SimRequest, World
-from tests.simulation.scopes import reservations
-from tests.simulation.scopes.events import RECORD_CHANGED, envelope, said
-from tests.simulation.scopes.usage import event, law, setup
-from tests.simulation.services.messages import SimEventBridge, SimSqs
-from tests.simulation.services.streams import SimShard, record
 from tests.support.lake.build import KEYS
+from tests.support.simulation.kernel.choices import Replayed
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope, plain_encoding
+from tests.support.simulation.kernel.world import SimRequest, World
+from tests.support.simulation.scopes import reservations
+from tests.support.simulation.scopes.events import RECORD_CHANGED, envelope, said
+from tests.support.simulation.scopes.usage import event, law, setup
+from tests.support.simulation.services.messages import SimEventBridge, SimSqs
+from tests.support.simulation.services.streams import SimShard, record
 
 from nilometer import operator, perform
 from nilometer.aws.eventbridge import Bus
@@ -43,6 +43,7 @@ from nilometer.lake.write import append as appending
 from nilometer.lake.write import batches as landing
 from nilometer.lake.write import maintenance as upkeep
 from nilometer.lake.write.append import Lake
+from nilometer.lake.write.rows import decode_packed
 
 FOLDER = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108  # a folder in memory, where there is one
 
@@ -83,7 +84,7 @@ def relayed(plant: Plant) -> Callable[[], None]:
         law(numbers == wanted, f"the audit lacks {wanted - numbers} or invents {numbers - wanted}")
         ids = Counter(row["change_id"] for row in audit)
         law(len(ids) == len({json.dumps(row, sort_keys=True) for row in audit}), "a copy of a change differs")
-        usage_rows = {id_ for body in queue.taken for id_ in json.loads(body)["columns"]["event_id"]}
+        usage_rows = {id_ for body in queue.taken for id_ in decode_packed(body)[1].event_ids}
         law(usage_rows == {"e1", "e2"}, f"rows of usage {usage_rows}")
         law(not any(shard.given_up for shard, _ in shards), "records were given up")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.kernel.scope import NOW, Plant, Scope
-from tests.simulation.scopes.billing import company
-from tests.simulation.scopes.events import envelope
-from tests.simulation.scopes.usage import EARLY, START, consume, counted, event, law, warm
-from tests.simulation.services.stripe import SimStripe
+from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.scopes.billing import company
+from tests.support.simulation.scopes.events import envelope
+from tests.support.simulation.scopes.usage import EARLY, START, consume, counted, event, law, warm
+from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.domain.billing.record.inputs import Inputs, with_views
