@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.simulation.kernel.choices import Seeded
-from tests.simulation.kernel.scope import Scope, play
-from tests.simulation.scopes.leases import SCOPES
+from tests.support.simulation.kernel.choices import Seeded
+from tests.support.simulation.kernel.scope import Scope, play
+from tests.support.simulation.scopes.leases import SCOPES
 
 SEEDS = int(os.environ.get("NILOMETER_SEEDS", "60"))
 
