@@ -20,6 +20,7 @@ from nilometer.settings import BillingSettings, load
 
 @handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Lambda's entry: Stripe events of the queue into billing state."""
     results = billing.handle(messages(event), now=datetime.now(UTC), **_dependencies())
     if reports := sum(one.outcome is Outcome.ACCEPTED and one.fields.get("type") in ERRORS for one in results):
         metric("billing", "MeterErrorReports", reports)

@@ -20,6 +20,7 @@ from nilometer.settings import DatasetsSettings, load
 
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry: batches of services into their tables of the lake."""
     deadline = commit_deadline(context)
     results = datasets.land(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)
     return batch_response("datasets", results)

@@ -19,6 +19,7 @@ from nilometer.settings import LakeSettings, load
 
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry: facts and changes into the lake."""
     deadline = commit_deadline(context)
     results = lake.append(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)
     return batch_response("lake", results)

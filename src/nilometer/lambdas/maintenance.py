@@ -25,6 +25,7 @@ _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 
 @handling
 def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry: the hourly upkeep of the lake."""
     settings = load(MaintenanceSettings, os.environ)
     lake = Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ))
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS

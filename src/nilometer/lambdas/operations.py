@@ -18,6 +18,7 @@ from nilometer.settings import TablesSettings, load
 
 @handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Lambda's entry: operations of services into the tables."""
     arrived, now = messages(event), datetime.now(UTC)
     changes = [message for message in arrived if notices.is_change(message)]
     said = [message for message in arrived if message not in changes]

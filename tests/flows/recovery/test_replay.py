@@ -26,7 +26,7 @@ from nilometer.domain.lake.rows import usage_row
 from nilometer.domain.lake.tables import USAGE
 from nilometer.domain.store.writes import Key, Table
 from nilometer.domain.stripe.registers.projection import project
-from nilometer.flows.recovery.replay import Missing, missing_usage, reachable
+from nilometer.flows.recovery.replay import MissingUsage, missing_usage, reachable
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode
@@ -110,11 +110,11 @@ class Restored:
         decoded = decode(USAGE, json.dumps(rows).encode())
         self._lake.append(USAGE, decoded, recorded_at=NOW, deadline=time.monotonic() + 9)
 
-    def replay(self, store: Store, *, bus: bool = True, now: datetime = NOW, **given: Any) -> Missing:
+    def replay(self, store: Store, *, bus: bool = True, now: datetime = NOW, **given: Any) -> MissingUsage:
         rows = self._ledger.usage_arrived(
             since=given.get("since", NOW - timedelta(days=60)), until=NOW + timedelta(1), workspace_id=None
         )
-        return [Missing(), *missing_usage(rows, store=store, bus=self.bus if bus else None, now=now)][-1]
+        return [MissingUsage(), *missing_usage(rows, store=store, bus=self.bus if bus else None, now=now)][-1]
 
     def delivered(self) -> list[str]:
         found: list[str] = []
@@ -158,12 +158,12 @@ def test_what_restored_tables_lost_comes_back_from_the_lake(
     found = restored.replay(earlier)
     results = handle(earlier, objects, *restored.delivered())
 
-    assert counted == Missing(rows=6, missing=4)
-    assert found == Missing(rows=6, missing=4, published=4)
+    assert counted == MissingUsage(rows=6, missing=4)
+    assert found == MissingUsage(rows=6, missing=4, published=4)
     assert set(outcomes(results)) == {"accepted"}
     assert usage_records(earlier) == usage_records(ready)
     assert set(outcomes(handle(earlier, objects, *sent()))) == {"duplicate"}
-    assert restored.replay(earlier) == Missing(rows=6)
+    assert restored.replay(earlier) == MissingUsage(rows=6)
 
 
 def test_a_replay_that_was_interrupted_may_be_made_again(
@@ -190,7 +190,7 @@ def test_usage_that_is_too_old_is_left_out(ready: Store, objects: Objects, resto
     found = restored.replay(ready, now=NOW + timedelta(days=34))
 
     assert (found.rows, found.too_old, found.missing, found.published) == (6, 1, 5, 5)
-    assert restored.replay(ready, now=NOW + timedelta(days=36)) == Missing(rows=6, too_old=6)
+    assert restored.replay(ready, now=NOW + timedelta(days=36)) == MissingUsage(rows=6, too_old=6)
     assert totals(ready)["api_calls"] == Decimal("100.000000001")
 
 
@@ -198,5 +198,5 @@ def test_only_what_arrived_in_the_span_is_looked_at(ready: Store, objects: Objec
     handle(ready, objects, *sent())
     restored.land(ready)
 
-    assert restored.replay(ready, since=NOW + timedelta(seconds=1)) == Missing()
+    assert restored.replay(ready, since=NOW + timedelta(seconds=1)) == MissingUsage()
     assert restored.replay(ready, since=NOW).rows == 6

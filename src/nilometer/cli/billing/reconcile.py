@@ -52,6 +52,7 @@ def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
 
 
 def print_report(report: Report, *, as_json: bool) -> None:
+    """What differed, and what the key could not read."""
     if report.refused:
         note(f"not compared, since the key may not read them: {', '.join(report.refused)}")
     if as_json:

@@ -44,6 +44,7 @@ class Chart:
     numbers: tuple[int, ...]
 
     def label(self, row: Sequence[Any]) -> str:
+        """The values of the text columns of a row, for its series."""
         return " · ".join("–" if row[column] is None else str(row[column]) for column in self.names)
 
 

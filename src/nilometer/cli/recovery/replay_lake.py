@@ -13,7 +13,7 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, print_json
 from nilometer.cli.terminal.times import time_option
 from nilometer.errors import Refused
-from nilometer.flows.recovery.replay import Missing, missing_usage
+from nilometer.flows.recovery.replay import MissingUsage, missing_usage
 from nilometer.lake.tables.storage import storage_options
 
 _REDACTED = (
@@ -67,21 +67,21 @@ def replay_lake(
 
 def _replay(
     connection: Connection, since: datetime, until: datetime | None, workspace_id: str | None, *, publishes: bool
-) -> Missing:
+) -> MissingUsage:
     from nilometer.lake.read.ledger import Ledger
 
     now = connection.now
     ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
     rows = ledger.usage_arrived(since=since, until=until or now, workspace_id=workspace_id)
     bus = connection.bus() if publishes else None
-    found = Missing()
+    found = MissingUsage()
     with err().status("comparing") as status:
         for found in missing_usage(rows, store=connection.store(), bus=bus, now=now):
             status.update(f"{found.rows:,} rows, {found.missing:,} without a fact, {found.published:,} published")
     return found
 
 
-def _report(found: Missing, *, dry_run: bool, as_json: bool) -> None:
+def _report(found: MissingUsage, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(found), "dry_run": dry_run})
         return

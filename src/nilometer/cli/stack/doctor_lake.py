@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def lake(connection: Connection) -> Iterator[Finding]:
+    """A finding for each table of the lake."""
     from nilometer.flows.lake.maintenance import all_tables
     from nilometer.lake.write.soundness import examine
 
@@ -27,6 +28,7 @@ def lake(connection: Connection) -> Iterator[Finding]:
 
 
 def verdict(seen: Soundness) -> Finding:
+    """What a table's log and checkpoints say of it."""
     from nilometer.lake.write.soundness import READER_VERSION
 
     check = _check(seen.name)

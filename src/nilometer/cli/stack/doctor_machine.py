@@ -21,6 +21,7 @@ _READERS = ("polars", "daft", "pysail", "pyspark")
 
 
 def machine() -> Iterator[Finding]:
+    """Python and the packages of this machine."""
     version = platform.python_version()
     if sys.version_info >= OLDEST:
         yield ok("python", version)

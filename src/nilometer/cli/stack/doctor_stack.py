@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ Look = Callable[[], Iterator[Finding]]
 
 
 def checks(connection: Connection, api_base: str | None) -> Iterator[tuple[str, Look]]:
+    """The checks by name, in the order in which one needs the other."""
     about = connection.description
     yield "identity", lambda: identity(connection)
     yield "deployment", lambda: deployment(connection)
@@ -37,13 +38,15 @@ def checks(connection: Connection, api_base: str | None) -> Iterator[tuple[str, 
 
 
 def identity(connection: Connection) -> Iterator[Finding]:
+    """Who asks, and the clock that the answer was dated by."""
     answer = connection.client("sts").get_caller_identity()
     yield ok("identity", answer["Arn"])
     date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    yield clock(parsedate_to_datetime(date), connection.now)
+    yield clock(parsedate_to_datetime(date), datetime.now(UTC))
 
 
 def clock(theirs: datetime, ours: datetime) -> Finding:
+    """This machine's clock beside AWS's, which refuses signatures of another time."""
     skew = round(abs((ours - theirs).total_seconds()))
     judge = fail if skew >= REFUSED_SKEW_SECONDS else warn
     if skew <= SKEW_SECONDS:
@@ -52,6 +55,7 @@ def clock(theirs: datetime, ours: datetime) -> Finding:
 
 
 def deployment(connection: Connection) -> Iterator[Finding]:
+    """The state of the CloudFormation stack."""
     answer = connection.client("cloudformation").describe_stacks(StackName=connection.description.stack_name)
     [stack] = answer["Stacks"]
     if "ROLLBACK" in stack["StackStatus"] or "FAILED" in stack["StackStatus"]:
@@ -100,6 +104,7 @@ def _unkept(dynamodb: Any, physical: str) -> Iterator[str]:
 
 
 def signing_secrets(connection: Connection) -> Iterator[Finding]:
+    """Whether Stripe's signing secrets are there and readable; never what they are."""
     check, arn = "signing secrets", connection.description.stripe_secret_arn
     try:
         count = len(SigningSecrets(connection.client("secretsmanager"), arn=arn).current())
@@ -134,6 +139,7 @@ _STORE_A_KEY = "Store a restricted key that may read, with put-secret-value."
 
 
 def flow(connection: Connection) -> Iterator[Finding]:
+    """What waits in queues, dead letters and streams."""
     status = reader(connection)()
     yield from map(_queue, status["queues"].items())
     dead = {name: count for name, count in status["dead_letters"].items() if count}

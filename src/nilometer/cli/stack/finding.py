@@ -10,6 +10,8 @@ from nilometer.errors import NilometerError
 
 
 class Verdict(StrEnum):
+    """How a check ended."""
+
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -27,18 +29,22 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
+    """All is as it must be."""
     return Finding(check=check, verdict=Verdict.OK, found=found)
 
 
 def warn(check: str, found: str, advice: str) -> Finding:
+    """It works, but not as it should."""
     return Finding(check=check, verdict=Verdict.WARN, found=found, advice=advice)
 
 
 def fail(check: str, found: str, advice: str) -> Finding:
+    """It does not work."""
     return Finding(check=check, verdict=Verdict.FAIL, found=found, advice=advice)
 
 
 def skip(check: str, found: str) -> Finding:
+    """It was not looked at, and why."""
     return Finding(check=check, verdict=Verdict.SKIP, found=found)
 
 

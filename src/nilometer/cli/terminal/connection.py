@@ -37,21 +37,26 @@ class Connection:
 
     @property
     def is_local(self) -> bool:
+        """Whether the stack runs on this machine."""
         return self.description.pid is not None
 
     def client(self, service: str) -> Any:
+        """A boto3 client of a service, of this stack."""
         from nilometer.aws.clients import client
 
         return client(service)
 
     def store(self) -> Store:
+        """The two tables."""
         tables = self.description
         return Store(self.client("dynamodb"), records=tables.records_table, events=tables.events_table)
 
     def bus(self) -> Bus:
+        """The event bus."""
         return Bus(self.client("events"), name=self.description.bus)
 
     def objects(self) -> Objects:
+        """The lake's bucket."""
         return Objects(self.client("s3"), bucket=self.description.lake_bucket)
 
     def functions(self) -> Any:
@@ -75,6 +80,7 @@ class Connection:
         }
 
     def landing(self) -> Landing:
+        """Where services put files for datasets."""
         return Landing(self.client("s3"), bucket=self.description.lake_bucket)
 
     def endpoint(self) -> Endpoint:

@@ -68,6 +68,7 @@ def out() -> Console:
 
 
 def err() -> Console:
+    """For progress: what is shown while a command works."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)

@@ -23,6 +23,7 @@ class _Time(click.ParamType[datetime]):
 
 
 def time_option(name: str, *, help: str) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
+    """An option that takes a moment, or a date for its first moment in UTC."""
     return click.option(name, type=_Time(), metavar="TIME", help=f"{help} RFC 3339 or a date.")
 
 
@@ -37,4 +38,5 @@ class _Age(click.ParamType[timedelta]):
 
 
 def age_option(name: str, *, help: str) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
+    """An option that takes a length of time."""
     return click.option(name, type=_Age(), metavar="AGE", help=f"{help} 90m, 2h, 3d.")

@@ -61,6 +61,7 @@ class Trust:
     scopes: frozenset[str] = frozenset({f"{OWN_ACCOUNT}/live", f"{OWN_ACCOUNT}/test"})
 
     def names(self, scope: Scope) -> bool:
+        """Whether a scope may name workspaces: by itself, or by its mode in every account."""
         return not self.scopes.isdisjoint({str(scope), f"*/{str(scope).rpartition('/')[2]}"})
 
 

@@ -125,6 +125,7 @@ class InvitationDeed(Deed[T]):
     invitation_id: Id
 
     def key(self, act: Act) -> Key:
+        """Of the invitation."""
         return keys.invitation(act.workspace_id, self.invitation_id)
 
     def reads(self, act: Act) -> list[Key]:
@@ -139,6 +140,7 @@ class InvitationDeed(Deed[T]):
         return [_moved(act, item, status), entry(act, action, object_id=self.invitation_id)]
 
     def invitation(self, act: Act, decided: Decided) -> Invitation:
+        """The invitation as it is after the writes. `Refused` when it is none any more."""
         found = invitation_of(decided.after(self.key(act)), act.now)
         if found is None:
             raise Refused(INVALID)
@@ -166,6 +168,7 @@ class Invite(InvitationDeed[Invitation], Issuing[Invitation]):
         object.__setattr__(self, "email", checked_email(self.email))
 
     def key(self, act: Act) -> Key:
+        """Of the invitation."""
         return keys.invitation(act.workspace_id, self.invitation_id or act.new_id("invitation"))
 
     def reads(self, act: Act) -> list[Key]:

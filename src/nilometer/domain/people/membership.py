@@ -67,9 +67,11 @@ class MemberDeed(Deed[T]):
         return [keys.member(act.workspace_id, self.user_id)]
 
     def stored(self, act: Act, stored: Stored) -> Item | None:
+        """The membership as it is stored; None when there is none."""
         return stored.get(keys.member(act.workspace_id, self.user_id))
 
     def membership(self, act: Act, decided: Decided) -> Membership:
+        """The membership as it is after the writes."""
         return current(act, decided.after(keys.member(act.workspace_id, self.user_id)), self.user_id)
 
 

@@ -102,6 +102,7 @@ class CreateWorkspace(Deed[Item]):
     admin: str | None = unsent(None)
 
     def given(self, act: Act) -> dict[str, Any]:
+        """The fields that the deed names, as they are stored."""
         more = {"slug": self.slug} if self.slug is not None else {}
         shards = {"shards": self.shards} if self.shards != 1 else {}
         return {"workspace_id": act.workspace_id, "name": self.name, **more, **shards}
@@ -148,6 +149,7 @@ class UpdateWorkspace(Deed[Item]):
     shards: int | Unsaid = UNSAID
 
     def given(self) -> dict[str, Any]:
+        """The fields that the deed names, as they are stored."""
         return said(name=self.name, status=self.status, slug=self.slug, shards=self.shards)
 
     def reads(self, act: Act) -> list[Key]:

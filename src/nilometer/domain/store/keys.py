@@ -305,6 +305,7 @@ def operation(source: str, event_id: str) -> Key:
 
 
 def audit_void(change_id: str) -> Key:
+    """Of the word that a row of the audit does not count."""
     return Key(f"AUDIT#{part(change_id)}", "VOID")
 
 

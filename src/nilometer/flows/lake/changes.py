@@ -41,6 +41,7 @@ class Relayed:
 
     @property
     def result(self) -> Result:
+        """Accepted when anything is sent of it, else ignored."""
         outcome = Outcome.ACCEPTED if self.rows or self.events else Outcome.IGNORED
         return Result(message_id=self.record_id, outcome=outcome, fields=self.fields)
 

@@ -26,19 +26,25 @@ class LetterBox(Protocol):
     """Where dead letters of one kind lie: a dead-letter queue, or the batches that were given up of a stream."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As people name the queue, without the stack."""
 
     @property
-    def source_url(self) -> str | None: ...
+    def source_url(self) -> str | None:
+        """Of the queue in which the letters failed; None when nobody knows it."""
 
     @property
-    def is_movable(self) -> bool: ...
+    def is_movable(self) -> bool:
+        """Whether its letters can be sent back."""
 
-    def opened(self) -> AbstractContextManager[Iterator[list[DeadLetter]]]: ...
+    def opened(self) -> AbstractContextManager[Iterator[list[DeadLetter]]]:
+        """Its letters in batches, hidden from other readers while the context lasts."""
 
-    def send_back(self, letters: Sequence[DeadLetter]) -> None: ...
+    def send_back(self, letters: Sequence[DeadLetter]) -> None:
+        """To where they failed, and away from here."""
 
-    def delete(self, letters: Sequence[DeadLetter]) -> None: ...
+    def delete(self, letters: Sequence[DeadLetter]) -> None:
+        """For good."""
 
 
 Reasons = Callable[[LetterBox, Sequence[DeadLetter]], Mapping[str, Failures]]
@@ -93,10 +99,12 @@ class StreamBatches:
 
     @property
     def is_movable(self) -> bool:
+        """Whether its letters can be sent back."""
         return True
 
     @contextmanager
     def opened(self) -> Iterator[Iterator[list[DeadLetter]]]:
+        """Its letters in batches, hidden from other readers while the context lasts."""
         yield ([letter] for letter in given_up(self.objects) if letter.queue == self.name)
 
     def send_back(self, letters: Sequence[DeadLetter]) -> None:
@@ -106,6 +114,7 @@ class StreamBatches:
             self.objects.delete(letter.id)
 
     def delete(self, letters: Sequence[DeadLetter]) -> None:
+        """For good."""
         for letter in letters:
             self.objects.delete(letter.id)
 

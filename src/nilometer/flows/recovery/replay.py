@@ -40,7 +40,7 @@ REACH: Mapping[str, tuple[timedelta | None, str]] = {
 
 
 @dataclass(slots=True, kw_only=True)
-class Missing:
+class MissingUsage:
     """What a replay of usage found: rows of the lake, those without a fact, and those that are too old to count."""
 
     rows: int = 0
@@ -58,13 +58,13 @@ def reachable(flow: str, since: datetime, *, now: datetime) -> tuple[datetime, s
 
 def missing_usage(
     rows: Iterable[Mapping[str, Any]], *, store: Store, bus: Bus | None, now: datetime
-) -> Iterator[Missing]:
+) -> Iterator[MissingUsage]:
     """Publishes the usage of the lake's `rows` that no fact knows: the tables were restored to an earlier time.
 
     Without `bus` it only counts. Yields the same count after each page. A reservation that an event settled is not
     in the lake; it ends by itself.
     """
-    found, remaining = Missing(), iter(rows)
+    found, remaining = MissingUsage(), iter(rows)
     while page := list(islice(remaining, TOGETHER)):
         found.rows += len(page)
         young = [row for row in page if row["time"] >= now - OLDEST + _MARGIN]

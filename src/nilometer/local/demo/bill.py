@@ -158,6 +158,8 @@ def _kept(bus: Decimal, facts: Decimal, made: Stage) -> Iterator[tuple[str, Deci
 
 
 def as_json(lines: list[BillLine], prices: Prices) -> dict[str, Any]:
+    """Lines and totals in dollars, with the region and the date of the prices."""
+
     def total(*, fixed: bool) -> float:
         return float(round(sum((line.usd for line in lines if line.fixed is fixed), Decimal(0)), 2))
 

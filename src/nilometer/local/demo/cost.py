@@ -240,6 +240,7 @@ def as_json(found: list[Cost], prices: Prices) -> dict[str, Any]:
 
 
 def listed(prices: Prices) -> dict[str, Any]:
+    """Each price with its unit and where it was read."""
     return {name: {"usd": p.usd, "per": p.per, "source": p.source} for name, p in prices.by_name.items()}
 
 

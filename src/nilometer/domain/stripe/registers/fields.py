@@ -23,22 +23,27 @@ Unreadable = list[str]
 
 
 def is_text(value: Any) -> bool:
+    """A string of at most `TEXT_LENGTH` characters."""
     return type(value) is str and len(value) <= TEXT_LENGTH
 
 
 def is_whole(value: Any) -> bool:
+    """An integer that a table of the lake holds; no boolean."""
     return type(value) is int and -LARGEST <= value <= LARGEST
 
 
 def is_moment(value: Any) -> bool:
+    """Seconds since 1970 within the range of dates."""
     return type(value) is int and 0 <= value < MOMENTS
 
 
 def is_quantity(value: Any) -> bool:
+    """A count of what is sold, zero included."""
     return type(value) is int and 0 <= value <= QUANTITIES
 
 
 def is_flag(value: Any) -> bool:
+    """A boolean, not 0 or 1."""
     return type(value) is bool
 
 
