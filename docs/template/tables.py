@@ -102,7 +102,7 @@ class RatioRow:
     points: int
     of: int
     period: int = 300
-    condition: str = "HasAlarms"
+    condition: str = "HasRatios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ def ratios() -> Iterator[RatioRow]:
         (("refusals", "AWS/ApiGateway", "4xx", api), ("asked", "AWS/ApiGateway", "Count", api)),
         points=3,
         of=3,
-        condition="HasDetail",
+        condition="HasDetailedRatios",
     )
     # Hours in which nothing ran at all, before the stack was there, are not counted.
     running = ("running", "AWS/Lambda", "Invocations", ("FunctionName", "!Ref LimitsFunction"))

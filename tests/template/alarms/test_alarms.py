@@ -138,13 +138,14 @@ def test_a_new_stack_without_secrets_rings_for_nobody(alarms: dict[str, Properti
         )
 
 
+LEAN, DETAILED = {"HasAlarms", "HasRatios"}, {"HasDetail", "HasDetailedRatios"}
 DETAIL = re.compile(r"(Throttles|Duration)Alarm$|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$")
 
 
 def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms: dict[str, Properties]) -> None:
     """Of every function something still tells that it fails: its queue, its stream, the API, or its errors."""
-    detail = {name for name in alarms if template.resources[name]["Condition"] == "HasDetail"}
-    lean = {name: a for name, a in alarms.items() if template.resources[name]["Condition"] == "HasAlarms"}
+    detail = {name for name in alarms if template.resources[name]["Condition"] in DETAILED}
+    lean = {name: a for name, a in alarms.items() if template.resources[name]["Condition"] in LEAN}
 
     assert detail == {n for n in alarms if DETAIL.search(n)} | {"WebhookFailedAlarm", "ApiRefusalsAlarm"}
     assert watched(lean, "Errors") == {"UsageFunction", "LimitsFunction", "MaintenanceFunction", "ReconcileFunction"}
@@ -165,7 +166,7 @@ def test_every_alarm_tells_somebody(template: Template, alarms: dict[str, Proper
     """And says when it is over. No alarm is made on one machine."""
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-        assert template.resources[name]["Condition"] in {"HasAlarms", "HasDetail", "HasSilence", "HasCanary"}
+        assert template.resources[name]["Condition"] in {*LEAN, *DETAILED, "HasSilence", "HasCanary"}
 
 
 def test_every_alarm_has_a_paragraph_in_the_runbook(alarms: dict[str, Properties], project: Path) -> None:

@@ -34,7 +34,7 @@ from nilometer.local.stripe.world import World
 STACK = "nilometer-prod"
 SECRET = "whsec_of_the_proof_of_deployment"
 ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-# As production, but for what the engine has not: archives and CodeDeploy.
+# As production, but for what the engine has not: archives, CodeDeploy and alarms over several metrics.
 PARAMETERS = {
     "Stage": "prod",
     "Architecture": HERE,
@@ -42,8 +42,10 @@ PARAMETERS = {
     "StripePartnerEventSource": "aws.partner/stripe.com/ed_test_proof",
     "ArchiveDays": "0",
     "Canary": "false",
+    "RatioAlarms": "false",
 }
-LEFT_OUT = {"HasArchive", "HasPartnerArchive", "HasCanary"}  # conditions
+# Conditions; silence and the budget are asked for by whoever wants them.
+LEFT_OUT = {"HasArchive", "HasPartnerArchive", "HasCanary", "HasRatios", "HasDetailedRatios", "HasSilence", "HasBudget"}
 
 # The first test may wait for a build and for the deployment.
 pytestmark = pytest.mark.timeout(900)
