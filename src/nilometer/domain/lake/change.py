@@ -16,6 +16,8 @@ _SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
 
 
 class Action(StrEnum):
+    """What happened to an item, as DynamoDB streams say it."""
+
     INSERT = "INSERT"
     MODIFY = "MODIFY"
     REMOVE = "REMOVE"
@@ -47,6 +49,7 @@ class Change:
 
     @property
     def kind(self) -> str:
+        """Of the item; `unknown` when it has none."""
         return str(self.item.get("kind", "unknown"))
 
     @property

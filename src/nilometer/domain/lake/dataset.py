@@ -41,12 +41,16 @@ _ORDERS = frozenset({Type.STRING, Type.INT64, Type.DATE, Type.TIMESTAMP, Type.DE
 
 
 class Mode(StrEnum):
+    """Whether rows are added, or replace those of their key."""
+
     APPEND = "append"  # every row of every batch stays
     MERGE = "merge"  # one row a key: the one with the highest `order_by`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetColumn:
+    """One declared column."""
+
     name: str
     type: Type
     nullable: bool = False
@@ -130,6 +134,7 @@ def new_dataset(
 
 
 def new_column(name: str, type_: str, *, nullable: bool = False, description: str = "") -> DatasetColumn:
+    """As it was declared. `Rejected("invalid_schema")` for a type that there is not."""
     if type_ not in set(Type):
         raise Rejected("invalid_schema", f"{name[:80]}: type {type_[:80]!r} is none of {', '.join(Type)}")
     return DatasetColumn(name=name, type=Type(type_), nullable=nullable, description=description)
@@ -205,6 +210,7 @@ class DeclareDataset(Deed[bool]):
 
 
 def dataset_of(item: Item) -> Dataset:
+    """The declaration from its record."""
     return Dataset(
         name=item["dataset"],
         mode=Mode(item["mode"]),
@@ -216,6 +222,7 @@ def dataset_of(item: Item) -> Dataset:
 
 
 def dataset_key(name: str) -> Key:
+    """Where the declaration is stored."""
     check_name(name)
     return keys.dataset(name)
 

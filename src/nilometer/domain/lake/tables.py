@@ -16,6 +16,8 @@ DECIMAL_SCALE = 9
 
 
 class Type(StrEnum):
+    """Of a column, in words that each engine has a type for."""
+
     STRING = "string"
     JSON = "json"  # stored as a string: VARIANT would lift the reader version
     INT64 = "int64"
@@ -66,6 +68,7 @@ class DeltaTable:
         return DeltaTable(name=self.name, meaning=self.meaning, key=self.key, columns=columns)
 
     def column(self, name: str) -> Column:
+        """By name; `StopIteration` when there is none."""
         return next(column for column in self.columns if column.name == name)
 
 

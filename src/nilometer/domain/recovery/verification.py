@@ -15,6 +15,8 @@ Key = tuple[str, ...]
 
 
 class Kind(StrEnum):
+    """How two sides differ."""
+
     MISSING_IN_LAKE = "missing_in_lake"
     MISSING_IN_TABLE = "missing_in_table"
     DIFFERENT = "different"

@@ -52,6 +52,7 @@ class Arrived:
 
     @property
     def format(self) -> Format:
+        """How its object or its rows are written."""
         return Format(self.object.format) if self.object else Format.NDJSON
 
 

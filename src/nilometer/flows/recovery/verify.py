@@ -53,11 +53,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing differs but what is on its way."""
         return self.different == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
+    """The two sides, and when they are compared."""
+
     store: Store
     ledger: Ledger
     objects: Objects

@@ -80,6 +80,7 @@ def _sql_block(statement: str) -> str:
 
 
 def main() -> None:
+    """Rewrites the file that is named."""
     path = Path(sys.argv[1])
     path.write_text(generated(path.read_text()))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
+    """A ready question: its name, what it answers, and its SQL."""
+
     name: str
     question: str
     sql: str

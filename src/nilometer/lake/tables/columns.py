@@ -47,6 +47,7 @@ class Coded(msgspec.Struct, Generic[_T], frozen=True, gc=False):
             raise ValueError("an index without a value")
 
     def values(self) -> list[_T]:
+        """A value a row."""
         return list(map(self.dictionary.__getitem__, self.indices))
 
 
@@ -108,6 +109,7 @@ def _cast(column: Column, read: Array) -> Array:
 
 
 def instants(instant: datetime, count: int) -> Array:
+    """The same instant in every row, as a timestamp in UTC."""
     microseconds = (instant - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
     instants: Array = Array(array("q", [microseconds]) * count).cast(DataType.timestamp("us", tz="UTC"))
     return instants

@@ -21,10 +21,12 @@ _ARROW = {
 
 
 def data_type(column: Column) -> DataType:
+    """Arrow's type of a column."""
     return _ARROW[column.type]
 
 
 def arrow_schema(table: DeltaTable) -> Schema:
+    """All declared columns, with their meaning."""
     return Schema([field(column) for column in table.columns])
 
 
@@ -35,6 +37,7 @@ def field(column: Column, more: Mapping[str, str] | None = None) -> Field:
 
 
 def nulls(kind: DataType, count: int) -> Array:
+    """A column of nulls."""
     one = Array([None], type=DataType.string()).cast(kind)
     many: Array = one.take(Array(bytes(count)))  # a third of the time of a list of so many
     return many

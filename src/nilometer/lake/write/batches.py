@@ -44,6 +44,7 @@ class Batch:
 
     @property
     def transaction(self) -> Transaction:
+        """What the log remembers of the batch."""
         return Transaction(self._app_id, self.fingerprint)
 
     def is_in(self, snapshot: DeltaTable) -> bool:

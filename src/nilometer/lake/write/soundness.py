@@ -31,6 +31,7 @@ class Soundness:
 
 
 def examine(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> Soundness:
+    """What is wrong with a table, from its log."""
     try:
         opened = DeltaTable(table_uri(lake_uri, table.name), storage_options=storage_options)
     except TableNotFoundError:
