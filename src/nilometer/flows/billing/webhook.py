@@ -14,9 +14,9 @@ import msgspec
 
 from nilometer.aws.eventbridge import Bus, Entry
 from nilometer.aws.s3 import Objects
-from nilometer.domain.events.bounds import check_depth
 from nilometer.domain.stripe.signature import verify
 from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.inbox.bounds import check_depth
 
 SOURCE = "nilometer.webhook"
 CLAIM_BYTES = 200_000  # a larger body travels as a reference: the bus is billed per 64 KB

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from nilometer.domain.events.bounds import check_depth
 from nilometer.errors import Rejected
+from nilometer.flows.inbox.bounds import check_depth
 
 T = TypeVar("T")
 
