@@ -18,7 +18,7 @@ from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.events.reject import Reject, item
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Present, Put, Table, Write
+from nilometer.domain.store.writes import Check, Delete, Item, Key, Present, Put, Table, Write, version_of
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.waiting import Missing, is_overdue, missing_of, waited, waiting
 from nilometer.errors import Cancelled, Unavailable
@@ -112,11 +112,15 @@ def _abandon(store: Store, found: Item, now: datetime) -> bool:
         workspace_id=found["workspace_id"],
     )
     gone = Delete(table=Table.EVENTS, key=Key(found["pk"], found["sk"]), expected=Present())
+    fact = Key(found["sk"], keys.FACT)
+    stored = store.get(Table.EVENTS, fact, consistent=True)
+    is_counted = bool(stored and stored.get("payload_hash"))  # by somebody who died before he removed it
+    unchanged = Check(table=Table.EVENTS, key=fact, expected=version_of(stored))
     try:
-        store.commit([Put(table=Table.EVENTS, item=item(reject, now=now)), gone])
+        store.commit([gone] if is_counted else [Put(table=Table.EVENTS, item=item(reject, now=now)), gone, unchanged])
     except Cancelled:
         return False
-    return True
+    return not is_counted
 
 
 def _keep(batch: UsageBatch, chunk: Sequence[UsageArrival], missing: Missing) -> bool:

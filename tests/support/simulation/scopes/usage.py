@@ -171,6 +171,23 @@ def an_end_of_waiting(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def an_end_of_waiting_too_late(plant: Plant) -> Callable[[], None]:
+    """A function whose clock is behind counts what waited, while another gives it up."""
+    messages = [Message("1", envelope(event("e1", "3", workspace="late", time=NOW - timedelta(hours=1))))]
+    usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    perform(plant.store, service("late", "test"), CreateWorkspace(name="L"), now=EARLY)
+    consume(plant, "announcement", [changed("late")])
+    later = NOW + timedelta(days=36)
+    plant.repeat("abandon", lambda: waiting.abandon(plant.store, now=later), until=NilometerError)
+
+    def laws() -> None:
+        waiting.abandon(plant.store, now=later)  # the next run
+        ends = (counted(plant, workspace="late"), len(list(plant.store.scan(Table.EVENTS, kind="reject"))))
+        law(ends in {(3, 0), (0, 1)}, f"counted and rejects: {ends}")
+
+    return laws
+
+
 def a_voided_event(batches: Sequence[Sequence[Any]], expected: int) -> Callable[[Plant], Callable[[], None]]:
     inner = consumers(batches, expected)
 
@@ -305,6 +322,7 @@ SCOPES = (
         lambda plant: a_new_workspace(plant, events=[event("e1", "3", workspace="late")], expected=3),
     ),
     _scope("the end of waiting", an_end_of_waiting),
+    _scope("the end of waiting beside the workspace", an_end_of_waiting_too_late),
     _scope("a moved boundary, beside a void", lambda plant: a_moved_boundary(plant, voids=True)),
     _scope("a moved boundary, twice, beside usage", lambda plant: a_moved_boundary(plant, voids=False), faults=1),
 )
