@@ -21,8 +21,8 @@ from tests.support.flows.dataset_world import batch, new_world
 from tests.support.flows.operations import NOW, envelope, event
 from tests.support.flows.usage import cloud
 from tests.support.flows.usage import prepare as prepare_usage
+from tests.support.lake.build import KEYS, packed
 from tests.support.lake.build import change as change_row
-from tests.support.lake.build import packed
 from tests.support.lake.build import stripe_event as stripe_event_row
 from tests.support.lake.build import usage as usage_row
 from tests.support.project import EVENTS
@@ -217,7 +217,7 @@ def test_no_value_harms_a_neighbour_on_its_way_to_the_lake(table: str, objects: 
 
     def handle(messages: Sequence[Message]) -> Sequence[Result]:
         deadline = time.monotonic() + 60
-        return append.append(messages, lake=lake, objects=objects, now=NOW, deadline=deadline)
+        return append.append(messages, lake=lake, objects=objects, keys=KEYS, now=NOW, deadline=deadline)
 
     sample = {"table": table, "rows": [row]}
     odd = [
