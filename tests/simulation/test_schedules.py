@@ -8,16 +8,19 @@ from tests.support.simulation.kernel.scope import Scope, explore, play, story
 from tests.support.simulation.scopes.catalog import BY_NAME, SCOPES
 from tests.support.simulation.services.template import queues, streams
 
+SECONDS = 6.0  # of CPU for each scope, so that the suite stays short
 SMALL = ("the same, with cold caches", "two Admins demote each other", "one slug is taken twice")
 
 
 @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: scope.name)
 def test_no_schedule_breaks_a_law(scope: Scope) -> None:
-    """All interleavings and all placements of at most `faults` faults; a failure is told as a story."""
-    found = explore(scope, stop=True)
+    """All interleavings and placements of at most `faults` faults, as far as the seconds go; a failure is a story.
+
+    `python -m tests.simulation scope` goes to the end of each.
+    """
+    found = explore(scope, stop=True, seconds=SECONDS)
 
     assert not found.broken, "\n".join(["", *story(scope, found.first)[0], *found.broken])
-    assert found.ended
     assert found.ends
 
 
