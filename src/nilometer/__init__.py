@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from nilometer.errors import Rejected as Rejected
     from nilometer.errors import Unavailable as Unavailable
     from nilometer.flows.billing.reading import show_billing as show_billing
-    from nilometer.flows.limits import own as own_limits  # noqa: F401
+    from nilometer.flows.limits import own as own_limits  # noqa: F401  # of another name on purpose
     from nilometer.flows.limits.leasing import Lease as Lease
     from nilometer.flows.limits.reserving import release as release
     from nilometer.flows.limits.reserving import reserve as reserve
