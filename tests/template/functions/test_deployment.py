@@ -100,7 +100,7 @@ def client(endpoint_url: str, service: str) -> Any:
     )
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
     """What `condition` answers once it is true."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -196,6 +196,9 @@ def fill_gaps(deployed: Production) -> None:
     # It takes `!Ref` of a secret for its name, and no role may read that.
     allow(deployed, "Webhook", "secretsmanager:GetSecretValue", arn)
     allow(deployed, "Reconcile", "secretsmanager:GetSecretValue", key_arn)
+    audit_arn = deployed.client("secretsmanager").describe_secret(SecretId=deployed.ids["AuditKey"])["ARN"]
+    allow(deployed, "Changes", "secretsmanager:GetSecretValue", audit_arn)
+    allow(deployed, "Lake", "secretsmanager:GetSecretValue", audit_arn)
     # It does not know the condition events:source.
     allow(deployed, "Webhook", "events:PutEvents", bus)
     allow(deployed, "Changes", "events:PutEvents", bus)
