@@ -55,9 +55,9 @@ def _show(report: Report, keep: Path | None) -> None:
     console.print(usage_table((one.workspace, meter) for one in report.used for meter in one.meters if meter.count))
     _heading("Lake", "every fact and every change, in Delta tables")
     for described in report.tables:
-        sample = report.samples[described.name]
         console.print(f"[bold]{described.name}[/bold]  {described.rows:,} rows, version {described.version}")
-        console.print(rows_table(sample.columns, sample.rows))
+        if sample := report.samples.get(described.name):
+            console.print(rows_table(sample.columns, sample.rows))
     _heading("A question", "in SQL, over the Delta tables")
     console.print(f"[cyan]{report.question}[/cyan]")
     console.print(rows_table(report.answer.columns, report.answer.rows))
