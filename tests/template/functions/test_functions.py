@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -40,6 +43,25 @@ def test_every_handler_imports(template: Template) -> None:
         handler = getattr(importlib.import_module(module), attribute)
         assert callable(handler)
         assert handler.__wrapped__, "without @handling"
+
+
+ROOMS = {"domain", "aws", "flows", "lambdas"}  # those that src/Makefile gives every function
+
+
+def test_a_handler_imports_nothing_that_its_build_leaves_out(template: Template, project: Path) -> None:
+    """A room that `src/Makefile` does not copy is an ImportError at every call, on AWS alone."""
+    makefile = (project / "src/Makefile").read_text()
+    given = {
+        name: set(rooms.split())
+        for targets, rooms in re.findall(r"^(build-.*): rooms = (.+)$", makefile, re.MULTILINE)
+        for name in re.findall(r"build-(\w+)", targets)
+    }
+    for name, function in template.functions.items():
+        module = function["Handler"].rpartition(".")[0]
+        asked = f"import sys, {module}; print(*(m for m in sys.modules if m.startswith('nilometer.')))"
+        loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+        rooms = {one.split(".")[1] for one in loaded.split() if one.count(".") > 1}
+        assert rooms <= ROOMS | given.get(name, set()), name
 
 
 def test_one_word_names_function_module_role_and_logs(template: Template) -> None:
