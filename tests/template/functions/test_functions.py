@@ -88,6 +88,13 @@ def test_shared_variables_are_powertools_own(template: Template) -> None:
     assert set(shared) == {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
 
 
+# What may all the same, and why.
+READERS = {
+    "clients.py": "AWS_REGION, which boto3 itself does not read",
+    "analyst.py": "an analyst's own process, which has no settings",
+}
+
+
 @pytest.mark.parametrize("room", ["domain", "flows", "lake", "aws", "stripe_api"])
 def test_rooms_below_settings_do_not_read_the_environment(project: Path, room: str) -> None:
     """A flow takes its dependencies as arguments."""
@@ -98,7 +105,7 @@ def test_rooms_below_settings_do_not_read_the_environment(project: Path, room: s
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     ]
 
-    assert reading == []
+    assert [name for name in reading if name not in READERS] == []
 
 
 def test_logs_are_json_and_kept_for_a_bounded_time(template: Template) -> None:
