@@ -12,9 +12,9 @@ RUN python -m venv /venv \
 
 FROM python:3.13-slim
 COPY --from=build /venv /venv
-RUN useradd --create-home --uid 1000 nilometer && install -d -o nilometer /state
+RUN useradd --create-home --uid 1000 nilometer && install -d -o nilometer /state /run/nilometer
 USER nilometer
-ENV PATH=/venv/bin:$PATH NILOMETER_RUNTIME_DIR=/home/nilometer/run
+ENV PATH=/venv/bin:$PATH NILOMETER_RUNTIME_DIR=/run/nilometer
 VOLUME /state
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --start-period=30s CMD ["nilometer", "status", "--json"]
