@@ -28,6 +28,8 @@ def load(settings: type[_T], environment: Mapping[str, str]) -> _T:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings:
+    """The bucket takes events that are too large for an entry of the bus."""
+
     bus_name: str
     stripe_secret_arn: str
     lake_bucket: str
@@ -51,12 +53,16 @@ class BillingSettings(TablesSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSettings:
+    """The function reads both tables by name and writes alerts and reservations."""
+
     records_table: str
     events_table: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileSettings:
+    """Also for refetching. The ARN is that of the secret with a Stripe key that may read."""
+
     records_table: str
     events_table: str
     stripe_api_key_arn: str
@@ -65,6 +71,8 @@ class ReconcileSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesSettings:
+    """From the table's stream to the bus and to the queues of the lake; the key signs rows of the audit."""
+
     bus_name: str
     lake_stripe_events_queue_url: str
     lake_usage_queue_url: str
@@ -74,6 +82,8 @@ class ChangesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetsSettings:
+    """`lake_uri` is where the Delta tables are; the bucket holds batches below `landing/`."""
+
     records_table: str
     events_table: str
     lake_bucket: str
@@ -82,6 +92,8 @@ class DatasetsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeSettings:
+    """`lake_uri` is where the Delta tables are; the key of the audit proves who wrote a row."""
+
     lake_bucket: str
     lake_uri: str
     audit_key_arn: str
@@ -89,6 +101,8 @@ class LakeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaintenanceSettings:
+    """What compaction, expiry and the sweeps of both tables need; `lake_uri` is where the Delta tables are."""
+
     records_table: str
     events_table: str
     lake_bucket: str

@@ -52,14 +52,18 @@ class Progress:
 
     @property
     def ended(self) -> bool:
+        """Completed, failed or cancelled: EventBridge does not change the replay any more."""
         return self.state in _ENDED
 
 
 class Archives:
+    """Reads archives and starts replays of one account and region. Safe to share between threads."""
+
     def __init__(self, client: EventBridgeClient) -> None:
         self._client = client
 
     def of_bus(self, name: str) -> Iterator[Archive]:
+        """All archives of the bus of this name, one request each. `ClientError` when there is no such bus."""
         bus = self._client.describe_event_bus(Name=name)["Arn"]
         for found in self._client.list_archives(EventSourceArn=bus)["Archives"]:
             described = self._client.describe_archive(ArchiveName=found["ArchiveName"])
@@ -92,6 +96,7 @@ class Archives:
             raise Unavailable(f"EventBridge did not start the replay {replay.name}: {error}") from error
 
     def progress(self, replay: Replay) -> Progress:
+        """As EventBridge reports it now, one request. `ClientError` when no replay has the name."""
         found = self._client.describe_replay(ReplayName=replay.name)
         return Progress(
             state=found["State"], reached=found.get("EventLastReplayedTime"), reason=found.get("StateReason")

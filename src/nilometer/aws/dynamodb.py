@@ -57,6 +57,7 @@ class Store:
         self.write_units = 0.0
 
     def get(self, table: Table, key: Key, *, consistent: bool = False) -> dict[str, Any] | None:
+        """The item as plain Python values, None when there is none. Eventually consistent unless `consistent`."""
         response = self._call(
             self._client.get_item,
             TableName=self._names[table],

@@ -18,10 +18,12 @@ EXPONENT = 130  # of the largest and the smallest number that DynamoDB takes
 
 
 def marshal(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    """Every attribute of an item in DynamoDB's form, `{name: {type: value}}`, as requests need it."""
     return {name: to_attribute(value) for name, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `marshal`. Whole numbers become `int`, others `Decimal`."""
     return {name: from_attribute(value) for name, value in item.items()}
 
 
@@ -57,6 +59,7 @@ def _digits(number: Decimal) -> str:
 
 
 def from_attribute(attribute: AttributeValue) -> Any:
+    """One attribute value as plain Python: `SS` becomes a set. `TypeError` for `NS` and `BS`, which no item has."""
     [(tag, value)] = attribute.items()
     match tag:
         case "S" | "BOOL" | "B":

@@ -34,6 +34,7 @@ class SigningSecrets:
         self._read_at = float("-inf")
 
     def current(self) -> tuple[str, ...]:
+        """What the process has cached; the first call reads. `Misconfigured` when no secret is stored."""
         return self._values or self.refresh()
 
     def refresh(self) -> tuple[str, ...]:
@@ -54,6 +55,7 @@ class SigningSecrets:
         self._change(lambda stored: (secret, *(one for one in stored if one != secret)))
 
     def remove(self, unwanted: Callable[[str], bool]) -> None:
+        """Writes the others back. Like `add`, it reads again and repeats; `Unavailable` after three times."""
         self._change(lambda stored: tuple(one for one in stored if not unwanted(one)))
 
     def _change(self, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:

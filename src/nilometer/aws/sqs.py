@@ -19,6 +19,8 @@ MESSAGES = 10  # in one SendMessageBatch
 
 
 class Queue:
+    """One queue by its URL. `requests` counts the calls of `SendMessageBatch`."""
+
     def __init__(self, client: SQSClient, *, url: str) -> None:
         self._client = client
         self._url = url

@@ -40,6 +40,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """One page of a list, at most 100 objects. `second` is as in `Answer`."""
+
     objects: list[Object]
     second: int
 
@@ -77,6 +79,7 @@ class StripeApi:
 
     @property
     def meter_events(self) -> StripeMeterEvents:
+        """Sends usage with the same key, to the key's own account and outside the pace."""
         return StripeMeterEvents(self._client)
 
     def fetch(self, object_type: str, object_id: str) -> Answer:

@@ -16,6 +16,7 @@ class Pace:
         self.turns = 0
 
     def wait(self) -> None:
+        """Sleeps until the turn of this call. Turns are given in the order of the calls."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)

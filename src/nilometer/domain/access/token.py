@@ -24,6 +24,8 @@ INVALID = "this token is not valid; ask for another"
 
 
 class Purpose(StrEnum):
+    """What a token proves; stored with it, and a token of one purpose is not accepted for the other."""
+
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105  # the name of a purpose
 
@@ -40,7 +42,7 @@ class Token:
     purpose: Purpose
 
 
-def token_of(item: Item) -> Token:
+def _token_of(item: Item) -> Token:
     return Token(workspace_id=item["workspace_id"], user_id=item["user_id"], purpose=Purpose(item["purpose"]))
 
 
@@ -111,4 +113,4 @@ class UseToken(Deed[Token]):
         return [put, entry(act, Action.TOKEN_USED, subject=item["user_id"], reason=str(self.purpose))]
 
     def answer(self, act: Act, decided: Decided) -> Token:
-        return token_of(decided.before[keys.token(self.token_hash)])
+        return _token_of(decided.before[keys.token(self.token_hash)])

@@ -31,6 +31,7 @@ class Caller:
     role: Role | None
 
     def may(self, permission: Permission) -> bool:
+        """True without a role: services and operators are not restricted by the matrix."""
         return self.role is None or permission in MATRIX[self.role]
 
     def require(self, permission: Permission) -> None:
@@ -39,6 +40,7 @@ class Caller:
             raise Refused(f"{self.role}s may not {permission}; ask {_who_may(permission)} of {self.workspace_id}")
 
     def is_self(self, user_id: str) -> bool:
+        """Never true of a service or an operator, also when its name equals the user's id."""
         return self.role is not None and self.user_id == user_id
 
 
@@ -69,6 +71,7 @@ class Act:
 
     @property
     def workspace_id(self) -> str:
+        """The caller's; empty for what concerns one person or all workspaces."""
         return self.caller.workspace_id
 
     @property
@@ -78,6 +81,7 @@ class Act:
 
     @property
     def happened(self) -> datetime:
+        """`at` of an event, else the clock: the time that ids and records take."""
         return self.at or self.now
 
     def new_id(self, purpose: str = "") -> str:
@@ -86,6 +90,7 @@ class Act:
         return ulid(self.happened, chance)
 
     def by(self, caller: Caller) -> Act:
+        """The same act of another caller, with the same time, cause and ids."""
         return replace(self, caller=caller)
 
 

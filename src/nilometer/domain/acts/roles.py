@@ -102,6 +102,7 @@ MATRIX: Final = _matrix(_PAGE)
 
 
 def below(role: Role, other: Role) -> bool:
+    """Whether `role` has less power than `other`. False for equal roles."""
     order = list(Role)
     return order.index(role) > order.index(other)
 

@@ -14,6 +14,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def hash_of(secret: str) -> str:
+    """SHA-256 of the UTF-8 text, in 64 hexadecimal digits. Not salted: the secrets are random."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -22,6 +22,8 @@ _REASON = re.compile(r"[a-z0-9_.]{1,64}")
 
 
 class Action(StrEnum):
+    """`action` of a security entry. Stored, and in the lake: a value is never renamed."""
+
     LOGIN = "login"
     LOGIN_FAILED = "login_failed"
     LOGOUT = "logout"
@@ -115,6 +117,7 @@ def entry(
 
 
 def entry_of(item: Item) -> SecurityEntry:
+    """From the item in the records table. `KeyError` or `ValueError` when it is not a security entry."""
     return SecurityEntry(
         id=item["entry_id"],
         workspace_id=item["workspace_id"],

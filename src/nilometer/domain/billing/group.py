@@ -44,6 +44,7 @@ class Evidence:
 
     @property
     def state(self) -> Projection:
+        """The object's projected fields; empty for a thin notification."""
         return (self.element.state if self.element else None) or {}
 
     @property
@@ -53,6 +54,7 @@ class Evidence:
 
     @property
     def event_id(self) -> str:
+        """`evt_...`, or the element's own id for an answer of Stripe's API; empty without a fact and an element."""
         return str(self.fact["event_id"]) if self.fact else self.element.id if self.element else ""
 
 
@@ -98,6 +100,7 @@ class Group:
 
     @property
     def link_key(self) -> Key:
+        """The link of the group's customer in the records table. Only for a group that has a customer."""
         return keys.link(self.scope.account, self.scope.livemode, str(self.customer_id))
 
     def with_owner(self, known: Known) -> Group:

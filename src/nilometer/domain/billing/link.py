@@ -60,6 +60,7 @@ class Linked:
 
     @property
     def moves(self) -> bool:
+        """Whether the evidence changes the stored link: its claims, or the workspaces that it serves."""
         return self.claims != claims_of(self.stored) or self.before != self.after
 
     def claim_to(self, workspace_id: str | None) -> Claim | None:

@@ -43,6 +43,7 @@ class Effect:
     homes: Sequence[Home] = ()
 
     def writes(self) -> Iterator[Write]:
+        """For one transaction, at most one write an item: fetches, registers, disputes, the link and the records."""
         asked = (*fetches(self.group, self.known, self.views), *self._asking_for_orphans())
         yield from {write.key: write for write in asked}.values()
         yield from register_writes(self.group, self.registers)
@@ -73,6 +74,7 @@ class Effect:
         return bool(self.views.keys() & {subscription_id, str(self.group.customer_id)})
 
     def facts(self) -> Iterator[Item]:
+        """The events' items for the events table, now with the workspace; None when there is no link."""
         for one in self.group.evidence:
             if one.fact is not None:
                 yield {**one.fact, "workspace_id": self.link.after.of(one.subscription_id) if self.link else None}

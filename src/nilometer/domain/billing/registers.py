@@ -28,10 +28,12 @@ class Merged:
 
     @property
     def changed(self) -> bool:
+        """False when the register held all of the evidence already, as with an event that comes again."""
         return self.before != self.after
 
     @property
     def version(self) -> int:
+        """The number that the next write gives the item: 1 for a new one."""
         return int(self.stored["version"]) + 1 if self.stored else 1
 
 

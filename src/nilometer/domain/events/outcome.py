@@ -9,6 +9,8 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
+    """Reported once per message, in logs and metrics. Only `FAILED` makes the queue deliver the message again."""
+
     ACCEPTED = "accepted"  # its fact and effect are stored
     DUPLICATE = "duplicate"  # was stored before; nothing changed
     WAITING = "waiting"  # kept until what it needs is known

@@ -25,6 +25,8 @@ GRACE = re.compile(r"([0-9]{1,6}) ?(h|d)?")
 
 
 class State(StrEnum):
+    """In rising order up to `BLOCKED`. With `UNKNOWN` the meter's `fail_open` decides."""
+
     OK = "ok"
     WARNING = "warning"
     SOFT_EXCEEDED = "soft_exceeded"
@@ -121,6 +123,7 @@ def alert(
 
 
 def crossed_at(alert: Item | None) -> datetime | None:
+    """When the threshold of a stored alert was reached first; None without an alert."""
     return parse_rfc3339(alert["crossed_at"]) if alert else None
 
 

@@ -54,6 +54,8 @@ class ReservationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
+    """A quantity in the meter's unit, held in one period (its start in RFC 3339) until `ends_at`."""
+
     id: str
     workspace_id: str
     meter: str
@@ -65,10 +67,12 @@ class Reservation:
 
     @property
     def key(self) -> Key:
+        """Its own item in the records table."""
         return keys.reservation(self.workspace_id, self.id)
 
     @property
     def allowance(self) -> Key:
+        """The item of its meter and period whose sum of reservations it is part of."""
         return keys.allowance(self.workspace_id, self.meter, self.period_start)
 
 
@@ -162,6 +166,7 @@ def allowance(
 
 
 def reservation_of(item: Item) -> Reservation:
+    """From its item in the records table, open or not."""
     return Reservation(
         id=item["reservation_id"],
         workspace_id=item["workspace_id"],

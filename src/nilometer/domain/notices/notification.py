@@ -53,10 +53,12 @@ class Notice:
 
     @property
     def id(self) -> str:
+        """A ULID derived from time, person, topic and cause: the same notice again has the same id."""
         return derived(self.at, self.user_id, self.topic, self.cause)
 
     @property
     def key(self) -> Key:
+        """Its item in the records table."""
         return keys.notification(self.user_id, self.id)
 
 
@@ -206,14 +208,14 @@ def counted(items: Iterable[Item], by: int, *, act: Act) -> list[Write]:
     sums: dict[Key, int] = {}
     about: dict[Key, Item] = {}
     for item in items:
-        key = unread_key(item)
+        key = _unread_key(item)
         sums[key] = sums.get(key, 0) + by
         about[key] = item
     return [_count(act, key, about[key], amount) for key, amount in sums.items() if amount]
 
 
-def unread_key(item: Item) -> Key:
-    day = rfc3339(expiry_of(item))[:10]
+def _unread_key(item: Item) -> Key:
+    day = rfc3339(_expiry_of(item))[:10]
     return keys.unread(item["user_id"], item["workspace_id"], day)
 
 
@@ -247,7 +249,7 @@ def expiry(created: datetime) -> datetime:
     return day + KEPT + timedelta(days=1)
 
 
-def expiry_of(item: Item) -> datetime:
+def _expiry_of(item: Item) -> datetime:
     return from_epoch(int(item["expires_at"]))
 
 

@@ -32,6 +32,8 @@ TOPIC_LENGTH = 64
 
 
 class Channel(StrEnum):
+    """A way to reach a person. The values are stored in preferences and in `channels` of notifications."""
+
     IN_APP = "in_app"  # the notification center
     EMAIL = "email"  # whoever sends e-mail reads `channels` in the change of the notification
 
@@ -111,6 +113,7 @@ class Resolved:
 
 
 def check_topic(topic: str) -> None:
+    """`Rejected` (`invalid_schema`) unless it is dotted lower-case text of at most 64 characters. `*` is not one."""
     if len(topic) > TOPIC_LENGTH or not TOPIC.fullmatch(topic):
         raise Rejected(
             "invalid_schema", f"{topic[:80]!r} is not a topic; write billing.payment_failed, at most {TOPIC_LENGTH}"
@@ -129,6 +132,7 @@ def resolve(topic: str, said: Sequence[Item | None]) -> tuple[Resolved, ...]:
 
 
 def channels_on(topic: str, said: Sequence[Item | None]) -> frozenset[Channel]:
+    """The channels on which the topic reaches the person; `said` are the items of `candidates`, in their order."""
     return frozenset(one.channel for one in resolve(topic, said) if one.on)
 
 

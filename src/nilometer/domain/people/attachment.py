@@ -54,6 +54,7 @@ class Attachment:
 
     @property
     def object_key(self) -> str:
+        """The S3 key, addressed by content: the same bytes in one workspace are one object."""
         return f"{folder(self.workspace_id)}/{self.sha256}"
 
 
@@ -112,6 +113,7 @@ def described(content: bytes, *, purpose: Purpose, content_type: str) -> Attach:
 
 
 def attachment_of(item: Item) -> Attachment:
+    """From its item in the records table."""
     return Attachment(
         workspace_id=item["workspace_id"],
         purpose=Purpose(item["purpose"]),

@@ -37,6 +37,8 @@ _DEFAULTS: Mapping[str, Any] = {"enabled": False, "rollout": 0, "archived": Fals
 
 
 class Reason(StrEnum):
+    """Which rule decided, in the order in which the rules are tried."""
+
     UNKNOWN = "unknown"
     ARCHIVED = "archived"
     OVERRIDE = "override"

@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 
 class InvitationStatus(StrEnum):
+    """`EXPIRED` is not stored: it is a pending invitation whose time is over."""
+
     PENDING = "pending"
     ACCEPTED = "accepted"
     DECLINED = "declined"
@@ -52,6 +54,8 @@ class InvitationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
+    """As others may see it, without its token. Times are RFC 3339; the address is kept out of `repr`."""
+
     id: str
     workspace_id: str
     email: str = field(repr=False)
@@ -74,7 +78,7 @@ def invitation_of(item: Item | None, now: datetime) -> Invitation | None:
         workspace_id=item["workspace_id"],
         email=item["email"],
         role=Role(item["role"]),
-        status=status_of(item, now),
+        status=_status_of(item, now),
         invited_by=item["invited_by"],
         created_at=item["created_at"],
         valid_until=item["valid_until"],
@@ -82,7 +86,7 @@ def invitation_of(item: Item | None, now: datetime) -> Invitation | None:
     )
 
 
-def status_of(item: Item, now: datetime) -> InvitationStatus:
+def _status_of(item: Item, now: datetime) -> InvitationStatus:
     status = InvitationStatus(item["status"])
     ended = status is InvitationStatus.PENDING and parse_rfc3339(item["valid_until"]) <= now
     return InvitationStatus.EXPIRED if ended else status
@@ -334,7 +338,7 @@ def _held(act: Act, stored: Stored, invitation_id: str, email: str, until: str) 
     pending = {one: end for one, end in (stored.get(key) or {}).get("pending", {}).items() if end > rfc3339(act.now)}
     for one in () if act.is_event else pending.keys() - {invitation_id}:
         other = stored.get(keys.invitation(act.workspace_id, one))
-        if other and status_of(other, act.now) is InvitationStatus.PENDING and same_address(other["email"], email):
+        if other and _status_of(other, act.now) is InvitationStatus.PENDING and same_address(other["email"], email):
             raise Refused(f"invitation {one} to this address is pending; send it again or revoke it")
     pending[invitation_id] = max(until, pending.get(invitation_id, ""))
     last = parse_rfc3339(max(pending.values()))
@@ -366,7 +370,7 @@ def _known(act: Act, stored: Item | None) -> Item:
 
 
 def _check_pending(act: Act, item: Item) -> None:
-    status = status_of(item, act.happened)
+    status = _status_of(item, act.happened)
     if status is not InvitationStatus.PENDING:
         raise Refused(f"invitation {item['invitation_id']} is {status}; ask for another")
 

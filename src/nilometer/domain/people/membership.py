@@ -28,13 +28,15 @@ MARKED = timedelta(days=40)
 T = TypeVar("T")
 
 
-class MembershipStatus(StrEnum):
+class _MembershipStatus(StrEnum):
     ACTIVE = "active"
     REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
+    """An active membership. `joined_at` is RFC 3339."""
+
     workspace_id: str
     user_id: str
     role: Role
@@ -45,7 +47,7 @@ class Membership:
 
 def membership_of(item: Item | None) -> Membership | None:
     """`None` when the user is no member, or no longer."""
-    if item is None or item["status"] != MembershipStatus.ACTIVE:
+    if item is None or item["status"] != _MembershipStatus.ACTIVE:
         return None
     return Membership(
         workspace_id=item["workspace_id"],
@@ -208,7 +210,7 @@ def _active(act: Act, stored: Item | None, **attributes: Any) -> Put:
         keys.member(act.workspace_id, user_id),
         "membership",
         stored,
-        status=str(MembershipStatus.ACTIVE),
+        status=str(_MembershipStatus.ACTIVE),
         **{**attributes, "role": str(attributes["role"])},
         gsi1pk=keys.user(user_id),
         gsi1sk=keys.workspace(act.workspace_id).pk,
@@ -224,7 +226,7 @@ def _removed(act: Act, stored: Item | None) -> Put:
         "membership",
         stored,
         **{**kept, "sessions_after": rfc3339(act.now)},
-        status=str(MembershipStatus.REMOVED),
+        status=str(_MembershipStatus.REMOVED),
         stamp=stamp_after(stored, act),
         expires_at=epoch(act.now + MARKED),
     )

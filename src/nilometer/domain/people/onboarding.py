@@ -92,6 +92,7 @@ class Progress:
 
 
 def progress(item: Item) -> Progress:
+    """What counts since the last restart. The latest mark decides the status; without one it is active."""
     marks: Mapping[str, str] = item["marks"]
     restarted = marks.get(Mark.RESTARTED, "")
     done = sorted((at, step) for step, at in item["steps"].items() if at > restarted)

@@ -37,6 +37,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Policy(StrEnum):
+    """The documents that have versions. The value is part of the keys of versions and acceptances."""
+
     PRIVACY = "privacy"
     TERMS = "terms"
     COOKIES = "cookies"

@@ -29,6 +29,8 @@ GRACE = timedelta(days=30)
 
 
 class WorkspaceStatus(StrEnum):
+    """`status` of the workspace's record. `DELETED` can be undone until `gone_at`."""
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
     DELETED = "deleted"
@@ -36,6 +38,8 @@ class WorkspaceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
+    """What the other subjects need of a workspace's record."""
+
     id: str
     name: str
     status: WorkspaceStatus = WorkspaceStatus.ACTIVE

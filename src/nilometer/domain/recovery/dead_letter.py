@@ -54,6 +54,7 @@ class Wanted:
     sent_before: datetime | None = None
 
     def includes(self, letter: DeadLetter) -> bool:
+        """All conditions must hold. `reason` ignores case; `sent_before` is exclusive."""
         return (
             (not self.ids or letter.id in self.ids)
             and (self.type is None or fnmatchcase(letter.type or "", self.type))

@@ -28,6 +28,8 @@ PROMPT = timedelta(minutes=5)
 
 
 class Place(StrEnum):
+    """A stage of an event. The order here is the order of hops of the same time."""
+
     HAPPENED = "happened"
     ARRIVED = "arrived"
     WAITS = "waits"
@@ -83,6 +85,7 @@ class Audited:
 
     @property
     def cause(self) -> str | None:
+        """The id of the event that the record names as its last cause; None when no event caused the change."""
         return self.change.item.get("cause")
 
     @property
@@ -102,6 +105,7 @@ class Trace:
 
     @property
     def known(self) -> bool:
+        """False when neither the tables, the queues nor the lake hold anything of the event."""
         return bool(self.hops)
 
 
@@ -138,6 +142,7 @@ def void_hop(row: Mapping[str, Any]) -> Hop:
 
 
 def changed_hop(audited: Audited, identity: Identity) -> Hop:
+    """The change of a record. One with another cause was written together with later events of its batch."""
     change = audited.change
     of_batch = "" if audited.cause in identity.causes else f", in a batch that ended with {audited.cause}"
     what = f"{change.action} {change.kind} {change.key.pk} {change.key.sk}{of_batch}"
@@ -151,26 +156,31 @@ def audit_hops(audited: Iterable[Audited]) -> Iterator[Hop]:
 
 
 def announced_hop(audited: Audited, event_type: str) -> Hop:
+    """The event that the change of a record caused on the bus, dated by the change."""
     return Hop(place=Place.ANNOUNCED, at=from_epoch(audited.change.occurred_at), what=event_type)
 
 
 def told_hop(audited: Audited) -> Hop:
+    """A notification of a person, with its topic, without its text."""
     notice = audited.change.item
     what = f"{notice['topic']} to {notice['user_id']}"
     return Hop(place=Place.TOLD, at=from_epoch(audited.change.occurred_at), what=what)
 
 
 def reject_hop(reject: Item) -> Hop:
+    """The message in the reject lane: flow, reason and our own sentence, never the payload."""
     what = f"{reject['flow']}: {reject['reason']}: {reject['message']}"
     return Hop(place=Place.REJECTED, at=parse_rfc3339(reject["received_at"]), what=what)
 
 
 def waiting_hop(item: Item) -> Hop:
+    """A usage event that is kept until its workspace is created."""
     what = f"until workspace {item['workspace_id']} is known"
     return Hop(place=Place.WAITS, at=parse_rfc3339(item["received_at"]), what=what)
 
 
 def dead_hop(letter: DeadLetter) -> Hop:
+    """The dead letter in its queue, at its last failure or, when no log names one, when it was sent."""
     what = f"{letter.queue} {letter.id}: {letter.reason or 'no reason is known'}"
     return Hop(place=Place.DEAD, at=letter.last_failed_at or letter.sent_at, what=what)
 

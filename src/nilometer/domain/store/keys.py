@@ -90,30 +90,37 @@ def part(value: str) -> str:
 
 
 def workspace(workspace_id: str) -> Key:
+    """In records: the workspace's own record. Its partition holds most of what belongs to the workspace."""
     return Key(f"WORKSPACE#{part(workspace_id)}", "WORKSPACE")
 
 
 def billing(workspace_id: str) -> Key:
+    """In records: the folded billing record, one a workspace."""
     return Key(f"WORKSPACE#{part(workspace_id)}", "BILLING")
 
 
 def limits(workspace_id: str) -> Key:
+    """In records: the workspace's own overrides and grants, laid over its plan's limits."""
     return Key(f"WORKSPACE#{part(workspace_id)}", "LIMITS")
 
 
 def rebucket(workspace_id: str) -> Key:
+    """In records: the mark that facts must move to other periods because Stripe's period changed."""
     return Key(f"WORKSPACE#{part(workspace_id)}", REBUCKET)
 
 
 def slug(slug: str) -> Key:
+    """In records: the claim of a slug by one workspace. Its insertion is conditional, so a slug is unique."""
     return Key(f"SLUG#{part(slug)}", "SLUG")
 
 
 def member(workspace_id: str, user_id: str) -> Key:
+    """In records: one user's membership, also the mark of one that ended (TTL)."""
     return Key(workspace(workspace_id).pk, f"MEMBER#{part(user_id)}")
 
 
 def invitation(workspace_id: str, invitation_id: str) -> Key:
+    """In records: one invitation, by its ULID; its token is found through the index."""
     return Key(workspace(workspace_id).pk, f"INVITATION#{part(invitation_id)}")
 
 
@@ -123,6 +130,7 @@ def invited(workspace_id: str, digits: str) -> Key:
 
 
 def lockout(workspace_id: str, user_id: str) -> Key:
+    """In records: failed logins of one user in one workspace, and until when they lock this user out."""
     return Key(workspace(workspace_id).pk, f"LOCKOUT#{part(user_id)}")
 
 
@@ -132,10 +140,12 @@ def security(workspace_id: str, ulid: str) -> Key:
 
 
 def token(sha256: str) -> Key:
+    """In records: a one-time token. Only the SHA-256 (hexadecimal) of the token is known."""
     return Key(f"TOKEN#{sha256}", "TOKEN")
 
 
 def session(sha256: str) -> Key:
+    """In records: a session. Only the SHA-256 (hexadecimal) of its token is known."""
     return Key(f"SESSION#{sha256}", "SESSION")
 
 
@@ -166,18 +176,22 @@ def counters(workspace_id: str, meter: str, start: str) -> Key:
 
 
 def alert(workspace_id: str, meter: str, start: str, threshold: str, limit_version: str) -> Key:
+    """In records: one threshold of one limit's version, reached in a period: `threshold` is a percentage or `hard`."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"ALERT#{part(meter)}#{start}#{threshold}#{part(limit_version)}")
 
 
 def allowance(workspace_id: str, meter: str, start: str) -> Key:
+    """In records: the sum that is reserved of a hard limit in the period that starts at `start` (RFC 3339)."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"ALLOWANCE#{part(meter)}#{start}")
 
 
 def reservation(workspace_id: str, reservation_id: str) -> Key:
+    """In records: one reservation, by the id that its maker gave it."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"RESERVATION#{part(reservation_id)}")
 
 
 def metered(workspace_id: str, meter: str, start: str) -> Key:
+    """In records: how much of a counter Stripe's meter has been sent, and the delta that is pending."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"METERED#{part(meter)}#{start}")
 
 
@@ -200,6 +214,7 @@ def reserved_parts(hour: datetime) -> list[str]:
 
 
 def meter(slug: str) -> Key:
+    """In records: the definition of a meter, the same for all workspaces."""
     return Key(f"METER#{part(slug)}", "METER")
 
 
@@ -209,6 +224,7 @@ def customer(account: str, livemode: bool, customer_id: str) -> str:
 
 
 def link(account: str, livemode: bool, customer_id: str) -> Key:
+    """In records: which workspaces a Stripe customer pays for, in the partition of its registers."""
     return Key(customer(account, livemode, customer_id), "LINK")
 
 
@@ -228,10 +244,12 @@ def risk_waiting(charge: Key) -> Key:
 
 
 def mode(livemode: bool) -> str:
+    """The part of a key for Stripe's `livemode`."""
     return "live" if livemode else "test"
 
 
 def notification(user_id: str, notification_id: str) -> Key:
+    """In records: one notification (TTL), by its ULID, so in the order of time."""
     return Key(user(user_id), f"NOTIFICATION#{part(notification_id)}")
 
 
@@ -241,6 +259,7 @@ def unread(user_id: str, workspace_id: str | None, day: str) -> Key:
 
 
 def preference(user_id: str, workspace_id: str | None, topic: str) -> Key:
+    """In records: `topic` may be `*` for all; without a workspace the part is empty and it holds everywhere."""
     return Key(user(user_id), f"PREFERENCE#{part(workspace_id or '')}#{part(topic)}")
 
 
@@ -255,6 +274,7 @@ def policy_version(name: str, number: int) -> Key:
 
 
 def acceptance(user_id: str, policy: str, number: int) -> Key:
+    """In records: that a user accepted one version of a policy. The number is padded to six digits, to sort."""
     return Key(user(user_id), f"ACCEPTANCE#{part(policy)}#{number:06}")
 
 
@@ -264,30 +284,37 @@ def accepted(policy_name: str, number: int) -> str:
 
 
 def flag(name: str) -> Key:
+    """In records: a feature flag as it is set for everybody."""
     return Key(f"FLAG#{part(name)}", "FLAG")
 
 
 def override(workspace_id: str, flag: str) -> Key:
+    """In records: a feature flag as it is set for one workspace."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"FLAG#{part(flag)}")
 
 
 def dataset(name: str) -> Key:
+    """In records: the declaration of a connector dataset."""
     return Key(f"DATASET#{part(name)}", "DATASET")
 
 
 def onboarding(workspace_id: str, user_id: str, tutorial: str) -> Key:
+    """In records: one user's progress in one tutorial (TTL)."""
     return Key(f"WORKSPACE#{part(workspace_id)}", f"ONBOARDING#{part(user_id)}#{part(tutorial)}")
 
 
 def attachment(workspace_id: str, purpose: str, sha256: str) -> Key:
+    """In records: the reference to an object in S3, by purpose and the SHA-256 of its content."""
     return Key(workspace(workspace_id).pk, f"ATTACHMENT#{part(purpose)}#{part(sha256)}")
 
 
 def stripe_event(account: str, event_id: str) -> Key:
+    """In events: one Stripe event. Stripe's ids are unique within an account."""
     return Key(f"STRIPE#{part(account)}#{part(event_id)}", FACT)
 
 
 def usage_event(source: str, event_id: str) -> Key:
+    """In events: one usage event, or the tombstone of its void. CloudEvents' source and id identify it together."""
     return Key(f"USAGE#{part(source)}#{part(event_id)}", FACT)
 
 
@@ -297,10 +324,12 @@ def late(fact: Key) -> Key:
 
 
 def unique_value(workspace_id: str, meter: str, start: str, value_sha256: str) -> Key:
+    """In events: that a unique meter has counted this value in this period. The value is hashed."""
     return Key(f"UNIQUE#{part(workspace_id)}#{part(meter)}#{start}", value_sha256)
 
 
 def operation(source: str, event_id: str) -> Key:
+    """In events: one operations event, by CloudEvents' source and id."""
     return Key(f"OPERATION#{part(source)}#{part(event_id)}", FACT)
 
 
@@ -315,6 +344,7 @@ def voided_change(pk: str) -> str:
 
 
 def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
+    """In events: a rejected message; the same payload on one UTC day is kept once a flow."""
     return Key(f"REJECT#{flow}#{rfc3339(day)[:10]}", payload_sha256)
 
 

@@ -29,4 +29,5 @@ def epoch(instant: datetime) -> int:
 
 
 def from_epoch(seconds: int) -> datetime:
+    """Aware, in UTC. The inverse of `epoch` for whole seconds."""
     return datetime.fromtimestamp(seconds, UTC)

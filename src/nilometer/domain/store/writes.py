@@ -91,6 +91,7 @@ class Put:
 
     @property
     def key(self) -> Key:
+        """Taken from the item; `KeyError` when `pk` or `sk` is not in it."""
         return Key(self.item["pk"], self.item["sk"])
 
 

@@ -60,6 +60,7 @@ class Endpoint:
 
 
 def endpoint(told: Mapping[str, Any]) -> Endpoint:
+    """From Stripe's webhook endpoint object. `place` is None without our metadata: it is not ours."""
     metadata: Mapping[str, str] = told.get("metadata") or {}
     place = None
     if metadata.get(_STACK):
@@ -85,6 +86,7 @@ def new_metadata(place: Place, replaced: Endpoint | None) -> dict[str, str]:
 
 
 def stored_metadata(secret: str) -> dict[str, str]:
+    """The mark that this secret is stored: its digest, for an update of the endpoint's metadata."""
     return {_SECRET: digest(secret)}
 
 

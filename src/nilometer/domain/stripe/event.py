@@ -48,6 +48,7 @@ class StripeEvent:
 
     @property
     def object_type(self) -> str:
+        """Stripe's `object` of the object, such as `invoice`; empty when it has none."""
         return str(self.object.get("object", ""))
 
     @property

@@ -39,6 +39,7 @@ class CounterName(NamedTuple):
 
     @property
     def scope(self) -> str:
+        """`day` for a counter of one UTC day, `period` for one of a billing period."""
         return "day" if self.start.startswith("DAY#") else "period"
 
 
@@ -54,6 +55,7 @@ class CounterDelta:
     values: set[str] = field(default_factory=set)
 
     def add(self, event: UsageEvent, value: str | None = None) -> None:
+        """In place. Exact; `latest` follows time, source and id, so the order of the calls does not matter."""
         self.total = EXACT.add(self.total, event.quantity)
         self.count += 1
         self.max = event.quantity if self.max is None else max(self.max, event.quantity)
@@ -111,9 +113,11 @@ class UsageGroup:
         return aggregation in GAUGES or aggregation is Aggregation.UNIQUE
 
     def counter(self, name: CounterName, shard: int) -> Key:
+        """One shard of a counter of the group's workspace, in the records table."""
         return keys.counter(self.workspace_id, name.meter, name.start, shard)
 
     def value_key(self, name: CounterName, value: str) -> Key:
+        """In the events table: that the counter has counted this hashed value of a unique meter."""
         return keys.unique_value(self.workspace_id, name.meter, name.start, value)
 
 

@@ -55,6 +55,7 @@ class UsageEvent:
 
     @property
     def day(self) -> str:
+        """The UTC date, `YYYY-MM-DD`, of `at`."""
         return self.at[:10]
 
 

@@ -22,6 +22,8 @@ DIMENSIONS = 8  # declared on one meter
 
 
 class Aggregation(StrEnum):
+    """How the events of a period become its number. The values are stored in the meter's record."""
+
     COUNT = "count"  # how many events
     SUM = "sum"  # of their quantities
     MAX = "max"  # the largest level seen
@@ -35,6 +37,8 @@ GAUGES = frozenset({Aggregation.MAX, Aggregation.LATEST})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
+    """`dimensions` are the names that events may carry; without `stripe_event_name` Stripe is sent nothing."""
+
     slug: str
     unit: str
     aggregation: Aggregation
@@ -185,6 +189,7 @@ class UpdateMeter(Deed[Item]):
 
 
 def meter_of(item: Item) -> Meter:
+    """From the meter's item in the records table; items from before `fail_open` fail open."""
     return Meter(
         slug=item["meter"],
         unit=item["unit"],

@@ -40,6 +40,7 @@ class Metered:
 
     @property
     def key(self) -> Key:
+        """Its item in the records table: what was sent, and the delta that is pending."""
         return keys.metered(self.workspace_id, self.meter, self.period_start)
 
 
@@ -55,11 +56,13 @@ class MeterEvent:
 
 
 def pending_of(stored: Item | None) -> MeterEvent | None:
+    """The delta that was fixed and perhaps sent; None when nothing is pending."""
     pending = (stored or {}).get("pending")
     return MeterEvent(**{**pending, "value": Decimal(pending["value"])}) if pending else None
 
 
 def metered_of(item: Item) -> Metered:
+    """From its item in the records table."""
     return Metered(**{name: item[name] for name in ("workspace_id", "meter", "period_start", "period_end")})
 
 

@@ -47,6 +47,7 @@ def is_closed(period: Period, now: datetime) -> bool:
 
 
 def calendar_month(time: datetime) -> Period:
+    """The UTC month that contains `time`: it stands in where Stripe has no period."""
     start = time.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = start.replace(year=start.year + 1, month=1) if start.month == 12 else start.replace(month=start.month + 1)
     return Period(start, end)

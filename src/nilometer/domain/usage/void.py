@@ -39,10 +39,12 @@ class VoidEvent:
 
     @property
     def key(self) -> Key:
+        """The void's own fact in the events table, among the usage events."""
         return keys.usage_event(self.source, self.id)
 
     @property
     def target(self) -> Key:
+        """The fact of the usage event that it takes back; its tombstone when the void comes first."""
         return keys.usage_event(self.voids_source, self.voids_id)
 
 

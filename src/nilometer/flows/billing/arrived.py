@@ -73,6 +73,7 @@ class ArrivedEvent:
 
     @property
     def fact_key(self) -> Key:
+        """In the events table. Its insertion makes the event count once."""
         return keys.stripe_event(self.event.scope.account, self.event.id)
 
     @property
@@ -134,6 +135,7 @@ def arrived(body: str, *, objects: Objects, now: datetime) -> ArrivedEvent:
 
 
 def event_of(wire: _StripeWire) -> StripeEvent | Notification:
+    """A snapshot, or a thin notification (`v2.core.event`). `Rejected` (`invalid_schema`) when it is neither."""
     if not wire.id or not wire.type:
         raise Rejected("invalid_schema", "the event has no id or no type")
     if wire.object == "v2.core.event":

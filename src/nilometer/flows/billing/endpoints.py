@@ -34,10 +34,17 @@ ALL_EVENTS = ("*",)
 class Api(Protocol):
     """`stripe_api.StripeApi`, with a key that may write webhook endpoints."""
 
-    def webhook_endpoints(self) -> Iterator[dict[str, Any]]: ...
-    def create_webhook_endpoint(self, *, idempotency_key: str, **params: Any) -> dict[str, Any]: ...
-    def update_webhook_endpoint(self, endpoint_id: str, **params: Any) -> dict[str, Any]: ...
-    def delete_webhook_endpoint(self, endpoint_id: str) -> None: ...
+    def webhook_endpoints(self) -> Iterator[dict[str, Any]]:
+        """Stripe's objects, newest first, without their secrets."""
+
+    def create_webhook_endpoint(self, *, idempotency_key: str, **params: Any) -> dict[str, Any]:
+        """With its `secret`, which Stripe shows only here. The same key has the same answer for a day."""
+
+    def update_webhook_endpoint(self, endpoint_id: str, **params: Any) -> dict[str, Any]:
+        """Stripe merges `metadata` into what is there. May be repeated."""
+
+    def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """Succeeds also when the endpoint is gone already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,7 @@ class Endpoints:
         return [endpoint(told) for told in self._api.webhook_endpoints()]
 
     def stored(self) -> tuple[str, ...]:
+        """The signing secrets in Secrets Manager now, read without a cache; perhaps none."""
         return self._signing.stored()
 
     def lost(self) -> list[Endpoint]:

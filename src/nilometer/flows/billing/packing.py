@@ -25,6 +25,7 @@ class Pack(Generic[_T]):
 
     @property
     def writes(self) -> list[Write]:
+        """One transaction: a write an item, and the checks, one for each key."""
         return [*self.written.values(), *self.checks.values()]
 
     def at_fault(self, reasons: Sequence[str]) -> set[Key]:
@@ -38,10 +39,12 @@ class Pack(Generic[_T]):
         return not self.written.keys().isdisjoint(keys)
 
     def fits(self, writes: Sequence[Write]) -> bool:
+        """Whether a transaction takes these too: its limit of actions, of bytes, and no item written twice."""
         count = len(self.written) + len(self.checks) + len(writes)
         return count <= TRANSACTION_LIMIT and self.size + _size(writes) <= BYTES and not self._clashes(writes)
 
     def add(self, group: _T, writes: Sequence[Write]) -> None:
+        """In place, for a group whose writes fit."""
         self.groups.append(group)
         for write in writes:
             if isinstance(write, Check):

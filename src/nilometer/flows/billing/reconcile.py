@@ -55,17 +55,25 @@ Handle = Callable[[Sequence[Message]], list[Result]]
 
 
 class Page(Protocol):
+    """`stripe_api.Page`: one page of a list."""
+
     @property
-    def objects(self) -> list[dict[str, Any]]: ...
+    def objects(self) -> list[dict[str, Any]]:
+        """Stripe's JSON objects, at most a hundred."""
+
     @property
-    def second(self) -> int: ...
+    def second(self) -> int:
+        """Epoch seconds, not later than the moment at which Stripe looked."""
 
 
 class Api(Fetching, Protocol):
     """`stripe_api.StripeApi`, of one account and mode."""
 
-    def pages(self, object_type: str) -> Iterable[Page]: ...
-    def events(self, *, since: int, after: str | None = None) -> Iterable[Page]: ...
+    def pages(self, object_type: str) -> Iterable[Page]:
+        """All objects of a type, newest first, a request a page. `Misconfigured` when the key may not read them."""
+
+    def events(self, *, since: int, after: str | None = None) -> Iterable[Page]:
+        """Events created since this second, newest first, after the event id `after`. Stripe keeps them thirty days."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,17 +27,25 @@ from nilometer.flows.inbox.races import retrying
 
 
 class Answer(Protocol):
+    """`stripe_api.Answer`: what Stripe says of one object."""
+
     @property
-    def object(self) -> dict[str, Any] | None: ...
+    def object(self) -> dict[str, Any] | None:
+        """Stripe's JSON object; None for 404."""
+
     @property
-    def second(self) -> int: ...
+    def second(self) -> int:
+        """Epoch seconds, not later than the moment at which Stripe looked."""
 
 
 class Api(Protocol):
     """`stripe_api.StripeApi`, of one account and mode; `of` is the same key's of a Connect account."""
 
-    def fetch(self, object_type: str, object_id: str) -> Answer: ...
-    def of(self, account: str) -> Api: ...
+    def fetch(self, object_type: str, object_id: str) -> Answer:
+        """The object as it is now. `Unavailable` when Stripe does not answer."""
+
+    def of(self, account: str) -> Api:
+        """The same key within the same pace, for the objects of a Connect account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,13 @@ BODY_BYTES = 4_000_000  # Lambda takes 6 MB of base64
 
 
 class Secrets(Protocol):
-    def current(self) -> tuple[str, ...]: ...
-    def refresh(self) -> tuple[str, ...]: ...
+    """`aws.secrets.SigningSecrets`: those by which a signature may be valid, several while one is rotated."""
+
+    def current(self) -> tuple[str, ...]:
+        """From the process's cache."""
+
+    def refresh(self) -> tuple[str, ...]:
+        """Read again, for a signature that no cached secret made; at most every ten seconds."""
 
 
 class StripeEvent(msgspec.Struct):

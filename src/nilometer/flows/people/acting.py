@@ -105,6 +105,7 @@ def as_stored(caller: Caller, stored: Stored) -> Caller:
 
 
 def own(caller: Caller) -> list[Key]:
+    """The caller's membership, to be read with what is decided; nothing for a service or an operator."""
     return [] if caller.role is None else [keys.member(caller.workspace_id, caller.user_id)]
 
 

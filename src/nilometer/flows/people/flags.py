@@ -66,6 +66,7 @@ class Flags:
     _known: dict[Key, tuple[float, Item | None]] = field(default_factory=dict)
 
     def is_on(self, name: str, workspace_id: str) -> bool:
+        """`evaluate` of one flag. False for a flag that is not known."""
         return self.evaluate([name], workspace_id)[name].on
 
     def evaluate(self, names: Iterable[str], workspace_id: str) -> Mapping[str, Evaluation]:

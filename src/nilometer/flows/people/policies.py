@@ -21,6 +21,7 @@ def versions(store: Store, which: Policy) -> list[Item]:
 
 
 def in_force(store: Store, which: Policy, *, now: datetime) -> Item | None:
+    """The highest version that has taken effect by `now`; None when none has. Eventually consistent."""
     return policy.in_force(versions(store, which), now)
 
 

@@ -40,6 +40,7 @@ class Tenant:
         return own_limits.rules((self.billing or {}).get("limit_rules"), self.own_limits, now)
 
     def limit(self, meter: str, now: datetime) -> Limit | None:
+        """The limit that applies to the meter at `now`; None when it is unlimited."""
         return limit_of(self.rules(now), meter)
 
 

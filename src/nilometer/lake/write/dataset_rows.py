@@ -29,6 +29,8 @@ _FORMS: Final = {  # Arrow would take a time without an offset, and a date of an
 
 
 class Format(StrEnum):
+    """How the rows of a batch are encoded. The value is `format` of the event that announces it."""
+
     NDJSON = "ndjson"  # an object a line
     PARQUET = "parquet"
 

@@ -37,10 +37,12 @@ class Inputs:
 
 
 def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
+    """`account/mode/type/id`: the name of a product, price or feature list in `Inputs.catalog`."""
     return f"{scope}/{object_type}/{object_id}"
 
 
 def customer_name(scope: Scope, customer_id: str) -> str:
+    """`account/mode/customer`: the name of a customer in `Inputs.customers`, `claims` and `refused`."""
     return f"{scope}/{customer_id}"
 
 

@@ -26,6 +26,7 @@ def home(scope: Scope, customer_id: str, workspace_id: str | None) -> Key:
 def record_item(
     key: Key, inputs: Inputs, *, workspace_id: str | None, version: int, cause: str, updated_at: str
 ) -> Item:
+    """The folded fields without those that are None, and `inputs`, compressed, to fold it again from."""
     return {
         "pk": key.pk,
         "sk": key.sk,
@@ -42,6 +43,7 @@ def record_item(
 
 
 def inputs_of(record: Item | None) -> Inputs:
+    """What a stored record was folded from; empty when there is no record."""
     if record is None:
         return Inputs()
     document = json.loads(unpack(record["inputs"]))

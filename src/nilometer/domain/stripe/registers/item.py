@@ -35,6 +35,7 @@ def pack(register: Register) -> bytes:
 
 
 def unpack(evidence: bytes) -> Register:
+    """The inverse of `pack`. Only elements of the newest second have an id, a type and a state."""
     document = json.loads(payload.unpack(evidence))
     newest = _newest_seconds(document["e"])
     named = iter(document["i"])
@@ -69,6 +70,7 @@ def _newest_seconds(rows: Iterable[Sequence[Any]]) -> dict[int, int]:
 
 
 def register_of(item: Item | None) -> Register:
+    """An empty register when nothing is stored."""
     return unpack(item["evidence"]) if item else Register()
 
 

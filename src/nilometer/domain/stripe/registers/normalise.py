@@ -32,7 +32,7 @@ def overlay(snapshot: Object, previous: Object) -> dict[str, Any]:
     return before
 
 
-def items_of(subscription: Object) -> list[Object]:
+def _items_of(subscription: Object) -> list[Object]:
     items = subscription.get("items")
     data = items.get("data") if isinstance(items, Mapping) else None
     return [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
@@ -58,7 +58,7 @@ def _with_items(subscription: Object, change: Callable[[Object], Object]) -> Obj
     items = subscription.get("items")
     if not isinstance(items, Mapping):
         return subscription
-    return {**subscription, "items": {**items, "data": [change(item) for item in items_of(subscription)]}}
+    return {**subscription, "items": {**items, "data": [change(item) for item in _items_of(subscription)]}}
 
 
 def _subscription_to_parent(invoice: Object) -> Object:

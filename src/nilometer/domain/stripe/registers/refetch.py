@@ -9,7 +9,7 @@ from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.item import REFETCH_DELAY, REFETCH_INDEX
 
 
-def refetch_key(scope: Scope, object_type: str, object_id: str) -> Key:
+def _refetch_key(scope: Scope, object_type: str, object_id: str) -> Key:
     return Key(keys.register(scope.account, scope.livemode, object_type, object_id, None).pk, "REFETCH")
 
 
@@ -18,7 +18,7 @@ def request(scope: Scope, object_type: str, object_id: str, *, second: int, caus
     settles only the reasons that were there when it was asked for."""
     return Update(
         table=Table.RECORDS,
-        key=refetch_key(scope, object_type, object_id),
+        key=_refetch_key(scope, object_type, object_id),
         add={"version": 1},
         set={
             "kind": "refetch",

@@ -50,10 +50,12 @@ class Element:
 
     @property
     def created(self) -> bool:
+        """Of a `*.created` event, which ranks before every other event of the object."""
         return self.rank == _CREATED
 
     @property
     def fetched(self) -> bool:
+        """It is an answer of Stripe's API, no event."""
         return self.rank == _FETCHED
 
     def bare(self) -> Element:
@@ -127,6 +129,7 @@ def _rank(type_: str, state: Projection) -> int:
 
 
 def register(elements: Iterable[Element]) -> Register:
+    """Canonical: the same elements in any order, also repeated, make an equal register."""
     found = tuple(elements)
     return Register(_canonical(found), _newest_periods(_periods(found)))
 

@@ -36,6 +36,8 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
+    """The state at `second` with its `digest`; `rule` chose it; `ambiguous` when Stripe must be asked."""
+
     state: Projection
     second: int
     digest: str
@@ -46,6 +48,7 @@ class Resolution:
 
     @property
     def deleted(self) -> bool:
+        """Stripe deleted the object. The register stays, so that a late event does not revive it."""
         return bool(self.state.get("deleted"))
 
 
