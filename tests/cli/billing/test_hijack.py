@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.cli.billing.test_webhook_commands import event, post
+from tests.support.events.webhook import event, post
 
 from nilometer.local.stripe.world import World
 

@@ -1,35 +1,16 @@
 """Webhooks go in by HTTP and come back as billing state."""
 
-# ruff: noqa: S608, S310  # ids and addresses are the test's own
+# ruff: noqa: S608  # ids and addresses are the test's own
 
 from __future__ import annotations
 
 import json
-import time
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from nilometer.domain.stripe.signature import sign
-
-
-def post(stack: Any, body: bytes, *, secret: str | None = None) -> int:
-    signature = sign(body, secret=secret or stack.about["stripe_secret"], timestamp=int(time.time()))
-    request = urllib.request.Request(stack.about["webhook_url"], body, {"stripe-signature": signature})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def event(event_type: str, **more: object) -> dict[str, object]:
-    made = {"id": f"evt_{uuid.uuid4().hex[:20]}", "object": "event", "type": event_type, "created": int(time.time())}
-    return {**made, "livemode": False, "data": {"object": {"id": "thing_1", "object": "thing"}}, **more}
+from tests.support.events.webhook import event, post
 
 
 def test_a_triggered_subscription_is_listed(nilometer: Any, stack: Any) -> None:

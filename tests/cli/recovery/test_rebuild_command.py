@@ -9,8 +9,9 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.lake.build import NOW, change
+from tests.support.lake.build import NOW, change, proven
 
+from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
@@ -20,19 +21,39 @@ ASKED = ("--as-of", "2020-01-01T00:00:01Z")
 THEN = 1_577_836_800  # 2020-01-01T00:00:00Z
 
 
+def signing_key(stack: Any) -> str:
+    """That by which the relay of the stack proves its rows."""
+
+    def client(service: str) -> Any:
+        return boto3.session.Session().client(  # type: ignore[call-overload]
+            service,
+            endpoint_url=stack.about["aws_endpoint_url"],
+            region_name=stack.about["region"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    asked = {"StackName": stack.about["stack_name"], "LogicalResourceId": "AuditKey"}
+    arn = client("cloudformation").describe_stack_resource(**asked)["StackResourceDetail"]["PhysicalResourceId"]
+    return AuditKeys.stored(client("secretsmanager"), arn=arn).current()[0]
+
+
 @pytest.fixture(scope="module")
 def past(stack: Any) -> Any:
     """The stack's lake, told of a record that lived for a minute of long ago."""
     image = {"pk": "WORKSPACE#long_ago", "sk": "BILLING", "kind": "billing", "version": 1}
+    about = stack.about
+    environment = {"AWS_ENDPOINT_URL": about["aws_endpoint_url"], "AWS_REGION": about["region"]}
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     rows = [
         change("long-ago-1", created=THEN, pk=image["pk"], new_image=image),
         change("long-ago-2", created=THEN + 60, pk=image["pk"], action="REMOVE", sequence_number="2", new_image=None),
     ]
-    about = stack.about
-    environment = {"AWS_ENDPOINT_URL": about["aws_endpoint_url"], "AWS_REGION": about["region"]}
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     Lake(uri=about["lake_uri"], storage_options=storage_options(environment | keys)).append(
-        AUDIT, decode(AUDIT, json.dumps(rows).encode()), recorded_at=NOW, deadline=time.monotonic() + 30
+        AUDIT,
+        decode(AUDIT, json.dumps([proven(row, key=signing_key(stack)) for row in rows]).encode()),
+        recorded_at=NOW,
+        deadline=time.monotonic() + 30,
     )
     return stack
 

@@ -91,11 +91,14 @@ def dead_letter(
 
 
 def logged_failures(lines: Iterable[str]) -> dict[str, Failures]:
-    """By message id, from the lines `{flow}.failed` of a function's log, in any order; other lines are passed over."""
+    """By message id, from the lines `{flow}.failed` and `{flow}.waiting` of a function's log, in any order.
+
+    Other lines are passed over.
+    """
     found: dict[str, Failures] = {}
     for line in lines:
         said = _json(line)
-        if not isinstance(said, dict) or not str(said.get("message", "")).endswith(".failed"):
+        if not isinstance(said, dict) or not str(said.get("message", "")).endswith((".failed", ".waiting")):
             continue
         message_id, at = str(said.get("message_id")), datetime.strptime(said["timestamp"], _LOGGED_AT).astimezone(UTC)
         one = Failures(reason=str(said.get("error") or said.get("reason")), first_at=at, last_at=at)

@@ -49,9 +49,9 @@ class Parcel(Generic[T]):
         """It is delivered again. Our own text is safe to log; of another error only its name is."""
         self.settle(Outcome.FAILED, error=str(error) if isinstance(error, Unavailable) else type(error).__name__)
 
-    def wait(self, reason: str) -> None:
-        """It stays in its queue until what it needs is known, or its time is over."""
-        self.settle(Outcome.WAITING, reason=reason)
+    def wait(self, reason: str, error: str) -> None:
+        """It stays in its queue until what it needs is known, or its time is over; `error` says what it waits for."""
+        self.settle(Outcome.WAITING, reason=reason, error=error)
         self.again = True
 
     def refuse(self, error: Exception) -> None:

@@ -130,7 +130,7 @@ class _Settling(Generic[T]):
         if worlds_fault(error):
             parcel.fail(error)
         elif isinstance(error, NotKnownYet | Refused) and not self._overdue(parcel.message):
-            parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused")
+            parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused", str(error))
         else:
             parcel.refuse(error)
 
