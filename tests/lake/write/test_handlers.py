@@ -83,6 +83,7 @@ def test_a_batch_lands_in_s3(uri: str) -> None:
     found = {
         d.name: (d.rows, d.files, d.version)
         for d in describe(lake_uri=uri, storage_options=storage_options(os.environ))
+        if d.rows
     }
     assert found == dict.fromkeys(("stripe_events", "usage", "audit"), (1, 1, 1))
 
@@ -114,11 +115,9 @@ def test_maintenance_works_in_s3(uri: str) -> None:
 
     table = DeltaTable(f"{uri}/usage", storage_options=storage_options(os.environ))
     assert report["workspaces"] == [{"workspace_id": "ws", "moved": 0, "done": True}]
-    assert [(t["table"], t["files_removed"]) for t in report["tables"]] == [
-        ("stripe_events", 0),
-        ("usage", 4),
-        ("audit", 0),
-    ]
+    removed = {one["table"]: one["files_removed"] for one in report["tables"]}
+    assert {"stripe_events", "usage", "audit"} <= removed.keys()
+    assert {table: files for table, files in removed.items() if files} == {"usage": 4}
     assert len(table.file_uris()) == 1
     assert ask(uri, "select count(*), count(distinct event_id) from usage") == [(4, 4)]
 
