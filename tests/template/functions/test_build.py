@@ -135,8 +135,8 @@ assert not foreign, foreign
 
 
 def start(python: Path, artifact: Path, function: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
-    variables = {**function["Environment"]["Variables"]}
-    environment = {name: "s3://bucket/lake" if name == "LAKE_URI" else "https://queue.test/1" for name in variables}
+    read = {"LAKE_URI": "s3://bucket/lake", "BILLING_SCOPES": "self/live"}
+    environment = {name: read.get(name, "https://queue.test/1") for name in function["Environment"]["Variables"]}
     return subprocess.run(
         [str(python), "-I", "-S", "-c", PROGRAM, str(artifact), function["Handler"].rpartition(".")[0]],
         cwd=artifact,
