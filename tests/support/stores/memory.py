@@ -11,21 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
+from tests.support.stores.writes import holds
+
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.aws.items import from_attribute, marshal, to_attribute, unmarshal
 from nilometer.domain.store.writes import (
-    Absent,
     Check,
-    Enough,
-    Expected,
     Item,
     Key,
-    Less,
-    Present,
     Put,
     Table,
     Update,
-    Version,
     Write,
 )
 from nilometer.errors import Cancelled, Rejected
@@ -97,7 +93,7 @@ class MemoryStore(Store):
         if len(set(keys)) != len(keys):
             raise Rejected("too_large", "two writes on one item")
         after = [_after(write, self.items.get(key)) for write, key in zip(writes, keys, strict=True)]
-        held = [_holds(self.items.get(key), write.expected) for write, key in zip(writes, keys, strict=True)]
+        held = [holds(self.items.get(key), write.expected) for write, key in zip(writes, keys, strict=True)]
         if sum(_size(item) for item in after if item) > TRANSACTION_BYTES:
             raise Rejected("too_large", "a transaction over 4 MB")
         if not all(held):
@@ -153,23 +149,6 @@ def _after(write: Write, stored: Item | None) -> dict[str, Any] | None:
             return _checked(item | {name: item.get(name, 0) + number for name, number in write.add.items()})
     _check_key(write.key)
     return None
-
-
-def _holds(item: Item | None, expected: Expected | None) -> bool:
-    match expected:
-        case None:
-            return True
-        case Absent():
-            return item is None
-        case Present():
-            return item is not None
-        case Version(number):
-            return item is not None and item.get("version") == number
-        case Less(attribute, value):
-            return item is None or attribute not in item or item[attribute] < value
-        case Enough(attribute, amount, equal):
-            same = item is not None and all(item.get(name) == value for name, value in equal.items())
-            return same and item is not None and attribute in item and item[attribute] >= amount
 
 
 def _checked(item: Item) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Memory(dict[Key, Item]):
         touched = [write.key for write in writes]
         assert len(set(touched)) == len(touched), f"two writes on one item: {touched}"
         for write in writes:
-            assert _holds(self.get(write.key), write.expected), f"condition of {write.key} is false"
+            assert holds(self.get(write.key), write.expected), f"condition of {write.key} is false"
         for write in writes:
             self._apply(write)
 
@@ -60,7 +60,8 @@ class Memory(dict[Key, Item]):
                 pass
 
 
-def _holds(item: Item | None, expected: Expected | None) -> bool:
+def holds(item: Item | None, expected: Expected | None) -> bool:
+    """Whether a write that expects this of the stored item may go on."""
     match expected:
         case None:
             return True

@@ -16,6 +16,12 @@ from nilometer.flows.inbox.bounds import check_depth
 T = TypeVar("T")
 
 
+CHANGES = "nilometer.changes"
+"""The source of what the relay of the streams puts on the bus."""
+RECORD_CHANGED = "record.changed.v1"
+"""The detail type of a change of a record."""
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """`id` and `time` are the bus's own: a resend has others. `detail` stays JSON bytes until its owner decodes it."""
 

@@ -25,10 +25,9 @@ from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.payload import unpack
+from nilometer.flows.inbox.envelope import CHANGES, RECORD_CHANGED
 from nilometer.flows.lake.proof import signed
 
-SOURCE = "nilometer.changes"
-RECORD_CHANGED = "record.changed.v1"
 ROW_PAYLOAD_BYTES = 700_000  # a larger payload rests in S3 and the row carries the reference
 ENTRY_MARGIN = 2_000  # for the bus' own count of source, detail type and time
 PAYLOADS = "payloads"  # kept as long as the rows that refer to it: for ever
@@ -149,13 +148,13 @@ def _entry(
         "specversion": "1.0",
         "id": event_id or change.change_id,
         **({"subject": subject} if subject else {}),
-        "source": SOURCE,
+        "source": CHANGES,
         "type": detail_type,
         "time": rfc3339(from_epoch(change.occurred_at)),
         "datacontenttype": "application/json",
         "data": exact.texts(data),
     }
-    return Entry(source=SOURCE, detail_type=detail_type, detail=_text(event).decode())
+    return Entry(source=CHANGES, detail_type=detail_type, detail=_text(event).decode())
 
 
 _AUDITED = ChangeKind(output=_record_changed)

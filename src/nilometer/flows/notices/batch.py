@@ -29,11 +29,10 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Absent, Key, Put, Table, Write, new_item
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.envelope import decode, read
+from nilometer.flows.inbox.envelope import CHANGES, RECORD_CHANGED, decode, read
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.settle import inbox, settle
-from nilometer.flows.lake.kinds import RECORD_CHANGED, SOURCE
 
 NOTICES = "nilometer.notices"
 KEPT = timedelta(days=40)
@@ -65,7 +64,7 @@ def is_change(message: Message) -> bool:
         envelope = decode(message.body)
     except Rejected:
         return False
-    return envelope.source == SOURCE and envelope.detail_type == RECORD_CHANGED
+    return envelope.source == CHANGES and envelope.detail_type == RECORD_CHANGED
 
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:

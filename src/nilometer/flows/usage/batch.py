@@ -25,7 +25,7 @@ from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent
 from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.envelope import decode, read
+from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, read
 from nilometer.flows.inbox.identity import Identity, identity_of
 from nilometer.flows.inbox.isolation import isolate
 from nilometer.flows.inbox.parcel import Parcel, Refusal, as_reject, as_rejected
@@ -35,8 +35,6 @@ from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant
 from nilometer.flows.usage.voiding import bury, count_reserved, take_back
 from nilometer.flows.usage.waiting import count_waiting, wait
-
-CHANGED = "record.changed.v1"
 
 
 class _KnownRecord(msgspec.Struct):
@@ -86,7 +84,7 @@ def handle(
 
 def _open(message: Message, now: datetime) -> UsageMessage:
     envelope = decode(message.body)
-    if envelope.detail_type != CHANGED:
+    if envelope.detail_type != RECORD_CHANGED:
         return UsageMessage(parse(bytes(envelope.detail), arrival=now))
     changed = read(envelope.detail, _RecordChanged, "not a change of a record").data
     return UsageMessage(became_known=_became_known(changed) if changed.action == "INSERT" else None)
