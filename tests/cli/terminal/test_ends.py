@@ -2,54 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 MANY = "select i, repeat('x', 100) from range(2000000) t(i)"
 LONG = "select sum(a.i * b.i) from range(200000) a(i), range(2000000) b(i)"
+TAKES_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from nilometer.cli import main
+main()
+"""
 
 
-def command(nilometer: Any, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nilometer", *arguments],
+@contextlib.contextmanager
+def command(nilometer: Any, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """It ends with the test, and takes Ctrl-C also where this process ignores it (a job in the background)."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKES_CTRL_C, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=nilometer.environment,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("form", ["--csv", "--json"])
 def test_a_reader_that_has_seen_enough_is_no_failure(nilometer: Any, stack: Any, form: str) -> None:
-    """`| head -2` ends the command with 0 and without a word, as scripts with `pipefail` need."""
-    process = command(nilometer, "query", MANY, form)
-    assert process.stdout
-    assert process.stderr
-    assert process.stdout.readline()
-    process.stdout.close()
+    """`| head -2` ends the command with 0 and without a message, as scripts with `pipefail` need."""
+    with command(nilometer, "query", MANY, form) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline()
+        process.stdout.close()
 
-    assert process.stderr.read() == ""
-    assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 0
 
 
 def test_ctrl_c_ends_a_query_at_once(nilometer: Any, stack: Any) -> None:
     """Exit code 130, no traceback, while DuckDB computes and Python cannot run."""
-    process = command(nilometer, "query", LONG)
-    time.sleep(4)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    sent = time.monotonic()
+    with command(nilometer, "query", LONG) as process:
+        time.sleep(4)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
 
-    assert process.wait(20) == 130
-    assert time.monotonic() - sent < 5
-    assert process.stderr
-    assert process.stderr.read() == ""
+        assert process.wait(20) == 130
+        assert time.monotonic() - sent < 5
+        assert process.stderr
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.parametrize(
