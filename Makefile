@@ -64,6 +64,11 @@ validate: $(VENV)/sam/.installed  ## template.yaml as SAM and cfn-lint see it
 durability: $(VENV)/.dev  ## kill -9 of every local process 50 times in 2,000 events: nothing lost, nothing twice
 	@NILOMETER_KILLS=50 NILOMETER_EVENTS=2000 $(VENV)/bin/python -m pytest -q -n 0 tests/local/stack/test_durability.py
 
+.PHONY: site
+site: $(VENV)/.dev $(if $(shell command -v npm),$(VENV)/site/.installed)  ## the documentation as pages that need no network, into .site; its diagrams need npm
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	echo "Open .site/index.html"
+
 .PHONY: checkov
 checkov: $(VENV)/checkov/.installed  ## what checkov says of template.yaml; .checkov.yaml says what is left out and why
 	@$(VENV)/checkov/bin/checkov --config-file .checkov.yaml
@@ -125,6 +130,17 @@ $(VENV)/engine/.installed: requirements/engine.txt | $(VENV)/bin/python
 	else
 	  echo "Python 3.13 is missing: what was built will not be deployed" >&2
 	fi
+
+# Two scripts of the site, without what they were built with.
+$(VENV)/site/.installed: docs/site/SHA256SUMS | $(VENV)/bin/python
+	@mkdir -p $(VENV)/site/node_modules/mermaid $(VENV)/site/node_modules/iframe-worker
+	cp $< $(VENV)/site/
+	cd $(VENV)/site
+	npm pack --silent mermaid@11.12.0 iframe-worker@1.0.4 > /dev/null
+	sha256sum --check --quiet SHA256SUMS
+	tar -xzf mermaid-*.tgz --strip-components 1 -C node_modules/mermaid package/dist/mermaid.min.js
+	tar -xzf iframe-worker-*.tgz --strip-components 1 -C node_modules/iframe-worker package/shim
+	touch .installed
 
 # Without npm, or on another kind of machine, its tests are skipped; in CI they fail.
 $(VENV)/dynoxide/.installed: tests/aws/contract/dynoxide/package-lock.json | $(VENV)/bin/python
