@@ -42,7 +42,7 @@ from nilometer.flows.billing import catalog, reading
 from nilometer.local.plane.charges import item_bytes
 from nilometer.local.plane.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 NOW = datetime(2028, 1, 1, tzinfo=UTC)  # after every simulated month
 FIELDS = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
@@ -162,7 +162,7 @@ def measure(
     consumer: Consumer,
     read: Reader,
     client: Any,
-    world: World,
+    world: StripeWorld,
     events: Any,
     before: Sequence[dict[str, Any]] = (),
 ) -> Score:
@@ -227,7 +227,7 @@ def _client(endpoint_url: str) -> Any:
     )
 
 
-def _one_at_a_time(client: Any, world: World) -> dict[str, Any]:
+def _one_at_a_time(client: Any, world: StripeWorld) -> dict[str, Any]:
     """Every batch holds one event; the first half of a month fills the tables."""
     metered = Metered(client)
     store, half = _store(client, metered), len(world.events) // 2
@@ -245,7 +245,7 @@ def _one_at_a_time(client: Any, world: World) -> dict[str, Any]:
     }
 
 
-def _workers(endpoint_url: str, world: World, count: int) -> list[dict[str, Any]]:
+def _workers(endpoint_url: str, world: StripeWorld, count: int) -> list[dict[str, Any]]:
     """The same shuffled stream by one process and by several."""
     chance = random.Random(3)
     events = world.events + chance.choices(world.events, k=len(world.events) * 3 // 10)
@@ -286,7 +286,7 @@ def _consume(endpoint_url: str, names: dict[str, str], events: Sequence[dict[str
 
 def _many_users(client: Any, users: int) -> list[dict[str, Any]]:
     """A product that many workspaces use changes: the call that takes the event, and the runs that do the rest."""
-    world = World(datetime(2026, 10, 1, tzinfo=UTC))
+    world = StripeWorld(datetime(2026, 10, 1, tzinfo=UTC))
     product = world.product("Papyrus", {"limit_api_calls": "1000"})
     price = world.price(product, 4900)
     for number in range(users):
@@ -314,7 +314,7 @@ def _many_users(client: Any, users: int) -> list[dict[str, Any]]:
     ]
 
 
-def _bare(world: World, number: int, product: str, price: str) -> dict[str, Any]:
+def _bare(world: StripeWorld, number: int, product: str, price: str) -> dict[str, Any]:
     item = {"id": f"si_{number}", "quantity": 1, "price": {"id": price, "product": product}}
     return {
         "id": f"sub_{number}",
@@ -330,7 +330,7 @@ def _print(score: Score) -> None:
     print(json.dumps({field: getattr(score, field) for field in Score.__slots__}), flush=True)
 
 
-def _lone_updates(world: World) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _lone_updates(world: StripeWorld) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What happened before, and one change of quantity of each subscription that is active."""
     before = list(world.events)
     world.advance(timedelta(minutes=1))
@@ -350,7 +350,7 @@ def _options() -> Any:
     return parser.parse_args()
 
 
-def _orders(world: World, count: int) -> list[tuple[str, list[dict[str, Any]]]]:
+def _orders(world: StripeWorld, count: int) -> list[tuple[str, list[dict[str, Any]]]]:
     """Perfect order without duplicates; then random orders with 30 % duplicates."""
     found = [("perfect", world.events)]
     for seed in range(count):
@@ -361,7 +361,7 @@ def _orders(world: World, count: int) -> list[tuple[str, list[dict[str, Any]]]]:
     return found
 
 
-def _wrong(told: dict[str, dict[str, Any]], world: World, kind: str) -> int:
+def _wrong(told: dict[str, dict[str, Any]], world: StripeWorld, kind: str) -> int:
     truths = [truth for truth in world.objects.values() if truth["object"] == kind]
     return sum(not _agrees(told.get(truth["id"], {}), truth) for truth in truths)
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 KEY = {"STRIPE_API_KEY": "sk_test_fake"}
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world() -> StripeWorld:
     """A workspace with three seats, of a day ago; its id is in its customer's metadata."""
-    made = World(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1), seed=uuid.uuid4().int)
+    made = StripeWorld(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1), seed=uuid.uuid4().int)
     product = made.product("Papyrus", {"limit_api_calls": "1000/seat", "plan": "papyrus"})
     price = made.price(product, 4900)
     made.subscribe(made.customer(f"ws_{uuid.uuid4().hex[:8]}"), [(price, 3)])
@@ -27,7 +27,7 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def stripe(world: World) -> Iterator[str]:
+def stripe(world: StripeWorld) -> Iterator[str]:
     with serve(world) as (url, _):
         yield url
 
@@ -38,15 +38,15 @@ def filled(nilometer: Any, stack: Any, stripe: str) -> Any:
     return nilometer("backfill", "events", "--api-base", stripe, "--json", env=KEY)
 
 
-def found(world: World, kind: str) -> dict[str, Any]:
+def found(world: StripeWorld, kind: str) -> dict[str, Any]:
     return next(known for known in world.objects.values() if known["object"] == kind)
 
 
-def workspace(world: World) -> str:
+def workspace(world: StripeWorld) -> str:
     return str(found(world, "customer")["metadata"]["workspace_id"])
 
 
-def test_a_dry_run_counts_events_and_takes_none(nilometer: Any, stack: Any, world: World, stripe: str) -> None:
+def test_a_dry_run_counts_events_and_takes_none(nilometer: Any, stack: Any, world: StripeWorld, stripe: str) -> None:
     """Twice the same number; the workspace stays unknown."""
     runs = [
         nilometer("backfill", "events", "--dry-run", "--api-base", stripe, "--json", env=KEY).json["new"]
@@ -57,7 +57,7 @@ def test_a_dry_run_counts_events_and_takes_none(nilometer: Any, stack: Any, worl
     assert nilometer("billing", "show", workspace(world)).code == 1
 
 
-def test_events_fill_an_empty_system_once(nilometer: Any, filled: Any, world: World, stripe: str) -> None:
+def test_events_fill_an_empty_system_once(nilometer: Any, filled: Any, world: StripeWorld, stripe: str) -> None:
     """Progress on stderr; a second run finds nothing new."""
     again = nilometer("backfill", "events", "--api-base", stripe, "--json", env=KEY)
 
@@ -65,7 +65,7 @@ def test_events_fill_an_empty_system_once(nilometer: Any, filled: Any, world: Wo
     assert f"new up to {world.events[0]['id']}" in filled.err
 
 
-def test_backfill_goes_on_after_an_event(nilometer: Any, stripe: str, world: World, stack: Any) -> None:
+def test_backfill_goes_on_after_an_event(nilometer: Any, stripe: str, world: StripeWorld, stack: Any) -> None:
     """Only what is older is asked for."""
     last = world.events[2]["id"]
     answer = nilometer("backfill", "events", "--dry-run", "--after", last, "--api-base", stripe, env=KEY)
@@ -74,7 +74,7 @@ def test_backfill_goes_on_after_an_event(nilometer: Any, stripe: str, world: Wor
     assert f"up to {world.events[0]['id']}" in answer.err
 
 
-def test_show_tells_what_a_workspace_has(nilometer: Any, filled: Any, world: World) -> None:
+def test_show_tells_what_a_workspace_has(nilometer: Any, filled: Any, world: StripeWorld) -> None:
     """For people the plan, the seats and why; for machines the whole record."""
     text = nilometer("billing", "show", workspace(world)).out
     record = nilometer("billing", "show", workspace(world), "--json").json
@@ -83,7 +83,7 @@ def test_show_tells_what_a_workspace_has(nilometer: Any, filled: Any, world: Wor
     assert (record["plan"], record["seats"], record["limits"]) == ("papyrus", 3, {"api_calls": 3000})
 
 
-def test_explain_names_the_events_and_the_rule(nilometer: Any, filled: Any, world: World) -> None:
+def test_explain_names_the_events_and_the_rule(nilometer: Any, filled: Any, world: StripeWorld) -> None:
     """The subscription was made and became active within one second: the walk decides."""
     subscription = found(world, "subscription")["id"]
     [explained] = nilometer("billing", "explain", subscription, "--json").lines
@@ -94,7 +94,7 @@ def test_explain_names_the_events_and_the_rule(nilometer: Any, filled: Any, worl
     assert nilometer("billing", "explain", "sub_nobody").code == 1
 
 
-def test_history_tells_every_change(nilometer: Any, filled: Any, world: World) -> None:
+def test_history_tells_every_change(nilometer: Any, filled: Any, world: StripeWorld) -> None:
     """The same as `history show billing`."""
     assert nilometer("wait").code == 0
     steps = nilometer("billing", "history", workspace(world), "--json").lines
@@ -103,7 +103,7 @@ def test_history_tells_every_change(nilometer: Any, filled: Any, world: World) -
     assert steps == nilometer("history", "show", "billing", workspace(world), "--json").lines
 
 
-def test_reconcile_finds_repairs_and_agrees(nilometer: Any, filled: Any, world: World, stripe: str) -> None:
+def test_reconcile_finds_repairs_and_agrees(nilometer: Any, filled: Any, world: StripeWorld, stripe: str) -> None:
     """A change that never arrived: 3 in a dry run, then merged, then nothing differs."""
     subscription = found(world, "subscription")["id"]
     world.advance(timedelta(minutes=1))

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 KEY = {"STRIPE_API_KEY": "sk_test_fake"}
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world() -> StripeWorld:
     """A workspace that pays, and a stranger who bought by a link with its id in the URL."""
-    made = World(datetime.now(UTC).replace(microsecond=0) - timedelta(days=9), seed=uuid.uuid4().int)
+    made = StripeWorld(datetime.now(UTC).replace(microsecond=0) - timedelta(days=9), seed=uuid.uuid4().int)
     price = made.price(made.product("Papyrus", {"limit_api_calls": "1000/seat", "plan": "papyrus"}), 4900)
     workspace = f"ws_{uuid.uuid4().hex[:8]}"
     made.subscribe(made.customer(workspace), [(price, 3)])
@@ -34,22 +34,22 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def stripe(nilometer: Any, stack: Any, world: World) -> Iterator[str]:
+def stripe(nilometer: Any, stack: Any, world: StripeWorld) -> Iterator[str]:
     """Its URL; the stack knows all of its events."""
     with serve(world) as (url, _):
         assert nilometer("backfill", "events", "--api-base", url, "--json", env=KEY).code == 0
         yield url
 
 
-def customers(world: World) -> list[str]:
+def customers(world: StripeWorld) -> list[str]:
     return [known["id"] for known in world.objects.values() if known["object"] == "customer"]
 
 
-def workspace(world: World) -> str:
+def workspace(world: StripeWorld) -> str:
     return str(world.objects[customers(world)[0]]["metadata"]["workspace_id"])
 
 
-def test_a_conflict_is_shown_and_decided(nilometer: Any, stripe: str, world: World) -> None:
+def test_a_conflict_is_shown_and_decided(nilometer: Any, stripe: str, world: StripeWorld) -> None:
     """By `show`, `conflicts` and `explain`; after `link` both customers count."""
     ws, stranger = workspace(world), customers(world)[1]
     shown = nilometer("billing", "show", ws)
@@ -76,7 +76,7 @@ def test_linking_a_customer_that_nobody_knows(nilometer: Any, stripe: str) -> No
     assert "--account" in answer.err
 
 
-def test_an_event_is_dropped(nilometer: Any, stripe: str, world: World) -> None:
+def test_an_event_is_dropped(nilometer: Any, stripe: str, world: StripeWorld) -> None:
     """What Stripe says now holds; an event that nobody knows is an error."""
     subscription = next(known["id"] for known in world.objects.values() if known["object"] == "subscription")
     event = next(e["id"] for e in reversed(world.events) if e["data"]["object"].get("id") == subscription)

@@ -10,12 +10,12 @@ from typing import Any
 
 from tests.support.events.webhook import event, post
 
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
-def bought_with_anothers_workspace(workspace: str) -> World:
+def bought_with_anothers_workspace(workspace: str) -> StripeWorld:
     """A workspace that pays for three seats, and a stranger who buys one by a link with its id in the URL."""
-    made = World(datetime.now(UTC).replace(microsecond=0) - timedelta(days=9), seed=uuid.uuid4().int)
+    made = StripeWorld(datetime.now(UTC).replace(microsecond=0) - timedelta(days=9), seed=uuid.uuid4().int)
     price = made.price(made.product("Papyrus", {"limit_api_calls": "1000/seat", "plan": "papyrus"}), 4900)
     made.subscribe(made.customer(workspace), [(price, 3)])
     made.advance(timedelta(days=1))

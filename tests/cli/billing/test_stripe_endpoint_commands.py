@@ -10,14 +10,14 @@ import pytest
 
 from nilometer.domain.stripe.handled import API_VERSION, EVENT_TYPES
 from nilometer.local.stripe.server import FakeStripe, serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
 def fake() -> Iterator[tuple[str, FakeStripe]]:
-    with serve(World(datetime.now(UTC).replace(microsecond=0), seed=1)) as served:
+    with serve(StripeWorld(datetime.now(UTC).replace(microsecond=0), seed=1)) as served:
         yield served
 
 

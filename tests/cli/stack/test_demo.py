@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nilometer.cli import run
-from nilometer.local.demo.demo import Check, Report, Rows, Sent
+from nilometer.local.demo.demo import DemoCheck, DemoReport, FirstRows, Sent
 
 
 def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
 
 def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """And names what differs."""
-    broken = Check(promise="the counters are right", held=False, detail="3, not 4")
+    broken = DemoCheck(promise="the counters are right", held=False, detail="3, not 4")
     monkeypatch.setattr(sys.modules["nilometer.local.demo.demo"], "demo", lambda **_: a_report(broken))
 
     code = run(["demo"])
@@ -45,8 +45,8 @@ def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys
     assert "✗ the counters are right: 3, not 4" in capsys.readouterr().out
 
 
-def a_report(check: Check) -> Report:
-    return Report(
+def a_report(check: DemoCheck) -> DemoReport:
+    return DemoReport(
         seconds=20,
         start_seconds=4,
         stripe=Sent(deliveries=13, distinct=10),
@@ -56,6 +56,6 @@ def a_report(check: Check) -> Report:
         tables=[],
         samples={},
         question="select 1",
-        answer=Rows(["n"], [[1]]),
+        answer=FirstRows(["n"], [[1]]),
         checks=[check],
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nilometer.local.plane.discovery import Description
+from nilometer.local.plane.discovery import StackDescription
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def two(alone: Any, stack: Any) -> Iterator[Any]:
         "import sys, json; from nilometer.local.plane.discovery import Description, announced\n"
         "with announced(Description(**json.loads(sys.argv[1]))): print(flush=True); sys.stdin.read()"
     )
-    fields = {field.name for field in dataclasses.fields(Description)}
+    fields = {field.name for field in dataclasses.fields(StackDescription)}
     about = {name: value for name, value in stack.about.items() if name in fields}
     twins = [about, {**about, "webhook_url": "http://127.0.0.1:1/webhooks/stripe"}]
     running = []
     for one in twins:
-        words = [sys.executable, "-c", code, Description(**one).as_json()]
+        words = [sys.executable, "-c", code, StackDescription(**one).as_json()]
         process = subprocess.Popen(words, stdin=-1, stdout=-1, env=alone.environment)
         assert process.stdout
         assert process.stdout.readline()

@@ -21,7 +21,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import catalog, reading
 from nilometer.local.stripe.month import random_month
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
 def outcomes(results: list[Result]) -> set[Outcome]:
@@ -115,14 +115,14 @@ def test_two_consumers_that_die_and_lose_answers(store: Store, seed: int) -> Non
     assert len(list(store.scan(Table.EVENTS))) == len(world.events)
 
 
-def _subscribed() -> tuple[World, list[int]]:
+def _subscribed() -> tuple[StripeWorld, list[int]]:
     """Customer, link, subscription, invoices: what one customer's first second holds."""
     world, _, price = company()
     world.change_quantity(world.subscribe(world.customer("ws"), [(price, 1)]), 4)
     return world, list(range(len(world.events)))
 
 
-def _linked_late() -> tuple[World, list[int]]:
+def _linked_late() -> tuple[StripeWorld, list[int]]:
     """The session that links comes with one half, some of the subscription's events with the other."""
     world, _, price = company()
     subscription = world.checkout("ws", [(price, 2)])
@@ -130,7 +130,7 @@ def _linked_late() -> tuple[World, list[int]]:
     return world, list(range(len(world.events)))
 
 
-def _moved() -> tuple[World, list[int]]:
+def _moved() -> tuple[StripeWorld, list[int]]:
     """A customer of two workspaces, one after the other, and a catalog that changes meanwhile."""
     world, product, price = company()
     customer = world.customer("ws_old")
@@ -170,14 +170,14 @@ def test_a_twin_between_any_two_calls(dynamodb: Any, history: Any, seed: int) ->
         assert _inhabited(store) == _inhabited(reference)
 
 
-def _link_meets_subscription() -> tuple[World, list[int], list[int]]:
+def _link_meets_subscription() -> tuple[StripeWorld, list[int], list[int]]:
     """The session that links, and everything of the customer: no item in common but the link and the record."""
     world, _, price = company()
     world.checkout("ws", [(price, 2)])
     return world, list(range(2, len(world.events) - 1)), [len(world.events) - 1]
 
 
-def _product_meets_subscription() -> tuple[World, list[int], list[int]]:
+def _product_meets_subscription() -> tuple[StripeWorld, list[int], list[int]]:
     """A subscription begins to use a product that changes."""
     world, product, price = company()
     world.update(product, metadata={"limit_api_calls": "7"})
@@ -186,7 +186,7 @@ def _product_meets_subscription() -> tuple[World, list[int], list[int]]:
     return world, list(range(changed + 1, len(world.events))), [changed]
 
 
-def _move_meets_change() -> tuple[World, list[int], list[int]]:
+def _move_meets_change() -> tuple[StripeWorld, list[int], list[int]]:
     """A customer moves to another workspace while its subscription changes."""
     world, _, price = company()
     customer = world.customer("ws_old")
@@ -406,7 +406,7 @@ def test_many_events_of_one_customer_in_one_batch(store: Store) -> None:
 
 def test_a_link_may_bring_more_than_a_transaction_holds(store: Store) -> None:
     """Forty prices of forty products begin to be used at once."""
-    world = World(START)
+    world = StripeWorld(START)
     prices = [world.price(world.product(f"P{n}", {"limit_calls": "1"}), 100) for n in range(40)]
     customer = world.customer()
     subscriptions = [world.subscribe(customer, [(price, 1) for price in prices[n : n + 10]]) for n in (0, 10, 20, 30)]
@@ -433,7 +433,7 @@ def test_an_object_can_be_explained(store: Store) -> None:
 # ---------------------------------------------------------------------- a product that many use
 
 
-def used_by(store: Store, count: int) -> tuple[World, str, int]:
+def used_by(store: Store, count: int) -> tuple[StripeWorld, str, int]:
     """A product in `count` records: (world, product, events so far)."""
     world, product, price = company()
     for number in range(count):

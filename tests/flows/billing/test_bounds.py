@@ -15,10 +15,10 @@ from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Table
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
-def subscribed(metadata: dict[str, str] | None = None) -> World:
+def subscribed(metadata: dict[str, str] | None = None) -> StripeWorld:
     """One customer of workspace `ws` with one subscription whose price has `metadata`."""
     world, _, price = company()
     if metadata:
@@ -27,7 +27,7 @@ def subscribed(metadata: dict[str, str] | None = None) -> World:
     return world
 
 
-def with_strangers(world: World, count: int = 30) -> list[dict[str, Any]]:
+def with_strangers(world: StripeWorld, count: int = 30) -> list[dict[str, Any]]:
     for number in range(count):
         world.customer(f"ws_{number}")
     return world.events

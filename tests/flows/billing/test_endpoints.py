@@ -19,7 +19,7 @@ from nilometer.errors import Misconfigured, Refused, Rejected, Unavailable
 from nilometer.flows.billing.endpoints import Endpoints
 from nilometer.local.plane.engine import Engine
 from nilometer.local.stripe.server import FakeStripe, serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ PLACE = Place(stack="nilometer-dev", url="https://example.com/webhooks/stripe")
 
 @pytest.fixture
 def served() -> Iterator[tuple[str, FakeStripe]]:
-    with serve(World(NOW, seed=1)) as running:
+    with serve(StripeWorld(NOW, seed=1)) as running:
         yield running
 
 

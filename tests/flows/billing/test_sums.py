@@ -10,10 +10,10 @@ from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Table
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
-def with_add_on(**metadata: str) -> tuple[World, str, str]:
+def with_add_on(**metadata: str) -> tuple[StripeWorld, str, str]:
     """A base plan of three seats and, a day later, an add-on: (world, base, add-on)."""
     world, _, price = company()
     customer = world.customer("ws")
@@ -55,7 +55,7 @@ def test_what_has_ended_adds_nothing(dynamodb: Any) -> None:
     assert (record["limits"], record["subscription"], record["add_ons"]) == ({"api_calls": 3000}, base, [])
 
 
-def for_two_workspaces() -> tuple[World, dict[str, str]]:
+def for_two_workspaces() -> tuple[StripeWorld, dict[str, str]]:
     """One customer without metadata, two subscriptions with their own: (world, workspace → subscription)."""
     world, _, price = company()
     customer = world.customer()

@@ -34,7 +34,7 @@ from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told, drain, outbox
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 
@@ -229,7 +229,7 @@ def test_against_stripe_itself(known: Known, objects: Objects, caplog: pytest.Lo
     from nilometer.lambdas import reconcile
 
     today = datetime.now(UTC)
-    world = World(today)
+    world = StripeWorld(today)
     handle(known.store, objects, cloud("a", quantity="1.5", time=today), now=today)
     look(known.store)
     with serve(world) as (url, _):

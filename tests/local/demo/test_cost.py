@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nilometer.errors import Misconfigured
-from nilometer.local.demo.cost import Cost, Kind, Run, costs
+from nilometer.local.demo.cost import Cost, EventKind, Run, costs
 from nilometer.local.demo.prices import prices
 from nilometer.local.plane.charges import DELIVERED, EMPTY, Charge
 from nilometer.local.plane.counting import Counts
@@ -55,7 +55,7 @@ def _source(source: str) -> str:
     return name(source) if source[0].isupper() else source
 
 
-def amounts(found: list[Cost], kind: Kind) -> dict[str, float]:
+def amounts(found: list[Cost], kind: EventKind) -> dict[str, float]:
     [cost] = [cost for cost in found if cost.kind == kind]
     return {name: float(amount) for name, amount in cost.amounts.items()}
 
@@ -76,7 +76,7 @@ def test_a_webhook_is_its_request_its_event_and_its_writes() -> None:
         )
     )
 
-    assert amounts(found, Kind.WEBHOOK) == {
+    assert amounts(found, EventKind.WEBHOOK) == {
         "bus_event": 12,
         "write_unit": 40,
         "queue_request": 12,
@@ -101,9 +101,9 @@ def test_the_relay_of_facts_is_shared_by_events() -> None:
         )
     )
 
-    assert amounts(found, Kind.USAGE)["function_gb_second"] == 6
-    assert amounts(found, Kind.WEBHOOK)["function_gb_second"] == 2
-    assert amounts(found, Kind.CHANGE)["function_gb_second"] == 1
+    assert amounts(found, EventKind.USAGE)["function_gb_second"] == 6
+    assert amounts(found, EventKind.WEBHOOK)["function_gb_second"] == 2
+    assert amounts(found, EventKind.CHANGE)["function_gb_second"] == 1
 
 
 def test_the_lake_is_paid_by_whom_it_writes_for() -> None:
@@ -115,13 +115,13 @@ def test_the_lake_is_paid_by_whom_it_writes_for() -> None:
         )
     )
 
-    assert amounts(found, Kind.USAGE)["function_gb_second"] == 3
+    assert amounts(found, EventKind.USAGE)["function_gb_second"] == 3
     assert found[0].lake_batches == 2
 
 
 def test_dollars_are_of_a_million_events() -> None:
     """Four write units an event at 0.625 a million units."""
-    cost = Cost(kind=Kind.USAGE, events=10, amounts={"write_unit": Decimal(40)}, lake_batches=0)
+    cost = Cost(kind=EventKind.USAGE, events=10, amounts={"write_unit": Decimal(40)}, lake_batches=0)
 
     assert cost.per_million(prices()) == Decimal("2.5")
     assert cost.by_service(prices())["DynamoDB"] == Decimal("2.5")

@@ -31,7 +31,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
-def local(port: int) -> discovery.Description:
+def local(port: int) -> discovery.StackDescription:
     return discovery.describe(
         OUTPUTS,
         webhook_url=f"http://127.0.0.1:{port}/webhooks/stripe",

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, fitting
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 
 KNOWN = ("a", "b", "c")
 
 
 def failed(answer: Any, *, partial: bool = True) -> set[str]:
-    return set(failed_identifiers(Answer(json.dumps(answer).encode()), KNOWN, partial=partial))
+    return set(failed_identifiers(InvocationResult(json.dumps(answer).encode()), KNOWN, partial=partial))
 
 
 @pytest.mark.parametrize("answer", [None, {}, "", {"batchItemFailures": []}, {"batchItemFailures": None}, {"other": 1}])
@@ -46,7 +46,7 @@ def test_a_bad_answer_is_a_complete_failure(answer: Any) -> None:
 
 def test_what_is_no_json_is_a_complete_failure() -> None:
     """Lambda Developer Guide, "Handling errors for an SQS event source in Lambda": an invalid JSON response."""
-    assert failed_identifiers(Answer(b"{"), KNOWN, partial=True) == set(KNOWN)
+    assert failed_identifiers(InvocationResult(b"{"), KNOWN, partial=True) == set(KNOWN)
 
 
 def test_reported_identifiers_alone_failed() -> None:
@@ -57,7 +57,7 @@ def test_reported_identifiers_alone_failed() -> None:
 def test_without_partial_responses_the_answer_says_nothing() -> None:
     """Lambda Developer Guide: `FunctionResponseTypes` turns them on."""
     assert failed({"batchItemFailures": [{"itemIdentifier": "b"}]}, partial=False) == set()
-    assert failed_identifiers(Answer(b"{}", "ValueError"), KNOWN, partial=False) == set(KNOWN)
+    assert failed_identifiers(InvocationResult(b"{}", "ValueError"), KNOWN, partial=False) == set(KNOWN)
 
 
 def test_a_batch_fits_into_an_invocation() -> None:

@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.support.command_line import CommandLine, Local
 
 from nilometer.domain.store.times import rfc3339
-from nilometer.local.demo.delivery import Endpoint
+from nilometer.local.demo.delivery import WebhookClient
 from nilometer.local.plane.deploy import STRIPE_SECRET
 from nilometer.local.plane.journal import FILE
 
@@ -91,7 +91,7 @@ class Sender(threading.Thread):
     def _sent(self, number: int, described: dict[str, Any]) -> bool:
         try:
             if number % 2:
-                endpoint = Endpoint(described["webhook_url"], secret=STRIPE_SECRET)
+                endpoint = WebhookClient(described["webhook_url"], secret=STRIPE_SECRET)
                 return endpoint.deliver(number, customer(number), attempts=1).taken
             entry = self._usage.setdefault(number, usage(number)) | {"EventBusName": described["bus"]}
             return not _client(described, "events").put_events(Entries=[entry])["FailedEntryCount"]

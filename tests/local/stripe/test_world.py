@@ -11,7 +11,7 @@ import pytest
 from nilometer.local.stripe.event_types import EVENT_TYPES
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.samples import sample
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def test_the_same_seed_is_the_same_month() -> None:
 
 def test_events_of_one_action_share_a_second() -> None:
     """Signing up is five and more events that `created` cannot order."""
-    world = World(NOW)
+    world = StripeWorld(NOW)
     world.subscribe(world.customer("ws"), [(world.price(world.product("Reed"), 1900), 2)])
 
     assert len({event["created"] for event in world.events}) == 1

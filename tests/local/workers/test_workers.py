@@ -19,7 +19,7 @@ from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.chaos import Sabotage
 from nilometer.local.workers.pool import Pool
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import environment_of
 
 Make = Callable[..., Pool]
@@ -50,7 +50,7 @@ def pool(tmp_path: Path) -> Iterator[Make]:
         each.close()
 
 
-def value(answer: Answer) -> Any:
+def value(answer: InvocationResult) -> Any:
     assert answer.error is None, answer.payload
     return json.loads(answer.payload)
 
@@ -257,7 +257,7 @@ def test_a_closed_pool_leaves_no_process_and_no_thread(pool: Make) -> None:
         """
     )
     pid = value(subject.invoke(b"{}"))
-    answers: list[Answer] = []
+    answers: list[InvocationResult] = []
     busy = threading.Thread(target=lambda: answers.append(subject.invoke(b'{"a": 1}')))
     busy.start()
     time.sleep(0.3)

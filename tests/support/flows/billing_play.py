@@ -17,7 +17,7 @@ from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.stripe.registers.projection import project
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 OWN = Trust()
 PLAYED_AT = datetime(2028, 1, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ def deliver(store: Any, messages: Sequence[Message]) -> list[Message]:
     return [message for message in messages if message.id in failed]
 
 
-def scrambled(world: World, seed: int, duplicates: float = 0.3) -> list[dict[str, Any]]:
+def scrambled(world: StripeWorld, seed: int, duplicates: float = 0.3) -> list[dict[str, Any]]:
     chance = random.Random(seed)
     events = world.events + chance.choices(world.events, k=int(len(world.events) * duplicates))
     chance.shuffle(events)
@@ -93,7 +93,7 @@ def records(store: Store) -> dict[str | None, dict[str, Any]]:
     return {record["workspace"]: _timeless(record) for record in reading.list_billing(store)}
 
 
-def wrong(store: Store, world: World) -> list[str]:
+def wrong(store: Store, world: StripeWorld) -> list[str]:
     """Ids of objects whose register does not say what Stripe says, and of subscriptions listed wrongly."""
     told = {(o["object"], o.get("id")): o for o in reading.list_objects(store)}
     truths = [truth for truth in world.objects.values() if "id" in truth]

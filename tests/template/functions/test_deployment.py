@@ -29,7 +29,7 @@ from nilometer.lake.read.query import query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.local.plane.engine import free_port
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 STACK = "nilometer-prod"
 SECRET = "whsec_of_the_proof_of_deployment"
@@ -330,12 +330,12 @@ def invoke(production: Production, name: str, event: dict[str, str]) -> dict[str
 
 
 @pytest.fixture
-def stripe(production: Production) -> Iterator[World]:
+def stripe(production: Production) -> Iterator[StripeWorld]:
     """A Stripe of our own that the function asks, with a key; the function's code, role and settings stay."""
     production.client("secretsmanager").put_secret_value(
         SecretId=production.ids["StripeApiKey"], SecretString="sk_test_of_the_proof"
     )
-    name, world = production.ids["ReconcileFunction"], World(datetime.now(UTC).replace(microsecond=0), seed=1)
+    name, world = production.ids["ReconcileFunction"], StripeWorld(datetime.now(UTC).replace(microsecond=0), seed=1)
     functions = production.client("lambda")
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     with serve(world) as (url, _):
@@ -345,7 +345,7 @@ def stripe(production: Production) -> Iterator[World]:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
-def test_reconcile_repairs_what_no_event_told(production: Production, stripe: World) -> None:
+def test_reconcile_repairs_what_no_event_told(production: Production, stripe: StripeWorld) -> None:
     """A subscription to a price that nobody knew: asked for and merged, under the role that the template gives."""
     price = stripe.price(stripe.product("Pro", {"plan": "pro"}), 4900)
     subscription = stripe.subscribe(stripe.customer("ws_unheard"), [(price, 1)])

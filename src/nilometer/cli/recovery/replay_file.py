@@ -16,7 +16,7 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, print_json
 
 if TYPE_CHECKING:
-    from nilometer.local.demo.delivery import Delivery
+    from nilometer.local.demo.delivery import WebhookDelivery
 
 SHOWN = 20  # refused lines that are named one by one
 
@@ -38,7 +38,7 @@ def replay_file(connection: Connection, file: IO[bytes], connections: int, as_js
     """
     endpoint = connection.endpoint()
     lines = _Lines(file)
-    refused: list[Delivery] = []
+    refused: list[WebhookDelivery] = []
     posted = 0
     with _progress(lines) as advance:
         for delivery in endpoint.deliver_all(lines, connections=connections):
@@ -54,18 +54,18 @@ class _Lines:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.bad: list[Delivery] = []
+        self.bad: list[WebhookDelivery] = []
         self.bytes = 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        from nilometer.local.demo.delivery import Delivery
+        from nilometer.local.demo.delivery import WebhookDelivery
 
         for number, line in enumerate(self._file, start=1):
             self.bytes += len(line)
             if not line.strip():
                 continue
             if wrong := _wrong(line):
-                self.bad.append(Delivery(number=number, status=0, reason=wrong, attempts=0))
+                self.bad.append(WebhookDelivery(number=number, status=0, reason=wrong, attempts=0))
             else:
                 yield number, line.strip()
 
@@ -105,7 +105,7 @@ def _progress(lines: _Lines) -> Iterator[Callable[[], None]]:
         yield advance
 
 
-def _report(posted: int, refused: list[Delivery], as_json: bool) -> int:
+def _report(posted: int, refused: list[WebhookDelivery], as_json: bool) -> int:
     reasons = Counter(delivery.reason for delivery in refused)
     for delivery in refused[:SHOWN]:
         note(f"line {delivery.number}: {delivery.reason}")

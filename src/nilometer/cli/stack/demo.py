@@ -17,7 +17,7 @@ from nilometer.cli.terminal.output import err, json_option, out, print_json
 from nilometer.cli.usage.commands import as_plain, usage_table
 
 if TYPE_CHECKING:
-    from nilometer.local.demo.demo import Check, Progress, Report
+    from nilometer.local.demo.demo import DemoCheck, DemoProgress, DemoReport
 
 DIFFERENT = 3
 
@@ -46,7 +46,7 @@ def demo(keep: Path | None, as_json: bool) -> int:
     return 0 if report.passed else DIFFERENT
 
 
-def _show(report: Report, keep: Path | None) -> None:
+def _show(report: DemoReport, keep: Path | None) -> None:
     console = out()
     stripe, usage = report.stripe, report.usage
     _heading("Billing", "what Stripe's events made of each workspace, whatever their order")
@@ -75,7 +75,7 @@ def _heading(title: str, text: str) -> None:
     out().print(f"\n[bold green]{title}[/bold green]  [dim]{text}[/dim]")
 
 
-def _verdict(check: Check) -> str:
+def _verdict(check: DemoCheck) -> str:
     from rich.markup import escape
 
     return (
@@ -87,7 +87,7 @@ def _next(keep: Path | None) -> str:
     return f"Go on: nilometer local --data {keep}" if keep else "Next: nilometer local"
 
 
-def _plain(report: Report) -> dict[str, Any]:
+def _plain(report: DemoReport) -> dict[str, Any]:
     return {
         "passed": report.passed,
         "seconds": report.seconds,
@@ -105,7 +105,7 @@ def _plain(report: Report) -> dict[str, Any]:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
+def progress_bars() -> Iterator[DemoProgress]:
     """Stages on stderr, each with a bar while it can be counted, and a tick when it is done."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -11,7 +11,7 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import echo, json_option, print_json, print_rows
 from nilometer.lake.tables.storage import storage_options
 from nilometer.local.plane import discovery
-from nilometer.local.plane.discovery import Description
+from nilometer.local.plane.discovery import StackDescription
 
 
 @click.command()
@@ -30,7 +30,7 @@ def ls(as_json: bool) -> None:
     print_rows(columns, rows, as_json=as_json, empty="no local stack runs; start one with `nilometer local`")
 
 
-def _row(stack: Description) -> dict[str, object]:
+def _row(stack: StackDescription) -> dict[str, object]:
     return {
         "port": int(stack.origin.rpartition(":")[2]),
         "webhook_url": stack.webhook_url,
@@ -63,7 +63,7 @@ def env(connection: Connection, as_json: bool) -> None:
         echo(f"export {name}={shlex.quote(value)}")
 
 
-def _variables(stack: Description) -> dict[str, str]:
+def _variables(stack: StackDescription) -> dict[str, str]:
     named: Mapping[str, str | None] = {
         "AWS_DEFAULT_REGION": stack.region,
         **stack.environment,

@@ -20,10 +20,10 @@ from nilometer.aws.secrets import SigningSecrets
 from nilometer.cli.terminal.output import note
 from nilometer.errors import Misconfigured
 from nilometer.local.plane import discovery
-from nilometer.local.plane.discovery import Description
+from nilometer.local.plane.discovery import StackDescription
 
 if TYPE_CHECKING:
-    from nilometer.local.demo.delivery import Endpoint
+    from nilometer.local.demo.delivery import WebhookClient
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -32,7 +32,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 class Connection:
     """A stack and the ways into it. This process talks to one stack only: its environment points there."""
 
-    description: Description
+    description: StackDescription
     now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the time of the command, read once
 
     @property
@@ -83,12 +83,12 @@ class Connection:
         """Where services put files for datasets."""
         return Landing(self.client("s3"), bucket=self.description.lake_bucket)
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> WebhookClient:
         """The webhook, signed for with the stack's own secret, which needs the right to read it."""
-        from nilometer.local.demo.delivery import Endpoint
+        from nilometer.local.demo.delivery import WebhookClient
 
         secrets = SigningSecrets(self.client("secretsmanager"), arn=self.description.stripe_secret_arn)
-        return Endpoint(self.description.webhook_url, secret=secrets.current()[0])
+        return WebhookClient(self.description.webhook_url, secret=secrets.current()[0])
 
 
 def stack_options(command: _Command) -> _Command:
@@ -150,7 +150,7 @@ def on_this_machine(port: int | None, endpoint_url: str | None, *, destroys: boo
     return Connection(description)
 
 
-def _several(running: Sequence[Description], *, destroys: bool) -> None:
+def _several(running: Sequence[StackDescription], *, destroys: bool) -> None:
     """Names them: the newest is first."""
     ports = [stack.origin.rpartition(":")[2] for stack in running]
     if destroys:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nilometer.local.demo.cost import BY_PREFIX, BY_QUEUE, Cost, Kind, Run, costs, priced
+from nilometer.local.demo.cost import BY_PREFIX, BY_QUEUE, Cost, EventKind, Run, costs, priced
 from nilometer.local.demo.prices import Prices
 from nilometer.local.demo.stage import MINUTES, Stage
 from nilometer.local.plane.deployed import logical
@@ -26,7 +26,7 @@ _METRICS = 10  # of our own that events write; fewer where whole hours are quiet
 _IDLE_METRICS = 2  # of the lake's upkeep and the nightly comparison
 _BUS_BYTES, _ITEM_BYTES, _ROW_BYTES, _REPORT_BYTES = 2_000, 1_200, 150, 900
 _KEPT_MONTHS = Decimal("1.3")  # facts stay 40 days
-_NAMES = {Kind.WEBHOOK: "Stripe webhooks", Kind.USAGE: "usage events", Kind.CHANGE: "changes of records"}
+_NAMES = {EventKind.WEBHOOK: "Stripe webhooks", EventKind.USAGE: "usage events", EventKind.CHANGE: "changes of records"}
 ASSUMED = (
     f"{POLLS} polls at once of an idle queue; a call of a schedule bills 0.3 to 60 s; {_METRICS} metrics of our own",
     f"{_BUS_BYTES} bytes an event in the archive, {_ITEM_BYTES} an item, {_ROW_BYTES} a row of the lake after a year",
@@ -57,7 +57,7 @@ class BillLine:
 
 def bill(run: Run, made: Stage, *, stripe: Decimal, usage: Decimal, prices: Prices) -> list[BillLine]:
     """`stripe` and `usage` are events a month. What is free is taken off each price's whole, line by line alike."""
-    items = [*_fixed(run, made), *_variable(run, made, {Kind.WEBHOOK: stripe, Kind.USAGE: usage})]
+    items = [*_fixed(run, made), *_variable(run, made, {EventKind.WEBHOOK: stripe, EventKind.USAGE: usage})]
     whole: dict[str, Decimal] = defaultdict(Decimal)
     for item in items:
         whole[item.price] += item.amount
@@ -92,13 +92,15 @@ def _fixed(run: Run, made: Stage) -> Iterator[Item]:
             yield item("upkeep of the lake", price, requests * made.schedules["MaintenanceSchedule"])
 
 
-def _variable(run: Run, made: Stage, events: Mapping[Kind, Decimal]) -> Iterator[Item]:
+def _variable(run: Run, made: Stage, events: Mapping[EventKind, Decimal]) -> Iterator[Item]:
     found = {cost.kind: cost for cost in costs(run)}
-    facts = sum((found[kind].events for kind in (Kind.WEBHOOK, Kind.USAGE, Kind.OPERATION) if kind in found), 0)
+    facts = sum(
+        (found[kind].events for kind in (EventKind.WEBHOOK, EventKind.USAGE, EventKind.OPERATION) if kind in found), 0
+    )
     told = sum(events.values(), Decimal(0))
-    changes = told * found[Kind.CHANGE].events / max(facts, 1)
+    changes = told * found[EventKind.CHANGE].events / max(facts, 1)
     lake = _lake(run)
-    every = {**events, Kind.CHANGE: changes}
+    every = {**events, EventKind.CHANGE: changes}
     for kind, count in every.items():
         yield from _of_kind(found[kind], count, lake[kind], _commits(count, made.window_seconds))
     for price, amount in _kept(told + changes, told, made):
@@ -122,9 +124,9 @@ def _of_kind(cost: Cost, count: Decimal, lake: Mapping[str, Decimal], commits: D
     yield Item(what="logs of Lambda itself", fixed=False, price="log_gb", amount=logged)
 
 
-def _lake(run: Run) -> dict[Kind, dict[str, Decimal]]:
+def _lake(run: Run) -> dict[EventKind, dict[str, Decimal]]:
     """What the commits of each kind took: requests to S3, calls and seconds of the lake's writer."""
-    found: dict[Kind, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    found: dict[EventKind, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for charge, requests in run.counts.charges:
         if charge.service == "s3" and (kind := BY_PREFIX.get(charge.resource)) and (price := priced(charge)):
             found[kind][price] += requests

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from nilometer.domain.store.times import rfc3339
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 DAYS = timedelta(days=32, hours=6)
 DUPLICATES = 0.3
@@ -36,10 +36,10 @@ class Usage:
     totals: dict[tuple[str, str], Decimal]
 
 
-def month(now: datetime, *, seed: int) -> World:
+def month(now: datetime, *, seed: int) -> StripeWorld:
     """Seven customers, from 32 days ago until now: about 160 events."""
     start = (now - DAYS).replace(microsecond=0)
-    world = World(start, seed=seed)
+    world = StripeWorld(start, seed=seed)
 
     def day(number: float) -> None:
         world.advance(max(start + timedelta(days=number) - world.now, timedelta(0)))
@@ -83,7 +83,7 @@ def month(now: datetime, *, seed: int) -> World:
     return world
 
 
-def _catalog(world: World) -> list[str]:
+def _catalog(world: StripeWorld) -> list[str]:
     prices = []
     for name, amount, calls, storage in _PLANS:
         limits = {"plan": name, "limit_api_calls": str(calls), "limit_storage_gb_hours": str(storage)}

@@ -37,35 +37,37 @@ NOT_COUNTED = (
 )
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
+    """What the cost of a million is given for; the value is the heading of its row."""
+
     WEBHOOK = "Stripe webhook"
     USAGE = "usage event"
     OPERATION = "operations event or notice"
     CHANGE = "change of a record"
 
 
-FACTS = (Kind.WEBHOOK, Kind.USAGE, Kind.OPERATION)
+FACTS = (EventKind.WEBHOOK, EventKind.USAGE, EventKind.OPERATION)
 
 BY_FUNCTION = {
-    "WebhookFunction": Kind.WEBHOOK,
-    "BillingFunction": Kind.WEBHOOK,
-    "UsageFunction": Kind.USAGE,
-    "LimitsFunction": Kind.USAGE,
-    "OperationsFunction": Kind.OPERATION,
-    "ChangesFunction": Kind.CHANGE,
+    "WebhookFunction": EventKind.WEBHOOK,
+    "BillingFunction": EventKind.WEBHOOK,
+    "UsageFunction": EventKind.USAGE,
+    "LimitsFunction": EventKind.USAGE,
+    "OperationsFunction": EventKind.OPERATION,
+    "ChangesFunction": EventKind.CHANGE,
 }
 BY_QUEUE = {
-    "BillingQueue": Kind.WEBHOOK,
-    "LakeStripeEventsQueue": Kind.WEBHOOK,
-    "UsageQueue": Kind.USAGE,
-    "LakeUsageQueue": Kind.USAGE,
-    "OperationsQueue": Kind.OPERATION,
-    "LakeAuditQueue": Kind.CHANGE,
+    "BillingQueue": EventKind.WEBHOOK,
+    "LakeStripeEventsQueue": EventKind.WEBHOOK,
+    "UsageQueue": EventKind.USAGE,
+    "LakeUsageQueue": EventKind.USAGE,
+    "OperationsQueue": EventKind.OPERATION,
+    "LakeAuditQueue": EventKind.CHANGE,
 }
 NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "DatasetsFunction", "DatasetsQueue"})
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
-BY_PREFIX = {"lake/stripe_events": Kind.WEBHOOK, "lake/usage": Kind.USAGE, "lake/audit": Kind.CHANGE}
+BY_PREFIX = {"lake/stripe_events": EventKind.WEBHOOK, "lake/usage": EventKind.USAGE, "lake/audit": EventKind.CHANGE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class Run:
 class Cost:
     """Of one kind. `amounts` are what was counted, by the name of its price; `lake_batches` its commits' batches."""
 
-    kind: Kind
+    kind: EventKind
     events: int
     amounts: Mapping[str, Decimal]
     lake_batches: int
@@ -102,13 +104,13 @@ class Cost:
 def costs(run: Run) -> list[Cost]:
     """One of every kind that had events."""
     events = _events(run)
-    amounts: dict[Kind, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    amounts: dict[EventKind, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for kind, name, amount in (*_requests(run.counts), *_functions(run, events)):
         amounts[kind][name] += amount
     batches = _lake_batches(run)
     return [
         Cost(kind=kind, events=events[kind], amounts=_decimals(amounts[kind]), lake_batches=batches[kind])
-        for kind in Kind
+        for kind in EventKind
         if events[kind]
     ]
 
@@ -117,31 +119,34 @@ def _decimals(amounts: Mapping[str, float]) -> dict[str, Decimal]:
     return {name: Decimal(str(amount)) for name, amount in amounts.items()}
 
 
-def _events(run: Run) -> Counter[Kind]:
+def _events(run: Run) -> Counter[EventKind]:
     """What came from outside, copies too; a change is one that the relay published."""
-    found = Counter[Kind]()
+    found = Counter[EventKind]()
     for charge, _ in run.counts.charges:
         if charge.operation == DELIVERED and logical(charge.resource) == "OperationsQueue":
-            found[Kind.OPERATION] += charge.items
-        elif charge.operation == "PutEvents" and (kind := _published_kind(charge)) in {Kind.USAGE, Kind.CHANGE}:
+            found[EventKind.OPERATION] += charge.items
+        elif charge.operation == "PutEvents" and (kind := _published_kind(charge)) in {
+            EventKind.USAGE,
+            EventKind.CHANGE,
+        }:
             found[kind] += charge.items
     for name, function in run.functions.items():
         if logical(name) == "WebhookFunction" and HTTP in function.used:
-            found[Kind.WEBHOOK] = function.used[HTTP].invocations
+            found[EventKind.WEBHOOK] = function.used[HTTP].invocations
     return found
 
 
 # ---------------------------------------------------------------- requests
 
 
-def _requests(counts: Counts) -> Iterator[tuple[Kind, str, float]]:
+def _requests(counts: Counts) -> Iterator[tuple[EventKind, str, float]]:
     for charge, requests in counts.charges:
         kind, name, amount = _kind(charge), priced(charge), charge.billed
         if kind and name:
             yield kind, name, amount if charge.service != "s3" else requests
 
 
-def _kind(charge: Charge) -> Kind | None:
+def _kind(charge: Charge) -> EventKind | None:
     """None for what no event caused: an operator's or an analyst's requests, deployments, schedules."""
     match charge.service:
         case "events":
@@ -154,10 +159,10 @@ def _kind(charge: Charge) -> Kind | None:
             return BY_FUNCTION.get(logical(charge.caller))
 
 
-def _published_kind(charge: Charge) -> Kind | None:
+def _published_kind(charge: Charge) -> EventKind | None:
     if charge.caller:
         return BY_FUNCTION.get(logical(charge.caller))
-    return Kind.USAGE if charge.resource.startswith("usage.") else Kind.OPERATION
+    return EventKind.USAGE if charge.resource.startswith("usage.") else EventKind.OPERATION
 
 
 def priced(charge: Charge) -> str | None:
@@ -183,10 +188,10 @@ def priced(charge: Charge) -> str | None:
 # ---------------------------------------------------------------- functions
 
 
-def _functions(run: Run, events: Mapping[Kind, int]) -> Iterator[tuple[Kind, str, float]]:
+def _functions(run: Run, events: Mapping[EventKind, int]) -> Iterator[tuple[EventKind, str, float]]:
     for name, function in run.functions.items():
         gigabytes = run.deployment.functions[name].memory / 1024
-        seconds: dict[Kind, float] = defaultdict(float)
+        seconds: dict[EventKind, float] = defaultdict(float)
         for source, used in function.used.items():
             for kind, share in _shares(logical(name), logical(source), events):
                 yield kind, "function_request", used.invocations * share
@@ -198,7 +203,7 @@ def _functions(run: Run, events: Mapping[Kind, int]) -> Iterator[tuple[Kind, str
             yield kind, "log_gb", function.log_bytes / 1e9 * part / max(sum(seconds.values()), 1e-9)
 
 
-def _shares(function: str, source: str, events: Mapping[Kind, int]) -> list[tuple[Kind, float]]:
+def _shares(function: str, source: str, events: Mapping[EventKind, int]) -> list[tuple[EventKind, float]]:
     """Whose an invocation is. A schedule's is nobody's."""
     if source == "EventsTable":
         total = sum(events[kind] for kind in FACTS)
@@ -209,8 +214,8 @@ def _shares(function: str, source: str, events: Mapping[Kind, int]) -> list[tupl
     return [(kind, 1.0)] if kind else []
 
 
-def _lake_batches(run: Run) -> Counter[Kind]:
-    found = Counter[Kind]()
+def _lake_batches(run: Run) -> Counter[EventKind]:
+    found = Counter[EventKind]()
     for name, function in run.functions.items():
         if logical(name) == "LakeFunction":
             for queue, used in function.used.items():

@@ -21,7 +21,7 @@ _UNREACHABLE = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class WebhookDelivery:
     """What became of one post: the last status (0: nobody answered) and the endpoint's own words."""
 
     number: int
@@ -34,7 +34,7 @@ class Delivery:
         return 200 <= self.status < 300
 
 
-class Endpoint:
+class WebhookClient:
     """A webhook URL and the secret that signs for it. Safe to share between threads: each has its own connection."""
 
     def __init__(self, url: str, *, secret: str) -> None:
@@ -42,7 +42,7 @@ class Endpoint:
         self._secret = secret
         self._local = threading.local()
 
-    def deliver(self, number: int, body: bytes, *, attempts: int = ATTEMPTS) -> Delivery:
+    def deliver(self, number: int, body: bytes, *, attempts: int = ATTEMPTS) -> WebhookDelivery:
         """Posts until the endpoint takes or refuses it; like Stripe, again after 5xx, 429 and silence."""
         for attempt in range(1, attempts + 1):
             delivery = self._attempt(number, body, attempt)
@@ -52,10 +52,12 @@ class Endpoint:
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
         return delivery
 
-    def deliver_all(self, bodies: Iterable[tuple[int, bytes]], *, connections: int = CONNECTIONS) -> Iterator[Delivery]:
+    def deliver_all(
+        self, bodies: Iterable[tuple[int, bytes]], *, connections: int = CONNECTIONS
+    ) -> Iterator[WebhookDelivery]:
         """Concurrently, in no order; takes from `bodies` only as fast as the endpoint answers."""
         with ThreadPoolExecutor(connections) as pool:
-            pending: set[Future[Delivery]] = set()
+            pending: set[Future[WebhookDelivery]] = set()
             try:
                 for number, body in bodies:
                     pending.add(pool.submit(self.deliver, number, body))
@@ -78,12 +80,12 @@ class Endpoint:
             self._forget()
             raise
 
-    def _attempt(self, number: int, body: bytes, attempt: int) -> Delivery:
+    def _attempt(self, number: int, body: bytes, attempt: int) -> WebhookDelivery:
         try:
             status, answer = self.post(body, sign(body, secret=self._secret, timestamp=int(time.time())))
         except _UNREACHABLE as error:
-            return Delivery(number=number, status=0, reason=str(error) or type(error).__name__, attempts=attempt)
-        return Delivery(number=number, status=status, reason=_reason(status, answer), attempts=attempt)
+            return WebhookDelivery(number=number, status=0, reason=str(error) or type(error).__name__, attempts=attempt)
+        return WebhookDelivery(number=number, status=status, reason=_reason(status, answer), attempts=attempt)
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
@@ -101,7 +103,7 @@ class Endpoint:
         self._local.connection = None
 
 
-class _Answer(msgspec.Struct):
+class _WebhookAnswer(msgspec.Struct):
     message: str = ""
 
 
@@ -109,6 +111,6 @@ def _reason(status: int, answer: bytes) -> str:
     if status < 300:
         return ""
     try:
-        return msgspec.json.decode(answer, type=_Answer).message or f"status {status}"
+        return msgspec.json.decode(answer, type=_WebhookAnswer).message or f"status {status}"
     except msgspec.DecodeError:
         return f"status {status}"

@@ -27,10 +27,10 @@ from nilometer.lake.read.query import Description, describe, query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.local.demo import company
 from nilometer.local.demo.cost import Run
-from nilometer.local.demo.delivery import Endpoint
+from nilometer.local.demo.delivery import WebhookClient
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.stack import Options, Stack, stack
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 ACTOR = "nilometer demo"
 SEED = 7
@@ -59,7 +59,7 @@ select date_trunc('week', created_at)::date as week,
 from stripe_events group by week order by week"""
 
 
-class Progress(Protocol):
+class DemoProgress(Protocol):
     """Somebody who watches."""
 
     def stage(self, text: str, total: int | None = None) -> None: ...
@@ -67,7 +67,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class DemoCheck:
     """One promise and whether it held; `detail` says what was found."""
 
     promise: str
@@ -88,13 +88,15 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FirstRows:
+    """The newest rows of a Delta table, at most as many as were wanted; values as Python has them."""
+
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class DemoReport:
     """All that the demo shows. `start_seconds` of `seconds` went into starting the stack."""
 
     seconds: float
@@ -104,17 +106,17 @@ class Report:
     billing: Sequence[Mapping[str, Any]]
     used: Sequence[overview.WorkspaceUsage]
     tables: Sequence[Description]
-    samples: Mapping[str, Rows]
+    samples: Mapping[str, FirstRows]
     question: str
-    answer: Rows
-    checks: Sequence[Check]
+    answer: FirstRows
+    checks: Sequence[DemoCheck]
 
     @property
     def passed(self) -> bool:
         return all(check.held for check in self.checks)
 
 
-def demo(*, keep: Path | None, progress: Progress) -> Report:
+def demo(*, keep: Path | None, progress: DemoProgress) -> DemoReport:
     """Plays the month and reads everything back. The stack is gone afterwards; `keep` keeps its state."""
     began = time.monotonic()
     progress.stage("starting the stack: engine, template.yaml, functions")
@@ -126,7 +128,7 @@ def demo(*, keep: Path | None, progress: Progress) -> Report:
         return play.report(began=began, started=started)
 
 
-def count(*, progress: Progress) -> Run:
+def count(*, progress: DemoProgress) -> Run:
     """The same month, and what a service announces, through a stack whose requests are counted."""
     progress.stage("starting the stack: engine, template.yaml, functions")
     with stack(Options(port=0, aws_port=0, counted=True)) as running:
@@ -146,7 +148,7 @@ def count(*, progress: Progress) -> Run:
 class _Play:
     """One month through one stack."""
 
-    def __init__(self, running: Stack, progress: Progress) -> None:
+    def __init__(self, running: Stack, progress: DemoProgress) -> None:
         about = running.description
         self._stack = running
         self._progress = progress
@@ -154,7 +156,7 @@ class _Play:
         self._world = company.month(self._now, seed=SEED)
         self._usage = company.usage(self._now, seed=SEED)
         self._events = _shuffled_with_copies(self._world)
-        self._endpoint = Endpoint(about.webhook_url, secret=str(about.stripe_secret))
+        self._endpoint = WebhookClient(about.webhook_url, secret=str(about.stripe_secret))
         self._bus = Bus(running.client("events"), name=about.bus)
         self._store = Store(running.client("dynamodb"), records=about.records_table, events=about.events_table)
         self._forged = 0
@@ -211,14 +213,14 @@ class _Play:
         """Waits for one queue alone; the lake may still be writing."""
         await_idle(lambda: _only(queue, self._stack.status()), timeout=IDLE_SECONDS)
 
-    def report(self, *, began: float, started: float) -> Report:
+    def report(self, *, began: float, started: float) -> DemoReport:
         used = [
             overview.usage_of(self._store, workspace, now=datetime.now(UTC))
             for workspace in dict.fromkeys(workspace for workspace, _ in self._usage.totals)
         ]
         billing = list(overview.billing(self._store, now=datetime.now(UTC)))
         samples = {name: self._ask(sql, SAMPLE_ROWS) for name, sql in SAMPLES.items()}
-        return Report(
+        return DemoReport(
             billing=billing,
             used=used,
             tables=describe(lake_uri=self._lake, storage_options=self._options),
@@ -240,11 +242,13 @@ class _Play:
     def _options(self) -> dict[str, str]:
         return storage_options(self._stack.description.environment)
 
-    def _ask(self, sql: str, most: int | None = None) -> Rows:
+    def _ask(self, sql: str, most: int | None = None) -> FirstRows:
         found = query(sql, lake_uri=self._lake, storage_options=self._options)
-        return Rows(found.columns, list(islice(found.rows, most)))
+        return FirstRows(found.columns, list(islice(found.rows, most)))
 
-    def _checks(self, billing: Sequence[Mapping[str, Any]], used: Sequence[overview.WorkspaceUsage]) -> Iterator[Check]:
+    def _checks(
+        self, billing: Sequence[Mapping[str, Any]], used: Sequence[overview.WorkspaceUsage]
+    ) -> Iterator[DemoCheck]:
         yield _same(
             "every Stripe event is in the lake once",
             self._ask("select count(*), count(distinct event_id) from stripe_events").rows[0],
@@ -274,13 +278,13 @@ def _only(queue: str, status: Mapping[str, Any]) -> dict[str, Any]:
     return {"queues": queues, "streams": {}, "idle": idle}
 
 
-def _shuffled_with_copies(world: World) -> list[bytes]:
+def _shuffled_with_copies(world: StripeWorld) -> list[bytes]:
     events = [json.dumps(event) for event in world.events]
     return [event.encode() for event in company.with_copies(events, random.Random(SEED))]
 
 
-def _same(promise: str, found: object, wanted: object) -> Check:
-    return Check(promise=promise, held=found == wanted, detail="" if found == wanted else f"{found}, not {wanted}")
+def _same(promise: str, found: object, wanted: object) -> DemoCheck:
+    return DemoCheck(promise=promise, held=found == wanted, detail="" if found == wanted else f"{found}, not {wanted}")
 
 
 def _seen(billing: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -294,7 +298,7 @@ def _seen(billing: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _true(world: World) -> dict[str, Any]:
+def _true(world: StripeWorld) -> dict[str, Any]:
     return {
         id_: (known["status"], [(item["price"]["id"], item["quantity"]) for item in known["items"]["data"]])
         for id_, known in world.objects.items()

@@ -114,7 +114,7 @@ class _Tally:
             }
 
 
-class _Server(ThreadingHTTPServer):
+class _CountingServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
@@ -122,7 +122,7 @@ class _Server(ThreadingHTTPServer):
         """A client that was killed in the middle of a request is a normal end."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _CountingHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
@@ -194,8 +194,8 @@ def _lower(headers: Message) -> dict[str, str]:
 
 def main(upstream: str) -> None:
     address = urlsplit(upstream)
-    handler = type("Handler", (_Handler,), {"upstream": (address.hostname, address.port), "tally": _Tally()})
-    server = _Server(("127.0.0.1", 0), handler)
+    handler = type("Handler", (_CountingHandler,), {"upstream": (address.hostname, address.port), "tally": _Tally()})
+    server = _CountingServer(("127.0.0.1", 0), handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(server.server_port, flush=True)  # what the parent waits for
     server.serve_forever()

@@ -37,7 +37,9 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class DeployedQueue:
+    """A queue as SQS describes it. `visibility_timeout` in seconds."""
+
     name: str
     arn: str
     url: str
@@ -51,7 +53,7 @@ class QueueMapping:
 
     uuid: str
     function: str
-    queue: Queue
+    queue: DeployedQueue
     batch_size: int
     window: float
     filters: tuple[Mapping[str, Any], ...]
@@ -107,7 +109,7 @@ class Schedule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     functions: Mapping[str, Function]
-    queues: tuple[Queue, ...]
+    queues: tuple[DeployedQueue, ...]
     dead_letters: frozenset[str]  # names
     queue_mappings: tuple[QueueMapping, ...]
     stream_mappings: tuple[StreamMapping, ...]
@@ -178,11 +180,11 @@ def _function(function: Mapping[str, Any]) -> Function:
     )
 
 
-def _queues(sqs: Any, urls: Sequence[str]) -> Iterator[Queue]:
+def _queues(sqs: Any, urls: Sequence[str]) -> Iterator[DeployedQueue]:
     for url in urls:
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
-        yield Queue(
+        yield DeployedQueue(
             name=url.rsplit("/", 1)[1],
             arn=attributes["QueueArn"],
             url=url,
@@ -197,7 +199,7 @@ def _mappings(lambda_: Any, uuids: Sequence[str]) -> list[dict[str, Any]]:
     return [m for page in pages for m in page["EventSourceMappings"] if m["UUID"] in wanted]
 
 
-def _queue_mapping(mapping: Mapping[str, Any], queue: Queue) -> QueueMapping:
+def _queue_mapping(mapping: Mapping[str, Any], queue: DeployedQueue) -> QueueMapping:
     return QueueMapping(
         uuid=mapping["UUID"],
         function=_name(mapping["FunctionArn"]),
@@ -305,7 +307,7 @@ def _targets(client: Clients, rules: Sequence[str]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _dead_letters(queues: Sequence[Queue], targets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+def _dead_letters(queues: Sequence[DeployedQueue], targets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Queues to which another queue redrives, or a rule or schedule sends what it could not deliver."""
     arns = {queue.redrive_to for queue in queues}
     arns |= {target.get("DeadLetterConfig", {}).get("Arn") for target in targets}

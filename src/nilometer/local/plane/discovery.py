@@ -24,7 +24,7 @@ NOT_RUNNING = "no local stack is running; start one with `nilometer local`, or n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class StackDescription:
     """What any client needs to know of a stack. `pid`, `data`, `logs`, endpoint and secret are those of a local one."""
 
     webhook_url: str
@@ -79,10 +79,10 @@ class Description:
         }
 
 
-def describe(outputs: Mapping[str, str], **known: Any) -> Description:
+def describe(outputs: Mapping[str, str], **known: Any) -> StackDescription:
     """From the stack's outputs; `known` adds what only the caller knows and overrides what it knows better."""
     lake_uri = outputs["LakeUri"]
-    return Description(
+    return StackDescription(
         **{
             "webhook_url": outputs["WebhookUrl"],
             "bus": outputs["BusName"],
@@ -99,7 +99,7 @@ def describe(outputs: Mapping[str, str], **known: Any) -> Description:
 
 
 @contextlib.contextmanager
-def announced(description: Description) -> Iterator[None]:
+def announced(description: StackDescription) -> Iterator[None]:
     """While this lasts, `running()` finds the stack."""
     path = runtime_directory() / f"{os.getpid()}-{time.time_ns()}.json"
     draft = path.with_suffix(".draft")
@@ -115,13 +115,13 @@ def announced(description: Description) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def running() -> list[Description]:
+def running() -> list[StackDescription]:
     """The live stacks of this user, newest first. Removes what dead ones left."""
     paths = sorted(runtime_directory().glob("*.json"), key=_started, reverse=True)
     return [description for path in paths if (description := _read_live(path))]
 
 
-def find(*, port: int | None = None, endpoint_url: str | None = None) -> Description:
+def find(*, port: int | None = None, endpoint_url: str | None = None) -> StackDescription:
     """The newest live stack, or the one with this port or endpoint. `Misconfigured` when there is none."""
     live = running()
     if port is None and endpoint_url is None:
@@ -153,13 +153,13 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _read_live(path: Path) -> Description | None:
+def _read_live(path: Path) -> StackDescription | None:
     try:
         with path.open() as file:
             if not _is_locked(file.fileno()):
                 path.unlink(missing_ok=True)
                 return None
-            return Description(**json.loads(file.read()))
+            return StackDescription(**json.loads(file.read()))
     except (OSError, ValueError, TypeError):
         # Just removed, or of another version of this program.
         return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 
 PAYLOAD_BYTES = 6 * 1024 * 1024  # of an event that invokes a function synchronously
 _FRAME_BYTES = len('{"Records": []}')
@@ -31,7 +31,7 @@ def record_bytes(record: Mapping[str, Any]) -> int:
     return len(json.dumps(record)) + 2
 
 
-def failed_identifiers(answer: Answer, known: Sequence[str], *, partial: bool) -> frozenset[str]:
+def failed_identifiers(answer: InvocationResult, known: Sequence[str], *, partial: bool) -> frozenset[str]:
     """The identifiers that the answer failed: none, some or all of `known`.
 
     All: a function error, and with `ReportBatchItemFailures` an answer that is not an object, a list of

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nilometer.local.plane.deployed import StreamMapping
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 
 RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
 AGE_EXCEEDED = "RecordAgeExceeded"
@@ -28,7 +28,7 @@ def invocation_record(
     *,
     shard: str,
     records: Sequence[Mapping[str, Any]],
-    answer: Answer | None,
+    answer: InvocationResult | None,
     invocations: int,
     condition: str,
     now: datetime,
@@ -59,7 +59,7 @@ def invocation_record(
     return json.dumps({name: value for name, value in record.items() if value is not None}).encode()
 
 
-def _response_context(answer: Answer | None) -> dict[str, Any] | None:
+def _response_context(answer: InvocationResult | None) -> dict[str, Any] | None:
     if answer is None:
         return None
     context: dict[str, Any] = {"statusCode": 200, "executedVersion": "$LATEST"}

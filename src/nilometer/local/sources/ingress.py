@@ -22,14 +22,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nilometer.errors import Misconfigured, Unavailable
 from nilometer.local.plane.deployed import Route
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 
 BODY_BYTES = 10 * 1024 * 1024  # API Gateway's limit
 _IDLE_SECONDS = 75
 _DISCARDED_BYTES = 10 * BODY_BYTES
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript")
 
-Invoke = Callable[[str, bytes], Answer]
+Invoke = Callable[[str, bytes], InvocationResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Ingress:
         self._invoke = invoke
         self.controls = dict(controls or {})
         try:
-            self._server = _Server(("127.0.0.1", port), _handler(self))
+            self._server = _IngressServer(("127.0.0.1", port), type("Handler", (_IngressHandler,), {"door": self}))
         except OSError as error:
             raise Misconfigured(f"port {port} is taken; choose another or 0 for a free one") from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="ingress", daemon=True)
@@ -195,7 +195,7 @@ def _context(request: Request, route: Route, path: str, headers: Mapping[str, st
     }
 
 
-def response_of(answer: Answer) -> Response:
+def response_of(answer: InvocationResult) -> Response:
     """A function error or an answer that is no response is a 500; an answer without `statusCode` is a JSON body."""
     if answer.error == "TooManyRequestsException":
         return Response.of(503, "Service Unavailable")
@@ -220,7 +220,7 @@ def _stated(value: Mapping[str, Any]) -> Response:
     return Response(int(value["statusCode"]), headers, raw)
 
 
-class _Server(ThreadingHTTPServer):
+class _IngressServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512  # connections that wait to be accepted
 
@@ -245,14 +245,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def _handler(ingress: Ingress) -> type[BaseHTTPRequestHandler]:
-    class Handler(_Handler):
-        door: ClassVar[Ingress] = ingress
-
-    return Handler
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _IngressHandler(BaseHTTPRequestHandler):
     door: ClassVar[Ingress]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # a small answer would wait 40 ms

@@ -39,7 +39,7 @@ _UNREACHABLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class MessageDelivery:
     """A message as the function gets it. A copy is one more delivery of a message, by chaos, and is not settled."""
 
     record: Mapping[str, Any]
@@ -85,9 +85,9 @@ class QueuePoller:
         self._stopping = threading.Event()
         self._free = threading.Semaphore(concurrency(mapping))
         self._running: set[threading.Thread] = set()
-        self._waiting: list[Delivery] = []
+        self._waiting: list[MessageDelivery] = []
         self._opened = 0.0  # when the first of the waiting came
-        self._later: list[Delivery] = []  # copies and held back messages of chaos
+        self._later: list[MessageDelivery] = []  # copies and held back messages of chaos
         self._thread = threading.Thread(target=self._run, name=f"queue-{mapping.queue.name}", daemon=True)
 
     @property
@@ -143,7 +143,7 @@ class QueuePoller:
         size = sum(delivery.size for delivery in self._waiting)
         return len(self._waiting) >= self._mapping.batch_size or size >= PAYLOAD_BYTES
 
-    def _receive(self) -> list[Delivery]:
+    def _receive(self) -> list[MessageDelivery]:
         response = self._sqs.receive_message(
             QueueUrl=self._mapping.queue.url,
             MaxNumberOfMessages=min(_REQUEST_RECORDS, self._mapping.batch_size),
@@ -155,21 +155,21 @@ class QueuePoller:
         if messages:
             self._activity.note()
         records = [record_of(message, self._mapping.queue.arn, self._region) for message in messages]
-        return self._kept(self._filtered([Delivery(record, record_bytes(record)) for record in records]))
+        return self._kept(self._filtered([MessageDelivery(record, record_bytes(record)) for record in records]))
 
-    def _filtered(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    def _filtered(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
         """What no pattern matches is deleted unseen, as by Lambda."""
         passed = [d for d in deliveries if message_passes(d.record, self._mapping.filters)]
         self._delete([delivery for delivery in deliveries if delivery not in passed])
         return passed
 
-    def _kept(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        kept: list[Delivery] = []
+    def _kept(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
+        kept: list[MessageDelivery] = []
         for delivery in deliveries:
             (self._later if self._dice.held_back() else kept).append(delivery)
         return kept
 
-    def _due(self) -> list[Delivery]:
+    def _due(self) -> list[MessageDelivery]:
         due, self._later = self._later, []
         return due
 
@@ -180,13 +180,15 @@ class QueuePoller:
         batch = self._take()
         self._waiting += self._due()
         self._opened = time.monotonic()
-        self._later += [Delivery(d.record, d.size, copy=True) for d in _originals(batch) if self._dice.duplicated()]
+        self._later += [
+            MessageDelivery(d.record, d.size, copy=True) for d in _originals(batch) if self._dice.duplicated()
+        ]
         thread = threading.Thread(target=self._process, args=(batch,), name=self._thread.name, daemon=True)
         self._running.add(thread)
         self._activity.note()
         thread.start()
 
-    def _take(self) -> list[Delivery]:
+    def _take(self) -> list[MessageDelivery]:
         """The first that fit into one event."""
         size = count = 0
         for delivery in self._waiting[: self._mapping.batch_size]:
@@ -197,7 +199,7 @@ class QueuePoller:
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return self._dice.order(batch)
 
-    def _process(self, batch: list[Delivery]) -> None:
+    def _process(self, batch: list[MessageDelivery]) -> None:
         try:
             # Not deleted for want of an answer: delivered again after the visibility timeout.
             with contextlib.suppress(ClientError, BotoCoreError):
@@ -206,7 +208,7 @@ class QueuePoller:
             self._running.discard(threading.current_thread())
             self._free.release()
 
-    def _failed(self, batch: Sequence[Delivery]) -> frozenset[str]:
+    def _failed(self, batch: Sequence[MessageDelivery]) -> frozenset[str]:
         spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)
         answer = self._pool.invoke(
             event([d.record for d in batch]),
@@ -215,23 +217,23 @@ class QueuePoller:
         )
         return failed_identifiers(answer, [d.message_id for d in batch], partial=self._mapping.partial)
 
-    def _settle(self, batch: Sequence[Delivery], failed: frozenset[str]) -> None:
+    def _settle(self, batch: Sequence[MessageDelivery], failed: frozenset[str]) -> None:
         self._delete([delivery for delivery in batch if delivery.message_id not in failed])
         self._see_again([delivery for delivery in batch if delivery.message_id in failed], self._back_off)
 
-    def _back_off(self, delivery: Delivery) -> int:
+    def _back_off(self, delivery: MessageDelivery) -> int:
         """Twice the wait with each delivery, never past the queue's visibility timeout; none when stopping."""
         if self._stopping.is_set():
             return 0
         seconds = self._retry_seconds * 2 ** (delivery.receives - 1)
         return int(min(seconds, self._mapping.queue.visibility_timeout))
 
-    def _delete(self, deliveries: Sequence[Delivery]) -> None:
+    def _delete(self, deliveries: Sequence[MessageDelivery]) -> None:
         for entries in _entries([delivery.handle for delivery in deliveries]):
             self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
             self._activity.note()
 
-    def _see_again(self, deliveries: Sequence[Delivery], after: Callable[[Delivery], int]) -> None:
+    def _see_again(self, deliveries: Sequence[MessageDelivery], after: Callable[[MessageDelivery], int]) -> None:
         seconds = {delivery.handle: after(delivery) for delivery in deliveries}
         for entries in _entries(list(seconds)):
             timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
@@ -269,7 +271,7 @@ def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in found.items() if each is not None} | lists
 
 
-def _originals(deliveries: Sequence[Delivery]) -> list[Delivery]:
+def _originals(deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
     return [delivery for delivery in deliveries if not delivery.copy]
 
 

@@ -31,7 +31,7 @@ from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Dice
 from nilometer.local.workers.pool import Pool
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 
 _log = logging.getLogger(__name__)
 
@@ -47,17 +47,20 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class StreamBatch:
     """Consecutive records of a shard, and how often they were tried again as they are."""
 
     records: Sequence[Record]
     attempts: int = 0
     invocations: int = 0
 
-    def halves(self) -> list[Batch]:
+    def halves(self) -> list[StreamBatch]:
         """Splitting does not consume the retry quota."""
         middle = len(self.records) // 2
-        return [Batch(part, self.attempts, self.invocations) for part in (self.records[:middle], self.records[middle:])]
+        return [
+            StreamBatch(part, self.attempts, self.invocations)
+            for part in (self.records[:middle], self.records[middle:])
+        ]
 
 
 class ShardPoller:
@@ -186,16 +189,16 @@ class ShardPoller:
 
     def _deliver(self, records: Sequence[Record]) -> None:
         """Returns when every record succeeded or was given up, or when the runner stops."""
-        pending = [Batch(records)]
+        pending = [StreamBatch(records)]
         while pending and not self._stopping.is_set():
             batch = pending.pop(0)
             if aged := self._aged(batch.records):
-                self._discard(Batch(batch.records[:aged], batch.attempts, batch.invocations), None, AGE_EXCEEDED)
-                batch = Batch(batch.records[aged:], batch.attempts, batch.invocations)
+                self._discard(StreamBatch(batch.records[:aged], batch.attempts, batch.invocations), None, AGE_EXCEEDED)
+                batch = StreamBatch(batch.records[aged:], batch.attempts, batch.invocations)
             if batch.records:
                 pending[:0] = self._try(batch)
 
-    def _try(self, batch: Batch) -> list[Batch]:
+    def _try(self, batch: StreamBatch) -> list[StreamBatch]:
         """What is left to do of the batch, in order."""
         sabotage = self._dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
         answer = self._pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
@@ -203,21 +206,21 @@ class ShardPoller:
             # It may be the stop itself that killed the worker: nothing is decided.
             return []
         done = _done(batch.records, answer, partial=self.mapping.partial)
-        tried = Batch(batch.records[done:], batch.attempts, batch.invocations + 1)
+        tried = StreamBatch(batch.records[done:], batch.attempts, batch.invocations + 1)
         if done and tried.records:
             self._finish(batch.records[:done])
-            return [Batch(tried.records)]
+            return [StreamBatch(tried.records)]
         if not tried.records:
             return self._succeed(batch)
         return self._fail(tried, answer)
 
-    def _succeed(self, batch: Batch) -> list[Batch]:
+    def _succeed(self, batch: StreamBatch) -> list[StreamBatch]:
         if self._dice.duplicated():
             self._pool.invoke(event(batch.records), source=self.mapping.table)
         self._finish(batch.records)
         return []
 
-    def _fail(self, batch: Batch, answer: Answer) -> list[Batch]:
+    def _fail(self, batch: StreamBatch, answer: InvocationResult) -> list[StreamBatch]:
         """Halve it, try it again, or give it up.
 
         Lambda's guide does not say what it does when the first record is the one that was reported and
@@ -229,7 +232,7 @@ class ShardPoller:
             self._discard(batch, answer, RETRIES_EXHAUSTED)
             return []
         self._stopping.wait(min(self._retry_seconds * 2**batch.attempts, LONGEST_RETRY_SECONDS))
-        return [Batch(batch.records, batch.attempts + 1, batch.invocations)]
+        return [StreamBatch(batch.records, batch.attempts + 1, batch.invocations)]
 
     def _aged(self, records: Sequence[Record]) -> int:
         """How many of the first records are past the maximum age."""
@@ -239,7 +242,7 @@ class ShardPoller:
         ages = (record["dynamodb"]["ApproximateCreationDateTime"] < oldest for record in records)
         return next((index for index, aged in enumerate(ages) if not aged), len(records))
 
-    def _discard(self, batch: Batch, answer: Answer | None, condition: str) -> None:
+    def _discard(self, batch: StreamBatch, answer: InvocationResult | None, condition: str) -> None:
         """To the on-failure destination, then on with the shard. Until S3 has it, the shard waits."""
         if self.mapping.failure_bucket:
             now = datetime.now(UTC)
@@ -269,7 +272,7 @@ class ShardPoller:
         self._activity.note()
 
 
-def _done(records: Sequence[Record], answer: Answer, *, partial: bool) -> int:
+def _done(records: Sequence[Record], answer: InvocationResult, *, partial: bool) -> int:
     """How many of the first records are done: all before the lowest sequence number that failed."""
     numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
     failed = failed_identifiers(answer, numbers, partial=partial)

@@ -27,7 +27,7 @@ from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Chaos, Dice
 from nilometer.local.workers.pool import Pool
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import environment_of
 
 HTTP = "http"  # what invokes a function that answers it
@@ -113,7 +113,7 @@ class Runner:
         """Lets a callable answer an exact `METHOD /path`, before any route of the stack."""
         self._ingress.controls[route] = control
 
-    def invoke(self, function: str, event: bytes = b"{}") -> Answer:
+    def invoke(self, function: str, event: bytes = b"{}") -> InvocationResult:
         """By the name of the template, as a schedule does."""
         [pool] = [pool for name, pool in self._pools.items() if logical(name) == function]
         return pool.invoke(event, source="invoke")
@@ -221,7 +221,7 @@ class Runner:
             for shard in shards(streams, mapping.stream_arn)
         ]
 
-    def _invoke_http(self, function: str, event: bytes) -> Answer:
+    def _invoke_http(self, function: str, event: bytes) -> InvocationResult:
         pool = self._pools[function]
         return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
 

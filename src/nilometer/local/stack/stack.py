@@ -50,7 +50,7 @@ class Options:
 class Stack:
     """A running stack."""
 
-    description: discovery.Description
+    description: discovery.StackDescription
     engine: Engine
     runner: Runner
     warnings: tuple[str, ...] = field(default=())
@@ -198,7 +198,9 @@ def _drain(runner: Runner) -> None:
         await_idle(lambda: runner.status().json(), timeout=DRAIN_SECONDS, pause=0.05)
 
 
-def _describe(outputs: Mapping[str, str], running: Engine, runner: Runner, options: Options) -> discovery.Description:
+def _describe(
+    outputs: Mapping[str, str], running: Engine, runner: Runner, options: Options
+) -> discovery.StackDescription:
     return discovery.describe(
         outputs,
         webhook_url=f"http://127.0.0.1:{runner.port}/webhooks/stripe",

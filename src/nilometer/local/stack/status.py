@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.errors import Unavailable
-from nilometer.local.plane.deployed import Deployment, Queue
+from nilometer.local.plane.deployed import DeployedQueue, Deployment
 from nilometer.local.sources.queues import QueuePoller
 from nilometer.local.sources.streams import ShardPoller
 from nilometer.local.workers.activity import Activity
@@ -128,7 +128,7 @@ class Observer:
             functions={name: _function(pool) for name, pool in self._pools.items()},
         )
 
-    def _depths(self, queue: Queue) -> QueueStatus:
+    def _depths(self, queue: DeployedQueue) -> QueueStatus:
         attributes = self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
         return QueueStatus(
             visible=int(attributes["ApproximateNumberOfMessages"]),

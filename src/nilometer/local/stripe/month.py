@@ -1,4 +1,4 @@
-"""A company's month in a `World`: many customers, ties within a second, every kind of turn a subscription takes."""
+"""A company's month in a `StripeWorld`: many customers, ties within a second, every change of a subscription."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 LIVING = {"active", "trialing", "past_due"}
 
 
-def random_month(seed: int, customers: int = 20, *, now: datetime = START, steps: int = 6) -> World:
+def random_month(seed: int, customers: int = 20, *, now: datetime = START, steps: int = 6) -> StripeWorld:
     """About `steps` turns a customer after signing up. Each customer's workspace is `ws_<n>`."""
-    world = World(now, seed=seed)
+    world = StripeWorld(now, seed=seed)
     chance = random.Random(seed)
     prices = _catalog(world)
     subscriptions = [_sign_up(world, chance, prices, n) for n in range(customers)]
@@ -24,7 +24,7 @@ def random_month(seed: int, customers: int = 20, *, now: datetime = START, steps
     return world
 
 
-def _catalog(world: World) -> list[str]:
+def _catalog(world: StripeWorld) -> list[str]:
     prices = []
     for name, amount, calls in (("Reed", 1900, 10_000), ("Papyrus", 4900, 100_000), ("Obelisk", 19900, 1_000_000)):
         product = world.product(name, {"limit_api_calls": str(calls), "plan": name.lower()})
@@ -34,7 +34,7 @@ def _catalog(world: World) -> list[str]:
     return prices
 
 
-def _sign_up(world: World, chance: random.Random, prices: list[str], number: int) -> str:
+def _sign_up(world: StripeWorld, chance: random.Random, prices: list[str], number: int) -> str:
     items = [(price, chance.randint(1, 9)) for price in chance.sample(prices[::2], chance.choice((1, 1, 1, 2)))]
     world.advance(timedelta(seconds=chance.choice((0, 1, 2, 400))))
     if chance.random() < 0.15:
@@ -43,12 +43,12 @@ def _sign_up(world: World, chance: random.Random, prices: list[str], number: int
     return world.subscribe(customer, items, trial_days=chance.choice((0, 0, 0, 14)))
 
 
-def _pause(world: World, chance: random.Random) -> None:
+def _pause(world: StripeWorld, chance: random.Random) -> None:
     """Often none at all: several turns share a second."""
     world.advance(timedelta(seconds=chance.choice((0, 0, 1, 1, 2, 60, 3600))))
 
 
-def _turn(world: World, chance: random.Random, prices: list[str], subscription: str) -> None:
+def _turn(world: StripeWorld, chance: random.Random, prices: list[str], subscription: str) -> None:
     status = world.objects[subscription]["status"]
     turns: list[Callable[[], None]] = []
     if status in LIVING:
@@ -62,7 +62,9 @@ def _turn(world: World, chance: random.Random, prices: list[str], subscription: 
         chance.choice(turns)()
 
 
-def _changes(world: World, chance: random.Random, prices: list[str], subscription: str) -> list[Callable[[], None]]:
+def _changes(
+    world: StripeWorld, chance: random.Random, prices: list[str], subscription: str
+) -> list[Callable[[], None]]:
     scheduled = world.objects[subscription]["cancel_at_period_end"]
     return [
         lambda: world.change_quantity(subscription, chance.randint(1, 20)),
@@ -79,7 +81,7 @@ def _changes(world: World, chance: random.Random, prices: list[str], subscriptio
     ]
 
 
-def _there_and_back(world: World, subscription: str) -> None:
+def _there_and_back(world: StripeWorld, subscription: str) -> None:
     """Within one second everything changes and changes back."""
     quantity = world.objects[subscription]["items"]["data"][0]["quantity"]
     world.change_quantity(subscription, quantity + 1)

@@ -15,7 +15,7 @@ from typing import Any
 from nilometer.local.stripe import shapes
 from nilometer.local.stripe.event_types import EVENT_TYPES, near
 from nilometer.local.stripe.shapes import Object
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 # Whose object is not the type without its last part.
 _OBJECTS = {
@@ -53,7 +53,7 @@ def sample(event_type: str, workspace_id: str | None = None, now: datetime | Non
     }
 
 
-class _Company(World):
+class _Company(StripeWorld):
     """One customer with a plan, subscribed on the first of the month; what happens next happens now."""
 
     def __init__(self, workspace_id: str, now: datetime) -> None:

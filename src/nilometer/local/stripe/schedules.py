@@ -1,11 +1,11 @@
-"""Planned changes of a subscription in a `World`."""
+"""Planned changes of a subscription in a `StripeWorld`."""
 
 from __future__ import annotations
 
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
-def schedule(world: World, subscription: str, price: str, quantity: int = 1) -> str:
+def schedule(world: StripeWorld, subscription: str, price: str, quantity: int = 1) -> str:
     """The subscription changes to `price` when its period ends."""
     owner = world.objects[subscription]
     first = owner["items"]["data"][0]
@@ -34,7 +34,7 @@ def schedule(world: World, subscription: str, price: str, quantity: int = 1) -> 
     return made
 
 
-def release(world: World, schedule: str) -> None:
+def release(world: StripeWorld, schedule: str) -> None:
     """The plan is dropped; the subscription stays as it is."""
     subscription = world.objects[schedule]["subscription"]
     world.update(schedule, status="released", released_at=world.second, subscription=None)

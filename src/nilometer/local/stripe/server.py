@@ -1,4 +1,4 @@
-"""Stripe's HTTP API over a `World`, on loopback: what the official SDK needs to fetch, list and be refused.
+"""Stripe's HTTP API over a `StripeWorld`, on loopback: what the official SDK needs to fetch, list and be refused.
 
 Objects, lists with cursors, events of the last thirty days, 404, deleted customers, meter events by identifier, webhook
 endpoints, rate limits, and a `Date` that is the world's own clock. What else happens is said to the world.
@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 from nilometer.local.stripe.endpoints import WebhookEndpoints
 from nilometer.local.stripe.shapes import Object
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 COLLECTIONS = {
     "charges": "charge",
@@ -40,7 +40,7 @@ _FILTERS = ("customer", "subscription", "status", "product", "type", "active")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class StripeRequest:
     """One request: `path` below `/v1/`, `form` of the query or of the body, `key` of its idempotency."""
 
     method: str
@@ -61,7 +61,7 @@ class FakeStripe:
     `connected` are the worlds of Connect accounts, by account; who names one in `Stripe-Account` sees only it.
     """
 
-    def __init__(self, world: World, connected: Mapping[str, World]) -> None:
+    def __init__(self, world: StripeWorld, connected: Mapping[str, StripeWorld]) -> None:
         self.world = world
         self.connected = connected
         self.requests = 0
@@ -80,7 +80,7 @@ class FakeStripe:
         with self._lock:
             self._to_lose = answers
 
-    def answer(self, asked: Asked) -> tuple[int, Object] | None:
+    def answer(self, asked: StripeRequest) -> tuple[int, Object] | None:
         """None for an answer that is lost on its way."""
         with self._lock:
             self.requests += 1
@@ -94,7 +94,7 @@ class FakeStripe:
                 return None
             return answer
 
-    def _answer(self, asked: Asked) -> tuple[int, Object]:
+    def _answer(self, asked: StripeRequest) -> tuple[int, Object]:
         if {asked.path, asked.collection} & self.forbidden:
             return 403, _error("more_permissions_required", "The key may not do this")
         world = self.connected.get(asked.account) if asked.account else self.world
@@ -102,10 +102,10 @@ class FakeStripe:
             return 403, _error("account_invalid", f"The key does not have access to account '{asked.account}'")
         if asked.collection == "webhook_endpoints":
             return self._endpoint(asked)
-        seen = _Seen(world)
+        seen = _VisibleObjects(world)
         return seen.route(asked.path, asked.form) if asked.method == "GET" else seen.create(asked.path, asked.form)
 
-    def _endpoint(self, asked: Asked) -> tuple[int, Object]:
+    def _endpoint(self, asked: StripeRequest) -> tuple[int, Object]:
         _, _, id_ = asked.path.partition("/")
         if id_ and id_ not in self.endpoints.by_id:
             return 404, _error("resource_missing", f"No such webhook endpoint: '{id_}'")
@@ -120,10 +120,10 @@ class FakeStripe:
                 return 200, self.endpoints.delete(id_)
 
 
-class _Seen:
+class _VisibleObjects:
     """What the API shows of one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: StripeWorld) -> None:
         self.world = world
 
     def route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
@@ -206,10 +206,12 @@ def page(elements: list[Object], path: str, query: dict[str, str]) -> tuple[int,
 
 
 @contextlib.contextmanager
-def serve(world: World, port: int = 0, connected: Mapping[str, World] = {}) -> Iterator[tuple[str, FakeStripe]]:
+def serve(
+    world: StripeWorld, port: int = 0, connected: Mapping[str, StripeWorld] = {}
+) -> Iterator[tuple[str, FakeStripe]]:
     """Its base URL and controls, for as long as the block runs."""
     fake = FakeStripe(world, connected)
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(fake))
+    server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_StripeApiHandler,), {"stripe": fake}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -219,46 +221,44 @@ def serve(world: World, port: int = 0, connected: Mapping[str, World] = {}) -> I
         server.server_close()
 
 
-def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _StripeApiHandler(BaseHTTPRequestHandler):
+    stripe: ClassVar[FakeStripe]
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:  # the name that http.server calls
-            self._answer(urlsplit(self.path).query)
+    def do_GET(self) -> None:  # the name that http.server calls
+        self._answer(urlsplit(self.path).query)
 
-        def do_POST(self) -> None:  # as above
-            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+    def do_POST(self) -> None:  # as above
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
 
-        do_DELETE = do_POST  # noqa: N815  # as above
+    do_DELETE = do_POST  # noqa: N815  # as above
 
-        def _answer(self, form: str) -> None:
-            asked = Asked(
-                method=self.command,
-                path=urlsplit(self.path).path.removeprefix("/v1/").strip("/"),
-                form=dict(parse_qsl(form, keep_blank_values=True)),
-                account=self.headers.get("Stripe-Account"),
-                key=self.headers.get("Idempotency-Key"),
-            )
-            answer = fake.answer(asked)
-            if answer is None:
-                self.close_connection = True
-                return
-            status, body = answer
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def _answer(self, form: str) -> None:
+        asked = StripeRequest(
+            method=self.command,
+            path=urlsplit(self.path).path.removeprefix("/v1/").strip("/"),
+            form=dict(parse_qsl(form, keep_blank_values=True)),
+            account=self.headers.get("Stripe-Account"),
+            key=self.headers.get("Idempotency-Key"),
+        )
+        answer = self.stripe.answer(asked)
+        if answer is None:
+            self.close_connection = True
+            return
+        status, body = answer
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
-        def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002  # the base class names it
-            return format_datetime(fake.world.now, usegmt=True)
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002  # the base class names it
+        return format_datetime(self.stripe.world.now, usegmt=True)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it
-            """A test's output is its own."""
-
-    return Handler
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it
+        """A test's output is its own."""
 
 
 def _shortened(known: Object) -> Object:

@@ -1,11 +1,11 @@
-"""What befalls a charge in a `World`: disputes, refunds, early fraud warnings."""
+"""What befalls a charge in a `StripeWorld`: disputes, refunds, early fraud warnings."""
 
 from __future__ import annotations
 
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
-def dispute(world: World, charge: str, reason: str = "fraudulent") -> str:
+def dispute(world: StripeWorld, charge: str, reason: str = "fraudulent") -> str:
     """The cardholder's bank asks for the money back."""
     paid = world.objects[charge]
     world.update(charge, disputed=True)
@@ -26,13 +26,13 @@ def dispute(world: World, charge: str, reason: str = "fraudulent") -> str:
     )
 
 
-def close_dispute(world: World, dispute: str, status: str) -> None:
+def close_dispute(world: StripeWorld, dispute: str, status: str) -> None:
     """`status`: won, lost."""
     world.update(dispute, status=status)
     world.emit("charge.dispute.closed", world.objects[dispute])
 
 
-def refund(world: World, charge: str, amount: int) -> str:
+def refund(world: StripeWorld, charge: str, amount: int) -> str:
     paid = world.objects[charge]
     refunded = paid["amount_refunded"] + amount
     made = world.create(
@@ -54,7 +54,7 @@ def refund(world: World, charge: str, amount: int) -> str:
     return made
 
 
-def warn_of_fraud(world: World, charge: str) -> str:
+def warn_of_fraud(world: StripeWorld, charge: str) -> str:
     return world.create(
         {
             "id": world.new_id("issfr", 24),

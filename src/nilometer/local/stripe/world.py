@@ -22,7 +22,7 @@ _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _PREFIX = {"subscription": "customer.subscription", "dispute": "charge.dispute"}
 
 
-class World:
+class StripeWorld:
     """Customers, a catalog, subscriptions and invoices; `account` makes it a Connect account's world."""
 
     def __init__(self, now: datetime, seed: int = 0, account: str | None = None, livemode: bool = False) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.chaos import NONE, Sabotage
-from nilometer.local.workers.runtime import Answer
+from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import Worker
 
-THROTTLED = Answer.failed("TooManyRequestsException", "Rate Exceeded.")
+THROTTLED = InvocationResult.failed("TooManyRequestsException", "Rate Exceeded.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Pool:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._waiting = 0
-        self._failed_starts: list[Answer] = []
+        self._failed_starts: list[InvocationResult] = []
         self._closed = False
         self.errors = 0
         self.restarts = 0
@@ -54,14 +54,14 @@ class Pool:
 
     def invoke(
         self, event: bytes, *, source: str = "", sabotage: Sabotage = NONE, patience: float | None = None
-    ) -> Answer:
+    ) -> InvocationResult:
         """The function's answer or a function error. Waits for a free worker, `patience` seconds at most."""
         with self._activity.running():
             time.sleep(sabotage.delay)
             worker = self._idle_worker(patience)
             answer = self._run(worker, event, source, sabotage) if isinstance(worker, Worker) else worker
         if sabotage.drop_answer and not answer.error:
-            answer = Answer.failed("Chaos.AnswerDropped", "the function succeeded and its answer was dropped")
+            answer = InvocationResult.failed("Chaos.AnswerDropped", "the function succeeded and its answer was dropped")
         if answer.error:
             with self._changed:
                 self.errors += 1
@@ -82,7 +82,7 @@ class Pool:
     def log_bytes(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
 
-    def _run(self, worker: Worker, event: bytes, source: str, sabotage: Sabotage) -> Answer:
+    def _run(self, worker: Worker, event: bytes, source: str, sabotage: Sabotage) -> InvocationResult:
         began = time.monotonic()
         answer = worker.invoke(event, sabotage)
         took = time.monotonic() - began
@@ -91,7 +91,7 @@ class Pool:
             self.used[source] = Used(invocations=before.invocations + 1, seconds=before.seconds + took)
         return answer
 
-    def _idle_worker(self, patience: float | None) -> Worker | Answer:
+    def _idle_worker(self, patience: float | None) -> Worker | InvocationResult:
         deadline = None if patience is None else time.monotonic() + patience
         with self._changed:
             self._waiting += 1
@@ -100,10 +100,10 @@ class Pool:
             finally:
                 self._waiting -= 1
 
-    def _await_idle(self, deadline: float | None, *, failures: int) -> Worker | Answer:
+    def _await_idle(self, deadline: float | None, *, failures: int) -> Worker | InvocationResult:
         while not self._idle:
             if self._closed:
-                return Answer.failed("Runtime.ExitError", "the runner is stopping")
+                return InvocationResult.failed("Runtime.ExitError", "the runner is stopping")
             if len(self._failed_starts) > failures:
                 return self._failed_starts[-1]
             self._grow()
@@ -144,5 +144,5 @@ class Pool:
             self.warm()
 
 
-def _not_started(function: Function) -> Answer:
-    return Answer.failed("Runtime.ExitError", f"{function.handler} exited before it could take an event")
+def _not_started(function: Function) -> InvocationResult:
+    return InvocationResult.failed("Runtime.ExitError", f"{function.handler} exited before it could take an event")

@@ -20,14 +20,14 @@ _PREFIX = "/2018-06-01/runtime/"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InvocationResult:
     """What an invocation came to: the function's JSON, or a function error with its type."""
 
     payload: bytes
     error: str | None = None
 
     @classmethod
-    def failed(cls, error: str, message: str) -> Answer:
+    def failed(cls, error: str, message: str) -> InvocationResult:
         return cls(json.dumps({"errorType": error, "errorMessage": message}).encode(), error)
 
 
@@ -40,9 +40,9 @@ class Invocation:
     function_arn: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     done: threading.Event = field(default_factory=threading.Event)
-    answer: Answer | None = None
+    answer: InvocationResult | None = None
 
-    def finish(self, answer: Answer) -> None:
+    def finish(self, answer: InvocationResult) -> None:
         """The first answer counts: a crash after the response changes nothing."""
         if not self.done.is_set():
             self.answer = answer
@@ -56,8 +56,8 @@ class RuntimeApi:
         self._ready = ready
         self._inbox: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._current: Invocation | None = None
-        self.init_error: Answer | None = None
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.init_error: InvocationResult | None = None
+        self._server = _RuntimeServer(("127.0.0.1", 0), type("Handler", (_RuntimeHandler,), {"runtime": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -82,7 +82,7 @@ class RuntimeApi:
         self._current = self._inbox.get()
         return self._current
 
-    def answer(self, invocation_id: str, answer: Answer) -> bool:
+    def answer(self, invocation_id: str, answer: InvocationResult) -> bool:
         """False for an invocation that this worker is not running."""
         current = self._current
         if current is None or current.id != invocation_id:
@@ -91,7 +91,7 @@ class RuntimeApi:
         return True
 
 
-class _Server(ThreadingHTTPServer):
+class _RuntimeServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = False
 
@@ -99,14 +99,7 @@ class _Server(ThreadingHTTPServer):
         """A worker that was killed in the middle of a request is a normal end."""
 
 
-def _handler(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
-    class Handler(_Handler):
-        runtime: ClassVar[RuntimeApi] = api
-
-    return Handler
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _RuntimeHandler(BaseHTTPRequestHandler):
     runtime: ClassVar[RuntimeApi]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -137,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.runtime.init_error = _error(body)
                 accepted = True
             case ["invocation", invocation_id, "response"]:
-                accepted = self.runtime.answer(invocation_id, Answer(body))
+                accepted = self.runtime.answer(invocation_id, InvocationResult(body))
             case ["invocation", invocation_id, "error"]:
                 accepted = self.runtime.answer(invocation_id, _error(body))
             case _:
@@ -166,9 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _error(body: bytes) -> Answer:
+def _error(body: bytes) -> InvocationResult:
     try:
         error = json.loads(body).get("errorType")
     except (ValueError, AttributeError):
         error = None
-    return Answer(body, str(error or "Unhandled"))
+    return InvocationResult(body, str(error or "Unhandled"))

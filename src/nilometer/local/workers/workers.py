@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.chaos import Sabotage
-from nilometer.local.workers.runtime import Answer, Invocation, RuntimeApi
+from nilometer.local.workers.runtime import Invocation, InvocationResult, RuntimeApi
 
 INIT_SECONDS = 60
 _AWS = (
@@ -61,14 +61,14 @@ class Worker:
         self._waiter.start()
 
     @property
-    def init_error(self) -> Answer | None:
+    def init_error(self) -> InvocationResult | None:
         return self._api.init_error
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def invoke(self, event: bytes, sabotage: Sabotage) -> Answer:
+    def invoke(self, event: bytes, sabotage: Sabotage) -> InvocationResult:
         """Blocks until the answer, the timeout or the worker's end."""
         invocation = Invocation(event, self._function.timeout, self._function.arn)
         with self._lock:
@@ -129,12 +129,16 @@ class Worker:
             self.kill()
 
 
-def _timed_out(invocation: Invocation) -> Answer:
-    return Answer.failed("Sandbox.Timedout", f"{invocation.id} Task timed out after {invocation.timeout:.2f} seconds")
+def _timed_out(invocation: Invocation) -> InvocationResult:
+    return InvocationResult.failed(
+        "Sandbox.Timedout", f"{invocation.id} Task timed out after {invocation.timeout:.2f} seconds"
+    )
 
 
-def _exited(invocation_id: str) -> Answer:
-    return Answer.failed("Runtime.ExitError", f"RequestId: {invocation_id} Error: Runtime exited without an answer")
+def _exited(invocation_id: str) -> InvocationResult:
+    return InvocationResult.failed(
+        "Runtime.ExitError", f"RequestId: {invocation_id} Error: Runtime exited without an answer"
+    )
 
 
 @contextlib.contextmanager

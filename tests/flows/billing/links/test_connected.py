@@ -18,7 +18,7 @@ from nilometer.flows.billing import reading
 from nilometer.flows.billing.reconcile import backfill_events, reconcile
 from nilometer.flows.billing.refetch import due, refetch_due
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 ACCOUNTS = {"self": None, "acct_reed": "acct_reed", "acct_palm": "acct_palm"}
@@ -26,7 +26,7 @@ SEATS = {"self": 5, "acct_reed": 6, "acct_palm": 7}
 
 
 @pytest.fixture
-def worlds(store: Store) -> dict[str, World]:
+def worlds(store: Store) -> dict[str, StripeWorld]:
     """The same ids in three accounts; of each subscription the last change was lost, so that it is in doubt."""
     made = {}
     for name, account in ACCOUNTS.items():
@@ -55,7 +55,7 @@ def seats(store: Store) -> dict[str, int]:
     return found
 
 
-def test_each_object_is_fetched_in_its_account(store: Store, worlds: dict[str, World]) -> None:
+def test_each_object_is_fetched_in_its_account(store: Store, worlds: dict[str, StripeWorld]) -> None:
     """One key, three subscriptions of one id: each is what its own account says, and nothing stays due."""
     own, connected = worlds["self"], {name: worlds[name] for name in ("acct_reed", "acct_palm")}
     assert len({o["id"] for w in worlds.values() for o in w.objects.values() if o["object"] == "subscription"}) == 1
@@ -68,7 +68,7 @@ def test_each_object_is_fetched_in_its_account(store: Store, worlds: dict[str, W
     assert list(due(store, own.now + timedelta(hours=1))) == []
 
 
-def test_an_account_that_refuses_the_key_stops_no_other(store: Store, worlds: dict[str, World]) -> None:
+def test_an_account_that_refuses_the_key_stops_no_other(store: Store, worlds: dict[str, StripeWorld]) -> None:
     """It was disconnected: asked once a run, whatever is due of it; the others are settled."""
     own, thin = worlds["self"], {"livemode": False, "object": "v2.core.event", "context": "acct_palm"}
     notices = [
@@ -93,7 +93,7 @@ def test_an_account_that_refuses_the_key_stops_no_other(store: Store, worlds: di
     assert (fake.requests, len(list(due(store, now)))) == (3, 3)
 
 
-def test_a_client_of_one_account_asks_for_no_other(store: Store, worlds: dict[str, World]) -> None:
+def test_a_client_of_one_account_asks_for_no_other(store: Store, worlds: dict[str, StripeWorld]) -> None:
     """Its scope is the account alone."""
     own, reed = worlds["self"], worlds["acct_reed"]
 
@@ -104,7 +104,7 @@ def test_a_client_of_one_account_asks_for_no_other(store: Store, worlds: dict[st
     assert {item["account"] for item in due(store, own.now)} == {"self", "acct_palm"}
 
 
-def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, World]) -> None:
+def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, StripeWorld]) -> None:
     """Its own list of events does not name it: they arrive as its own all the same."""
     own, reed = worlds["self"], worlds["acct_reed"]
 
@@ -120,7 +120,7 @@ def handle(store: Store, messages: Sequence[Message]) -> list[Result]:
     return billing.handle(messages, store=store, objects=OBJECTS, now=PLAYED_AT)
 
 
-def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, World]) -> None:
+def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, StripeWorld]) -> None:
     """Drift of one account is repaired there; the same ids of the others stay as they are."""
     own, reed = worlds["self"], worlds["acct_reed"]
     with serve(own, connected={"acct_reed": reed}) as (url, _):

@@ -24,7 +24,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Refused
 from nilometer.flows.operations import batch as operations
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 
 def linked(customer: str, workspace: str, second: int = 0, id_: str = "l") -> str:
@@ -51,7 +51,7 @@ def workspaces(store: Store, *names: str) -> None:
         perform(store, service(name, "test"), CreateWorkspace(name=name), now=NOW)
 
 
-def subscribed(workspace: str | None) -> tuple[World, str]:
+def subscribed(workspace: str | None) -> tuple[StripeWorld, str]:
     world, _, price = company()
     customer = world.customer(workspace)
     world.subscribe(customer, [(price, 3)])

@@ -18,12 +18,12 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import reading
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 Events = list[dict[str, Any]]
 
 
-def bought_by_link(world: World, workspace_id: str, price: str, seats: int = 1) -> str:
+def bought_by_link(world: StripeWorld, workspace_id: str, price: str, seats: int = 1) -> str:
     """A stranger's purchase by a Payment Link with `?client_reference_id=`: the subscription."""
     before = len(world.events)
     subscription = world.checkout(workspace_id, [(price, seats)])
@@ -35,12 +35,12 @@ def bought_by_link(world: World, workspace_id: str, price: str, seats: int = 1) 
     return subscription
 
 
-def customer_of(world: World, subscription: str) -> str:
+def customer_of(world: StripeWorld, subscription: str) -> str:
     return str(world.objects[subscription]["customer"])
 
 
 @pytest.fixture
-def hijack() -> tuple[World, str, str]:
+def hijack() -> tuple[StripeWorld, str, str]:
     """The victim pays for 50 seats; later a stranger buys the cheapest plan with the victim's workspace id, and
     disputes the payment: (world, the victim's subscription, the stranger's)."""
     world, _, price = company()
@@ -52,7 +52,7 @@ def hijack() -> tuple[World, str, str]:
     return world, victim, stranger
 
 
-def disputed(world: World, subscription: str) -> Events:
+def disputed(world: StripeWorld, subscription: str) -> Events:
     """A lost dispute of the subscription's charge."""
     customer = customer_of(world, subscription)
     charge = next(
@@ -63,7 +63,7 @@ def disputed(world: World, subscription: str) -> Events:
     return world.events
 
 
-def test_a_stranger_takes_over_no_workspace(dynamodb: Any, hijack: tuple[World, str, str]) -> None:
+def test_a_stranger_takes_over_no_workspace(dynamodb: Any, hijack: tuple[StripeWorld, str, str]) -> None:
     """Neither with the plan, nor with the lost dispute: the purchase is a conflict."""
     world, victim, stranger = hijack
 
@@ -75,7 +75,7 @@ def test_a_stranger_takes_over_no_workspace(dynamodb: Any, hijack: tuple[World, 
     assert [one["customer"] for one in record["conflicts"]] == [f"self/test/{name}"]
 
 
-def test_an_operator_decides_a_conflict(store: Store, hijack: tuple[World, str, str]) -> None:
+def test_an_operator_decides_a_conflict(store: Store, hijack: tuple[StripeWorld, str, str]) -> None:
     """For the workspace, then both count; or for another one, then it is gone."""
     world, victim, stranger = hijack
     play(store, world.events)
@@ -197,7 +197,7 @@ def test_scopes() -> None:
     assert not Trust().names(Scope(account="acct_1", livemode=True))
 
 
-def test_explain_shows_the_claims(store: Store, hijack: tuple[World, str, str]) -> None:
+def test_explain_shows_the_claims(store: Store, hijack: tuple[StripeWorld, str, str]) -> None:
     """With their rank, who wrote them, and which decided."""
     world, victim, stranger = hijack
     play(store, world.events)
@@ -214,7 +214,7 @@ def test_explain_shows_the_claims(store: Store, hijack: tuple[World, str, str]) 
     )
 
 
-def test_conflicts_are_listed(store: Store, hijack: tuple[World, str, str]) -> None:
+def test_conflicts_are_listed(store: Store, hijack: tuple[StripeWorld, str, str]) -> None:
     """With what to do, beside claims that were refused."""
     world, _, stranger = hijack
     connected, _, price = company(account="acct_reed")

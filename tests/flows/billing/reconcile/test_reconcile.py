@@ -27,14 +27,14 @@ from nilometer.flows.billing.refetch import drop_event, due, merge_answer, refet
 from nilometer.local.stripe import schedules, troubles
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.server import FakeStripe, serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 SCOPE = Scope()
 
 
 @pytest.fixture
-def month() -> Iterator[tuple[World, StripeApi, FakeStripe]]:
+def month() -> Iterator[tuple[StripeWorld, StripeApi, FakeStripe]]:
     """A company's month behind an HTTP server, and the SDK's client of it."""
     world = random_month(4, customers=6)
     world.advance(timedelta(minutes=5))
@@ -67,7 +67,7 @@ def test_lost_events_are_drift_and_repaired(store: Store, dynamodb: Any, seed: i
     assert present(store) == present(whole)
 
 
-def troubled_month(seed: int) -> World:
+def troubled_month(seed: int) -> StripeWorld:
     """A month with schedules, disputes, refunds, entitlements, and customers and cards that go."""
     world, chance = random_month(seed, customers=5, steps=4), random.Random(seed)
     kinds: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def fate(event: dict[str, Any], seed: int) -> float:
     return random.Random(f"{seed} {event['id']}").random()
 
 
-def told_wrong(store: Store, world: World) -> set[str]:
+def told_wrong(store: Store, world: StripeWorld) -> set[str]:
     """But for what Stripe does not list and nothing folds: invoice payments, and payment methods of nobody."""
 
     def listed(known: dict[str, Any]) -> bool:
@@ -113,7 +113,7 @@ def present(store: Store) -> dict[str | None, Any]:
     return found
 
 
-def test_a_dry_run_writes_nothing(store: Store, month: tuple[World, StripeApi, FakeStripe]) -> None:
+def test_a_dry_run_writes_nothing(store: Store, month: tuple[StripeWorld, StripeApi, FakeStripe]) -> None:
     """It reports what would change."""
     _, api, _ = month
 
@@ -123,7 +123,9 @@ def test_a_dry_run_writes_nothing(store: Store, month: tuple[World, StripeApi, F
     assert not list(store.scan(Table.RECORDS))
 
 
-def test_events_of_thirty_days_fill_an_empty_system(store: Store, month: tuple[World, StripeApi, FakeStripe]) -> None:
+def test_events_of_thirty_days_fill_an_empty_system(
+    store: Store, month: tuple[StripeWorld, StripeApi, FakeStripe]
+) -> None:
     """Stripe's event list, newest first, in pages, resumed in the middle: as if all had been delivered."""
     world, api, _ = month
 
@@ -252,7 +254,7 @@ def test_a_shortened_snapshot_is_fetched(store: Store) -> None:
     assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 15
 
 
-def test_a_rate_limit_is_waited_out(month: tuple[World, StripeApi, FakeStripe]) -> None:
+def test_a_rate_limit_is_waited_out(month: tuple[StripeWorld, StripeApi, FakeStripe]) -> None:
     """429 is not an error of ours."""
     world, api, fake = month
     fake.refuse(2)
@@ -262,7 +264,7 @@ def test_a_rate_limit_is_waited_out(month: tuple[World, StripeApi, FakeStripe]) 
     assert fake.refused == 2
 
 
-def test_an_answer_is_dated_before_stripe_looked(month: tuple[World, StripeApi, FakeStripe]) -> None:
+def test_an_answer_is_dated_before_stripe_looked(month: tuple[StripeWorld, StripeApi, FakeStripe]) -> None:
     """Stripe's own clock less the round trip: never later than the state it shows."""
     world, api, _ = month
 
@@ -272,7 +274,7 @@ def test_an_answer_is_dated_before_stripe_looked(month: tuple[World, StripeApi, 
     assert world.second - 2 <= answer.second <= world.second
 
 
-def test_a_type_without_ids_is_refused(month: tuple[World, StripeApi, FakeStripe]) -> None:
+def test_a_type_without_ids_is_refused(month: tuple[StripeWorld, StripeApi, FakeStripe]) -> None:
     """Nothing is asked."""
     _, api, fake = month
 

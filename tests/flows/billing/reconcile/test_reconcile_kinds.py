@@ -20,7 +20,7 @@ from nilometer.flows.billing.reconcile import Report, reconcile
 from nilometer.flows.billing.refetch import refetch_due
 from nilometer.local.stripe import schedules, troubles
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 SCOPE = Scope()
@@ -30,7 +30,7 @@ SCOPE = Scope()
 class Scene:
     """A workspace with a paid subscription; what `act` does to it is told by no event."""
 
-    world: World
+    world: StripeWorld
     price: str
     customer: str
     subscription: str
@@ -54,7 +54,7 @@ def api(url: str) -> StripeApi:
     return StripeApi("sk_test_fake", base_url=url, requests_per_second=500)
 
 
-def night(store: Store, world: World) -> Report:
+def night(store: Store, world: StripeWorld) -> Report:
     world.advance(timedelta(minutes=1))
     with serve(world) as (url, _):
         return reconcile(store, api(url), scope=SCOPE, now=NOW)

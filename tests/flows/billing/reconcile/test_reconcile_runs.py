@@ -19,7 +19,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.local.plane.engine import Engine
 from nilometer.local.stripe.server import serve
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi, is_live
 
 SCOPE = Scope()
@@ -41,7 +41,7 @@ def run() -> Any:
 
 
 @pytest.fixture
-def doubtful(store: Store) -> World:
+def doubtful(store: Store) -> StripeWorld:
     """A subscription one of whose changes was lost within a second."""
     world, _, price = company()
     subscription = world.subscribe(world.customer("ws"), [(price, 1)])
@@ -58,7 +58,7 @@ def api(url: str) -> StripeApi:
     return StripeApi("sk_test_fake", base_url=url, requests_per_second=500)
 
 
-def test_the_minute_settles_what_is_due(store: Store, doubtful: World, run: Any) -> None:
+def test_the_minute_settles_what_is_due(store: Store, doubtful: StripeWorld, run: Any) -> None:
     """One request, and the next minute asks nothing."""
     with serve(doubtful) as (url, fake):
         first = run("refetch", store=store, api=api(url), scope=SCOPE, seconds=60)
@@ -68,7 +68,7 @@ def test_the_minute_settles_what_is_due(store: Store, doubtful: World, run: Any)
     assert wrong(store, doubtful) == []
 
 
-def test_a_minute_without_time_leaves_it_due(store: Store, doubtful: World, run: Any) -> None:
+def test_a_minute_without_time_leaves_it_due(store: Store, doubtful: StripeWorld, run: Any) -> None:
     """Nothing is asked after the deadline, and nothing is forgotten."""
     with serve(doubtful) as (url, fake):
         none = run("refetch", store=store, api=api(url), scope=SCOPE, seconds=0)
@@ -77,7 +77,7 @@ def test_a_minute_without_time_leaves_it_due(store: Store, doubtful: World, run:
     assert (none, later, fake.requests) == ({"asked": 0}, {"asked": 1}, 1)
 
 
-def test_another_mode_is_not_asked_about(store: Store, doubtful: World, run: Any) -> None:
+def test_another_mode_is_not_asked_about(store: Store, doubtful: StripeWorld, run: Any) -> None:
     """A live key cannot see what a test key made."""
     with serve(doubtful) as (url, fake):
         done = run("refetch", store=store, api=api(url), scope=Scope(livemode=True), seconds=60)

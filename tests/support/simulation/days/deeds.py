@@ -21,7 +21,7 @@ from nilometer.domain.acts.roles import Role
 from nilometer.errors import Refused, Unavailable
 from nilometer.flows.limits import reserving
 from nilometer.local.stripe.month import random_month
-from nilometer.local.stripe.world import World as StripeWorld
+from nilometer.local.stripe.world import StripeWorld
 
 WORKSPACES = ("a", "a", "b", "late")
 AMOUNTS = ("1", "2.5", "0.000000001", "999999999999999", "0")

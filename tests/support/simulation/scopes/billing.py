@@ -23,7 +23,7 @@ from nilometer.domain.stripe.signature import sign
 from nilometer.errors import NilometerError, Rejected, Unavailable
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reconcile, refetch, webhook
-from nilometer.local.stripe.world import World as StripeWorld
+from nilometer.local.stripe.world import StripeWorld
 
 BEGAN = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
 OWN = StripeScope()

@@ -11,7 +11,7 @@ from tests.support.simulation.kernel.world import LawBroken, SimRequest, World
 
 from nilometer.domain.usage.meter_event import MeterEvent
 from nilometer.errors import Unavailable
-from nilometer.local.stripe.world import World as StripeWorld
+from nilometer.local.stripe.world import StripeWorld
 
 
 @dataclass(frozen=True)
