@@ -66,7 +66,20 @@ def test_members_come_change_and_go(nilometer: Any, workspace: str) -> None:
 
     assert nilometer("member", "remove", workspace, "bob", "--yes").code == 0
     assert roles(nilometer, workspace) == {"ada": "Admin"}
-    assert workspace in nilometer("member", "workspaces", "ada").out
+    assert status(nilometer, workspace) == "active"
+
+
+def test_a_deleted_workspace_is_shown_as_deleted(nilometer: Any, workspace: str) -> None:
+    """Its members may restore it, so it stays in their list."""
+    nilometer("workspace", "delete", workspace, "--yes")
+
+    assert status(nilometer, workspace) == "deleted"
+
+
+def status(nilometer: Any, workspace: str) -> str:
+    """Of a workspace, as its founder sees it."""
+    rows = [json.loads(line) for line in nilometer("member", "workspaces", "ada", "--json").out.splitlines()]
+    return str(next(row["status"] for row in rows if row["workspace"] == workspace))
 
 
 def test_as_a_member_one_may_what_his_role_allows(nilometer: Any, workspace: str) -> None:

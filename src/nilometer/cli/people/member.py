@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json, pr
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.membership import Membership
 from nilometer.flows.people import members as people
+from nilometer.flows.people.workspaces import statuses
 
 ROLES = click.Choice(["Admin", "Manager", "Analyst", "Viewer"], case_sensitive=False)
 
@@ -41,13 +43,16 @@ def list_members(at: InWorkspace, as_json: bool) -> None:
 @stack_options
 @json_option
 def workspaces(connection: Connection, user_id: str, as_json: bool) -> None:
-    """Workspaces that USER is a member of.
+    """Workspaces that USER is a member of, and whether they are open.
 
     \b
     Example:
       nilometer member workspaces user_ada
     """
-    _show(people.workspaces_of(connection.store(), user_id), as_json)
+    store = connection.store()
+    found = people.workspaces_of(store, user_id)
+    status = statuses(store, (one.workspace_id for one in found))
+    _print([{**row(one), "status": status.get(one.workspace_id, "unknown")} for one in found], as_json, "status")
 
 
 @member.command()
@@ -103,14 +108,17 @@ def remove(at: InWorkspace, user_id: str, yes: bool) -> None:
 
 
 def _show(found: Iterable[Membership], as_json: bool) -> None:
-    rows = [row(one) for one in found]
+    _print([row(one) for one in found], as_json)
+
+
+def _print(rows: Sequence[Mapping[str, Any]], as_json: bool, *more: str) -> None:
     if as_json:
         print_json_lines(rows)
         return
     if not rows:
         note("nobody")
         return
-    columns = ("workspace", "user", "role", "joined_at")
+    columns = ("workspace", "user", "role", "joined_at", *more)
     out().print(table(columns, ([one[name] for name in columns] for one in rows)))
 
 

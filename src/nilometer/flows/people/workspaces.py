@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
@@ -29,6 +29,13 @@ def workspace(store: Store, caller: Caller) -> Item:
 def all_workspaces(store: Store) -> Iterator[Item]:
     """For operators: reads the whole table."""
     return store.scan(Table.RECORDS, kind="workspace")
+
+
+def statuses(store: Store, workspace_ids: Iterable[str]) -> dict[str, str]:
+    """Of each workspace that is known: `active`, `suspended` or `deleted`."""
+    wanted = {keys.workspace(name): name for name in workspace_ids}
+    found = store.batch_get(Table.RECORDS, list(wanted), consistent=True)
+    return {wanted[key]: item["status"] for key, item in found.items()}
 
 
 def purge_workspace(store: Store, caller: Caller, *, now: datetime) -> int:
