@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nilometer.domain.access.session import OpenSession as OpenSession
     from nilometer.domain.access.session import RevokeSession as RevokeSession
     from nilometer.domain.access.token import IssueToken as IssueToken
-    from nilometer.domain.access.token import Purpose as Purpose
+    from nilometer.domain.access.token import TokenPurpose as TokenPurpose
     from nilometer.domain.access.token import UseToken as UseToken
     from nilometer.domain.acts.act import Caller as Caller
     from nilometer.domain.acts.act import operator as operator
@@ -110,7 +110,7 @@ _HOMES = {
     "aws.s3": ("Objects",),
     "domain.access.report": ("ReportSecurity",),
     "domain.access.session": ("OpenSession", "RevokeSession"),
-    "domain.access.token": ("IssueToken", "Purpose", "UseToken"),
+    "domain.access.token": ("IssueToken", "TokenPurpose", "UseToken"),
     "domain.acts.act": ("Caller", "operator", "service"),
     "domain.acts.deed": ("Deed", "UNSAID"),
     "domain.acts.roles": ("Permission", "Role"),

@@ -12,12 +12,12 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from nilometer.aws import eventbridge
-from nilometer.aws.eventbridge import ENTRIES, ENTRY_BYTES, Bus, Entry
+from nilometer.aws.eventbridge import ENTRIES, ENTRY_BYTES, Bus, BusEntry
 from nilometer.errors import Rejected, Unavailable
 
 
-def entry(name: str, size: int = 0) -> Entry:
-    return Entry(source="services.test", detail_type="test.v1", detail=json.dumps({"id": name, "pad": "x" * size}))
+def entry(name: str, size: int = 0) -> BusEntry:
+    return BusEntry(source="services.test", detail_type="test.v1", detail=json.dumps({"id": name, "pad": "x" * size}))
 
 
 def taken(*outcomes: bool) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def taken(*outcomes: bool) -> dict[str, Any]:
     return {"FailedEntryCount": outcomes.count(False), "Entries": answers}
 
 
-def request(*entries: Entry) -> dict[str, Any]:
+def request(*entries: BusEntry) -> dict[str, Any]:
     return {
         "Entries": [
             {"EventBusName": "bus", "Source": e.source, "DetailType": e.detail_type, "Detail": e.detail}
@@ -129,4 +129,4 @@ def test_the_service_takes_the_shape_of_our_entries(monkeypatch: pytest.MonkeyPa
 
     bus.publish([entry("a")])
     with pytest.raises(Unavailable):
-        bus.publish([Entry(source="services.test", detail_type="test.v1", detail="no JSON")], attempts=1)
+        bus.publish([BusEntry(source="services.test", detail_type="test.v1", detail="no JSON")], attempts=1)

@@ -43,7 +43,7 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class ReplayProgress:
     """`reached` is the time of the last event that was replayed."""
 
     state: str
@@ -95,9 +95,9 @@ class Archives:
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"EventBridge did not start the replay {replay.name}: {error}") from error
 
-    def progress(self, replay: Replay) -> Progress:
+    def progress(self, replay: Replay) -> ReplayProgress:
         """As EventBridge reports it now, one request. `ClientError` when no replay has the name."""
         found = self._client.describe_replay(ReplayName=replay.name)
-        return Progress(
+        return ReplayProgress(
             state=found["State"], reached=found.get("EventLastReplayedTime"), reason=found.get("StateReason")
         )

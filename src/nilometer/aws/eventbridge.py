@@ -20,7 +20,7 @@ ENTRIES = 10  # in one PutEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class BusEntry:
     """One event for the bus; `detail` is a JSON object as text."""
 
     source: str
@@ -41,7 +41,7 @@ class Bus:
         self._name = name
         self.requests = 0
 
-    def publish(self, entries: Sequence[Entry], *, attempts: int = 4) -> None:
+    def publish(self, entries: Sequence[BusEntry], *, attempts: int = 4) -> None:
         """Returns only when the bus has taken every entry.
 
         Retries the failed entries alone, so an entry that was taken is not sent twice by us.
@@ -53,7 +53,7 @@ class Bus:
         for start in range(0, len(entries), ENTRIES):
             self._publish(list(entries[start : start + ENTRIES]), attempts)
 
-    def _publish(self, pending: list[Entry], attempts: int) -> None:
+    def _publish(self, pending: list[BusEntry], attempts: int) -> None:
         for attempt in range(attempts):
             if attempt:
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
@@ -62,7 +62,7 @@ class Bus:
                 return
         raise Unavailable(f"the bus did not take {len(pending)} of the events; send them again")
 
-    def _put(self, entries: list[Entry]) -> list[Entry]:
+    def _put(self, entries: list[BusEntry]) -> list[BusEntry]:
         """The entries that were not taken. One request at most 1 MB in all, so large ones go alone."""
         if sum(entry.size for entry in entries) > ENTRY_BYTES:
             return [left for entry in entries for left in self._put([entry])]
@@ -75,7 +75,7 @@ class Bus:
             return []
         return [entry for entry, answer in zip(entries, response["Entries"], strict=True) if "ErrorCode" in answer]
 
-    def _request(self, entry: Entry) -> Any:
+    def _request(self, entry: BusEntry) -> Any:
         return {
             "EventBusName": self._name,
             "Source": entry.source,

@@ -13,7 +13,7 @@ from tests.support.stores.engine import new_store
 from nilometer import ChangeRole, CreateWorkspace, Invite, IssueToken, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.security import Reported
@@ -105,10 +105,10 @@ def test_two_admins_who_demote_each_other_leave_one(store: Store) -> None:
 def test_eight_use_one_token_at_once_and_one_succeeds(store: Store) -> None:
     """A reset link that is opened twice resets once."""
     workspace(store)
-    issued = issue(store, DOOR, IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    issued = issue(store, DOOR, IssueToken(user_id="ada", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
 
     answers = race(
-        (lambda: access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER))
+        (lambda: access.use_token(store, issued.token, purpose=TokenPurpose.PASSWORD_RESET, now=LATER))
         for _ in range(RACERS)
     )
 

@@ -13,7 +13,7 @@ from tests.support.stores.writes import Memory
 from nilometer.domain.access import lockout
 from nilometer.domain.access.lockout import FAILURES, LOCKED, WINDOW, locked_until
 from nilometer.domain.access.session import OpenSession, RevokeSession, session_of
-from nilometer.domain.access.token import LIFETIME, IssueToken, Purpose, UseToken
+from nilometer.domain.access.token import LIFETIME, IssueToken, TokenPurpose, UseToken
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import checked_hash, hash_of
 from nilometer.domain.people.membership import AddMember, EndSessions, membership_of
@@ -30,8 +30,10 @@ def after(seconds: int) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-@given(purpose=st.sampled_from(Purpose), uses=st.lists(st.tuples(SECONDS, st.sampled_from(Purpose)), max_size=6))
-def test_a_token_is_used_at_most_once(purpose: Purpose, uses: list[tuple[int, Purpose]]) -> None:
+@given(
+    purpose=st.sampled_from(TokenPurpose), uses=st.lists(st.tuples(SECONDS, st.sampled_from(TokenPurpose)), max_size=6)
+)
+def test_a_token_is_used_at_most_once(purpose: TokenPurpose, uses: list[tuple[int, TokenPurpose]]) -> None:
     """The first use in its time for its purpose, whatever else is tried."""
     stored = Memory()
     stored.does(act(), IssueToken(user_id="ada", purpose=purpose, token_hash=HASH))
@@ -51,7 +53,8 @@ def test_only_services_issue_tokens() -> None:
     """An Admin cannot reset another's password."""
     with pytest.raises(Refused):
         Memory().does(
-            act(member("ada", Role.ADMIN)), IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET, token_hash=HASH)
+            act(member("ada", Role.ADMIN)),
+            IssueToken(user_id="bob", purpose=TokenPurpose.PASSWORD_RESET, token_hash=HASH),
         )
 
 

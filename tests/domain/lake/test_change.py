@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nilometer.domain.lake.change import Action, Change, action_of, audit_row, change_id, changed_fields
+from nilometer.domain.lake.change import Change, ItemAction, action_of, audit_row, change_id, changed_fields
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.domain.store.writes import Key, Table
 
@@ -18,7 +18,7 @@ def change(old: dict[str, Any] | None, new: dict[str, Any] | None, **changes: An
     values: dict[str, Any] = {
         "change_id": "c1",
         "table": Table.RECORDS,
-        "action": Action.MODIFY,
+        "action": ItemAction.MODIFY,
         "key": Key("WORKSPACE#ws_1", "BILLING"),
         "old": old,
         "new": new,
@@ -47,8 +47,8 @@ def test_actions_are_dynamodbs(name: str) -> None:
 def test_a_removal_by_ttl_is_an_expiry() -> None:
     identity = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 
-    assert action_of("REMOVE", identity) is Action.EXPIRED
-    assert action_of("REMOVE", {"type": "Service", "principalId": "someone"}) is Action.REMOVE
+    assert action_of("REMOVE", identity) is ItemAction.EXPIRED
+    assert action_of("REMOVE", {"type": "Service", "principalId": "someone"}) is ItemAction.REMOVE
 
 
 def test_an_unknown_action_is_no_guess() -> None:
@@ -73,7 +73,7 @@ def test_an_audit_row_has_every_column() -> None:
 
 
 def test_a_removal_is_known_by_what_was() -> None:
-    row = audit_row(change({"kind": "billing", "workspace_id": "ws_1"}, None, action=Action.REMOVE))
+    row = audit_row(change({"kind": "billing", "workspace_id": "ws_1"}, None, action=ItemAction.REMOVE))
 
     assert (row["kind"], row["workspace_id"], row["new_image"]) == ("billing", "ws_1", None)
 

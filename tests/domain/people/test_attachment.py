@@ -13,18 +13,19 @@ from tests.support.acts import NOW, act, member
 from tests.support.stores.writes import Memory
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
-from nilometer.domain.people.attachment import Purpose, attachment_of, described
+from nilometer.domain.people.attachment import AttachmentPurpose, attachment_of, described
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused, Rejected
 
 CALLS = st.lists(
-    st.tuples(st.sampled_from(Purpose), st.binary(min_size=1, max_size=3), st.sampled_from(["ada", "bob"])), max_size=8
+    st.tuples(st.sampled_from(AttachmentPurpose), st.binary(min_size=1, max_size=3), st.sampled_from(["ada", "bob"])),
+    max_size=8,
 )
 
 
 @given(calls=CALLS)
 def test_a_content_is_referred_to_once_a_purpose_and_by_who_was_first(
-    calls: list[tuple[Purpose, bytes, str]],
+    calls: list[tuple[AttachmentPurpose, bytes, str]],
 ) -> None:
     """However often it is attached; and its record reads back as what was attached."""
     stored, first = Memory(), {}
@@ -46,9 +47,9 @@ def test_what_is_no_attachment_is_rejected(content: bytes, content_type: str) ->
     good = bool(content) and re.fullmatch(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*", content_type, re.ASCII)
     if not good:
         with pytest.raises(Rejected):
-            described(content, purpose=Purpose.AVATAR, content_type=content_type)
+            described(content, purpose=AttachmentPurpose.AVATAR, content_type=content_type)
         return
-    made = described(content, purpose=Purpose.AVATAR, content_type=content_type)
+    made = described(content, purpose=AttachmentPurpose.AVATAR, content_type=content_type)
     assert (made.size, made.content_type) == (len(content), content_type)
     assert made.sha256 == sha256(content).hexdigest()
 
@@ -56,7 +57,7 @@ def test_what_is_no_attachment_is_rejected(content: bytes, content_type: str) ->
 @pytest.mark.parametrize("role", Role)
 def test_who_may_attach(role: Role) -> None:
     """As the matrix says."""
-    by, wanted = act(member("ada", role)), described(b"x", purpose=Purpose.AVATAR, content_type="image/png")
+    by, wanted = act(member("ada", role)), described(b"x", purpose=AttachmentPurpose.AVATAR, content_type="image/png")
     if Permission.ATTACHMENT_ADD in MATRIX[role]:
         assert Memory().does(by, wanted)
     else:

@@ -29,7 +29,7 @@ from tests.support.project import EVENTS
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.eventbridge import Entry
+from nilometer.aws.eventbridge import BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.times import epoch
@@ -154,7 +154,7 @@ OBJECTS: Any = MemoryObjects()
 class _Bus:
     """Takes whatever the webhook publishes."""
 
-    def publish(self, entries: Sequence[Entry]) -> None:
+    def publish(self, entries: Sequence[BusEntry]) -> None:
         assert all(entry.detail for entry in entries)
 
 

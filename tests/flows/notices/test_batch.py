@@ -20,7 +20,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Message, Outcome
-from nilometer.domain.lake.change import Action, Change, audit_row
+from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.limits.limit import Limit, alert
 from nilometer.domain.notices import preference
 from nilometer.domain.notices.notice import KINDS
@@ -42,7 +42,7 @@ def changed(old: Item | None, new: Item | None, *, at: int = 0) -> str:
     row = audit_row(
         Change(
             change_id=number,
-            action=Action.MODIFY if old and new else Action.INSERT if new else Action.REMOVE,
+            action=ItemAction.MODIFY if old and new else ItemAction.INSERT if new else ItemAction.REMOVE,
             key=Key(item["pk"], item["sk"]),
             old=old,
             new=new,

@@ -34,7 +34,7 @@ from nilometer import (
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.acts.roles import Role
-from nilometer.domain.people.attachment import Purpose
+from nilometer.domain.people.attachment import AttachmentPurpose
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
 from nilometer.flows.limits import own as own_limits
@@ -43,7 +43,7 @@ from nilometer.flows.people import attachments, flags, onboarding, policies
 
 SECRET = "of ours alone"
 SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
-ATTACHED = {"purpose": Purpose.EXPORT, "content_type": "text/csv"}
+ATTACHED = {"purpose": AttachmentPurpose.EXPORT, "content_type": "text/csv"}
 
 # What is tried with the names of `ours`: its member bob, and his notification there.
 ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
@@ -60,8 +60,8 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     own_limits.limits_of: {"now": LATER},
     onboarding.progress: {"now": LATER},
     attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
-    attachments.fetch: {"sha256": SHA256, "purpose": Purpose.EXPORT},
-    attachments.attached: {"purpose": Purpose.EXPORT},
+    attachments.fetch: {"sha256": SHA256, "purpose": AttachmentPurpose.EXPORT},
+    attachments.attached: {"purpose": AttachmentPurpose.EXPORT},
 }
 # For services and operators, for everybody at once, or for one person who is in no workspace yet.
 WITHOUT_CALLER = {

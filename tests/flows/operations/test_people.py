@@ -14,7 +14,7 @@ from tests.support.people import actions, admins, member, roles, workspace
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.lockout import FAILURES, LOCKED
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Outcome
@@ -124,7 +124,7 @@ def test_a_second_use_of_a_token_is_kept_as_a_reject(store: Store, objects: Any)
         Outcome.REJECTED,
     ]
     with pytest.raises(Refused):
-        access.use_token(store, "secret", purpose=Purpose.PASSWORD_RESET, now=NOW)
+        access.use_token(store, "secret", purpose=TokenPurpose.PASSWORD_RESET, now=NOW)
 
 
 def test_a_session_of_a_service_authenticates(store: Store, objects: Any) -> None:

@@ -11,7 +11,7 @@ from tests.support.people import actions, member, workspace
 from nilometer import AddMember, EndSessions, IssueToken, OpenSession, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.lockout import FAILURES, LOCKED
-from nilometer.domain.access.token import LIFETIME, Purpose
+from nilometer.domain.access.token import LIFETIME, TokenPurpose
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of
@@ -117,17 +117,17 @@ def test_only_services_open_sessions_and_issue_tokens(store: Store) -> None:
     with pytest.raises(Refused, match="ask an operator"):
         issue(store, ada, OpenSession(user_id="bob"), now=NOW)
     with pytest.raises(Refused, match="ask an operator"):
-        issue(store, ada, IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET), now=NOW)
+        issue(store, ada, IssueToken(user_id="bob", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
     with pytest.raises(Refused, match="no member"):
         issue(store, DOOR, OpenSession(user_id="eve"), now=NOW)
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-def test_a_token_works_once_in_its_time_for_its_purpose(purpose: Purpose, store: Store) -> None:
+@pytest.mark.parametrize("purpose", TokenPurpose)
+def test_a_token_works_once_in_its_time_for_its_purpose(purpose: TokenPurpose, store: Store) -> None:
     """Every other use is refused in the same words."""
     workspace(store)
     issued = issue(store, DOOR, IssueToken(user_id="ada", purpose=purpose), now=NOW)
-    other = next(one for one in Purpose if one is not purpose)
+    other = next(one for one in TokenPurpose if one is not purpose)
     end = NOW + LIFETIME[purpose]
 
     for wrong, at in ((other, LATER), (purpose, end)):

@@ -19,7 +19,7 @@ from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.cloudevents import NAME_LENGTH
 from nilometer.domain.people import attachment
-from nilometer.domain.people.attachment import CONTENT_BYTES, Attachment, Purpose, folder
+from nilometer.domain.people.attachment import CONTENT_BYTES, Attachment, AttachmentPurpose, folder
 from nilometer.domain.store.keys import part
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import Refused, Rejected, Unavailable
@@ -30,7 +30,7 @@ PICTURE = b"\x89PNG " * 100_000  # more than an item may have
 
 
 def attach(store: Store, objects: Objects, caller: Caller, content: bytes = PICTURE, **other: Any) -> Attachment:
-    wanted: dict[str, Any] = {"purpose": Purpose.AVATAR, "content_type": "image/png", "now": NOW}
+    wanted: dict[str, Any] = {"purpose": AttachmentPurpose.AVATAR, "content_type": "image/png", "now": NOW}
     return attachments.attach(store, caller, content, objects=objects, **(wanted | other))
 
 
@@ -48,8 +48,8 @@ def test_the_content_is_in_s3_and_the_item_refers_to_it(store: Store, objects: O
     ada = workspace(store)
     made = attach(store, objects, ada)
 
-    assert attachments.fetch(store, ada, made.sha256, objects=objects, purpose=Purpose.AVATAR) == PICTURE
-    assert attachments.attached(store, ada, purpose=Purpose.AVATAR) == [made]
+    assert attachments.fetch(store, ada, made.sha256, objects=objects, purpose=AttachmentPurpose.AVATAR) == PICTURE
+    assert attachments.attached(store, ada, purpose=AttachmentPurpose.AVATAR) == [made]
     assert (made.size, made.sha256) == (len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
     assert (made.added_by, made.added_at) == ("ada", "2026-11-23T12:00:00.000Z")
     [item] = references(store)
@@ -72,9 +72,9 @@ def test_a_call_that_died_in_the_middle_is_repeated(store: Store, objects: Objec
     ada = workspace(store)
     sha256 = objects.put(folder("ws"), PICTURE).rpartition("/")[2]
 
-    assert attachments.attached(store, ada, purpose=Purpose.AVATAR) == []
+    assert attachments.attached(store, ada, purpose=AttachmentPurpose.AVATAR) == []
     with pytest.raises(Refused, match="has no avatar"):
-        attachments.fetch(store, ada, sha256, objects=objects, purpose=Purpose.AVATAR)
+        attachments.fetch(store, ada, sha256, objects=objects, purpose=AttachmentPurpose.AVATAR)
     assert attach(store, objects, ada).sha256 == sha256
 
 
@@ -119,11 +119,11 @@ def test_a_stranger_does_not_fill_the_bucket(store: Store, objects: Objects) -> 
 def test_an_export_is_read_by_who_may_query(store: Store, objects: Objects) -> None:
     """A Viewer may not; its hash does not open it as something else."""
     ada = workspace(store, bob=Role.VIEWER, ann=Role.ANALYST)
-    made = attach(store, objects, ada, b"id,total\n", purpose=Purpose.EXPORT, content_type="text/csv")
+    made = attach(store, objects, ada, b"id,total\n", purpose=AttachmentPurpose.EXPORT, content_type="text/csv")
     fetch = partial(attachments.fetch, store, objects=objects)
 
-    assert fetch(member("ann", Role.ANALYST), made.sha256, purpose=Purpose.EXPORT) == b"id,total\n"
-    for purpose in Purpose:
+    assert fetch(member("ann", Role.ANALYST), made.sha256, purpose=AttachmentPurpose.EXPORT) == b"id,total\n"
+    for purpose in AttachmentPurpose:
         with pytest.raises(Refused):
             fetch(member("bob", Role.VIEWER), made.sha256, purpose=purpose)
 
@@ -133,7 +133,7 @@ def test_the_same_content_of_two_workspaces_is_two_objects(store: Store, objects
     ada, eve = workspace(store, "ours"), workspace(store, "theirs")
     made = attach(store, objects, ada)
     with pytest.raises(Refused):
-        attachments.fetch(store, eve, made.sha256, objects=objects, purpose=Purpose.AVATAR)
+        attachments.fetch(store, eve, made.sha256, objects=objects, purpose=AttachmentPurpose.AVATAR)
 
     attach(store, objects, eve)
     assert sorted(keys_in(objects)) == [f"attachments/{one}/{made.sha256}" for one in ("ours", "theirs")]
@@ -155,4 +155,4 @@ def test_a_workspace_has_one_folder_and_shares_it_with_nobody(ours: str, theirs:
 
 def test_every_purpose_says_who_reads_it() -> None:
     """A new one must be added."""
-    assert attachment.READS.keys() == set(Purpose)
+    assert attachment.READS.keys() == set(AttachmentPurpose)

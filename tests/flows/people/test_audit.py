@@ -16,13 +16,13 @@ from tests.support.project import EVENTS
 
 from nilometer import Invite, IssueToken, OpenSession, RemoveMember, ReportSecurity, issue, perform
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.acts.security import Reported
 from nilometer.domain.events.outcome import Message
-from nilometer.domain.lake.change import Action, action_of
+from nilometer.domain.lake.change import ItemAction, action_of
 from nilometer.domain.store.writes import Table
 from nilometer.flows.operations import batch as operations
 
@@ -35,7 +35,7 @@ def everything(store: Store) -> list[str]:
     ada, door = workspace(store, bob=Role.VIEWER), service("ws", "services")
     invited = issue(store, ada, Invite(email="grace@example.com", role=Role.VIEWER), now=NOW)
     session = issue(store, door, OpenSession(user_id="ada"), now=NOW)
-    once = issue(store, door, IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    once = issue(store, door, IssueToken(user_id="ada", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
     perform(store, door, ReportSecurity(action=Reported.LOGIN_FAILED, user_id="ada"), now=NOW)
     perform(store, ada, RemoveMember(user_id="bob"), now=NOW)
     tokens = [invited.token, session.token, once.token]
@@ -48,7 +48,7 @@ def test_no_secret_reaches_the_lake(store: Store) -> None:
     items = list(store.scan(Table.RECORDS))
 
     assert {"membership", *EXPIRING} <= {item["kind"] for item in items}
-    rows = json.dumps([row(item, Action.INSERT) for item in items])
+    rows = json.dumps([row(item, ItemAction.INSERT) for item in items])
     assert [secret for secret in secrets if secret in rows] == []
     stored = repr(items)
     assert [secret for secret in secrets[:3] if secret in stored] == []
@@ -57,7 +57,7 @@ def test_no_secret_reaches_the_lake(store: Store) -> None:
 def test_the_lake_says_who_did_what_to_whom(store: Store) -> None:
     """A row of the log has all that an investigation asks for."""
     everything(store)
-    rows = [row(item, Action.INSERT) for item in store.scan(Table.RECORDS, kind="security")]
+    rows = [row(item, ItemAction.INSERT) for item in store.scan(Table.RECORDS, kind="security")]
 
     [removed] = [one for one in rows if one["new_image"]["action"] == "member_removed"]
     assert removed["workspace_id"] == "ws"

@@ -29,7 +29,7 @@ from nilometer import (
 )
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import lockout, session, token
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts import security
 from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Role
@@ -87,7 +87,7 @@ def _invited(store: Store, ada: Caller) -> Ask:
     return lambda at: not _passes(lambda: issue(store, ada, again, now=at))
 
 
-def _token(purpose: Purpose) -> Callable[[Store, Caller], Ask]:
+def _token(purpose: TokenPurpose) -> Callable[[Store, Caller], Ask]:
     def made(store: Store, _: Caller) -> Ask:
         issued = issue(store, DOOR, IssueToken(user_id="bob", purpose=purpose), now=NOW)
         return lambda at: _passes(lambda: access.use_token(store, issued.token, purpose=purpose, now=at))
@@ -146,7 +146,7 @@ MIDNIGHT = timedelta(hours=12)  # after NOW
 ENDINGS = {
     "invitation": Ending(_invitation, invitation.VALID, invitation.KEPT),
     "invited": Ending(_invited, invitation.VALID),
-    "token": Ending(_token(Purpose.PASSWORD_RESET), token.LIFETIME[Purpose.PASSWORD_RESET]),
+    "token": Ending(_token(TokenPurpose.PASSWORD_RESET), token.LIFETIME[TokenPurpose.PASSWORD_RESET]),
     "session": Ending(_session, session.LIFETIME),
     "lockout": Ending(_lockout, lockout.LOCKED, lockout.KEPT - lockout.LOCKED),
     "security": Ending(_entry, security.KEPT),

@@ -26,7 +26,7 @@ from nilometer import (
     perform,
 )
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.deed import Issuing
 from nilometer.domain.acts.roles import Role
@@ -62,7 +62,7 @@ def ours(store: Store) -> dict[str, str]:
     invited = issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
     session = issue(store, service("ours", "services"), OpenSession(user_id="bob"), now=NOW)
     door = service("ours", "services")
-    token = issue(store, door, IssueToken(user_id="bob", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    token = issue(store, door, IssueToken(user_id="bob", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
     perform(store, door, ReportSecurity(action=Reported.KEY_USED, user_id="bob"), now=NOW)
     told = perform(store, door, Notify(user_id="bob", topic="exports.ready", title="Done"), now=NOW)
     return {
@@ -153,11 +153,11 @@ def test_a_token_of_one_workspace_opens_that_one(store: Store) -> None:
     """Its workspace comes from what is stored under its hash, from nothing else."""
     workspace(store, "ours")
     workspace(store, "theirs")
-    issued = issue(store, service("ours", "s"), IssueToken(user_id="ada", purpose=Purpose.PASSWORD_RESET), now=NOW)
+    issued = issue(store, service("ours", "s"), IssueToken(user_id="ada", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
 
-    assert access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER).workspace_id == "ours"
+    assert access.use_token(store, issued.token, purpose=TokenPurpose.PASSWORD_RESET, now=LATER).workspace_id == "ours"
     with pytest.raises(Refused):
-        access.use_token(store, issued.token, purpose=Purpose.PASSWORD_RESET, now=LATER)
+        access.use_token(store, issued.token, purpose=TokenPurpose.PASSWORD_RESET, now=LATER)
 
 
 def test_a_key_cannot_be_forged_by_an_id(store: Store) -> None:

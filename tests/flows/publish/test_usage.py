@@ -15,7 +15,7 @@ from tests.support.flows.usage import batch, cloud, handle, outcomes, totals, vo
 from tests.support.project import EVENTS
 
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.eventbridge import Bus, Entry
+from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.errors import Rejected
 from nilometer.flows.publish.usage import Event, publish, recorded, snapshot, voided
@@ -96,7 +96,7 @@ def test_large_events_share_an_entry_only_up_to_what_is_billed_once() -> None:
     publish(Bus(client, name="bus"), events)  # type: ignore[arg-type]
 
     assert len(client.taken) > 1
-    assert all(Entry(source="s", detail_type="t", detail=e["Detail"]).size < 64_000 for e in client.taken)
+    assert all(BusEntry(source="s", detail_type="t", detail=e["Detail"]).size < 64_000 for e in client.taken)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import REGISTER, book_rows
-from nilometer.domain.lake.change import Action, Change
+from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.recovery.verification import Kind
 from nilometer.domain.store.writes import Item, Key, Put, Table
 from nilometer.domain.stripe.event import Scope
@@ -78,7 +78,7 @@ class Books:
         return Change(
             change_id=f"c{number}",
             table=Table.RECORDS,
-            action=Action.MODIFY if old else Action.INSERT,
+            action=ItemAction.MODIFY if old else ItemAction.INSERT,
             key=key,
             old=old,
             new=new,

@@ -15,7 +15,7 @@ from tests.support.lake.build import NOW, stripe_event, usage
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.lake.change import Action, Change, audit_row
+from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
 from nilometer.domain.recovery.history import state
 from nilometer.domain.recovery.verification import Kind
@@ -49,7 +49,7 @@ class World:
         change = Change(
             change_id=str(self._sequence),
             table=Table.RECORDS,
-            action=Action.REMOVE if new is None else Action.MODIFY if old else Action.INSERT,
+            action=ItemAction.REMOVE if new is None else ItemAction.MODIFY if old else ItemAction.INSERT,
             key=Key(item["pk"], item["sk"]),
             old=old,
             new=new,

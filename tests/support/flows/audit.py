@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nilometer.domain.lake.change import Action, Change, audit_row
+from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.store.writes import Item, Key, Table
 
 TTL = {"principalId": "dynamodb.amazonaws.com", "type": "Service"}
 
 
-def row(item: Item, action: Action) -> dict[str, Any]:
-    new, old = (item, None) if action is Action.INSERT else (None, item)
+def row(item: Item, action: ItemAction) -> dict[str, Any]:
+    new, old = (item, None) if action is ItemAction.INSERT else (None, item)
     key = Key(item["pk"], item["sk"])
     change = Change(
         change_id="c",

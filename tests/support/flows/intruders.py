@@ -35,7 +35,6 @@ from nilometer import (
     OverrideLimit,
     Policy,
     PublishPolicy,
-    Purpose,
     ReadNotification,
     RemoveMember,
     Reported,
@@ -46,6 +45,7 @@ from nilometer import (
     Role,
     SetFlag,
     SetPreference,
+    TokenPurpose,
     UpdateMeter,
     UpdateWorkspace,
     UseToken,
@@ -74,7 +74,7 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
 def deeds(names: Mapping[str, str]) -> list[Deed[Any]]:
     """What he tries to do with them; one of every deed that there is."""
     invited, session, token = names["invitation_id"], names["session_hash"], names["token_hash"]
-    reset = Purpose.PASSWORD_RESET
+    reset = TokenPurpose.PASSWORD_RESET
     return [
         AddMember(user_id="bob", role=Role.VIEWER),
         ChangeRole(user_id="bob", role=Role.VIEWER),

@@ -19,9 +19,9 @@ from nilometer.domain.lake.tables import USAGE, DeltaTable
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write import batches as batches_module
 from nilometer.lake.write.append import Lake
-from nilometer.lake.write.batches import Batch, Batches
+from nilometer.lake.write.batches import Batches, DatasetBatch
 from nilometer.lake.write.dataset_rows import Format, read
-from nilometer.lake.write.rows import Rows, decode_packed, to_arrow
+from nilometer.lake.write.rows import TableRows, decode_packed, to_arrow
 
 Content = Any  # of one batch, in JSON's terms
 
@@ -77,7 +77,7 @@ class Usage:
         return verdict({f"e{n}" for n in range(size.events)}, stored)
 
 
-def _append_plainly(lake: Lake, rows: Rows) -> None:
+def _append_plainly(lake: Lake, rows: TableRows) -> None:
     """What the protocol is measured against: acknowledge after the commit, again when it raised."""
     snapshot = append_module.open_or_create(lake.uri, USAGE, lake.storage_options)
     append_module.write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")
@@ -103,7 +103,7 @@ class _Batches:
     def land(self, lake: Lake, content: bytes, *, deadline: float, plain: bool) -> None:
         said = json.loads(content)
         lines = "\n".join(map(json.dumps, said["rows"])).encode()
-        batch = Batch(source="/storm", id=said["id"], fingerprint=1)
+        batch = DatasetBatch(source="/storm", id=said["id"], fingerprint=1)
         batches = Batches(lake=lake, now=NOW, deadline=deadline)
         batches.land(self.dataset, batch, lambda: read(self.dataset.table, lines, Format.NDJSON))
 

@@ -27,7 +27,7 @@ from nilometer.errors import Rejected
 from nilometer.lake.read.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from nilometer.lake.read.query import Result
+    from nilometer.lake.read.query import QueryResult
 
 SHOWN = 100  # rows on a terminal; --json and --csv give all
 
@@ -142,7 +142,7 @@ def _question(recipe: str | None) -> str:
     return RECIPES[recipe].question if recipe else ""
 
 
-def _show(found: Result) -> None:
+def _show(found: QueryResult) -> None:
     rows = list(islice(found.rows, SHOWN))
     out().print(rows_table(found.columns, rows))
     if next(iter(found.rows), None) is not None:

@@ -9,7 +9,7 @@ import click
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
 from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
-from nilometer.domain.people.attachment import Purpose
+from nilometer.domain.people.attachment import AttachmentPurpose
 from nilometer.flows.people import attachments
 
 _purpose = click.option(
@@ -40,7 +40,7 @@ def add(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: b
         at.caller,
         file.read_bytes(),
         objects=at.connection.objects(),
-        purpose=Purpose(purpose),
+        purpose=AttachmentPurpose(purpose),
         content_type=content_type,
         now=at.now,
     )
@@ -62,7 +62,7 @@ def list_attachments(at: InWorkspace, purpose: str, as_json: bool) -> None:
     Example:
       nilometer attachment list acme --purpose export
     """
-    rows = [row(one) for one in attachments.attached(at.store, at.caller, purpose=Purpose(purpose))]
+    rows = [row(one) for one in attachments.attached(at.store, at.caller, purpose=AttachmentPurpose(purpose))]
     columns = ("sha256", "size", "content_type", "added_at", "added_by")
     print_rows(columns, rows, as_json=as_json, empty=f"no {purpose} in {at.caller.workspace_id}")
 
@@ -79,5 +79,5 @@ def get(at: InWorkspace, sha256: str, purpose: str) -> None:
       nilometer attachment get acme 5891b5b522d5df08... --purpose avatar > logo.png
     """
     objects = at.connection.objects()
-    content = attachments.fetch(at.store, at.caller, sha256, objects=objects, purpose=Purpose(purpose))
+    content = attachments.fetch(at.store, at.caller, sha256, objects=objects, purpose=AttachmentPurpose(purpose))
     click.echo(content, nl=False)

@@ -9,7 +9,7 @@ from nilometer.cli.terminal.caller import InWorkspace, in_workspace, print_issue
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import Group
 from nilometer.cli.terminal.output import echo, json_option, print_json
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.flows.people import access
 
 _purpose = click.option(
@@ -34,7 +34,7 @@ def issue(at: InWorkspace, user_id: str, purpose: str, as_json: bool) -> None:
     Example:
       nilometer token issue acme user_ada --purpose password_reset
     """
-    wanted = Purpose(purpose)
+    wanted = TokenPurpose(purpose)
     made = nilometer.issue(at.store, at.caller, nilometer.IssueToken(user_id=user_id, purpose=wanted), now=at.now)
     print_issued(made, f"{wanted} of {user_id}; it works once and", as_json=as_json)
 
@@ -50,7 +50,7 @@ def use(connection: Connection, purpose: str, as_json: bool) -> None:
     Example:
       nilometer token use --purpose password_reset < token
     """
-    proved = access.use_token(connection.store(), secret(), purpose=Purpose(purpose), now=connection.now)
+    proved = access.use_token(connection.store(), secret(), purpose=TokenPurpose(purpose), now=connection.now)
     if as_json:
         print_json(row(proved))
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from nilometer.aws.archives import Archives, Progress, Replay
+from nilometer.aws.archives import Archives, Replay, ReplayProgress
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json_lines, table
@@ -102,12 +102,12 @@ def _planned(
                 yield Replay(name=name[:64], archive=archive, rule=rule, since=start, until=until)
 
 
-def _run(archives: Archives, replays: Sequence[Replay]) -> dict[str, Progress]:
+def _run(archives: Archives, replays: Sequence[Replay]) -> dict[str, ReplayProgress]:
     """All at once; the last progress of each."""
     for replay in replays:
         archives.start(replay)
         note(f"started {replay.name}; it goes on without this command (aws events describe-replay)")
-    ended: dict[str, Progress] = {}
+    ended: dict[str, ReplayProgress] = {}
     with _shown(replays) as show:
         while len(ended) < len(replays):
             for replay in replays:
@@ -124,13 +124,13 @@ def _run(archives: Archives, replays: Sequence[Replay]) -> dict[str, Progress]:
 
 
 @contextlib.contextmanager
-def _shown(replays: Sequence[Replay]) -> Iterator[Callable[[Replay, Progress], None]]:
+def _shown(replays: Sequence[Replay]) -> Iterator[Callable[[Replay, ReplayProgress], None]]:
     from rich.progress import Progress as Bars
 
     with Bars(console=err(), transient=True) as bars:
         tasks = {one.name: bars.add_task(one.name, total=(one.until - one.since).total_seconds()) for one in replays}
 
-        def show(replay: Replay, found: Progress) -> None:
+        def show(replay: Replay, found: ReplayProgress) -> None:
             reached = found.reached or replay.since
             bars.update(tasks[replay.name], completed=(reached - replay.since).total_seconds())
 
@@ -142,7 +142,7 @@ def _show(replays: Sequence[Replay]) -> None:
     out().print(table(["replay", "archive", "since", "until", ">events in the archive"], rows))
 
 
-def _row(replay: Replay, ended: Progress | None) -> dict[str, Any]:
+def _row(replay: Replay, ended: ReplayProgress | None) -> dict[str, Any]:
     return {
         "replay": replay.name,
         "archive": replay.archive.name,

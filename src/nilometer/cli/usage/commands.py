@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from nilometer.aws.eventbridge import Entry
+from nilometer.aws.eventbridge import BusEntry
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
@@ -129,7 +129,7 @@ def _send_one(
             "dimensions": dict(_pair(dimension) for dimension in dimensions),
         },
     }
-    connection.bus().publish([Entry(source=SOURCE, detail_type=str(event["type"]), detail=json.dumps(event))])
+    connection.bus().publish([BusEntry(source=SOURCE, detail_type=str(event["type"]), detail=json.dumps(event))])
     if as_json:
         print_json(event)
     else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nilometer.domain.acts.act import Act, checked_id
 from nilometer.domain.acts.records import alive, record
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Put, Write
@@ -75,7 +75,7 @@ def failed(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:
         return [_put(act, stored, user_id, failures=recent, counted_after=known.get("counted_after", ""))]
     until = parse_rfc3339(recent[-1]) + LOCKED
     locked = _put(act, stored, user_id, failures=[], counted_after=recent[-1], locked_until=rfc3339(until))
-    return [locked, entry(act, Action.LOCKED_OUT, subject=user_id)]
+    return [locked, entry(act, SecurityAction.LOCKED_OUT, subject=user_id)]
 
 
 def succeeded(act: Act, *, stored: Item | None, user_id: str) -> list[Write]:

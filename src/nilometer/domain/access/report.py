@@ -10,7 +10,7 @@ from nilometer.domain.access import lockout
 from nilometer.domain.acts.act import Act
 from nilometer.domain.acts.deed import Bounds, Decided, Deed, Id, Stored
 from nilometer.domain.acts.roles import Permission
-from nilometer.domain.acts.security import Action, Reported, entry
+from nilometer.domain.acts.security import Reported, SecurityAction, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key, Write
 
@@ -37,7 +37,7 @@ class ReportSecurity(Deed[datetime | None]):
     def decide(self, act: Act, stored: Stored) -> list[Write]:
         self.require(act)
         user_id, failures = self.user_id, stored.get(keys.lockout(act.workspace_id, self.user_id))
-        action = Action(self.action)
+        action = SecurityAction(self.action)
         written = entry(act, action, subject=user_id, object_id=self.object_id, reason=self.reason, actor=user_id)
         match self.action:
             case Reported.LOGIN_FAILED:

@@ -16,7 +16,7 @@ from nilometer.domain.acts.deed import Actor, Decided, Deed, Id, Issuing, Sha256
 from nilometer.domain.acts.records import alive, record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import checked_hash
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.people.membership import Membership, membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, from_epoch, rfc3339
@@ -106,7 +106,7 @@ class OpenSession(Issuing[Session]):
             gsi1pk=keys.user(self.user_id),
             gsi1sk=f"SESSION#{rfc3339(act.happened)}#{session_id}",
         )
-        logged = entry(act, Action.LOGIN, subject=self.user_id, object_id=session_id, actor=self.user_id)
+        logged = entry(act, SecurityAction.LOGIN, subject=self.user_id, object_id=session_id, actor=self.user_id)
         return [put, *lockout.succeeded(act, stored=failures, user_id=self.user_id), logged]
 
     def answer(self, act: Act, decided: Decided) -> Session:
@@ -128,7 +128,7 @@ class RevokeSession(Deed[None]):
     actor = Actor.NAMED
 
     session_hash: Sha256
-    action: Action = unsent(Action.SESSION_REVOKED)
+    action: SecurityAction = unsent(SecurityAction.SESSION_REVOKED)
 
     def reads(self, act: Act) -> list[Key]:
         return [keys.session(self.session_hash)]

@@ -14,7 +14,7 @@ from nilometer.domain.acts.deed import Decided, Deed, Id, Issuing, Sha256, Store
 from nilometer.domain.acts.records import alive, record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import checked_hash
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Write
@@ -23,14 +23,14 @@ from nilometer.errors import Refused
 INVALID = "this token is not valid; ask for another"
 
 
-class Purpose(StrEnum):
+class TokenPurpose(StrEnum):
     """What a token proves; stored with it, and a token of one purpose is not accepted for the other."""
 
     EMAIL_VERIFICATION = "email_verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105  # the name of a purpose
 
 
-LIFETIME = {Purpose.EMAIL_VERIFICATION: timedelta(days=1), Purpose.PASSWORD_RESET: timedelta(hours=1)}
+LIFETIME = {TokenPurpose.EMAIL_VERIFICATION: timedelta(days=1), TokenPurpose.PASSWORD_RESET: timedelta(hours=1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,11 @@ class Token:
 
     workspace_id: str
     user_id: str
-    purpose: Purpose
+    purpose: TokenPurpose
 
 
 def _token_of(item: Item) -> Token:
-    return Token(workspace_id=item["workspace_id"], user_id=item["user_id"], purpose=Purpose(item["purpose"]))
+    return Token(workspace_id=item["workspace_id"], user_id=item["user_id"], purpose=TokenPurpose(item["purpose"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class IssueToken(Issuing[Token]):
     secret = "once"  # noqa: S105  # a prefix of secrets
 
     token_hash: Sha256 = made()
-    purpose: Purpose
+    purpose: TokenPurpose
     user_id: Id
     valid_until: datetime | None = None
 
@@ -80,7 +80,7 @@ class IssueToken(Issuing[Token]):
             used_at=None,
             expires_at=epoch(self.valid_until or act.happened + LIFETIME[self.purpose]),
         )
-        return [put, entry(act, Action.TOKEN_ISSUED, subject=self.user_id, reason=str(self.purpose))]
+        return [put, entry(act, SecurityAction.TOKEN_ISSUED, subject=self.user_id, reason=str(self.purpose))]
 
     def answer(self, act: Act, decided: Decided) -> Token:
         return Token(workspace_id=act.workspace_id, user_id=self.user_id, purpose=self.purpose)
@@ -94,7 +94,7 @@ class UseToken(Deed[Token]):
     """
 
     token_hash: Sha256
-    purpose: Purpose
+    purpose: TokenPurpose
 
     def reads(self, act: Act) -> list[Key]:
         return [keys.token(self.token_hash)]
@@ -110,7 +110,7 @@ class UseToken(Deed[Token]):
             raise Refused(INVALID)
         kept = {name: item[name] for name in ("user_id", "purpose", "created_at", "expires_at")}
         put = record(act, key, "token", item, **kept, used_at=rfc3339(act.happened))
-        return [put, entry(act, Action.TOKEN_USED, subject=item["user_id"], reason=str(self.purpose))]
+        return [put, entry(act, SecurityAction.TOKEN_USED, subject=item["user_id"], reason=str(self.purpose))]
 
     def answer(self, act: Act, decided: Decided) -> Token:
         return _token_of(decided.before[keys.token(self.token_hash)])

@@ -21,7 +21,7 @@ KEPT = timedelta(days=400)  # the lake keeps all
 _REASON = re.compile(r"[a-z0-9_.]{1,64}")
 
 
-class Action(StrEnum):
+class SecurityAction(StrEnum):
     """`action` of a security entry. Stored, and in the lake: a value is never renamed."""
 
     LOGIN = "login"
@@ -64,7 +64,7 @@ class SecurityEntry:
 
     id: str
     workspace_id: str
-    action: Action
+    action: SecurityAction
     actor: str
     subject: str | None
     object_id: str | None
@@ -76,7 +76,7 @@ class SecurityEntry:
 
 def entry(
     act: Act,
-    action: Action,
+    action: SecurityAction,
     *,
     subject: str | None = None,
     object_id: str | None = None,
@@ -121,7 +121,7 @@ def entry_of(item: Item) -> SecurityEntry:
     return SecurityEntry(
         id=item["entry_id"],
         workspace_id=item["workspace_id"],
-        action=Action(item["action"]),
+        action=SecurityAction(item["action"]),
         actor=item["actor"],
         subject=item["subject"],
         object_id=item["object_id"],

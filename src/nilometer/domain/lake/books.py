@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nilometer.domain.lake import redaction
-from nilometer.domain.lake.change import Action, Change
+from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.lake.tables import Column, DeltaTable, Type, created_column, day_column, recorded_column
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item
@@ -52,7 +52,7 @@ class Book:
 
 def book_rows(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
     """(table, row) of a changed register; nothing when it resolves to what it resolved to before."""
-    known = _resolved(change.new) if change.action in {Action.INSERT, Action.MODIFY} else None
+    known = _resolved(change.new) if change.action in {ItemAction.INSERT, ItemAction.MODIFY} else None
     book = BOOKS_BY_OBJECT.get(str(known.state.get("object"))) if known else None
     if known is None or book is None or change.new is None or _same(known, _resolved(change.old)):
         return

@@ -15,7 +15,7 @@ from nilometer.domain.store.writes import Item, Key, Table
 _SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
 
 
-class Action(StrEnum):
+class ItemAction(StrEnum):
     """What happened to an item, as DynamoDB streams say it."""
 
     INSERT = "INSERT"
@@ -30,7 +30,7 @@ class Change:
 
     change_id: str
     table: Table
-    action: Action
+    action: ItemAction
     key: Key
     old: Item | None
     new: Item | None
@@ -67,13 +67,13 @@ def change_id(stream_arn: str, sequence_number: str) -> str:
     return hashlib.sha256(f"{stream_arn}\n{sequence_number}".encode()).hexdigest()[:32]
 
 
-def action_of(event_name: str, user_identity: Mapping[str, Any] | None) -> Action:
+def action_of(event_name: str, user_identity: Mapping[str, Any] | None) -> ItemAction:
     """`ValueError` for a name that DynamoDB does not document.
 
     Source: DynamoDB Developer Guide, "DynamoDB Streams and Time to Live".
     """
     by_service = bool(user_identity) and (user_identity or {}).get("principalId") == "dynamodb.amazonaws.com"
-    return Action.EXPIRED if event_name == "REMOVE" and by_service else Action(event_name)
+    return ItemAction.EXPIRED if event_name == "REMOVE" and by_service else ItemAction(event_name)
 
 
 def table_of(stream_view_type: str) -> Table:
@@ -126,8 +126,8 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-class _Absent:
+class _NoValue:
     pass
 
 
-_ABSENT = _Absent()
+_ABSENT = _NoValue()

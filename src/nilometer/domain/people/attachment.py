@@ -25,7 +25,7 @@ CONTENT_BYTES = 10_000_000
 _CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}/[a-z0-9][a-z0-9.+-]{0,62}")
 
 
-class Purpose(StrEnum):
+class AttachmentPurpose(StrEnum):
     """What the value is for, which decides who may read it."""
 
     AVATAR = "avatar"
@@ -34,9 +34,9 @@ class Purpose(StrEnum):
 
 
 READS: Final = {
-    Purpose.AVATAR: Permission.ATTACHMENT_VIEW,
-    Purpose.EXPORT: Permission.HISTORY_QUERY,  # what was queried is read by who may query
-    Purpose.ATTACHMENT: Permission.ATTACHMENT_VIEW,
+    AttachmentPurpose.AVATAR: Permission.ATTACHMENT_VIEW,
+    AttachmentPurpose.EXPORT: Permission.HISTORY_QUERY,  # what was queried is read by who may query
+    AttachmentPurpose.ATTACHMENT: Permission.ATTACHMENT_VIEW,
 }
 
 
@@ -45,7 +45,7 @@ class Attachment:
     """A reference. `size` in bytes, `added_at` RFC 3339, `added_by` a user or a service."""
 
     workspace_id: str
-    purpose: Purpose
+    purpose: AttachmentPurpose
     sha256: str
     size: int
     content_type: str
@@ -72,7 +72,7 @@ class Attach(Deed[Attachment]):
 
     permission = Permission.ATTACHMENT_ADD
 
-    purpose: Purpose
+    purpose: AttachmentPurpose
     sha256: Sha256
     size: int
     content_type: str
@@ -102,7 +102,7 @@ class Attach(Deed[Attachment]):
         return attachment_of(item)
 
 
-def described(content: bytes, *, purpose: Purpose, content_type: str) -> Attach:
+def described(content: bytes, *, purpose: AttachmentPurpose, content_type: str) -> Attach:
     """The deed for a content. `Rejected` when it is empty, larger than 10 MB, or its type is none."""
     if not 0 < len(content) <= CONTENT_BYTES:
         raise Rejected("too_large" if content else "invalid_schema", f"content has 1 to {CONTENT_BYTES} bytes")
@@ -116,7 +116,7 @@ def attachment_of(item: Item) -> Attachment:
     """From its item in the records table."""
     return Attachment(
         workspace_id=item["workspace_id"],
-        purpose=Purpose(item["purpose"]),
+        purpose=AttachmentPurpose(item["purpose"]),
         sha256=item["sha256"],
         size=int(item["size"]),
         content_type=item["content_type"],

@@ -24,7 +24,7 @@ from nilometer.domain.acts.deed import Actor, Decided, Deed, Id, Issuing, Sha256
 from nilometer.domain.acts.records import alive, is_late, record, stamp_after
 from nilometer.domain.acts.roles import MATRIX, Permission, Role, may_rule
 from nilometer.domain.acts.secret import checked_hash
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.people import membership
 from nilometer.domain.people.membership import Membership
 from nilometer.domain.store import keys
@@ -135,7 +135,7 @@ class InvitationDeed(Deed[T]):
     def reads(self, act: Act) -> list[Key]:
         return [self.key(act)]
 
-    def ended(self, act: Act, stored: Stored, status: InvitationStatus, action: Action) -> list[Write]:
+    def ended(self, act: Act, stored: Stored, status: InvitationStatus, action: SecurityAction) -> list[Write]:
         """Over, without a member; nothing when it had ended so."""
         item = _known(act, stored.get(self.key(act)))
         if item["status"] == status:
@@ -202,7 +202,7 @@ class Invite(InvitationDeed[Invitation], Issuing[Invitation]):
             **token,
         )
         held = _held(act, stored, invitation_id, self.email, token["valid_until"])
-        return [put, held, entry(act, Action.INVITATION_CREATED, object_id=invitation_id, role=self.role)]
+        return [put, held, entry(act, SecurityAction.INVITATION_CREATED, object_id=invitation_id, role=self.role)]
 
     def answer(self, act: Act, decided: Decided) -> Invitation:
         return self.invitation(act, decided)
@@ -239,7 +239,7 @@ class ResendInvitation(InvitationDeed[Invitation], Issuing[Invitation]):
         token = _token(act, self.token_hash, self.valid_until)
         put = _put(act, item, **{**_kept(item), **token, "invited_by": act.caller.user_id})
         held = _held(act, stored, self.invitation_id, item["email"], token["valid_until"])
-        return [put, held, entry(act, Action.INVITATION_RESENT, object_id=self.invitation_id)]
+        return [put, held, entry(act, SecurityAction.INVITATION_RESENT, object_id=self.invitation_id)]
 
     def answer(self, act: Act, decided: Decided) -> Invitation:
         return self.invitation(act, decided)
@@ -273,7 +273,7 @@ class AcceptInvitation(InvitationDeed[Membership]):
         role = Role(item["role"])
         put = _moved(act, item, InvitationStatus.ACCEPTED, user_id=checked_id(self.user_id))
         joined = membership.join(act, stored, user_id=self.user_id, role=role)
-        logged = entry(act, Action.INVITATION_ACCEPTED, subject=self.user_id, object_id=self.invitation_id)
+        logged = entry(act, SecurityAction.INVITATION_ACCEPTED, subject=self.user_id, object_id=self.invitation_id)
         return [put, *joined, *_answered_for(act, stored, item, joined), logged]
 
     def answer(self, act: Act, decided: Decided) -> Membership:
@@ -289,7 +289,7 @@ class DeclineInvitation(InvitationDeed[None]):
     def decide(self, act: Act, stored: Stored) -> list[Write]:
         if self.presented:
             self.presented.check(stored.get(self.key(act)))
-        return self.ended(act, stored, InvitationStatus.DECLINED, Action.INVITATION_DECLINED)
+        return self.ended(act, stored, InvitationStatus.DECLINED, SecurityAction.INVITATION_DECLINED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,7 +303,7 @@ class RevokeInvitation(InvitationDeed[None]):
         self.require(act)
         if item := stored.get(self.key(act)):
             membership.check_role_given(act, Role(item["role"]))
-        return self.ended(act, stored, InvitationStatus.REVOKED, Action.INVITATION_REVOKED)
+        return self.ended(act, stored, InvitationStatus.REVOKED, SecurityAction.INVITATION_REVOKED)
 
 
 def same_address(one: str, other: str) -> bool:

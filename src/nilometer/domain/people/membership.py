@@ -17,7 +17,7 @@ from nilometer.domain.acts.act import Act, checked_id
 from nilometer.domain.acts.deed import Actor, Decided, Deed, Id, Stored
 from nilometer.domain.acts.records import is_late, record, stamp_after
 from nilometer.domain.acts.roles import Permission, Role, may_rule
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Check, Item, Key, Put, Table, Update, Version, Write, version_of
@@ -117,7 +117,11 @@ class ChangeRole(MemberDeed[Membership]):
             return []
         put = _active(act, before, **{**_kept(before), "role": self.role})
         count = _counted(act, stored, int(self.role is Role.ADMIN) - int(was is Role.ADMIN))
-        return [put, count, entry(act, Action.ROLE_CHANGED, subject=self.user_id, role=self.role, role_before=was)]
+        return [
+            put,
+            count,
+            entry(act, SecurityAction.ROLE_CHANGED, subject=self.user_id, role=self.role, role_before=was),
+        ]
 
     def answer(self, act: Act, decided: Decided) -> Membership:
         return self.membership(act, decided)
@@ -143,7 +147,11 @@ class RemoveMember(MemberDeed[None]):
         if not act.caller.is_self(self.user_id):
             check_role_given(act, role)
         count = _counted(act, stored, -int(role is Role.ADMIN))
-        return [_removed(act, before), count, entry(act, Action.MEMBER_REMOVED, subject=self.user_id, role=role)]
+        return [
+            _removed(act, before),
+            count,
+            entry(act, SecurityAction.MEMBER_REMOVED, subject=self.user_id, role=role),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +171,7 @@ class EndSessions(MemberDeed[None]):
             check_role_given(act, member.role)
         after = max(rfc3339(act.happened), member.sessions_after)
         put = _active(act, before, **{**_kept(before), "sessions_after": after})
-        return [put, entry(act, Action.SESSIONS_REVOKED, subject=self.user_id)]
+        return [put, entry(act, SecurityAction.SESSIONS_REVOKED, subject=self.user_id)]
 
 
 def join(act: Act, stored: Stored, *, user_id: str, role: Role) -> list[Write]:
@@ -179,14 +187,14 @@ def join(act: Act, stored: Stored, *, user_id: str, role: Role) -> list[Write]:
     past = {"sessions_after": before["sessions_after"]} if before and "sessions_after" in before else {}
     put = _active(act, before, user_id=checked_id(user_id), role=role, joined_at=rfc3339(act.happened), **past)
     count = _counted(act, stored, int(role is Role.ADMIN))
-    return [put, count, entry(act, Action.MEMBER_ADDED, subject=user_id, role=role)]
+    return [put, count, entry(act, SecurityAction.MEMBER_ADDED, subject=user_id, role=role)]
 
 
 def found(act: Act, stored: Stored, *, user_id: str) -> list[Write]:
     """The first Admin of a workspace that is created in the same transaction, with `admins` = 1."""
     before = stored.get(keys.member(act.workspace_id, user_id))
     put = _active(act, before, user_id=checked_id(user_id), role=Role.ADMIN, joined_at=rfc3339(act.happened))
-    return [put, entry(act, Action.MEMBER_ADDED, subject=user_id, role=Role.ADMIN)]
+    return [put, entry(act, SecurityAction.MEMBER_ADDED, subject=user_id, role=Role.ADMIN)]
 
 
 def current(act: Act, stored: Item | None, user_id: str) -> Membership:

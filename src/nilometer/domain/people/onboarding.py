@@ -83,7 +83,7 @@ class AdvanceOnboarding(Deed[None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class OnboardingProgress:
     """`steps` in the order in which they were done; `status` is active, dismissed or completed."""
 
     tutorial: str
@@ -91,13 +91,13 @@ class Progress:
     status: str
 
 
-def progress(item: Item) -> Progress:
+def progress(item: Item) -> OnboardingProgress:
     """What counts since the last restart. The latest mark decides the status; without one it is active."""
     marks: Mapping[str, str] = item["marks"]
     restarted = marks.get(Mark.RESTARTED, "")
     done = sorted((at, step) for step, at in item["steps"].items() if at > restarted)
     ended = [(at, mark) for mark, at in marks.items() if mark != Mark.RESTARTED and at > restarted]
-    return Progress(
+    return OnboardingProgress(
         tutorial=item["tutorial"],
         steps=tuple(step for _, step in done),
         status=max(ended)[1] if ended else "active",

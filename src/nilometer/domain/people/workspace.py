@@ -12,7 +12,7 @@ from nilometer.domain.acts.act import Act
 from nilometer.domain.acts.deed import UNSAID, Decided, Deed, Reach, Stored, Unsaid, said, unsent
 from nilometer.domain.acts.fields import Fielded, check_same, merged
 from nilometer.domain.acts.roles import Permission
-from nilometer.domain.acts.security import Action, entry
+from nilometer.domain.acts.security import SecurityAction, entry
 from nilometer.domain.acts.text import check_text
 from nilometer.domain.events.cloudevents import NAME_LENGTH
 from nilometer.domain.people import membership
@@ -189,7 +189,7 @@ def _logged(act: Act, before: Item | None, item: Item) -> list[Write]:
     was, is_ = (before or item)["status"] == WorkspaceStatus.DELETED, item["status"] == WorkspaceStatus.DELETED
     if was == is_ or act.is_event:
         return []
-    return [entry(act, Action.WORKSPACE_DELETED if is_ else Action.WORKSPACE_RESTORED)]
+    return [entry(act, SecurityAction.WORKSPACE_DELETED if is_ else SecurityAction.WORKSPACE_RESTORED)]
 
 
 def check_open(workspace: Item | None, workspace_id: str) -> Item:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from nilometer.domain.lake.change import Action, changed_fields
+from nilometer.domain.lake.change import ItemAction, changed_fields
 from nilometer.domain.store.writes import Key
 
 Image = Mapping[str, Any]
@@ -21,7 +21,7 @@ class Step:
 
     key: Key
     occurred_at: datetime
-    action: Action
+    action: ItemAction
     actor: str | None
     cause: str | None
     old: Image | None

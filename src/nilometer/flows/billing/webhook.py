@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from nilometer.aws.eventbridge import Bus, Entry
+from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.stripe.signature import verify
 from nilometer.errors import Rejected, Unavailable
@@ -66,7 +66,7 @@ def receive(body: bytes, signature: str, *, now: datetime, secrets: Secrets, bus
     claimed = len(body) > CLAIM_BYTES
     try:
         detail = _claim(event, body, objects) if claimed else body.decode()
-        bus.publish([Entry(source=SOURCE, detail_type=event.type, detail=detail)])
+        bus.publish([BusEntry(source=SOURCE, detail_type=event.type, detail=detail)])
     except Unavailable as error:
         raise Unavailable(f"{event.id} was not taken: {error}") from error
     return Published(event.id, event.type, claimed)

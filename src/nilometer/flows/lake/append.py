@@ -30,7 +30,7 @@ from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.packed import unpack
 from nilometer.flows.lake.proof import AuditProofs
 from nilometer.lake.write.append import Lake
-from nilometer.lake.write.rows import Rows, decode, decode_packed, joined
+from nilometer.lake.write.rows import TableRows, decode, decode_packed, joined
 
 REJECTS = "rejects/lake"
 LOGGED = 100_000  # characters of event ids in one line
@@ -48,7 +48,7 @@ class Body(msgspec.Struct):
     detail: Body | None = None
 
 
-class _Row(msgspec.Struct):
+class _OwnedRow(msgspec.Struct):
     """What of a row says whose it is."""
 
     event_id: str | None = None
@@ -62,7 +62,7 @@ class Arriving:
     """What a message brings: what came packed is ready, single rows wait to be decoded with those of others."""
 
     table: DeltaTable
-    ready: Rows | None = None
+    ready: TableRows | None = None
     waiting: Sequence[bytes] = ()
     event_ids: list[str | None] = field(default_factory=list)  # one a good row
     new: int = 0
@@ -130,7 +130,7 @@ def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
 
 def _read(
     table: DeltaTable, parcels: Sequence[Parcel[Arriving]], proofs: AuditProofs
-) -> list[tuple[Rows, list[Parcel[Arriving]]]]:
+) -> list[tuple[TableRows, list[Parcel[Arriving]]]]:
     """Rows, and of which message each is."""
     parts = []
     for parcel in parcels:
@@ -161,7 +161,7 @@ def _is_proven(parcel: Parcel[Arriving], content: bytes, proofs: AuditProofs) ->
 
 def _decoded(
     table: DeltaTable, waiting: Sequence[tuple[Parcel[Arriving], bytes]]
-) -> Iterator[tuple[Rows, list[Parcel[Arriving]]]]:
+) -> Iterator[tuple[TableRows, list[Parcel[Arriving]]]]:
     """All at once, for a change comes alone in its message; in halves until what is bad stands alone."""
     try:
         yield decode(table, b"[" + b",".join(content for _, content in waiting) + b"]"), [one for one, _ in waiting]
@@ -182,7 +182,7 @@ def _message_of(table: DeltaTable, content: bytes) -> str:
 
 def _identity(content: bytes) -> Identity:
     try:
-        row = msgspec.json.decode(content, type=_Row)
+        row = msgspec.json.decode(content, type=_OwnedRow)
     except (msgspec.MsgspecError, RecursionError):
         return Identity()
     return Identity(event_id=row.event_id or row.cause, source=row.source, workspace_id=row.workspace_id)

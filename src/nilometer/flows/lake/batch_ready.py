@@ -13,7 +13,7 @@ from nilometer.domain.events.cloudevents import check_context
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
 from nilometer.flows.inbox.wire import Data, Sha256, Slug
-from nilometer.lake.write.batches import Batch
+from nilometer.lake.write.batches import DatasetBatch
 from nilometer.lake.write.dataset_rows import Format
 
 BATCH_READY = "dataset.batch_ready.v1"
@@ -42,10 +42,10 @@ class BatchReady(Data):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+class ArrivedBatch:
     """One batch and where its rows are: in `object`, or here, one a line."""
 
-    batch: Batch
+    batch: DatasetBatch
     dataset: str
     object: LandedObject | None
     rows: bytes
@@ -56,7 +56,7 @@ class Arrived:
         return Format(self.object.format) if self.object else Format.NDJSON
 
 
-def arrived(body: str) -> Arrived:
+def arrived(body: str) -> ArrivedBatch:
     """`Rejected` when it is no such event."""
     envelope = decode(body)
     wire = read(envelope.detail, CloudEventWire, SEE)
@@ -65,8 +65,8 @@ def arrived(body: str) -> Arrived:
     if wire.type != BATCH_READY or (data.object is msgspec.UNSET) is (data.rows is msgspec.UNSET):
         raise Rejected("invalid_schema", f"a {BATCH_READY} has either object or rows; see events/schemas")
     rows = b"\n".join(msgspec.json.format(row, indent=-1) for row in data.rows or ())
-    return Arrived(
-        batch=Batch(source=wire.source, id=wire.id, fingerprint=_fingerprint(data, rows)),
+    return ArrivedBatch(
+        batch=DatasetBatch(source=wire.source, id=wire.id, fingerprint=_fingerprint(data, rows)),
         dataset=data.dataset,
         object=data.object or None,
         rows=rows,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from nilometer.aws.eventbridge import ENTRY_BYTES, Bus, Entry
+from nilometer.aws.eventbridge import ENTRY_BYTES, Bus, BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
@@ -37,7 +37,7 @@ class Relayed:
     record_id: str
     fields: Mapping[str, str | int]
     rows: tuple[PackedRow, ...]
-    events: tuple[Entry, ...]
+    events: tuple[BusEntry, ...]
 
     @property
     def result(self) -> Result:
@@ -84,7 +84,7 @@ def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
     if change.event_id:
         fields["event_id"] = change.event_id
     output = kind.output(change, means)
-    events = (*((output,) if isinstance(output, Entry) else ()), *kind.announces(change))
+    events = (*((output,) if isinstance(output, BusEntry) else ()), *kind.announces(change))
     rows = (*((output,) if isinstance(output, PackedRow) else ()), *kind.books(change))
     return Relayed(record_id(record), fields, rows, events)
 

@@ -21,7 +21,7 @@ from nilometer.domain.lake.dataset import Dataset
 from nilometer.errors import NotKnownYet, Rejected
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import inbox, settle
-from nilometer.flows.lake.batch_ready import Arrived, arrived
+from nilometer.flows.lake.batch_ready import ArrivedBatch, arrived
 from nilometer.flows.lake.declaring import declared
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.batches import Batches, Landed
@@ -32,7 +32,7 @@ UNKNOWN_DATASET = "unknown_dataset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _World:
+class _DatasetStores:
     """What a batch is read from and goes to."""
 
     store: Store
@@ -57,12 +57,12 @@ def land(
     `deadline` is on the `monotonic` clock.
     """
     batches = Batches(lake=lake, now=now, deadline=deadline, monotonic=monotonic)
-    world = _World(store=store, objects=objects, landing=landing, batches=batches)
+    world = _DatasetStores(store=store, objects=objects, landing=landing, batches=batches)
     into = inbox("datasets", store=store, objects=objects, now=now)
     return settle(messages, into, open=lambda message: arrived(message.body), decide=partial(_decide, world))
 
 
-def _decide(world: _World, parcels: Sequence[Parcel[Arrived]]) -> None:
+def _decide(world: _DatasetStores, parcels: Sequence[Parcel[ArrivedBatch]]) -> None:
     for parcel in parcels:
         ready = parcel.content
         parcel.fields |= {"event_id": ready.batch.id, "source": ready.batch.source, "dataset": ready.dataset}
@@ -70,7 +70,7 @@ def _decide(world: _World, parcels: Sequence[Parcel[Arrived]]) -> None:
         parcel.settle(Outcome.ACCEPTED if landed.new else Outcome.DUPLICATE, rows=landed.rows)
 
 
-def _commit(ready: Arrived, world: _World) -> Landed:
+def _commit(ready: ArrivedBatch, world: _DatasetStores) -> Landed:
     try:
         dataset = _declared(world.store, ready.dataset)
         return world.batches.land(dataset, ready.batch, lambda: _rows(dataset, ready, world.landing))
@@ -87,7 +87,7 @@ def _declared(store: Store, name: str) -> Dataset:
     return found
 
 
-def _rows(dataset: Dataset, ready: Arrived, landing: Landing) -> Arrays:
+def _rows(dataset: Dataset, ready: ArrivedBatch, landing: Landing) -> Arrays:
     found = ready.object
     content = landing.get(found.key, etag=found.etag, sha256=found.sha256, size=found.size) if found else ready.rows
     return read(dataset.table, content, ready.format)

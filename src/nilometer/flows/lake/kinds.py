@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from nilometer.aws.eventbridge import ENTRY_BYTES, Entry
+from nilometer.aws.eventbridge import ENTRY_BYTES, BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.access.lockout import LOCKED_OUT, locked_out
 from nilometer.domain.billing.record.changes import BillingChange, billing_changes, own_limits_changes
 from nilometer.domain.lake import exact, redaction, rows
 from nilometer.domain.lake.books import REGISTER, book_rows
-from nilometer.domain.lake.change import Action, Change, audit_row
+from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.times import from_epoch, rfc3339
@@ -56,8 +56,8 @@ class RelayMeans:
 class ChangeKind:
     """One row of the table. `output` is None for what nobody needs; all ids are the same at each delivery."""
 
-    output: Callable[[Change, RelayMeans], PackedRow | Entry | None]
-    announces: Callable[[Change], Iterable[Entry]] = lambda _change: ()
+    output: Callable[[Change, RelayMeans], PackedRow | BusEntry | None]
+    announces: Callable[[Change], Iterable[BusEntry]] = lambda _change: ()
     books: Callable[[Change], Iterable[PackedRow]] = lambda _change: ()
     """Rows of tables beside the audit."""
 
@@ -68,12 +68,12 @@ def kind_of(change: Change) -> ChangeKind:
     return known or (_AUDITED if change.table is Table.RECORDS else _PASSED_OVER)
 
 
-def announced(change: Change) -> Iterable[Entry]:
+def announced(change: Change) -> Iterable[BusEntry]:
     """What a change means to its workspace, as events of their own."""
     return kind_of(change).announces(change)
 
 
-def _record_changed(change: Change, means: RelayMeans) -> Entry:
+def _record_changed(change: Change, means: RelayMeans) -> BusEntry:
     """Both images together may be larger than the bus takes: then they rest in S3."""
     row = audit_row(change)
     entry = _entry(change, RECORD_CHANGED, signed(row, _text, means.key))
@@ -86,7 +86,7 @@ def _record_changed(change: Change, means: RelayMeans) -> Entry:
 
 
 def _stripe_event(change: Change, means: RelayMeans) -> PackedRow | None:
-    if change.action is not Action.INSERT:
+    if change.action is not ItemAction.INSERT:
         return None  # a fact's expiry changes nothing: the lake has it
     payload = _text(redaction.stripe_payload(json.loads(_raw_payload(change.item, means.objects), parse_float=Decimal)))
     place: dict[str, Any]
@@ -104,11 +104,11 @@ def _raw_payload(fact: Item, objects: Objects) -> bytes:
 
 
 def _usage(change: Change, _means: RelayMeans) -> PackedRow | None:
-    return PackedRow(USAGE.name, _text(rows.usage_row(change.item))) if change.action is Action.INSERT else None
+    return PackedRow(USAGE.name, _text(rows.usage_row(change.item))) if change.action is ItemAction.INSERT else None
 
 
-def _reject(change: Change, means: RelayMeans) -> Entry | None:
-    if change.action is not Action.INSERT:
+def _reject(change: Change, means: RelayMeans) -> BusEntry | None:
+    if change.action is not ItemAction.INSERT:
         return None
     return _record_changed(replace(change, new=rows.reject_image(change.item)), means)
 
@@ -118,18 +118,20 @@ def _booked(change: Change) -> Iterator[PackedRow]:
         yield PackedRow(table, _text(row))
 
 
-def _rejected(change: Change) -> Iterator[Entry]:
-    if change.action is Action.INSERT:
+def _rejected(change: Change) -> Iterator[BusEntry]:
+    if change.action is ItemAction.INSERT:
         data = rows.reject_announcement(change.item)
         yield _entry(change, f"{change.item['flow']}.rejected.v1", data, event_id=f"{change.change_id}:rejected")
 
 
-def _locked_out(change: Change) -> Iterator[Entry]:
+def _locked_out(change: Change) -> Iterator[BusEntry]:
     if lock := locked_out(change.old, change.new):
         yield _entry(change, LOCKED_OUT, asdict(lock), event_id=lock.id, subject=lock.workspace_id)
 
 
-def _told(changes_of: Callable[[Item | None, Item | None], Iterable[BillingChange]], change: Change) -> Iterator[Entry]:
+def _told(
+    changes_of: Callable[[Item | None, Item | None], Iterable[BillingChange]], change: Change
+) -> Iterator[BusEntry]:
     for told in changes_of(change.old, change.new):
         data = {"workspace_id": told.workspace_id, "cause": told.cause, "before": told.before, "after": told.after}
         yield _entry(change, told.type, data, event_id=told.id, subject=told.workspace_id)
@@ -142,7 +144,7 @@ def _entry(
     *,
     event_id: str | None = None,
     subject: str | None = None,
-) -> Entry:
+) -> BusEntry:
     """A CloudEvent whose id is the change's: the same each time it is sent."""
     event = {
         "specversion": "1.0",
@@ -154,7 +156,7 @@ def _entry(
         "datacontenttype": "application/json",
         "data": exact.texts(data),
     }
-    return Entry(source=CHANGES, detail_type=detail_type, detail=_text(event).decode())
+    return BusEntry(source=CHANGES, detail_type=detail_type, detail=_text(event).decode())
 
 
 _AUDITED = ChangeKind(output=_record_changed)

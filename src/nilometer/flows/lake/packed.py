@@ -25,7 +25,7 @@ _Row = dict[str, msgspec.Raw]
 _row = msgspec.json.Decoder(_Row)
 
 
-class _Coded(msgspec.Struct):
+class _PackedColumn(msgspec.Struct):
     dictionary: list[msgspec.Raw]
     indices: bytes
 
@@ -68,7 +68,7 @@ def _column(cells: list[bytes]) -> bytes:
 def unpack(columns: bytes) -> list[bytes]:
     """The rows as JSON objects, whatever the values are. `Rejected("invalid_json")` when these are no columns."""
     try:
-        found = msgspec.json.decode(columns, type=dict[str, list[msgspec.Raw] | _Coded])
+        found = msgspec.json.decode(columns, type=dict[str, list[msgspec.Raw] | _PackedColumn])
         values = {_name(name): _values(column) for name, column in found.items()}
         return [
             b"{%s}" % b",".join(name + cell for name, cell in zip(values, row, strict=True))
@@ -78,7 +78,7 @@ def unpack(columns: bytes) -> list[bytes]:
         raise Rejected("invalid_json", f"the message holds no columns of one length: {error}") from error
 
 
-def _values(column: list[msgspec.Raw] | _Coded) -> list[bytes]:
+def _values(column: list[msgspec.Raw] | _PackedColumn) -> list[bytes]:
     if isinstance(column, list):
         return list(map(bytes, column))
     return [bytes(column.dictionary[index]) for index in column.indices]

@@ -39,7 +39,7 @@ KEPT = timedelta(days=40)
 TOGETHER = 30  # persons in one transaction: each takes a fact, a notification and a counter
 
 
-class _Row(msgspec.Struct, kw_only=True):
+class _AuditRow(msgspec.Struct, kw_only=True):
     """The part of an audit row that decides."""
 
     kind: str
@@ -55,7 +55,7 @@ class _Row(msgspec.Struct, kw_only=True):
 
 
 class _Changed(msgspec.Struct, kw_only=True):
-    data: _Row
+    data: _AuditRow
 
 
 def is_change(message: Message) -> bool:
@@ -73,12 +73,12 @@ def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: 
     return settle(messages, into, open=lambda message: _row(message, objects), decide=partial(_decide, store, now))
 
 
-def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_Row]]) -> None:
+def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_AuditRow]]) -> None:
     for parcel in parcels:
         parcel.settle(_apply(parcel.content, store, now, parcel.fields))
 
 
-def _apply(row: _Row, store: Store, now: datetime, fields: dict[str, str | int]) -> Outcome:
+def _apply(row: _AuditRow, store: Store, now: datetime, fields: dict[str, str | int]) -> Outcome:
     fields |= {"kind": row.kind, **({"event_id": row.cause} if row.cause else {})}
     change = record_change(msgspec.structs.asdict(row))
     told = announcement(change) if change else None
@@ -95,7 +95,7 @@ def _apply(row: _Row, store: Store, now: datetime, fields: dict[str, str | int])
     return Outcome.ACCEPTED if fields["told"] else Outcome.DUPLICATE
 
 
-def _row(message: Message, objects: Objects) -> _Row:
+def _row(message: Message, objects: Objects) -> _AuditRow:
     row = read(decode(message.body).detail, _Changed, "not a change of a record").data
     if row.images_ref:
         images = msgspec.json.decode(objects.get(row.images_ref))

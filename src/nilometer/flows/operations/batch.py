@@ -42,7 +42,7 @@ SEE = "see events/schemas"
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrived:
+class _ArrivedDeed:
     """One event: the deed that it reports, and its data as the fact keeps them."""
 
     event: CloudEvent
@@ -56,21 +56,21 @@ def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: 
     return settle(messages, into, open=lambda message: _open(message, now), decide=partial(_decide, store, now))
 
 
-def _open(message: Message, now: datetime) -> _Arrived:
+def _open(message: Message, now: datetime) -> _ArrivedDeed:
     arrived = _decode(message.body)
     at = arrived_at(message.body, sent_at=message.sent_at, now=now)
     check_not_ahead(arrived.event.time, arrival=at)
     return arrived
 
 
-def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_Arrived]]) -> None:
+def _decide(store: Store, now: datetime, parcels: Sequence[Parcel[_ArrivedDeed]]) -> None:
     for parcel in parcels:
         event = parcel.content.event
         parcel.fields |= {"event_id": event.id, "source": event.source, "type": event.type}
         parcel.settle(retrying(partial(_commit, parcel.content, store, now)))
 
 
-def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:
+def _commit(arrived: _ArrivedDeed, store: Store, now: datetime) -> Outcome:
     """Fact and effect, both or neither. `Cancelled` when somebody was faster."""
     fact = _fact(arrived, now)
     seen = store.get(Table.EVENTS, fact.key, consistent=True)
@@ -83,7 +83,7 @@ def _commit(arrived: _Arrived, store: Store, now: datetime) -> Outcome:
     return Outcome.ACCEPTED
 
 
-def _fact(arrived: _Arrived, now: datetime) -> Put:
+def _fact(arrived: _ArrivedDeed, now: datetime) -> Put:
     event, data = arrived.event, msgspec.to_builtins(arrived.data)
     key = keys.operation(event.source, event.id)
     content = [event.type, event.subject, rfc3339(event.time), data]
@@ -103,7 +103,7 @@ def _fact(arrived: _Arrived, now: datetime) -> Put:
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 
-def _decode(body: str) -> _Arrived:
+def _decode(body: str) -> _ArrivedDeed:
     envelope = decode(body)
     wire = read(envelope.detail, CloudEventWire, SEE)
     check_context(specversion=wire.specversion, event_id=wire.id, source=wire.source, subject=wire.subject)
@@ -116,4 +116,4 @@ def _decode(body: str) -> _Arrived:
         id=wire.id, source=wire.source, type=wire.type, subject=wire.subject, time=parse_rfc3339(wire.time)
     )
     data = read(wire.data, data_of(wire.type), SEE)
-    return _Arrived(event, data, deed_of(deed, data))
+    return _ArrivedDeed(event, data, deed_of(deed, data))

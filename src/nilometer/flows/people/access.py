@@ -7,11 +7,11 @@ from datetime import datetime
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import session, token
 from nilometer.domain.access.session import RevokeSession, Session, session_hash, session_of
-from nilometer.domain.access.token import Purpose, Token, UseToken
+from nilometer.domain.access.token import Token, TokenPurpose, UseToken
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import hash_of
-from nilometer.domain.acts.security import Action
+from nilometer.domain.acts.security import SecurityAction
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.people.workspace import check_open
 from nilometer.domain.store import keys
@@ -74,11 +74,11 @@ def log_out(store: Store, secret: str, *, now: datetime) -> None:
     item = store.get(Table.RECORDS, keys.session(hash_of(secret)), consistent=True)
     if item is None:
         raise Refused(session.INVALID)
-    deed = RevokeSession(session_hash=hash_of(secret), action=Action.LOGOUT)
+    deed = RevokeSession(session_hash=hash_of(secret), action=SecurityAction.LOGOUT)
     perform(store, service(item["workspace_id"], item["user_id"]), deed, now=now)
 
 
-def use_token(store: Store, secret: str, *, purpose: Purpose, now: datetime) -> Token:
+def use_token(store: Store, secret: str, *, purpose: TokenPurpose, now: datetime) -> Token:
     """What it proves, once. `Refused` for every later use, also by who never saw the answer: he asks for another."""
     item = store.get(Table.RECORDS, keys.token(hash_of(secret)), consistent=True)
     if item is None:

@@ -12,7 +12,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import Permission
-from nilometer.domain.people.attachment import READS, Attachment, Purpose, attachment_of, described, folder
+from nilometer.domain.people.attachment import READS, Attachment, AttachmentPurpose, attachment_of, described, folder
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused
@@ -25,7 +25,7 @@ def attach(
     content: bytes,
     *,
     objects: Objects,
-    purpose: Purpose,
+    purpose: AttachmentPurpose,
     content_type: str,
     now: datetime,
 ) -> Attachment:
@@ -36,7 +36,7 @@ def attach(
     return perform(store, caller, deed, now=now)
 
 
-def fetch(store: Store, caller: Caller, sha256: str, *, objects: Objects, purpose: Purpose) -> bytes:
+def fetch(store: Store, caller: Caller, sha256: str, *, objects: Objects, purpose: AttachmentPurpose) -> bytes:
     """The content, compared with its hash. `Refused` for what the caller's workspace has not."""
     reading(store, caller, READS[purpose])
     item = store.get(Table.RECORDS, keys.attachment(caller.workspace_id, purpose, sha256), consistent=True)
@@ -45,7 +45,7 @@ def fetch(store: Store, caller: Caller, sha256: str, *, objects: Objects, purpos
     return objects.get(attachment_of(item).object_key)
 
 
-def attached(store: Store, caller: Caller, *, purpose: Purpose) -> list[Attachment]:
+def attached(store: Store, caller: Caller, *, purpose: AttachmentPurpose) -> list[Attachment]:
     """The references of one purpose in the caller's workspace, by hash."""
     reading(store, caller, READS[purpose])
     prefix = keys.attachment(caller.workspace_id, purpose, "")

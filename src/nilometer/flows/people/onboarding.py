@@ -9,13 +9,13 @@ from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.records import alive
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.people import onboarding
-from nilometer.domain.people.onboarding import Progress
+from nilometer.domain.people.onboarding import OnboardingProgress
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.flows.people.acting import reading, whose
 
 
-def progress(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> list[Progress]:
+def progress(store: Store, caller: Caller, *, now: datetime, user_id: str | None = None) -> list[OnboardingProgress]:
     """Every tutorial that he began here and that has not expired."""
     key = keys.onboarding(caller.workspace_id, whose(caller, user_id), "")
     reading(store, caller, Permission.ONBOARDING_UPDATE)

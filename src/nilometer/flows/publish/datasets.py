@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from nilometer.aws.eventbridge import Bus, Entry
+from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.aws.landing import PREFIX, Landing
 from nilometer.domain.events.cloudevents import SPECVERSION, check_context
 from nilometer.domain.store.times import rfc3339
@@ -80,5 +80,5 @@ def _announce(bus: Bus, data: Mapping[str, Any], *, batch_id: str, source: str, 
         "time": rfc3339(now),
         "data": data,
     }
-    bus.publish([Entry(source=source, detail_type=BATCH_READY, detail=msgspec.json.encode(event).decode())])
+    bus.publish([BusEntry(source=source, detail_type=BATCH_READY, detail=msgspec.json.encode(event).decode())])
     return event

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from nilometer.aws.eventbridge import Bus, Entry
+from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.domain.events.cloudevents import SPECVERSION, CloudEvent, check_context
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, usage_event
@@ -151,10 +151,10 @@ def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield group
 
 
-def _entry(group: Sequence[Event]) -> tuple[Entry, int]:
+def _entry(group: Sequence[Event]) -> tuple[BusEntry, int]:
     event = group[0] if len(group) == 1 else _together(group)
     text = msgspec.json.encode(event).decode()
-    return Entry(source=str(event["source"]), detail_type=str(event["type"]), detail=text), len(group)
+    return BusEntry(source=str(event["source"]), detail_type=str(event["type"]), detail=text), len(group)
 
 
 def _together(group: Sequence[Event]) -> Event:

@@ -12,7 +12,7 @@ import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact
-from nilometer.domain.lake.change import Action
+from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.recovery.history import Image, Step
 from nilometer.domain.store.writes import Key
 from nilometer.lake.read.ledger import Ledger
@@ -29,7 +29,7 @@ def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: dateti
         yield Step(
             key=Key(pk, sk),
             occurred_at=occurred_at,
-            action=Action(action),
+            action=ItemAction(action),
             actor=actor,
             cause=cause,
             old=before,

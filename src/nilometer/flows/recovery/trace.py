@@ -13,7 +13,7 @@ from typing import Any
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.lake.change import Action, Change
+from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.notices.notice import announcement, record_change
 from nilometer.domain.recovery.dead_letter import DeadLetter
 from nilometer.domain.recovery.refused import IN_TABLE
@@ -206,7 +206,7 @@ def _as_change(row: Mapping[str, Any], objects: Objects) -> Audited:
     change = Change(
         change_id=row["change_id"],
         table=Table(row["table_name"]),
-        action=Action(row["action"]),
+        action=ItemAction(row["action"]),
         key=Key(row["pk"], row["sk"]),
         old=dict(old) if old is not None else None,
         new=dict(new) if new is not None else None,

@@ -32,7 +32,7 @@ _CURRENT = """create view {name} as select * from {history}
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class QueryResult:
     """Column names, and rows that are read as they are asked for."""
 
     columns: tuple[str, ...]
@@ -40,7 +40,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class TableDescription:
     """One table as it is now. `version` is None when nothing has been written yet."""
 
     name: str
@@ -59,7 +59,7 @@ def query(
     as_of: datetime | None = None,
     since: datetime | None = None,
     datasets: Iterable[str] = (),
-) -> Result:
+) -> QueryResult:
     """Runs `sql` with every table of ours in view, empty when it is not written yet, and `datasets` in the schema
     `datasets`.
 
@@ -74,7 +74,7 @@ def query(
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
         reader = relation.to_arrow_reader(BATCH_ROWS)
-    return Result(tuple(reader.schema.names), _rows(connection, reader))
+    return QueryResult(tuple(reader.schema.names), _rows(connection, reader))
 
 
 def connect(*, lake_uri: str, storage_options: dict[str, str], naming: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -109,7 +109,7 @@ def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[st
     return opened.to_pyarrow_dataset() if opened else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
 
 
-def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[Description]:
+def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[TableDescription]:
     """Every table of ours and then `datasets`, from their logs alone; no data file is opened."""
     names = (*ALL_TABLES, *(f"{FOLDER}/{name}" for name in datasets))
     return [_describe(name, lake_uri, storage_options) for name in names]
@@ -122,13 +122,13 @@ def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, si
     )
 
 
-def _describe(name: str, lake_uri: str, storage_options: dict[str, str]) -> Description:
+def _describe(name: str, lake_uri: str, storage_options: dict[str, str]) -> TableDescription:
     opened = _open(name, lake_uri, storage_options)
     location = table_uri(lake_uri, name)
     if opened is None:
-        return Description(name=name, location=location, version=None, rows=0, files=0, bytes=0)
+        return TableDescription(name=name, location=location, version=None, rows=0, files=0, bytes=0)
     files = pa.table(opened.get_add_actions(flatten=True))
-    return Description(
+    return TableDescription(
         name=name,
         location=location,
         version=opened.version(),

@@ -38,7 +38,7 @@ from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import PARTITION, Type
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.tables.tables import NO_CLEANUP, added_at, conform, open_or_create
-from nilometer.lake.write.rows import DAY_SECONDS, Rows, date_text, identities, take, to_arrow
+from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
 _COMMIT_RETRIES = 100  # against commits that touched other days
@@ -68,7 +68,7 @@ class Lake:
     def append(
         self,
         table: tables.DeltaTable,
-        rows: Rows,
+        rows: TableRows,
         *,
         recorded_at: datetime,
         deadline: float,
@@ -80,7 +80,7 @@ class Lake:
         `monotonic` clock. `Unavailable` after it: some rows may have landed, and the same call finds them.
         """
         parts = [
-            self._append_days(_Group(table, rows, places, recorded_at), deadline=deadline, monotonic=monotonic)
+            self._append_days(_RowGroup(table, rows, places, recorded_at), deadline=deadline, monotonic=monotonic)
             for places in _by_days(rows)
         ]
         if len(parts) == 1:
@@ -101,13 +101,13 @@ class Lake:
         except Exception as error:  # delta-rs raises many kinds; another attempt may find it
             raise Unavailable(f"{table.name} cannot be opened: {type(error).__name__}") from error
 
-    def _append_days(self, group: _Group, *, deadline: float, monotonic: Clock) -> Appended:
+    def _append_days(self, group: _RowGroup, *, deadline: float, monotonic: Clock) -> Appended:
         (missing, version), attempts = until_known(
             lambda: self._attempt(group), what=group.table.name, deadline=deadline, monotonic=monotonic
         )
         return Appended(new=_pick(group.places, missing), attempts=attempts, version=version)
 
-    def _attempt(self, group: _Group) -> tuple[Sequence[int], int]:
+    def _attempt(self, group: _RowGroup) -> tuple[Sequence[int], int]:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
         missing = group.without(_stored_keys(snapshot, group))
         if missing:
@@ -135,10 +135,10 @@ def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monoto
     raise Unavailable(f"{what}: not appended in time: {failure}") from failure
 
 
-class _Group:
+class _RowGroup:
     """The rows at `places`, of at most 31 days; of equal keys the first."""
 
-    def __init__(self, table: tables.DeltaTable, rows: Rows, places: Sequence[int], recorded_at: datetime) -> None:
+    def __init__(self, table: tables.DeltaTable, rows: TableRows, places: Sequence[int], recorded_at: datetime) -> None:
         rows = take(rows, places)
         if not any(len(set(column)) == len(rows) for column in reversed(rows.key)):  # else one tells them apart
             firsts = list(_firsts(rows).values())
@@ -160,7 +160,7 @@ class _Group:
         return [position for key, position in self.keys.items() if key not in stored]
 
 
-def _firsts(rows: Rows) -> dict[str, int]:
+def _firsts(rows: TableRows) -> dict[str, int]:
     """Where each key comes first."""
     first: dict[str, int] = {}
     for position, key in enumerate(identities(rows.key)):
@@ -173,7 +173,7 @@ def _pick(values: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
     return values if len(positions) == len(values) else [values[position] for position in positions]
 
 
-def _by_days(rows: Rows) -> Iterator[Sequence[int]]:
+def _by_days(rows: TableRows) -> Iterator[Sequence[int]]:
     """The positions of groups of at most 31 days, oldest first."""
     days = _days(rows.created)
     if len(days) <= DAYS:
@@ -188,7 +188,7 @@ def _days(created: Iterable[int]) -> list[int]:
     return sorted({second // DAY_SECONDS for second in set(created)})
 
 
-def _stored_keys(snapshot: DeltaTable, group: _Group) -> set[str]:
+def _stored_keys(snapshot: DeltaTable, group: _RowGroup) -> set[str]:
     """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
     names = group.table.key
     sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.rows.created)}"  # noqa: S608  # our own names and numbers
@@ -207,7 +207,7 @@ def _seconds_of_each_day(created: list[int]) -> str:
     return " OR ".join(ranges)
 
 
-def _commit(snapshot: DeltaTable, group: _Group, positions: Sequence[int]) -> None:
+def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int]) -> None:
     number = snapshot.version() + 1
     rows = take(group.rows, positions)
     write_deltalake(

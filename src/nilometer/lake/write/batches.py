@@ -35,7 +35,7 @@ _COMMIT_RETRIES = 100  # against commits of other batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class DatasetBatch:
     """Its identity, and 63 bits that differ for another content."""
 
     source: str
@@ -78,7 +78,7 @@ class Batches:
     deadline: float
     monotonic: Clock = time.monotonic
 
-    def land(self, dataset: Dataset, batch: Batch, read: Callable[[], Arrays]) -> Landed:
+    def land(self, dataset: Dataset, batch: DatasetBatch, read: Callable[[], Arrays]) -> Landed:
         """`read` gives the rows without the stamped columns; it is asked once, and not for a batch that is there.
 
         Any number of writers, processes and repetitions; atomic. A batch without rows leaves no trace.
@@ -93,7 +93,7 @@ class Batches:
         )
         return landed
 
-    def _attempt(self, dataset: Dataset, batch: Batch, ready: Callable[[], Table | None]) -> Landed:
+    def _attempt(self, dataset: Dataset, batch: DatasetBatch, ready: Callable[[], Table | None]) -> Landed:
         snapshot = open_or_create(self.lake.uri, dataset.table, self.lake.storage_options)
         if batch.is_in(snapshot):
             return Landed(new=False)
@@ -104,7 +104,7 @@ class Batches:
         return Landed(new=True, rows=rows.num_rows)
 
 
-def _commit(snapshot: DeltaTable, dataset: Dataset, batch: Batch, rows: Table) -> None:
+def _commit(snapshot: DeltaTable, dataset: Dataset, batch: DatasetBatch, rows: Table) -> None:
     """Rows and transaction together."""
     conforming = conform(rows, snapshot)
     if dataset.mode is Mode.MERGE:
@@ -119,7 +119,7 @@ def _commit(snapshot: DeltaTable, dataset: Dataset, batch: Batch, rows: Table) -
     )
 
 
-def _stamped(dataset: Dataset, rows: Arrays, batch: Batch, now: datetime) -> Table | None:
+def _stamped(dataset: Dataset, rows: Arrays, batch: DatasetBatch, now: datetime) -> Table | None:
     rows = newest(dataset, rows) if dataset.mode is Mode.MERGE else rows
     count = len(next(iter(rows.values())))
     if not count:

@@ -32,7 +32,7 @@ _Values = list[Any] | Coded[Any] | None  # of a column; None is null in every ro
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class TableRows:
     """Rows of one table: in Arrow all columns but the stamped ones, in Python what the writer compares."""
 
     arrays: Mapping[str, list[Array]]  # by column, one after the other; the same lengths in each
@@ -44,7 +44,7 @@ class Rows:
         return len(self.created)
 
 
-def decode(table: DeltaTable, rows: bytes) -> Rows:
+def decode(table: DeltaTable, rows: bytes) -> TableRows:
     """A JSON array of rows. `Rejected("invalid_row")` when any of them is not one, or says February 30th."""
     try:
         decoded = _decoder(table).decode(rows)
@@ -53,7 +53,7 @@ def decode(table: DeltaTable, rows: bytes) -> Rows:
     return _rows(table, {column.name: list(map(attrgetter(column.name), decoded)) for column in incoming(table)})
 
 
-def decode_packed(body: str) -> tuple[DeltaTable, Rows]:
+def decode_packed(body: str) -> tuple[DeltaTable, TableRows]:
     """`{"table", "columns"}` as the changes flow packs it, in one pass; `Rejected` when it is anything else."""
     try:
         packed = _packed_decoder().decode(body)
@@ -63,9 +63,9 @@ def decode_packed(body: str) -> tuple[DeltaTable, Rows]:
     return table, _rows(table, {column.name: getattr(packed.columns, column.name) for column in incoming(table)})
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[TableRows]) -> TableRows:
     """At least one, one after the other."""
-    return Rows(
+    return TableRows(
         arrays={name: [array for part in parts for array in part.arrays[name]] for name in parts[0].arrays},
         key=tuple(list(chain.from_iterable(columns)) for columns in zip(*(part.key for part in parts), strict=True)),
         created=list(chain.from_iterable(part.created for part in parts)),
@@ -73,12 +73,12 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def take(rows: Rows, positions: Sequence[int]) -> Rows:
+def take(rows: TableRows, positions: Sequence[int]) -> TableRows:
     """The rows at `positions`, which ascend."""
     if len(positions) == len(rows):
         return rows
     indices = Array(array("I", positions))
-    return Rows(
+    return TableRows(
         arrays={name: [ChunkedArray(chunks).combine_chunks().take(indices)] for name, chunks in rows.arrays.items()},
         key=tuple([column[position] for position in positions] for column in rows.key),
         created=[rows.created[position] for position in positions],
@@ -95,7 +95,7 @@ def identities(key: Sequence[Iterable[str]]) -> list[str]:
     return list(map(_BETWEEN.join, zip(*key, strict=True)))
 
 
-def to_arrow(table: DeltaTable, rows: Rows, *, recorded_at: datetime) -> Table:
+def to_arrow(table: DeltaTable, rows: TableRows, *, recorded_at: datetime) -> Table:
     """The full declared schema, stamped columns filled."""
     stamps = {
         PARTITION: [_days(array) for array in rows.arrays["created"]],
@@ -110,10 +110,10 @@ def _days(created: Array) -> Array:
     return days
 
 
-def _rows(table: DeltaTable, columns: Mapping[str, _Values]) -> Rows:
+def _rows(table: DeltaTable, columns: Mapping[str, _Values]) -> TableRows:
     """`Rejected("invalid_row")` when a column is of another length, or holds what is no value of its type."""
     created = _values(columns["created"])
-    return Rows(
+    return TableRows(
         arrays={column.name: [_array(column, columns[column.name], len(created))] for column in incoming(table)},
         key=tuple(_values(columns[name]) for name in table.key),
         created=created,

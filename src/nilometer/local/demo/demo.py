@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 import nilometer
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.eventbridge import Bus, Entry
+from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.signature import sign
 from nilometer.errors import Unavailable
 from nilometer.flows.recovery import overview
-from nilometer.lake.read.query import Description, describe, query
+from nilometer.lake.read.query import TableDescription, describe, query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.local.demo import company
 from nilometer.local.demo.cost import Run
@@ -89,7 +89,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class FirstRows:
-    """The newest rows of a Delta table, at most as many as were wanted; values as Python has them."""
+    """The answer to a query: names of columns, and at most as many rows as were wanted."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -105,7 +105,7 @@ class DemoReport:
     usage: Sent
     billing: Sequence[Mapping[str, Any]]
     used: Sequence[overview.WorkspaceUsage]
-    tables: Sequence[Description]
+    tables: Sequence[TableDescription]
     samples: Mapping[str, FirstRows]
     question: str
     answer: FirstRows
@@ -204,7 +204,7 @@ class _Play:
         self._send([*self._usage.events, stray])
 
     def _send(self, events: Sequence[str]) -> None:
-        entries = [Entry(source="demo", detail_type=json.loads(event)["type"], detail=event) for event in events]
+        entries = [BusEntry(source="demo", detail_type=json.loads(event)["type"], detail=event) for event in events]
         for start in range(0, len(entries), 10):
             self._bus.publish(entries[start : start + 10])
             self._progress.advance()

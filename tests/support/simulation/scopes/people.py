@@ -21,7 +21,7 @@ from nilometer import (
     issue,
     perform,
 )
-from nilometer.domain.access.token import Purpose
+from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Message
@@ -99,7 +99,7 @@ def leave_and_demote(plant: Plant) -> Callable[[], None]:
 
 
 def a_token_twice(plant: Plant) -> Callable[[], None]:
-    secret = issue(plant.store, DOOR, IssueToken(user_id="u2", purpose=Purpose.PASSWORD_RESET), now=NOW).token
+    secret = issue(plant.store, DOOR, IssueToken(user_id="u2", purpose=TokenPurpose.PASSWORD_RESET), now=NOW).token
     used: list[int] = []
     for number in (1, 2, 3):
         plant.world.spawn(f"holder {number}", lambda: _uses(plant, secret), lambda ok: used.append(1) if ok else None)
@@ -112,7 +112,7 @@ def a_token_twice(plant: Plant) -> Callable[[], None]:
 
 def _uses(plant: Plant, secret: str) -> bool:
     try:
-        access.use_token(plant.store, secret, purpose=Purpose.PASSWORD_RESET, now=NOW)
+        access.use_token(plant.store, secret, purpose=TokenPurpose.PASSWORD_RESET, now=NOW)
     except (Refused, Unavailable):
         return False
     return True
