@@ -61,10 +61,11 @@ def _struct(name: str, shape: type, more: Mapping[str, tuple[Any, Any]]) -> type
     return made_type  # type: ignore[no-any-return]  # of `Data`, as its bases say
 
 
-def _sent(shape: type) -> Iterator[tuple[Field[Any], Any]]:
+@cache
+def _sent(shape: Any) -> tuple[tuple[Field[Any], Any], ...]:
     """The fields that an event carries, with their types."""
     hints = get_type_hints(shape, include_extras=True)
-    return ((field, hints[field.name]) for field in fields(shape) if field.metadata.get("sent", True))
+    return tuple((field, hints[field.name]) for field in fields(shape) if field.metadata.get("sent", True))
 
 
 def _default(field: Field[Any]) -> tuple[Any, ...]:
