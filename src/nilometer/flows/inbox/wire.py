@@ -33,7 +33,8 @@ def data_type(name: str, deed: Any) -> type[Data]:
 
 def deed_of(deed: type[_T], data: Data) -> _T:
     """The deed that decoded data says. `Rejected` when no such deed can be."""
-    return deed(**{field.name: _value(getattr(data, field.name), hint) for field, hint in _sent(deed)})
+    shape: Any = deed
+    return deed(**{field.name: _value(getattr(data, field.name), hint) for field, hint in _sent(shape)})
 
 
 def actor_of(deed: type[Deed[Any]], data: Data) -> str | None:
