@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 from click.exceptions import NoSuchCommand
 
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.interruption import INTERRUPTED, interrupts_at_once
 from nilometer.cli.terminal.visible import visible
 from nilometer.errors import NilometerError
@@ -123,7 +123,7 @@ class _ReaderIsGone(Exception):
     """Who read stdout (`| head`) has seen enough."""
 
 
-class _Program(Group):
+class _Program(SectionedGroup):
     """Finds a command in `SECTIONS` and imports its module then; `--help` imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -98,7 +98,7 @@ def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> di
     return done
 
 
-def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> reconcile.Report:
+def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> reconcile.ReconcileReport:
     report = reconcile.reconcile(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
     whose = {"stripe_account": scope.account}
     for drift in report.drift:

@@ -31,7 +31,7 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StripeAnswer:
     """`object` is None for 404. `second` is not later than the moment at which Stripe looked."""
 
     object: Object | None
@@ -39,8 +39,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list, at most 100 objects. `second` is as in `Answer`."""
+class StripePage:
+    """One page of a list, at most 100 objects. `second` is as in `StripeAnswer`."""
 
     objects: list[Object]
     second: int
@@ -82,7 +82,7 @@ class StripeApi:
         """Sends usage with the same key, to the key's own account and outside the pace."""
         return StripeMeterEvents(self._client)
 
-    def fetch(self, object_type: str, object_id: str) -> Answer:
+    def fetch(self, object_type: str, object_id: str) -> StripeAnswer:
         """The object as it is now, whole: lists inside it are followed. `Rejected("not_fetchable")` for other types.
 
         `Misconfigured` when Stripe refuses the key; `Unavailable` when it does not answer or keeps refusing.
@@ -94,28 +94,28 @@ class StripeApi:
         if object_type not in COLLECTIONS:
             raise Rejected("not_fetchable", f"objects of type {object_type} cannot be fetched by id")
         found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{object_id}")
-        return Answer(self._whole(found) if found else None, second)
+        return StripeAnswer(self._whole(found) if found else None, second)
 
-    def pages(self, object_type: str, **params: Any) -> Iterator[Page]:
+    def pages(self, object_type: str, **params: Any) -> Iterator[StripePage]:
         """All objects of a type, newest first, a hundred a page; entitlements a customer each, features as one."""
         if object_type == SUMMARY:
             yield from self._summaries()
             return
         if object_type == FEATURES:
             answer = self._features()
-            yield Page([answer.object] if answer.object else [], answer.second)
+            yield StripePage([answer.object] if answer.object else [], answer.second)
             return
         if object_type == "subscription":
             params = {"status": "all", **params}
         for page in self._pages(f"/v1/{COLLECTIONS[object_type]}", params):
-            yield Page([self._whole(found) for found in page.objects], page.second)
+            yield StripePage([self._whole(found) for found in page.objects], page.second)
 
-    def events(self, *, since: int, after: str | None = None) -> Iterator[Page]:
+    def events(self, *, since: int, after: str | None = None) -> Iterator[StripePage]:
         """Stripe keeps events for thirty days; newest first, from `after` (an event id) on."""
         cursor = {"starting_after": after} if after else {}
         whose = {"account": self.account} if self.account else {}  # an account's own list need not say it
         for page in self._pages("/v1/events", {"created": {"gte": since}, **cursor}):
-            yield Page([{**event, **whose} for event in page.objects], page.second)
+            yield StripePage([{**event, **whose} for event in page.objects], page.second)
 
     def webhook_endpoints(self) -> Iterator[Object]:
         """Newest first. Their secrets are not among what Stripe tells."""
@@ -134,26 +134,28 @@ class StripeApi:
         """One that is gone already is deleted."""
         self._insist("delete", f"/v1/webhook_endpoints/{endpoint_id}", {})
 
-    def _summary(self, customer_id: str) -> Answer:
+    def _summary(self, customer_id: str) -> StripeAnswer:
         """A customer's entitlements in the shape of the event, without its limit of ten."""
         pages = list(self._pages("/v1/entitlements/active_entitlements", {"customer": customer_id}))
         listed = [found for page in pages for found in page.objects]
         summary = {"object": SUMMARY, "customer": customer_id, "entitlements": {"data": listed, "has_more": False}}
-        return Answer(summary, min(page.second for page in pages))
+        return StripeAnswer(summary, min(page.second for page in pages))
 
-    def _features(self) -> Answer:
+    def _features(self) -> StripeAnswer:
         pages = list(self._pages("/v1/entitlements/features", {}))
         listed = [found for page in pages for found in page.objects]
-        return Answer({"object": FEATURES, "id": FEATURES, "features": listed}, min(page.second for page in pages))
+        return StripeAnswer(
+            {"object": FEATURES, "id": FEATURES, "features": listed}, min(page.second for page in pages)
+        )
 
-    def _summaries(self) -> Iterator[Page]:
+    def _summaries(self) -> Iterator[StripePage]:
         """Of all customers, at a request each; none when no feature exists that a customer could have."""
         features, _ = self._get("/v1/entitlements/features", limit=1)
         if not (features or {}).get("data"):
             return
         for page in self._pages("/v1/customers", {}):
             answers = [self._summary(str(customer["id"])) for customer in page.objects]
-            yield Page([answer.object for answer in answers if answer.object], page.second)
+            yield StripePage([answer.object for answer in answers if answer.object], page.second)
 
     def _whole(self, found: Object) -> Object:
         items = found.get("items")
@@ -162,12 +164,12 @@ class StripeApi:
         pages = self._pages("/v1/subscription_items", {"subscription": found["id"]})
         return {**found, "items": {**items, "data": [one for page in pages for one in page.objects], "has_more": False}}
 
-    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Page]:
+    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[StripePage]:
         cursor: dict[str, Any] = {}
         while True:
             found, second = self._get(path, **{"limit": PAGE, **params, **cursor})
             objects = list((found or {}).get("data", ()))
-            yield Page(objects, second)
+            yield StripePage(objects, second)
             if not objects or not (found or {}).get("has_more"):
                 return
             cursor = {"starting_after": objects[-1]["id"]}

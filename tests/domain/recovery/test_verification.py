@@ -10,13 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nilometer.domain.lake.redaction import REDACTED
-from nilometer.domain.recovery.verification import Difference, Entry, Kind, compare, same, sum_of_shards
+from nilometer.domain.recovery.verification import (
+    ComparedEntry,
+    Difference,
+    DifferenceKind,
+    compare,
+    same,
+    sum_of_shards,
+)
 
 sides = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(0, 2), max_size=6)
 
 
-def stream(side: dict[str, int]) -> list[Entry]:
-    return [Entry((key,), side[key]) for key in sorted(side)]
+def stream(side: dict[str, int]) -> list[ComparedEntry]:
+    return [ComparedEntry((key,), side[key]) for key in sorted(side)]
 
 
 @given(sides, sides)
@@ -27,23 +34,25 @@ def test_every_key_is_judged_once_and_rightly(table: dict[str, int], lake: dict[
     assert set(found) == {*table, *lake}
     for key, one in found.items():
         match one:
-            case Entry():
+            case ComparedEntry():
                 assert table[key] == lake[key]
-            case Difference(kind=Kind.MISSING_IN_LAKE):
+            case Difference(kind=DifferenceKind.MISSING_IN_LAKE):
                 assert key not in lake
-            case Difference(kind=Kind.MISSING_IN_TABLE):
+            case Difference(kind=DifferenceKind.MISSING_IN_TABLE):
                 assert key not in table
-            case Difference(kind=Kind.DIFFERENT):
+            case Difference(kind=DifferenceKind.DIFFERENT):
                 assert table[key] != lake[key]
 
 
 def test_a_disordered_stream_proves_nothing() -> None:
     with pytest.raises(ValueError, match="not ordered"):
-        list(compare([Entry(("b",), 1), Entry(("a",), 1)], [Entry(("z",), 1)]))
+        list(compare([ComparedEntry(("b",), 1), ComparedEntry(("a",), 1)], [ComparedEntry(("z",), 1)]))
 
 
 def test_a_difference_names_its_fields() -> None:
-    [found] = compare([Entry(("a",), {"x": 1, "y": 2, "z": 3})], [Entry(("a",), {"x": 1, "y": 3, "w": 4})])
+    [found] = compare(
+        [ComparedEntry(("a",), {"x": 1, "y": 2, "z": 3})], [ComparedEntry(("a",), {"x": 1, "y": 3, "w": 4})]
+    )
 
     assert isinstance(found, Difference)
     assert found.fields == ("w", "y", "z")
@@ -66,9 +75,12 @@ def test_what_is_redacted_in_the_lake_may_be_anything(table: Any, lake: Any, equ
 
 def test_shards_are_summed() -> None:
     shards = [
-        Entry(("a",), (Decimal(1), 1), "t1"),
-        Entry(("a",), (Decimal("0.5"), 2), "t2"),
-        Entry(("b",), (Decimal(3), 1)),
+        ComparedEntry(("a",), (Decimal(1), 1), "t1"),
+        ComparedEntry(("a",), (Decimal("0.5"), 2), "t2"),
+        ComparedEntry(("b",), (Decimal(3), 1)),
     ]
 
-    assert list(sum_of_shards(shards)) == [Entry(("a",), (Decimal("1.5"), 3), "t2"), Entry(("b",), (Decimal(3), 1))]
+    assert list(sum_of_shards(shards)) == [
+        ComparedEntry(("a",), (Decimal("1.5"), 3), "t2"),
+        ComparedEntry(("b",), (Decimal(3), 1)),
+    ]

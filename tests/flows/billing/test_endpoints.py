@@ -12,7 +12,7 @@ import pytest
 
 from nilometer.aws.clients import client
 from nilometer.aws.secrets import SigningSecrets
-from nilometer.domain.stripe.endpoint import OVERLAP, Place, digest
+from nilometer.domain.stripe.endpoint import OVERLAP, EndpointPlace, digest
 from nilometer.domain.stripe.handled import API_VERSION, EVENT_TYPES
 from nilometer.domain.stripe.signature import sign, verify
 from nilometer.errors import Misconfigured, Refused, Rejected, Unavailable
@@ -23,7 +23,7 @@ from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
-PLACE = Place(stack="nilometer-dev", url="https://example.com/webhooks/stripe")
+PLACE = EndpointPlace(stack="nilometer-dev", url="https://example.com/webhooks/stripe")
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_event_types_are_brought_up_to_date(endpoints: Endpoints, fake: FakeStri
 def test_places_do_not_touch_each_other(endpoints: Endpoints, api: StripeApi, signing: SigningSecrets) -> None:
     """One's own events and those of Connect accounts need an endpoint each, another stack has its own."""
     own = endpoints.create().endpoint
-    connect = Endpoints(api, signing, Place(stack=PLACE.stack, url=PLACE.url, connect=True)).create().endpoint
-    other = Endpoints(api, signing, Place(stack="nilometer-prod", url=PLACE.url)).create().endpoint
+    connect = Endpoints(api, signing, EndpointPlace(stack=PLACE.stack, url=PLACE.url, connect=True)).create().endpoint
+    other = Endpoints(api, signing, EndpointPlace(stack="nilometer-prod", url=PLACE.url)).create().endpoint
 
     assert len({own.id, connect.id, other.id}) == 3
     assert endpoints.create().endpoint == own
@@ -262,7 +262,7 @@ def test_another_api_version_is_replaced_and_not_changed(
 def test_stripes_own_refusals_are_sentences(fake: FakeStripe, api: StripeApi, signing: SigningSecrets) -> None:
     """A URL that it cannot reach, and a key that may not write."""
     with pytest.raises(Rejected, match="url_invalid"):
-        Endpoints(api, signing, Place(stack="s", url="http://127.0.0.1/webhooks/stripe")).create()
+        Endpoints(api, signing, EndpointPlace(stack="s", url="http://127.0.0.1/webhooks/stripe")).create()
     fake.forbidden.add("webhook_endpoints")
     with pytest.raises(Misconfigured, match="read access"):
         Endpoints(api, signing, PLACE).create()

@@ -20,7 +20,7 @@ from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.lake.proof import AUDIT_VOID
 from nilometer.domain.lake.tables import AUDIT
-from nilometer.domain.recovery.verification import Kind
+from nilometer.domain.recovery.verification import DifferenceKind
 from nilometer.domain.store.writes import Put, Table
 from nilometer.errors import Misconfigured
 from nilometer.flows.lake import append as flow
@@ -167,7 +167,7 @@ def test_verify_names_what_is_there_without_proof(lake: Lake, store: Store, obje
     ledger = Ledger(lake_uri=lake.uri, storage_options={}, proof_keys=(KEY,))
     origin, records = Verification(store=store, ledger=ledger, objects=objects, now=NOW).run(["origin", "records"])
 
-    assert [(one.kind, one.key) for one in origin.differences] == [(Kind.UNPROVEN, ("W#1", "R", "forged"))]
+    assert [(one.kind, one.key) for one in origin.differences] == [(DifferenceKind.UNPROVEN, ("W#1", "R", "forged"))]
     assert records.ok
 
 

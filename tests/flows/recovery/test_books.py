@@ -20,13 +20,13 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import REGISTER, book_rows
 from nilometer.domain.lake.change import Change, ItemAction
-from nilometer.domain.recovery.verification import Kind
+from nilometer.domain.recovery.verification import DifferenceKind
 from nilometer.domain.store.writes import Item, Key, Put, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.item import register_item, register_key, register_of
 from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
 from nilometer.domain.stripe.registers.resolve import resolve
-from nilometer.flows.recovery.verify import Report, Verification
+from nilometer.flows.recovery.verify import Verification, VerifyReport
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.query import query
 from nilometer.lake.read.recipes import RECIPES
@@ -66,7 +66,7 @@ class Books:
         decoded = decode(declared, json.dumps(rows).encode())
         self.lake.append(declared, decoded, recorded_at=NOW, deadline=time.monotonic() + 20)
 
-    def check(self) -> Report:
+    def check(self) -> VerifyReport:
         [report] = self.verification.run(["books"])
         return report
 
@@ -272,7 +272,7 @@ def test_verify_says_object_and_field(books: Books) -> None:
     books.append("subscriptions_history", [row | {"status": "canceled", "sequence_number": "9" * 40}])
 
     [found] = books.check().differences
-    assert (found.kind, found.key[-1], found.fields) == (Kind.DIFFERENT, "sub_old", ("status",))
+    assert (found.kind, found.key[-1], found.fields) == (DifferenceKind.DIFFERENT, "sub_old", ("status",))
     assert (found.table["status"], found.lake["status"]) == ("active", "canceled")
 
 

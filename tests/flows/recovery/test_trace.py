@@ -12,7 +12,7 @@ from tests.support.flows.usage import cloud, handle
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.recovery.trace import Place
+from nilometer.domain.recovery.trace import TraceStage
 from nilometer.flows.recovery.trace import Sources, trace
 from nilometer.lake.read.ledger import Ledger
 
@@ -35,8 +35,8 @@ def test_a_fact_that_is_not_in_the_lake_is_on_its_way(
 
     found = trace(NAME, later(sources, minutes=after))
 
-    assert [hop.place for hop in found.hops] == [Place.HAPPENED, Place.ARRIVED, Place.STORED]
-    assert found.gaps[0].place is Place.IN_LAKE
+    assert [hop.place for hop in found.hops] == [TraceStage.HAPPENED, TraceStage.ARRIVED, TraceStage.STORED]
+    assert found.gaps[0].place is TraceStage.IN_LAKE
     assert found.gaps[0].meaning.startswith(meaning)
 
 

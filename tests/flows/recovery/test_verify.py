@@ -18,10 +18,10 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
 from nilometer.domain.recovery.history import state
-from nilometer.domain.recovery.verification import Kind
+from nilometer.domain.recovery.verification import DifferenceKind
 from nilometer.domain.store.writes import Item, Key, Put, Table
 from nilometer.flows.recovery.history import show
-from nilometer.flows.recovery.verify import Report, Verification
+from nilometer.flows.recovery.verify import Verification, VerifyReport
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode
@@ -64,7 +64,7 @@ class World:
             table, decoded, recorded_at=datetime(2026, 11, 23, 11, tzinfo=UTC), deadline=time.monotonic() + 9
         )
 
-    def check(self, name: str, **changed: Any) -> Report:
+    def check(self, name: str, **changed: Any) -> VerifyReport:
         [report] = replace(self.verification, **changed).run([name])
         return report
 
@@ -118,13 +118,13 @@ def test_equal_records_are_equal(world: World) -> None:
 @pytest.mark.parametrize(
     ("stored", "audited", "kind"),
     [
-        (record("a"), None, Kind.MISSING_IN_LAKE),
-        (None, record("a"), Kind.MISSING_IN_TABLE),
-        (record("a", plan="team"), record("a", plan="free"), Kind.DIFFERENT),
+        (record("a"), None, DifferenceKind.MISSING_IN_LAKE),
+        (None, record("a"), DifferenceKind.MISSING_IN_TABLE),
+        (record("a", plan="team"), record("a", plan="free"), DifferenceKind.DIFFERENT),
     ],
-    ids=lambda value: value.value if isinstance(value, Kind) else "",
+    ids=lambda value: value.value if isinstance(value, DifferenceKind) else "",
 )
-def test_a_difference_is_found(world: World, stored: Any, audited: Any, kind: Kind) -> None:
+def test_a_difference_is_found(world: World, stored: Any, audited: Any, kind: DifferenceKind) -> None:
     if stored:
         world.put(stored)
     if audited:
@@ -180,7 +180,7 @@ def test_a_wrong_counter_is_found(world: World, wrong: dict[str, Any]) -> None:
     report = world.check("counters")
 
     assert [(found.kind, found.key[2]) for found in report.differences] == [
-        (Kind.DIFFERENT, "2026-11-01T00:00:00.000Z")
+        (DifferenceKind.DIFFERENT, "2026-11-01T00:00:00.000Z")
     ]
 
 
@@ -195,8 +195,8 @@ def test_facts_are_rows(world: World) -> None:
     report = world.check("stripe_events")
 
     assert [(found.kind, found.key[1]) for found in report.differences] == [
-        (Kind.MISSING_IN_TABLE, "evt_2"),
-        (Kind.MISSING_IN_LAKE, "evt_3"),
+        (DifferenceKind.MISSING_IN_TABLE, "evt_2"),
+        (DifferenceKind.MISSING_IN_LAKE, "evt_3"),
     ]
 
 
@@ -209,7 +209,9 @@ def test_usage_facts_are_rows_of_the_same_quantity(world: World) -> None:
 
     report = world.check("usage_events")
 
-    assert [(found.kind, found.table, found.lake) for found in report.differences] == [(Kind.DIFFERENT, "101", "100")]
+    assert [(found.kind, found.table, found.lake) for found in report.differences] == [
+        (DifferenceKind.DIFFERENT, "101", "100")
+    ]
 
 
 def test_nothing_equals_nothing(world: World) -> None:

@@ -20,7 +20,7 @@ from nilometer.domain.lake.tables import USAGE
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Put, Table
-from nilometer.flows.recovery.verify import Report, Verification
+from nilometer.flows.recovery.verify import Verification, VerifyReport
 from nilometer.lake.read.facts import usage_identities
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.write.append import Lake
@@ -49,7 +49,7 @@ class Landed:
             deadline=time.monotonic() + 9,
         )
 
-    def verify(self) -> list[Report]:
+    def verify(self) -> list[VerifyReport]:
         return list(self._verification.run(["counters", "usage_events"]))
 
 

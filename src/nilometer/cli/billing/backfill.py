@@ -11,7 +11,7 @@ import click
 from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.billing.reconcile import compare, print_report
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, print_json
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.stripe.event import Scope
@@ -26,7 +26,7 @@ DAYS = 30  # Stripe keeps events no longer
 _dry_run = click.option("--dry-run", is_flag=True, help="Count only; write nothing.")
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def backfill() -> None:
     """Fill a stack with what Stripe already has."""
 

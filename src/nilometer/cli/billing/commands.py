@@ -11,7 +11,7 @@ from nilometer.cli.billing.decide import conflicts, drop, link
 from nilometer.cli.billing.reasons import explain, history
 from nilometer.cli.billing.show import show
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, styled, table
 from nilometer.domain.store.times import from_epoch
 from nilometer.flows.billing.reading import list_objects
@@ -20,7 +20,7 @@ from nilometer.flows.recovery import overview
 _STYLES = {"active": "green", "trialing": "cyan", "past_due": "yellow", "none": "dim"}
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def billing() -> None:
     """What Stripe's events made of each workspace."""
 

@@ -13,9 +13,9 @@ from nilometer.aws.secrets import SigningSecrets
 from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
-from nilometer.domain.stripe.endpoint import Endpoint, Place
+from nilometer.domain.stripe.endpoint import EndpointPlace, WebhookEndpoint
 from nilometer.domain.stripe.handled import EVENT_TYPES
 from nilometer.errors import Refused
 from nilometer.flows.billing.endpoints import ALL_EVENTS, Endpoints
@@ -23,7 +23,7 @@ from nilometer.flows.billing.endpoints import ALL_EVENTS, Endpoints
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def stripe() -> None:
     """The webhook endpoint that Stripe needs for this stack."""
 
@@ -54,7 +54,7 @@ def _endpoints(command: _Command) -> _Command:
                 f"Stripe cannot reach {about.webhook_url}; give --url of a tunnel, or use stripe listen --forward-to"
             )
         signing = SigningSecrets(connection.client("secretsmanager"), arn=about.stripe_secret_arn)
-        place = Place(stack=about.stack_name, url=url or about.webhook_url, connect=connect)
+        place = EndpointPlace(stack=about.stack_name, url=url or about.webhook_url, connect=connect)
         note(f"Stripe, {'live' if scope.livemode else 'test'} mode: {place.url}")
         return command(*args, endpoints=Endpoints(api, signing, place), **kwargs)
 
@@ -133,14 +133,14 @@ def rotate_secret(endpoints: Endpoints, *, hours: float, show_secret: bool, as_j
     _print(done.current, done.made if show_secret else None, as_json=as_json)
 
 
-def _print(made: Endpoint, secret: str | None, *, as_json: bool) -> None:
+def _print(made: WebhookEndpoint, secret: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({**_row(made), **({"secret": secret} if secret else {})})
     else:
         echo(secret or made.id)
 
 
-def _row(one: Endpoint) -> dict[str, Any]:
+def _row(one: WebhookEndpoint) -> dict[str, Any]:
     return {
         "id": one.id,
         "url": one.url,
@@ -153,7 +153,7 @@ def _row(one: Endpoint) -> dict[str, Any]:
     }
 
 
-def _secret_is(one: Endpoint, stored: tuple[str, ...]) -> str:
+def _secret_is(one: WebhookEndpoint, stored: tuple[str, ...]) -> str:
     if one.place is None:
         return "not ours"
     return "stored" if one.ready(stored) else "not stored here"

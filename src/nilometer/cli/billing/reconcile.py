@@ -12,7 +12,7 @@ from nilometer.cli.recovery.verify import DIFFERENCE
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 from nilometer.domain.stripe.event import Scope
-from nilometer.flows.billing.reconcile import Report
+from nilometer.flows.billing.reconcile import ReconcileReport
 from nilometer.flows.billing.reconcile import reconcile as compare_all
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def reconcile(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: 
     return DIFFERENCE if dry_run and report.drift else 0
 
 
-def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool) -> Report:
+def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool) -> ReconcileReport:
     """With a note a page."""
     return compare_all(
         connection.store(),
@@ -51,7 +51,7 @@ def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
     )
 
 
-def print_report(report: Report, *, as_json: bool) -> None:
+def print_report(report: ReconcileReport, *, as_json: bool) -> None:
     """What differed, and what the key could not read."""
     if report.refused:
         note(f"not compared, since the key may not read them: {', '.join(report.refused)}")

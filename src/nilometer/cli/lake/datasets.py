@@ -13,14 +13,14 @@ import nilometer
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import OPERATOR, SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
 from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
 from nilometer.errors import Refused
 from nilometer.flows.lake import declaring
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def datasets() -> None:
     """Tables of the lake that internal services feed in batches, by append or merge."""
 

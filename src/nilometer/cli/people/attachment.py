@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
 from nilometer.domain.people.attachment import AttachmentPurpose
 from nilometer.flows.people import attachments
@@ -17,7 +17,7 @@ _purpose = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def attachment() -> None:
     """Avatars, exports and attachments of a workspace, each known by the hash of its content."""
 

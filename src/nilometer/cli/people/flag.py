@@ -10,7 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.flows.people import flags
 
@@ -18,7 +18,7 @@ _FIELDS = ("flag", "enabled", "rollout", "archived", "description", "updated_at"
 _VALUES = {"on": True, "off": False, "default": None}
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def flag() -> None:
     """Features that are on for everybody, for some, or for one workspace."""
 

@@ -8,7 +8,7 @@ import nilometer
 from nilometer.cli.people.member import ROLES
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.invitation import Invitation
@@ -16,7 +16,7 @@ from nilometer.flows.people import members as people
 from nilometer.flows.people.acting import Issued
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def invite() -> None:
     """Invite people into a workspace, by a token that is shown once."""
 

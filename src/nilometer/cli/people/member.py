@@ -10,7 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.membership import Membership
@@ -20,7 +20,7 @@ from nilometer.flows.people.workspaces import statuses
 ROLES = click.Choice(["Admin", "Manager", "Analyst", "Viewer"], case_sensitive=False)
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def member() -> None:
     """Who works in a workspace, and in which role."""
 

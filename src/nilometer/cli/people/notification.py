@@ -10,7 +10,7 @@ import click
 
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_json_lines, print_rows, table
 from nilometer.flows.notices import notifications
 
@@ -18,7 +18,7 @@ _FIELDS = ("topic", "title", "text", "link", "channels", "unread", "read_at", "c
 _user = click.argument("user_id", metavar="USER")
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def notification() -> None:
     """Notifications of people, and their preferences."""
 

@@ -6,14 +6,14 @@ import click
 
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.flows.people import onboarding as flow
 
 _user = click.argument("user_id", metavar="USER")
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def onboarding() -> None:
     """How far people are with tutorials. Forgotten 180 days after the last step."""
 

@@ -11,7 +11,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.people import policy as rules
 from nilometer.domain.people.policy import Policy
@@ -23,7 +23,7 @@ _VERSION = ("policy", "policy_version", "effective_at", "material", "url", "cont
 _ACCEPTANCE = ("user_id", "policy", "policy_version", "accepted_at", "workspace_id", "ip_hash", "user_agent")
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def policy() -> None:
     """Publish policies, and see who accepted which version."""
 

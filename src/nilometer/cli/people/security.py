@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, print_json, print_rows
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.flows.people import security as flow
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def security() -> None:
     """Logins, roles, invitations, tokens, keys: who did what to whom."""
 

@@ -7,12 +7,12 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
 from nilometer.flows.people import access
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def session() -> None:
     """Open, check, list and revoke sessions."""
 

@@ -7,7 +7,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, print_issued, row, secret
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, print_json
 from nilometer.domain.access.token import TokenPurpose
 from nilometer.flows.people import access
@@ -17,7 +17,7 @@ _purpose = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def token() -> None:
     """Issue and use one-time tokens: verification of an address, reset of a password."""
 

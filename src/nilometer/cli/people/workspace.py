@@ -10,7 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.acts.act import service
 from nilometer.domain.store import keys
@@ -18,7 +18,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.flows.people import workspaces
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def workspace() -> None:
     """Create, rename, close and list workspaces.
 

@@ -13,7 +13,7 @@ import click
 from nilometer.cli.recovery.dlq_queues import dead_letter_queues, letter_boxes, reasons
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_rows, table
 from nilometer.cli.terminal.times import age_option
 from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted, shown
@@ -57,7 +57,7 @@ def _filters(command: _Command) -> _Command:
     return filtered  # type: ignore[no-any-return]  # click's decorators forget the type
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def dlq() -> None:
     """Dead letters: messages that failed each time or could not be delivered."""
 

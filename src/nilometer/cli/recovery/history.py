@@ -13,7 +13,7 @@ from nilometer.cli.lake.ledger import ledger_of
 from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.recovery.history import Step, state
@@ -23,7 +23,7 @@ from nilometer.flows.recovery.audit_voids import void_change
 PAGE = 500  # changes in one table
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def history() -> None:
     """What a record was, when, by whom and why."""
 

@@ -10,7 +10,7 @@ import click
 
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_rows, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.recovery.dead_letter import shown
@@ -25,7 +25,7 @@ _ID = 12  # characters of an id on a terminal: enough to name one
 _flow_option = click.option("--flow", type=click.Choice(FLOWS), help="Only of this one.")
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def rejects() -> None:
     """What was refused for good, in every flow, and what to try.
 

@@ -37,7 +37,7 @@ def replay_file(connection: Connection, file: IO[bytes], connections: int, as_js
       stripe events list --limit 100 | jq -c '.data[]' | nilometer replay -
     """
     endpoint = connection.endpoint()
-    lines = _Lines(file)
+    lines = _ReplayLines(file)
     refused: list[WebhookDelivery] = []
     posted = 0
     with _progress(lines) as advance:
@@ -49,7 +49,7 @@ def replay_file(connection: Connection, file: IO[bytes], connections: int, as_js
     return _report(posted, sorted(refused + lines.bad, key=lambda delivery: delivery.number), as_json)
 
 
-class _Lines:
+class _ReplayLines:
     """The events of a file with their line numbers; what is no event is kept in `bad` and not posted."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -89,7 +89,7 @@ def _wrong(line: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _progress(lines: _Lines) -> Iterator[Callable[[], None]]:
+def _progress(lines: _ReplayLines) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("posting {task.fields[posted]:>6}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())

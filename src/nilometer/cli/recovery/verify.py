@@ -14,7 +14,7 @@ from nilometer.cli.terminal.output import echo, json_option, note, out, print_js
 from nilometer.domain.recovery.verification import Difference
 
 if TYPE_CHECKING:
-    from nilometer.flows.recovery.verify import Report
+    from nilometer.flows.recovery.verify import VerifyReport
 
 CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
 DIFFERENCE = 3  # the exit code of a check that found one
@@ -59,7 +59,7 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
     return 0 if all(report.ok for report in reports) else DIFFERENCE
 
 
-def _show(reports: list[Report], *, as_json: bool) -> None:
+def _show(reports: list[VerifyReport], *, as_json: bool) -> None:
     if as_json:
         for report in reports:
             print_json({**asdict(report), "ok": report.ok})

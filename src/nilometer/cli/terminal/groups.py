@@ -9,7 +9,7 @@ import click
 _WHOLE = 1_000  # characters: no summary is longer
 
 
-class Group(click.Group):
+class SectionedGroup(click.Group):
     """Lists its commands under titles; what `sections` answers is shown as it is, wrapped and never cut."""
 
     group_class = type  # groups below it are of the same class
@@ -31,7 +31,7 @@ class Group(click.Group):
                     formatter.write_dl(rows)
 
 
-class DefaultGroup(Group):
+class DefaultGroup(SectionedGroup):
     """A group that takes what follows for its command `default` when no command is named."""
 
     default: str

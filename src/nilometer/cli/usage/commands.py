@@ -13,7 +13,7 @@ from nilometer.aws.eventbridge import BusEntry
 from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, styled, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.cli.usage.corrections import recount, void
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warning": "yellow", "grace": "yellow"}
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def usage() -> None:
     """Publish usage events, see what was counted, correct it."""
 

@@ -11,7 +11,7 @@ import click
 
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.flows.limits.own import Effective, limits_of
@@ -22,7 +22,7 @@ _UNTIL = "When it ends by itself; never unless given."
 _COUNTED = {"included", "soft", "hard", "amount"}
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def limit() -> None:
     """Where a workspace's limits differ from its plan."""
 

@@ -29,7 +29,7 @@ class BadLine:
     message: str
 
 
-class Lines:
+class UsageLines:
     """The events of a file, in order; what is none is kept in `bad`. Blank lines are passed over."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -50,7 +50,7 @@ class Lines:
 
 def send_lines(bus: Bus, file: IO[bytes], *, as_json: bool) -> int:
     """Publishes every line that is an event and names the others. The exit code: 1 when there were any."""
-    lines = Lines(file)
+    lines = UsageLines(file)
     remaining = iter(lines)
     sent = 0
     with err().status("sending") as status:

@@ -10,7 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
@@ -25,7 +25,7 @@ _stripe_event_name = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def meter() -> None:
     """Define what is counted, and how many events become one number."""
 

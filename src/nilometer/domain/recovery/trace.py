@@ -27,7 +27,7 @@ PROMPT = timedelta(minutes=5)
 """Later than this after it was stored an event should be in the lake."""
 
 
-class Place(StrEnum):
+class TraceStage(StrEnum):
     """A stage of an event. The order here is the order of hops of the same time."""
 
     HAPPENED = "happened"
@@ -42,14 +42,14 @@ class Place(StrEnum):
     IN_LAKE = "in the lake"
 
 
-_ORDER = {place: number for number, place in enumerate(Place)}
+_ORDER = {place: number for number, place in enumerate(TraceStage)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """`at` is exact to the second or better."""
 
-    place: Place
+    place: TraceStage
     at: datetime
     what: str
 
@@ -58,12 +58,12 @@ class Hop:
 class Gap:
     """What is not found, and what that means."""
 
-    place: Place
+    place: TraceStage
     meaning: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class TracedEvent:
     """One event. Stripe's has an account, one of a service a source; a lake alone may not know the source."""
 
     kind: str  # stripe_event, usage_event, operation
@@ -99,7 +99,7 @@ class Audited:
 class Trace:
     """In the order of time; `known` when any trace of the event is left."""
 
-    identity: Identity
+    identity: TracedEvent
     hops: tuple[Hop, ...]
     gaps: tuple[Gap, ...]
 
@@ -122,67 +122,67 @@ def stored_at(fact: Item) -> datetime:
 def fact_hops(fact: Item) -> Iterator[Hop]:
     """Of a fact of any kind."""
     happened = parse_rfc3339(fact["time"]) if "time" in fact else from_epoch(int(fact["created"]))
-    yield Hop(place=Place.HAPPENED, at=happened, what=_what(fact))
-    yield Hop(place=Place.ARRIVED, at=parse_rfc3339(fact["received_at"]), what=_arrived(fact))
+    yield Hop(place=TraceStage.HAPPENED, at=happened, what=_what(fact))
+    yield Hop(place=TraceStage.ARRIVED, at=parse_rfc3339(fact["received_at"]), what=_arrived(fact))
     until = from_epoch(int(fact["expires_at"]))
-    yield Hop(place=Place.STORED, at=stored_at(fact), what=f"as a fact, kept until {until:%Y-%m-%d}")
+    yield Hop(place=TraceStage.STORED, at=stored_at(fact), what=f"as a fact, kept until {until:%Y-%m-%d}")
 
 
 def row_hops(row: Mapping[str, Any], table: str, *, whole: bool) -> Iterator[Hop]:
     """Of a row of the lake; `whole` when no fact tells when it happened and arrived."""
     if whole:
-        yield Hop(place=Place.HAPPENED, at=row.get("time") or row["created_at"], what=_what(row))
-        yield Hop(place=Place.ARRIVED, at=row["received_at"], what=_arrived(row))
-    yield Hop(place=Place.IN_LAKE, at=row["recorded_at"], what=f"a row of {table}")
+        yield Hop(place=TraceStage.HAPPENED, at=row.get("time") or row["created_at"], what=_what(row))
+        yield Hop(place=TraceStage.ARRIVED, at=row["received_at"], what=_arrived(row))
+    yield Hop(place=TraceStage.IN_LAKE, at=row["recorded_at"], what=f"a row of {table}")
 
 
 def void_hop(row: Mapping[str, Any]) -> Hop:
     """Of another event, which took this one back."""
-    return Hop(place=Place.CHANGED, at=row["received_at"], what=f"taken back by {row['source']}#{row['event_id']}")
+    return Hop(place=TraceStage.CHANGED, at=row["received_at"], what=f"taken back by {row['source']}#{row['event_id']}")
 
 
-def changed_hop(audited: Audited, identity: Identity) -> Hop:
+def changed_hop(audited: Audited, identity: TracedEvent) -> Hop:
     """The change of a record. One with another cause was written together with later events of its batch."""
     change = audited.change
     of_batch = "" if audited.cause in identity.causes else f", in a batch that ended with {audited.cause}"
     what = f"{change.action} {change.kind} {change.key.pk} {change.key.sk}{of_batch}"
-    return Hop(place=Place.CHANGED, at=from_epoch(change.occurred_at), what=what)
+    return Hop(place=TraceStage.CHANGED, at=from_epoch(change.occurred_at), what=what)
 
 
 def audit_hops(audited: Iterable[Audited]) -> Iterator[Hop]:
     """Rows that came into the lake together are one hop."""
     for at, count in Counter(one.recorded_at for one in audited).items():
-        yield Hop(place=Place.IN_LAKE, at=at, what="a row of audit" if count == 1 else f"{count} rows of audit")
+        yield Hop(place=TraceStage.IN_LAKE, at=at, what="a row of audit" if count == 1 else f"{count} rows of audit")
 
 
 def announced_hop(audited: Audited, event_type: str) -> Hop:
     """The event that the change of a record caused on the bus, dated by the change."""
-    return Hop(place=Place.ANNOUNCED, at=from_epoch(audited.change.occurred_at), what=event_type)
+    return Hop(place=TraceStage.ANNOUNCED, at=from_epoch(audited.change.occurred_at), what=event_type)
 
 
 def told_hop(audited: Audited) -> Hop:
     """A notification of a person, with its topic, without its text."""
     notice = audited.change.item
     what = f"{notice['topic']} to {notice['user_id']}"
-    return Hop(place=Place.TOLD, at=from_epoch(audited.change.occurred_at), what=what)
+    return Hop(place=TraceStage.TOLD, at=from_epoch(audited.change.occurred_at), what=what)
 
 
 def reject_hop(reject: Item) -> Hop:
     """The message in the reject lane: flow, reason and our own sentence, never the payload."""
     what = f"{reject['flow']}: {reject['reason']}: {reject['message']}"
-    return Hop(place=Place.REJECTED, at=parse_rfc3339(reject["received_at"]), what=what)
+    return Hop(place=TraceStage.REJECTED, at=parse_rfc3339(reject["received_at"]), what=what)
 
 
 def waiting_hop(item: Item) -> Hop:
     """A usage event that is kept until its workspace is created."""
     what = f"until workspace {item['workspace_id']} is known"
-    return Hop(place=Place.WAITS, at=parse_rfc3339(item["received_at"]), what=what)
+    return Hop(place=TraceStage.WAITS, at=parse_rfc3339(item["received_at"]), what=what)
 
 
 def dead_hop(letter: DeadLetter) -> Hop:
     """The dead letter in its queue, at its last failure or, when no log names one, when it was sent."""
     what = f"{letter.queue} {letter.id}: {letter.reason or 'no reason is known'}"
-    return Hop(place=Place.DEAD, at=letter.last_failed_at or letter.sent_at, what=what)
+    return Hop(place=TraceStage.DEAD, at=letter.last_failed_at or letter.sent_at, what=what)
 
 
 def of_batch(changes: Iterable[Audited], at: datetime) -> list[Audited]:
@@ -211,20 +211,22 @@ def _text(instant: str | datetime) -> str:
     return instant if isinstance(instant, str) else rfc3339(instant)
 
 
-def gaps(hops: Iterable[Hop], identity: Identity, *, fact: Item | None, landed: bool, now: datetime) -> Iterator[Gap]:
+def gaps(
+    hops: Iterable[Hop], identity: TracedEvent, *, fact: Item | None, landed: bool, now: datetime
+) -> Iterator[Gap]:
     """What is not there, as far as it should be. `landed`: the event has a row of its own in the lake."""
     places = {hop.place for hop in hops}
     if not places:
-        yield Gap(place=Place.ARRIVED, meaning=_NEVER[identity.kind])
+        yield Gap(place=TraceStage.ARRIVED, meaning=_NEVER[identity.kind])
     elif fact is None:
-        yield from () if places & _STOPPED else (Gap(place=Place.STORED, meaning=_expired(identity)),)
+        yield from () if places & _STOPPED else (Gap(place=TraceStage.STORED, meaning=_expired(identity)),)
     elif fact["kind"] in _MARKERS:
-        yield Gap(place=Place.CHANGED, meaning=_MARKERS[fact["kind"]])
+        yield Gap(place=TraceStage.CHANGED, meaning=_MARKERS[fact["kind"]])
     else:
         if identity.kind != "operation" and not landed:
-            yield Gap(place=Place.IN_LAKE, meaning=_LATE if now - stored_at(fact) > PROMPT else _ON_ITS_WAY)
-        if not places & {Place.CHANGED, Place.TOLD}:
-            yield Gap(place=Place.CHANGED, meaning=_UNCHANGED[identity.kind])
+            yield Gap(place=TraceStage.IN_LAKE, meaning=_LATE if now - stored_at(fact) > PROMPT else _ON_ITS_WAY)
+        if not places & {TraceStage.CHANGED, TraceStage.TOLD}:
+            yield Gap(place=TraceStage.CHANGED, meaning=_UNCHANGED[identity.kind])
 
 
 def _arrived(item: Mapping[str, Any]) -> str:
@@ -238,13 +240,13 @@ def _what(item: Mapping[str, Any]) -> str:
     return " ".join([str(item.get("type") or item["kind"]), *(str(one) for one in about if one)])
 
 
-def _expired(identity: Identity) -> str:
+def _expired(identity: TracedEvent) -> str:
     if identity.kind == "operation" and identity.source is None:
         return "a fact of a service is found by its source too: nilometer trace SOURCE#ID"
     return f"facts live {KEPT.days} days; only the lake still knows it"
 
 
-_STOPPED = {Place.REJECTED, Place.DEAD, Place.WAITS}
+_STOPPED = {TraceStage.REJECTED, TraceStage.DEAD, TraceStage.WAITS}
 _MARKERS = {
     "usage_tombstone": "the event itself has not come, its void has: when it comes it will count nothing",
     "usage_void": "it took nothing back: what it names has not come, or was taken back before",

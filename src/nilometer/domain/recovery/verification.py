@@ -14,7 +14,7 @@ from nilometer.domain.lake.redaction import REDACTED
 Key = tuple[str, ...]
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """How two sides differ."""
 
     MISSING_IN_LAKE = "missing_in_lake"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ComparedEntry:
     """One side's word on one key. `changed_at` (RFC 3339) tells what is still on its way from what is wrong."""
 
     key: Key
@@ -36,7 +36,7 @@ class Entry:
 class Difference:
     """`fields` are the attributes in which two records differ; empty when the values are no records."""
 
-    kind: Kind
+    kind: DifferenceKind
     key: Key
     table: Any = None
     lake: Any = None
@@ -44,8 +44,8 @@ class Difference:
     changed_at: str = ""
 
 
-def compare(table: Iterable[Entry], lake: Iterable[Entry]) -> Iterator[Entry | Difference]:
-    """Every key of either side in order: an `Entry` where both agree, else a `Difference`.
+def compare(table: Iterable[ComparedEntry], lake: Iterable[ComparedEntry]) -> Iterator[ComparedEntry | Difference]:
+    """Every key of either side in order: a `ComparedEntry` where both agree, else a `Difference`.
 
     Both sides are ordered by key, each key once; `ValueError` when one is not, because then nothing is proved.
     """
@@ -54,10 +54,14 @@ def compare(table: Iterable[Entry], lake: Iterable[Entry]) -> Iterator[Entry | D
     while left or right:
         if right is None or (left and left.key < right.key):
             assert left  # noqa: S101  # one of both is there
-            yield Difference(kind=Kind.MISSING_IN_LAKE, key=left.key, table=left.value, changed_at=left.changed_at)
+            yield Difference(
+                kind=DifferenceKind.MISSING_IN_LAKE, key=left.key, table=left.value, changed_at=left.changed_at
+            )
             left = next(ours, None)
         elif left is None or right.key < left.key:
-            yield Difference(kind=Kind.MISSING_IN_TABLE, key=right.key, lake=right.value, changed_at=right.changed_at)
+            yield Difference(
+                kind=DifferenceKind.MISSING_IN_TABLE, key=right.key, lake=right.value, changed_at=right.changed_at
+            )
             right = next(theirs, None)
         else:
             yield _judged(left, right)
@@ -76,20 +80,20 @@ def same(table: Any, lake: Any) -> bool:
     return bool(table == lake)
 
 
-def sum_of_shards(shards: Iterable[Entry]) -> Iterator[Entry]:
+def sum_of_shards(shards: Iterable[ComparedEntry]) -> Iterator[ComparedEntry]:
     """Neighbours of one key added up: `value` is (total, count)."""
     for key, group in groupby(shards, key=lambda entry: entry.key):
         entries = list(group)
         total = sum((entry.value[0] for entry in entries), Decimal(0))
         count = sum(entry.value[1] for entry in entries)
-        yield Entry(key, (total, count), max(entry.changed_at for entry in entries))
+        yield ComparedEntry(key, (total, count), max(entry.changed_at for entry in entries))
 
 
-def _judged(left: Entry, right: Entry) -> Entry | Difference:
+def _judged(left: ComparedEntry, right: ComparedEntry) -> ComparedEntry | Difference:
     if same(left.value, right.value):
         return left
     return Difference(
-        kind=Kind.DIFFERENT,
+        kind=DifferenceKind.DIFFERENT,
         key=left.key,
         table=left.value,
         lake=right.value,
@@ -105,7 +109,7 @@ def _differing(table: Any, lake: Any) -> tuple[str, ...]:
     return tuple(n for n in names if n not in table or n not in lake or not same(table[n], lake[n]))
 
 
-def _ordered(entries: Iterable[Entry]) -> Iterator[Entry]:
+def _ordered(entries: Iterable[ComparedEntry]) -> Iterator[ComparedEntry]:
     before: Key | None = None
     for entry in entries:
         if before is not None and entry.key <= before:

@@ -27,7 +27,7 @@ _REPLACES, _REPLACES_SECRET = "nilometer_replaces", "nilometer_replaces_secret"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class EndpointPlace:
     """What an endpoint is for: one stack, by one URL, for one's own events or those of all Connect accounts."""
 
     stack: str
@@ -36,7 +36,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class WebhookEndpoint:
     """`secret` is the digest of the stored signing secret, None until it is stored; `place` is None if not ours."""
 
     id: str
@@ -45,7 +45,7 @@ class Endpoint:
     api_version: str | None
     events: tuple[str, ...]
     created: int
-    place: Place | None
+    place: EndpointPlace | None
     secret: str | None
     replaces: str | None
     replaces_secret: str | None
@@ -59,13 +59,13 @@ class Endpoint:
         return now.timestamp() >= self.created + overlap.total_seconds()
 
 
-def endpoint(told: Mapping[str, Any]) -> Endpoint:
+def endpoint(told: Mapping[str, Any]) -> WebhookEndpoint:
     """From Stripe's webhook endpoint object. `place` is None without our metadata: it is not ours."""
     metadata: Mapping[str, str] = told.get("metadata") or {}
     place = None
     if metadata.get(_STACK):
-        place = Place(stack=metadata[_STACK], url=told["url"], connect=metadata.get(_CONNECT) == "true")
-    return Endpoint(
+        place = EndpointPlace(stack=metadata[_STACK], url=told["url"], connect=metadata.get(_CONNECT) == "true")
+    return WebhookEndpoint(
         id=told["id"],
         url=told["url"],
         enabled=told["status"] == "enabled",
@@ -79,7 +79,7 @@ def endpoint(told: Mapping[str, Any]) -> Endpoint:
     )
 
 
-def new_metadata(place: Place, replaced: Endpoint | None) -> dict[str, str]:
+def new_metadata(place: EndpointPlace, replaced: WebhookEndpoint | None) -> dict[str, str]:
     """Of an endpoint whose secret nobody has yet."""
     replaces = {_REPLACES: replaced.id, _REPLACES_SECRET: replaced.secret or ""} if replaced else {}
     return {_STACK: place.stack, _CONNECT: "true" if place.connect else "false", **replaces}

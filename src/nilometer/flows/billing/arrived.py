@@ -29,7 +29,7 @@ _PARTNER = "aws.partner/stripe.com"
 _BACKFILL = "nilometer.backfill"
 
 
-class _Data(msgspec.Struct):
+class _StripeData(msgspec.Struct):
     """`object` is absent in a thin event whose API answer was forwarded."""
 
     object: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
@@ -52,7 +52,7 @@ class _StripeWire(msgspec.Struct):
     account: str | None = None
     context: str | None = None
     api_version: str | None = None
-    data: _Data | msgspec.UnsetType | None = msgspec.UNSET
+    data: _StripeData | msgspec.UnsetType | None = msgspec.UNSET
     request: dict[str, Any] | str | None = None
     related_object: _Related | None = None
     snapshot_event: str | None = None
@@ -140,7 +140,7 @@ def event_of(wire: _StripeWire) -> StripeEvent | Notification:
         raise Rejected("invalid_schema", "the event has no id or no type")
     if wire.object == "v2.core.event":
         return _notification(wire)
-    if not isinstance(wire.data, _Data) or isinstance(wire.data.object, msgspec.UnsetType):
+    if not isinstance(wire.data, _StripeData) or isinstance(wire.data.object, msgspec.UnsetType):
         raise Rejected("invalid_schema", f"event {wire.id}: a snapshot event has `data.object`")
     if isinstance(wire.created, str):
         raise Rejected("invalid_schema", f"event {wire.id}: a snapshot event has a number as `created`")

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from nilometer.aws.secrets import SigningSecrets
 from nilometer.domain.stripe.endpoint import (
-    Endpoint,
-    Place,
+    EndpointPlace,
+    WebhookEndpoint,
     alone_metadata,
     digest,
     endpoint,
@@ -31,7 +31,7 @@ from nilometer.errors import NilometerError, Refused
 ALL_EVENTS = ("*",)
 
 
-class Api(Protocol):
+class EndpointApi(Protocol):
     """`stripe_api.StripeApi`, with a key that may write webhook endpoints."""
 
     def webhook_endpoints(self) -> Iterator[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Api(Protocol):
 class Made:
     """`secret` is None for an endpoint that was there already. Never to be logged."""
 
-    endpoint: Endpoint
+    endpoint: WebhookEndpoint
     secret: str | None = None
 
 
@@ -59,7 +59,7 @@ class Made:
 class Rotation:
     """`made` on the first run; later `ended`, or `ends` when it is too early."""
 
-    current: Endpoint
+    current: WebhookEndpoint
     made: str | None = None
     ended: tuple[str, ...] = ()
     ends: datetime | None = None
@@ -68,12 +68,12 @@ class Rotation:
 class Endpoints:
     """The endpoints of one place, at Stripe and in Secrets Manager."""
 
-    def __init__(self, api: Api, signing: SigningSecrets, place: Place) -> None:
+    def __init__(self, api: EndpointApi, signing: SigningSecrets, place: EndpointPlace) -> None:
         self._api = api
         self._signing = signing
         self._place = place
 
-    def all(self) -> list[Endpoint]:
+    def all(self) -> list[WebhookEndpoint]:
         """Those of the account, ours or not, newest first."""
         return [endpoint(told) for told in self._api.webhook_endpoints()]
 
@@ -81,7 +81,7 @@ class Endpoints:
         """The signing secrets in Secrets Manager now, read without a cache; perhaps none."""
         return self._signing.stored()
 
-    def lost(self) -> list[Endpoint]:
+    def lost(self) -> list[WebhookEndpoint]:
         """Of this place, with a secret that nobody has."""
         return self._mine()[1]
 
@@ -115,18 +115,18 @@ class Endpoints:
             return Rotation(current=current, ends=datetime.fromtimestamp(current.created, UTC) + overlap)
         return Rotation(current=self._end(ready[1:], current), ended=tuple(one.id for one in ready[1:]))
 
-    def _mine(self) -> tuple[list[Endpoint], list[Endpoint]]:
+    def _mine(self) -> tuple[list[WebhookEndpoint], list[WebhookEndpoint]]:
         """Those with a stored secret, newest first, and those whose secret is lost."""
         stored = self.stored()
         mine = [one for one in self.all() if one.place == self._place and one.enabled]
         mine.sort(key=lambda one: (one.replaces is not None, one.created), reverse=True)
         return [one for one in mine if one.ready(stored)], [one for one in mine if not one.ready(stored)]
 
-    def _delete(self, ended: Sequence[Endpoint]) -> None:
+    def _delete(self, ended: Sequence[WebhookEndpoint]) -> None:
         for one in ended:
             self._api.delete_webhook_endpoint(one.id)
 
-    def _make(self, events: Sequence[str], replaced: Endpoint | None) -> Made:
+    def _make(self, events: Sequence[str], replaced: WebhookEndpoint | None) -> Made:
         told = self._api.create_webhook_endpoint(
             idempotency_key=f"nilometer-{secrets.token_hex(16)}",
             url=self._place.url,
@@ -151,7 +151,7 @@ class Endpoints:
             self._api.delete_webhook_endpoint(told["id"])
             raise
 
-    def _end(self, old: Sequence[Endpoint], current: Endpoint) -> Endpoint:
+    def _end(self, old: Sequence[WebhookEndpoint], current: WebhookEndpoint) -> WebhookEndpoint:
         """The endpoints first: while they send, their secrets must verify."""
         self._delete(old)
         gone = {current.replaces_secret, *(one.secret for one in old)}

@@ -26,8 +26,7 @@ from nilometer.domain.stripe.registers.item import register_key, register_of
 from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
 from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.errors import Misconfigured, Unavailable
-from nilometer.flows.billing.refetch import Answer, merge_answer
-from nilometer.flows.billing.refetch import Api as Fetching
+from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, merge_answer
 
 LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
     "product",
@@ -54,8 +53,8 @@ _Unlisted = tuple[str, str, Item | None]  # type, id, register
 Handle = Callable[[Sequence[Message]], list[Result]]
 
 
-class Page(Protocol):
-    """`stripe_api.Page`: one page of a list."""
+class ListPage(Protocol):
+    """`stripe_api.StripePage`: one page of a list."""
 
     @property
     def objects(self) -> list[dict[str, Any]]:
@@ -66,13 +65,13 @@ class Page(Protocol):
         """Epoch seconds, not later than the moment at which Stripe looked."""
 
 
-class Api(Fetching, Protocol):
+class ReconcileApi(FetchApi, Protocol):
     """`stripe_api.StripeApi`, of one account and mode."""
 
-    def pages(self, object_type: str) -> Iterable[Page]:
+    def pages(self, object_type: str) -> Iterable[ListPage]:
         """All objects of a type, newest first, a request a page. `Misconfigured` when the key may not read them."""
 
-    def events(self, *, since: int, after: str | None = None) -> Iterable[Page]:
+    def events(self, *, since: int, after: str | None = None) -> Iterable[ListPage]:
         """Events created since this second, newest first, after the event id `after`. Stripe keeps them thirty days."""
 
 
@@ -94,7 +93,7 @@ class Drift:
 
 
 @dataclass(slots=True)
-class Report:
+class ReconcileReport:
     """`stopped`: the time was over before the end, so deletions that were not told were not looked for.
 
     `refused`: types that the key may not read; the others were compared.
@@ -105,7 +104,7 @@ class Report:
     stopped: bool = False
     refused: list[str] = field(default_factory=list)
 
-    def add(self, other: Report) -> None:
+    def add(self, other: ReconcileReport) -> None:
         """What was found in another account."""
         self.compared += other.compared
         self.drift += other.drift
@@ -114,7 +113,7 @@ class Report:
 
 def reconcile(
     store: Store,
-    api: Api,
+    api: ReconcileApi,
     *,
     scope: Scope,
     now: datetime,
@@ -122,13 +121,13 @@ def reconcile(
     object_types: Sequence[str] = LISTED,
     progress: Callable[[str, int], None] = lambda _type, _count: None,
     out_of_time: Callable[[], bool] = lambda: False,
-) -> Report:
+) -> ReconcileReport:
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
     `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
     `Misconfigured` when Stripe refuses the key for every type.
     """
-    report = Report()
+    report = ReconcileReport()
     seen: set[str] = set()
     owners: set[str] = set()
     for object_type in object_types:
@@ -161,7 +160,7 @@ def accounts(store: Store, *, livemode: bool) -> list[str]:
     return random.sample(found, len(found))
 
 
-def _readable(api: Api, object_type: str, report: Report) -> Iterator[Page]:
+def _readable(api: ReconcileApi, object_type: str, report: ReconcileReport) -> Iterator[ListPage]:
     """A restricted key need not read everything: what it may not is named."""
     try:
         yield from api.pages(object_type)
@@ -169,7 +168,9 @@ def _readable(api: Api, object_type: str, report: Report) -> Iterator[Page]:
         report.refused.append(object_type)
 
 
-def backfill_events(api: Api, handle: Handle, *, since: int, after: str | None = None) -> Iterator[tuple[str, int]]:
+def backfill_events(
+    api: ReconcileApi, handle: Handle, *, since: int, after: str | None = None
+) -> Iterator[tuple[str, int]]:
     """Feeds Stripe's own events of the last thirty days through `handle`, which drops what is known.
 
     Yields (event id, accepted) after each page: the id resumes the run as `after`. `Unavailable` when a page failed,
@@ -193,7 +194,7 @@ def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
 
 
 def _compare(
-    store: Store, answers: Sequence[Listed], scope: Scope, now: datetime, report: Report, dry_run: bool
+    store: Store, answers: Sequence[Listed], scope: Scope, now: datetime, report: ReconcileReport, dry_run: bool
 ) -> None:
     """One BatchGet a page; only what differs is written."""
     keyed = {_key(scope, answer): answer for answer in answers}
@@ -206,13 +207,13 @@ def _compare(
 
 def _differ(  # noqa: PLR0917  # one comparison in full; it has two callers
     store: Store,
-    answer: Answer,
+    answer: ObjectAnswer,
     object_type: str,
     object_id: str,
     stored: Item | None,
     scope: Scope,
     now: datetime,
-    report: Report,
+    report: ReconcileReport,
     dry_run: bool,
 ) -> None:
     report.compared += 1

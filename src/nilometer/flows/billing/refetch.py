@@ -26,8 +26,8 @@ from nilometer.flows.billing.catalog import refold
 from nilometer.flows.inbox.races import retrying
 
 
-class Answer(Protocol):
-    """`stripe_api.Answer`: what Stripe says of one object."""
+class ObjectAnswer(Protocol):
+    """`stripe_api.StripeAnswer`: what Stripe says of one object."""
 
     @property
     def object(self) -> dict[str, Any] | None:
@@ -38,18 +38,18 @@ class Answer(Protocol):
         """Epoch seconds, not later than the moment at which Stripe looked."""
 
 
-class Api(Protocol):
+class FetchApi(Protocol):
     """`stripe_api.StripeApi`, of one account and mode; `of` is the same key's of a Connect account."""
 
-    def fetch(self, object_type: str, object_id: str) -> Answer:
+    def fetch(self, object_type: str, object_id: str) -> ObjectAnswer:
         """The object as it is now. `Unavailable` when Stripe does not answer."""
 
-    def of(self, account: str) -> Api:
+    def of(self, account: str) -> FetchApi:
         """The same key within the same pace, for the objects of a Connect account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DueObject:
     """One object that was due, and what became of it: `settled`, `not_fetchable`, or an error's name."""
 
     account: str
@@ -68,19 +68,19 @@ def due(store: Store, now: datetime) -> Iterator[Item]:
 
 def refetch_due(
     store: Store,
-    api: Api,
+    api: FetchApi,
     *,
     scope: Scope,
     now: datetime,
     limit: int = 500,
     out_of_time: Callable[[], bool] = lambda: False,
-) -> list[Asked]:
+) -> list[DueObject]:
     """Settles due objects of one scope, at most `limit` and until `out_of_time`; the others stay due.
 
     The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
     stop others; an account that refuses the key is left alone until the next run.
     """
-    asked: list[Asked] = []
+    asked: list[DueObject] = []
     refusing: set[str] = set()
     for item in due(store, now):
         if len(asked) == limit or out_of_time():
@@ -103,7 +103,7 @@ def _within(scope: Scope, item: Item) -> bool:
     return item["livemode"] == scope.livemode and scope.account in {OWN_ACCOUNT, item["account"]}
 
 
-def _settle(store: Store, api: Api, scope: Scope, item: Item, now: datetime) -> Asked:
+def _settle(store: Store, api: FetchApi, scope: Scope, item: Item, now: datetime) -> DueObject:
     key = Key(item["pk"], item["sk"])
     object_type, object_id = _named(item)
     outcome = "settled"
@@ -122,9 +122,9 @@ def _settle(store: Store, api: Api, scope: Scope, item: Item, now: datetime) -> 
     return _asked(item, outcome)
 
 
-def _asked(item: Item, outcome: str) -> Asked:
+def _asked(item: Item, outcome: str) -> DueObject:
     object_type, object_id = _named(item)
-    return Asked(account=str(item["account"]), object_type=object_type, object_id=object_id, outcome=outcome)
+    return DueObject(account=str(item["account"]), object_type=object_type, object_id=object_id, outcome=outcome)
 
 
 def _named(item: Item) -> tuple[str, str]:
@@ -143,7 +143,7 @@ def _done(store: Store, key: Key, stored: Item) -> None:
 
 def merge_answer(
     store: Store,
-    answer: Answer,
+    answer: ObjectAnswer,
     *,
     scope: Scope,
     object_type: str,
@@ -167,7 +167,7 @@ def merge_answer(
         refold(store, catalog_name(scope, object_type, object_id), now=now)
 
 
-def drop_event(store: Store, api: Api, object_id: str, event_id: str, *, scope: Scope, now: datetime) -> bool:
+def drop_event(store: Store, api: FetchApi, object_id: str, event_id: str, *, scope: Scope, now: datetime) -> bool:
     """Takes an event out of its object's register, and merges what Stripe says now; False when no register knows it.
 
     The event's fact stays, so that a copy of it is a duplicate and changes nothing. Scans.

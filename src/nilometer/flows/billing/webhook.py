@@ -33,7 +33,7 @@ class Secrets(Protocol):
         """Read again, for a signature that no cached secret made; at most every ten seconds."""
 
 
-class StripeEvent(msgspec.Struct):
+class WebhookEvent(msgspec.Struct):
     """What the door must know of an event; the rest travels as it came.
 
     `data` is absent in a thin (v2) notification, which names a `related_object` instead.
@@ -84,10 +84,10 @@ def _verify(body: bytes, signature: str, *, now: datetime, secrets: Secrets) -> 
         verify(body, signature, secrets=fresh, now=now)
 
 
-def _decode(body: bytes) -> StripeEvent:
+def _decode(body: bytes) -> WebhookEvent:
     check_depth(body)
     try:
-        event = msgspec.json.decode(body.decode(), type=StripeEvent)
+        event = msgspec.json.decode(body.decode(), type=WebhookEvent)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("invalid_json", f"the body is not a Stripe event: {error}") from error
     if event.object not in {"event", "v2.core.event"} or not event.id or not event.type:
@@ -95,7 +95,7 @@ def _decode(body: bytes) -> StripeEvent:
     return event
 
 
-def _claim(event: StripeEvent, body: bytes, objects: Objects) -> str:
+def _claim(event: WebhookEvent, body: bytes, objects: Objects) -> str:
     """The body rests in S3 under its hash; the event carries the reference."""
     envelope = msgspec.to_builtins(event) | {"claim": objects.put("claims", body)}
     return msgspec.json.encode(envelope).decode()

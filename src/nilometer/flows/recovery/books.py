@@ -17,7 +17,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.lake.books import BOOKS_BY_OBJECT, HISTORY, REGISTER, Book
 from nilometer.domain.lake.tables import Type
-from nilometer.domain.recovery.verification import Difference, Entry, Kind, compare
+from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind, compare
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.registers.item import register_of
@@ -28,21 +28,21 @@ from nilometer.lake.read.ordering import ordered
 _json = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 
-def compared_books(store: Store, ledger: Ledger) -> Iterator[Entry | Difference]:
+def compared_books(store: Store, ledger: Ledger) -> Iterator[ComparedEntry | Difference]:
     """Every object of every book: (object type, account, mode, id)."""
     scanned = (row for item in store.scan(Table.RECORDS, kind=REGISTER) for row in _register_row(item))
     registers = (
-        Entry(tuple(key), json.loads(row, parse_float=Decimal), at) for *key, row, at in ordered(scanned, by=4)
+        ComparedEntry(tuple(key), json.loads(row, parse_float=Decimal), at) for *key, row, at in ordered(scanned, by=4)
     )
     began = {name: ledger.book_began(_name(book)) for name, book in BOOKS_BY_OBJECT.items()}
     for one in compare(registers, _booked(ledger)):
-        missing = isinstance(one, Difference) and one.kind is Kind.MISSING_IN_LAKE
+        missing = isinstance(one, Difference) and one.kind is DifferenceKind.MISSING_IN_LAKE
         if missing and _is_older(one, began[one.key[0]]):
             continue
         yield one
 
 
-def _is_older(one: Difference | Entry, began: datetime | None) -> bool:
+def _is_older(one: Difference | ComparedEntry, began: datetime | None) -> bool:
     return began is None or one.changed_at < rfc3339(began)
 
 
@@ -55,11 +55,11 @@ def _register_row(item: Item) -> Iterator[tuple[str, ...]]:
         yield *key, _json.encode(row).decode(), str(item.get("updated_at", ""))
 
 
-def _booked(ledger: Ledger) -> Iterator[Entry]:
+def _booked(ledger: Ledger) -> Iterator[ComparedEntry]:
     for object_type, book in sorted(BOOKS_BY_OBJECT.items()):
         for row in ledger.book(_name(book)):
             key = (object_type, row["account"], _mode(row["livemode"]), row["object_id"])
-            yield Entry(key, _as_said(book, row), rfc3339(row["known_at"]))
+            yield ComparedEntry(key, _as_said(book, row), rfc3339(row["known_at"]))
 
 
 def _as_said(book: Book, row: dict[str, Any]) -> dict[str, Any]:

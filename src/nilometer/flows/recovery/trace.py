@@ -20,8 +20,8 @@ from nilometer.domain.recovery.refused import IN_TABLE
 from nilometer.domain.recovery.trace import (
     Audited,
     Hop,
-    Identity,
     Trace,
+    TracedEvent,
     announced_hop,
     audit_hops,
     changed_hop,
@@ -67,7 +67,7 @@ class Sources:
 class _Found:
     """What is left of one event: the fact, the row of the lake, or one of them, or nothing. `voids` take it back."""
 
-    identity: Identity
+    identity: TracedEvent
     fact: Item | None = None
     row: Mapping[str, Any] | None = None
     voids: Sequence[Mapping[str, Any]] = ()
@@ -116,19 +116,19 @@ def _find(name: str, sources: Sources, account: str | None) -> _Found:
 
 def _unknown(source: str, event_id: str) -> _Found:
     kind = "usage_event" if source else "stripe_event" if event_id.startswith("evt_") else "operation"
-    return _Found(Identity(kind=kind, event_id=event_id, source=source or None))
+    return _Found(TracedEvent(kind=kind, event_id=event_id, source=source or None))
 
 
 def _by_source(source: str, event_id: str, sources: Sources) -> Iterator[_Found]:
     yield _usage(source, event_id, list(sources.ledger.usage_event(event_id)), sources)
-    identity = Identity(kind="operation", event_id=event_id, source=source)
+    identity = TracedEvent(kind="operation", event_id=event_id, source=source)
     yield _Found(identity, _fact(keys.operation(source, event_id), sources))
 
 
 def _by_id(event_id: str, sources: Sources, account: str | None) -> Iterator[_Found]:
     rows = {row["account"]: row for row in sources.ledger.stripe_event(event_id)}
     for one in {account} if account else {OWN_ACCOUNT, *rows}:
-        identity = Identity(kind="stripe_event", event_id=event_id, source=one)
+        identity = TracedEvent(kind="stripe_event", event_id=event_id, source=one)
         yield _Found(identity, _fact(keys.stripe_event(one, event_id), sources), rows.get(one))
     used = list(sources.ledger.usage_event(event_id))
     for source in {row["source"] for row in used if row["event_id"] == event_id}:
@@ -139,7 +139,7 @@ def _usage(source: str, event_id: str, rows: Sequence[Mapping[str, Any]], source
     """`rows` of all events with this id, and of those that void one."""
     own = [row for row in rows if (row["source"], row["event_id"]) == (source, event_id)]
     return _Found(
-        Identity(kind="usage_event", event_id=event_id, source=source),
+        TracedEvent(kind="usage_event", event_id=event_id, source=source),
         _fact(keys.usage_event(source, event_id), sources),
         own[0] if own else None,
         [row for row in rows if (row["voids_source"], row["voids_id"]) == (source, event_id)],
@@ -191,12 +191,12 @@ def _audited(found: _Found, sources: Sources, since: datetime) -> list[Audited]:
     return own + [one for one in mates if one.change.key not in known]
 
 
-def _may_be_of(identity: Identity, one: Audited) -> bool:
+def _may_be_of(identity: TracedEvent, one: Audited) -> bool:
     """A reject names the id alone as its cause, and another source may have sent the same."""
     return one.change.kind != "reject" or _same_source(identity, one.change.item)
 
 
-def _same_source(identity: Identity, reject: Mapping[str, Any]) -> bool:
+def _same_source(identity: TracedEvent, reject: Mapping[str, Any]) -> bool:
     return identity.source is None or reject.get("source") in {None, identity.source}
 
 
@@ -216,7 +216,7 @@ def _as_change(row: Mapping[str, Any], objects: Objects) -> Audited:
     return Audited(change=change, recorded_at=row["recorded_at"])
 
 
-def _effects(identity: Identity, audited: Iterable[Audited], sources: Sources, since: datetime) -> Iterator[Hop]:
+def _effects(identity: TracedEvent, audited: Iterable[Audited], sources: Sources, since: datetime) -> Iterator[Hop]:
     """What changed, what the bus said of it, and who was told."""
     reasons: set[str] = set()
     yield from audit_hops(audited)
@@ -253,7 +253,7 @@ def _reasons(one: Audited) -> set[str]:
     return {told.cause} if told else set()
 
 
-def _elsewhere(identity: Identity, sources: Sources, workspace_id: str | None) -> Iterator[Hop]:
+def _elsewhere(identity: TracedEvent, sources: Sources, workspace_id: str | None) -> Iterator[Hop]:
     """Refused a moment ago, so that the lake has it not yet, waiting, or dead."""
     for flow in IN_TABLE:
         for reject in listed(sources.store, flow, since=sources.now - _DAY, now=sources.now):

@@ -25,7 +25,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact, redaction
-from nilometer.domain.recovery.verification import Difference, Entry, Kind, compare, sum_of_shards
+from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind, compare, sum_of_shards
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.flows.recovery.books import compared_books
@@ -42,7 +42,7 @@ Rows = Iterator[tuple[Any, ...]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
+class VerifyReport:
     """What one check found. `ok` when nothing but what is in flight differs."""
 
     check: str
@@ -67,9 +67,9 @@ class Verification:
     now: datetime
     grace: timedelta = GRACE
 
-    def run(self, checks: Iterable[str] = CHECKS) -> Iterator[Report]:
+    def run(self, checks: Iterable[str] = CHECKS) -> Iterator[VerifyReport]:
         """One report a check, as each is done."""
-        by_name: dict[str, Callable[[], Iterator[Entry | Difference]]] = {
+        by_name: dict[str, Callable[[], Iterator[ComparedEntry | Difference]]] = {
             "records": self._records,
             "origin": self._origin,
             "books": lambda: compared_books(self.store, self.ledger),
@@ -80,12 +80,12 @@ class Verification:
         for check in checks:
             yield self._report(check, by_name[check]())
 
-    def _report(self, check: str, judged: Iterator[Entry | Difference]) -> Report:
-        report = Report(check=check)
+    def _report(self, check: str, judged: Iterator[ComparedEntry | Difference]) -> VerifyReport:
+        report = VerifyReport(check=check)
         settled = rfc3339(self.now - self.grace)
         for one in judged:
             report.compared += 1
-            if isinstance(one, Entry):
+            if isinstance(one, ComparedEntry):
                 continue
             if one.changed_at >= settled:
                 report.in_flight += 1
@@ -95,45 +95,46 @@ class Verification:
                 report.differences.append(one)
         return report
 
-    def _records(self) -> Iterator[Entry | Difference]:
+    def _records(self) -> Iterator[ComparedEntry | Difference]:
         scanned = (_record_row(item) for item in self.store.scan(Table.RECORDS))
-        table = (Entry((pk, sk), _parsed(image), at) for pk, sk, image, at in ordered(scanned, by=2))
+        table = (ComparedEntry((pk, sk), _parsed(image), at) for pk, sk, image, at in ordered(scanned, by=2))
         lake = (
-            Entry((pk, sk), redaction.image(exact.read(_parsed(image or self._image(ref)))), rfc3339(at))
+            ComparedEntry((pk, sk), redaction.image(exact.read(_parsed(image or self._image(ref)))), rfc3339(at))
             for pk, sk, image, ref, at in self.ledger.latest_images()
         )
         return compare(table, lake)
 
-    def _origin(self) -> Iterator[Entry | Difference]:
+    def _origin(self) -> Iterator[ComparedEntry | Difference]:
         """Nothing is on its way here: a row that is there without proof is wrong at once."""
         for pk, sk, change_id, trusted in self.ledger.origins():
             key = (pk, sk, change_id)
-            yield Entry(key, None) if trusted else Difference(kind=Kind.UNPROVEN, key=key)
+            yield ComparedEntry(key, None) if trusted else Difference(kind=DifferenceKind.UNPROVEN, key=key)
 
     def _image(self, reference: str) -> str:
         """Of a record that was too large for a row."""
         images = msgspec.json.decode(self.objects.get(reference), type=dict[str, msgspec.Raw])
         return bytes(images["new_image"]).decode()
 
-    def _counters(self) -> Iterator[Entry | Difference]:
+    def _counters(self) -> Iterator[ComparedEntry | Difference]:
         scanned = (_counter_row(item) for item in self.store.scan(Table.RECORDS, kind="counter"))
         shards = (
-            Entry((w, m, s), (Decimal(total), int(count)), at) for w, m, s, total, count, at in ordered(scanned, by=3)
+            ComparedEntry((w, m, s), (Decimal(total), int(count)), at)
+            for w, m, s, total, count, at in ordered(scanned, by=3)
         )
         counted = (entry for entry in sum_of_shards(shards) if entry.value != (0, 0))
         return compare(counted, self._sums())
 
-    def _sums(self) -> Iterator[Entry]:
+    def _sums(self) -> Iterator[ComparedEntry]:
         """Periods and days, merged in the order of their keys. What was voided altogether is no sum."""
         sums = (self.ledger.usage_by_period(), self.ledger.usage_by_day())
         return heapq.merge(*map(_sum_entries, sums), key=lambda entry: entry.key)
 
-    def _stripe_events(self) -> Iterator[Entry | Difference]:
+    def _stripe_events(self) -> Iterator[ComparedEntry | Difference]:
         facts = self.store.scan(Table.EVENTS, kind="stripe_event")
         scanned = ((f.get("account") or "self", f["event_id"], f["type"], f["received_at"]) for f in facts)
         return self._facts(scanned, self.ledger.stripe_events(since=self.now - FACTS_LIVE))
 
-    def _usage_events(self) -> Iterator[Entry | Difference]:
+    def _usage_events(self) -> Iterator[ComparedEntry | Difference]:
         facts = self.store.scan(Table.EVENTS, kind="usage_event")
         scanned = ((f["source"], f["event_id"], _plain(f["quantity"]), f["received_at"]) for f in facts)
         rows = (
@@ -141,11 +142,13 @@ class Verification:
         )
         return self._facts(scanned, rows)
 
-    def _facts(self, facts: Rows, rows: Rows) -> Iterator[Entry | Difference]:
+    def _facts(self, facts: Rows, rows: Rows) -> Iterator[ComparedEntry | Difference]:
         since = rfc3339(self.now - FACTS_LIVE)
         recent = ordered((fact for fact in facts if fact[3] >= since), by=2)
-        table = (Entry((space, event_id), value, at) for space, event_id, value, at in recent)
-        return compare(table, (Entry((space, event_id), value, rfc3339(at)) for space, event_id, value, at in rows))
+        table = (ComparedEntry((space, event_id), value, at) for space, event_id, value, at in recent)
+        return compare(
+            table, (ComparedEntry((space, event_id), value, rfc3339(at)) for space, event_id, value, at in rows)
+        )
 
 
 def _record_row(item: Item) -> tuple[str, str, str, str]:
@@ -161,9 +164,9 @@ def _counter_row(item: Item) -> tuple[str, ...]:
     return item["workspace_id"], item["meter"], start, total, count, item["updated_at"]
 
 
-def _sum_entries(rows: Rows) -> Iterator[Entry]:
+def _sum_entries(rows: Rows) -> Iterator[ComparedEntry]:
     for workspace_id, meter, start, total, count, recorded_at in rows:
-        yield Entry((workspace_id, meter, start), (total, count), rfc3339(recorded_at))
+        yield ComparedEntry((workspace_id, meter, start), (total, count), rfc3339(recorded_at))
 
 
 def _parsed(image: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.errors import Misconfigured
-from nilometer.flows.billing.reconcile import Report, reconcile
+from nilometer.flows.billing.reconcile import ReconcileReport, reconcile
 from nilometer.flows.billing.refetch import refetch_due
 from nilometer.local.stripe import schedules, troubles
 from nilometer.local.stripe.server import serve
@@ -54,7 +54,7 @@ def api(url: str) -> StripeApi:
     return StripeApi("sk_test_fake", base_url=url, requests_per_second=500)
 
 
-def night(store: Store, world: StripeWorld) -> Report:
+def night(store: Store, world: StripeWorld) -> ReconcileReport:
     world.advance(timedelta(minutes=1))
     with serve(world) as (url, _):
         return reconcile(store, api(url), scope=SCOPE, now=NOW)
