@@ -106,7 +106,7 @@ class StripeApi:
             yield StripePage([answer.object] if answer.object else [], answer.second)
             return
         if object_type == "subscription":
-            params = {"status": "all", **params}
+            params = {"status": "all", "expand": ["data.discounts", "data.items.data.discounts"], **params}
         for page in self._pages(f"/v1/{COLLECTIONS[object_type]}", params):
             yield StripePage([self._whole(found) for found in page.objects], page.second)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 
 COLLECTIONS: Mapping[str, str] = {
+    "balance_transaction": "balance_transactions",
     "charge": "charges",
     "checkout.session": "checkout/sessions",
     "coupon": "coupons",
@@ -18,9 +19,11 @@ COLLECTIONS: Mapping[str, str] = {
     "invoiceitem": "invoiceitems",
     "payment_intent": "payment_intents",
     "payment_method": "payment_methods",
+    "payout": "payouts",
     "plan": "plans",
     "price": "prices",
     "product": "products",
+    "promotion_code": "promotion_codes",
     "radar.early_fraud_warning": "radar/early_fraud_warnings",
     "refund": "refunds",
     "setup_intent": "setup_intents",

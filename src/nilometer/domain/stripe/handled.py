@@ -26,6 +26,16 @@ _LASTS: Mapping[str, Mapping[str, str]] = {
         "payment_action_required payment_attempt_required payment_failed payment_succeeded sent updated voided "
         "will_be_due"
     },
+    "coupon": {"coupon": "created deleted updated"},
+    "promotion_code": {"promotion_code": "created updated"},
+    "discount": {"customer.discount": "created deleted updated"},
+    "invoice_payment": {"invoice_payment": "paid"},
+    "payment_intent": {
+        "payment_intent": "amount_capturable_updated canceled created partially_funded payment_failed processing "
+        "requires_action succeeded"
+    },
+    "credit_note": {"credit_note": "created updated voided"},
+    "payout": {"payout": "canceled created failed paid reconciliation_completed updated"},
     "charge": {"charge": "captured expired failed pending refunded succeeded updated"},
     "dispute": {"charge.dispute": "closed created funds_reinstated funds_withdrawn updated"},
     "refund": {"refund": "created failed updated", "charge.refund": "updated"},

@@ -31,6 +31,8 @@ from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, merge_answer
 LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
     "product",
     "price",
+    "coupon",
+    "promotion_code",
     FEATURES,
     "customer",
     "payment_method",
@@ -38,9 +40,14 @@ LISTED = (  # catalog first, charges before what names them, and last what takes
     "subscription_schedule",
     "checkout.session",
     "invoice",
+    "invoice_payment",
+    "payment_intent",
     "charge",
     "dispute",
     "refund",
+    "credit_note",
+    "payout",
+    "balance_transaction",
     "radar.early_fraud_warning",
     SUMMARY,
 )
@@ -132,7 +139,7 @@ def reconcile(
     owners: set[str] = set()
     for object_type in object_types:
         for page in _readable(api, object_type, report):
-            answers = [Listed(found, page.second) for found in page.objects]
+            answers = [Listed(found, page.second) for listed in page.objects for found in (listed, *_discounts(listed))]
             seen |= {_id(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
             _compare(store, answers, scope, now, report, dry_run)
@@ -191,6 +198,13 @@ def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
     """How many of a page of Stripe's events are no facts here."""
     keys = [stripe_event(str(event.get("account") or OWN_ACCOUNT), str(event["id"])) for event in events]
     return len(keys) - len(store.batch_get(Table.EVENTS, keys))
+
+
+def _discounts(listed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a customer, a subscription or its items show whole: a discount has no list of its own."""
+    items = (listed.get("items") or {}).get("data") or () if listed.get("object") == "subscription" else ()
+    shown = [listed.get("discount")] + [one for owner in (listed, *items) for one in owner.get("discounts") or ()]
+    yield from (one for one in shown if isinstance(one, dict) and one.get("object") == "discount" and one.get("id"))
 
 
 def _compare(

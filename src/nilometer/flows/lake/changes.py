@@ -85,7 +85,7 @@ def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
         fields["event_id"] = change.event_id
     output = kind.output(change, means)
     events = (*((output,) if isinstance(output, BusEntry) else ()), *kind.announces(change))
-    rows = (*((output,) if isinstance(output, PackedRow) else ()), *kind.books(change))
+    rows = (*((output,) if isinstance(output, PackedRow) else ()), *kind.books(change, means))
     return Relayed(record_id(record), fields, rows, events)
 
 

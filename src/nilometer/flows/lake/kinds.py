@@ -18,7 +18,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.access.lockout import LOCKED_OUT, locked_out
 from nilometer.domain.billing.record.changes import BillingChange, billing_changes, own_limits_changes
 from nilometer.domain.lake import exact, redaction, rows
-from nilometer.domain.lake.books import REGISTER, book_rows
+from nilometer.domain.lake.books import REGISTER, book_rows, has_book, snapshot_rows
 from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.limits import own as own_limits
@@ -58,7 +58,7 @@ class ChangeKind:
 
     output: Callable[[Change, RelayMeans], PackedRow | BusEntry | None]
     announces: Callable[[Change], Iterable[BusEntry]] = lambda _change: ()
-    books: Callable[[Change], Iterable[PackedRow]] = lambda _change: ()
+    books: Callable[[Change, RelayMeans], Iterable[PackedRow]] = lambda _change, _means: ()
     """Rows of tables beside the audit."""
 
 
@@ -113,8 +113,15 @@ def _reject(change: Change, means: RelayMeans) -> BusEntry | None:
     return _record_changed(replace(change, new=rows.reject_image(change.item)), means)
 
 
-def _booked(change: Change) -> Iterator[PackedRow]:
+def _booked(change: Change, _means: RelayMeans) -> Iterator[PackedRow]:
     for table, row in book_rows(change):
+        yield PackedRow(table, _text(row))
+
+
+def _reported(change: Change, means: RelayMeans) -> Iterator[PackedRow]:
+    if change.action is not ItemAction.INSERT or not has_book(change.item):
+        return
+    for table, row in snapshot_rows(change, msgspec.json.decode(_raw_payload(change.item, means.objects))):
         yield PackedRow(table, _text(row))
 
 
@@ -163,7 +170,7 @@ _AUDITED = ChangeKind(output=_record_changed)
 _PASSED_OVER = ChangeKind(output=lambda _change, _means: None)
 
 KINDS: Mapping[tuple[Table, str], ChangeKind] = {
-    (Table.EVENTS, "stripe_event"): ChangeKind(output=_stripe_event),
+    (Table.EVENTS, "stripe_event"): ChangeKind(output=_stripe_event, books=_reported),
     (Table.EVENTS, "usage_event"): ChangeKind(output=_usage),
     (Table.EVENTS, "reject"): ChangeKind(output=_reject, announces=_rejected),
     (Table.RECORDS, "lockout"): ChangeKind(output=_record_changed, announces=_locked_out),

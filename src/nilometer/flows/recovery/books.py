@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.lake.books import BOOKS_BY_OBJECT, HISTORY, REGISTER, Book
+from nilometer.domain.lake.book_columns import BookColumn, BookPart
+from nilometer.domain.lake.books import BOOKS_BY_OBJECT, REGISTER, Book, part_rows
 from nilometer.domain.lake.tables import Type
 from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind, compare
 from nilometer.domain.store.times import rfc3339
@@ -29,12 +32,13 @@ _json = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 
 def compared_books(store: Store, ledger: Ledger) -> Iterator[ComparedEntry | Difference]:
-    """Every object of every book: (object type, account, mode, id)."""
+    """Every object of every book by (object type, account, mode, id), and every element of their lists by
+    (`invoice.lines`, account, mode, `id/id`)."""
     scanned = (row for item in store.scan(Table.RECORDS, kind=REGISTER) for row in _register_row(item))
     registers = (
         ComparedEntry(tuple(key), json.loads(row, parse_float=Decimal), at) for *key, row, at in ordered(scanned, by=4)
     )
-    began = {name: ledger.book_began(_name(book)) for name, book in BOOKS_BY_OBJECT.items()}
+    began = {one.name: ledger.book_began(one.view) for one in _COMPARED}
     for one in compare(registers, _booked(ledger)):
         missing = isinstance(one, Difference) and one.kind is DifferenceKind.MISSING_IN_LAKE
         if missing and _is_older(one, began[one.key[0]]):
@@ -49,24 +53,57 @@ def _is_older(one: Difference | ComparedEntry, began: datetime | None) -> bool:
 def _register_row(item: Item) -> Iterator[tuple[str, ...]]:
     book = BOOKS_BY_OBJECT.get(str(item.get("object_type")))
     resolution = resolve(register_of(item)) if book else None
-    if book and resolution:
-        row = book.row(resolution)
-        key = (book.object_type, str(item["account"]), _mode(item["livemode"]), row["object_id"])
-        yield *key, _json.encode(row).decode(), str(item.get("updated_at", ""))
+    if not book or not resolution:
+        return
+    whose = (str(item["account"]), _mode(item["livemode"]))
+    changed_at = str(item.get("updated_at", ""))
+    row = book.row(resolution.state)
+    yield book.object_type, *whose, row["object_id"], _json.encode(row).decode(), changed_at
+    for part, _ in book.parts:
+        for one in part_rows(part, resolution.state):
+            id_ = f"{row['object_id']}/{one['object_id']}"
+            yield _part_name(book, part), *whose, id_, _json.encode(one).decode(), changed_at
 
 
 def _booked(ledger: Ledger) -> Iterator[ComparedEntry]:
-    for object_type, book in sorted(BOOKS_BY_OBJECT.items()):
-        for row in ledger.book(_name(book)):
-            key = (object_type, row["account"], _mode(row["livemode"]), row["object_id"])
-            yield ComparedEntry(key, _as_said(book, row), rfc3339(row["known_at"]))
+    for one in _COMPARED:
+        for row in ledger.book(one.view, one.owner):
+            id_ = f"{row[one.owner]}/{row['object_id']}" if one.owner else row["object_id"]
+            key = (one.name, row["account"], _mode(row["livemode"]), id_)
+            yield ComparedEntry(key, _as_said(one, row), rfc3339(row["known_at"]))
 
 
-def _as_said(book: Book, row: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """One view of the current state: of objects, or with `owner` of their parts."""
+
+    name: str
+    view: str
+    columns: tuple[BookColumn, ...]
+    owner: str | None = None
+
+
+def _compared() -> Iterator[_Compared]:
+    for book in BOOKS_BY_OBJECT.values():
+        yield _Compared(name=book.object_type, view=book.name, columns=book.columns)
+        for part, _ in book.parts:
+            yield _Compared(
+                name=_part_name(book, part), view=part.shape.name, columns=part.shape.columns, owner=part.owner
+            )
+
+
+def _part_name(book: Book, part: BookPart) -> str:
+    return f"{book.object_type}.{part.list}"
+
+
+_COMPARED = tuple(sorted(_compared(), key=attrgetter("name")))
+
+
+def _as_said(one: _Compared, row: dict[str, Any]) -> dict[str, Any]:
     """The columns that come from the object, as a register says them."""
-    said = {name: _said(kind, row[name]) for name, (_, kind) in book.fields.items()}
-    other = _said(Type.JSON, row["other"])
-    return {"object_id": row["object_id"], **said, "deleted": row["deleted"], "other": other}
+    said = {column.name: _said(column.type, row[column.name]) for column in one.columns}
+    place = {"position": row["position"]} if one.owner else {"deleted": row["deleted"]}
+    return {"object_id": row["object_id"], **place, **said, "other": _said(Type.JSON, row["other"])}
 
 
 def _said(kind: Type, value: Any) -> Any:
@@ -74,11 +111,9 @@ def _said(kind: Type, value: Any) -> Any:
         return None
     if kind is Type.TIMESTAMP:
         return rfc3339(value)
+    if kind is Type.DECIMAL:
+        return format(value, "f")
     return json.loads(value, parse_float=Decimal) if kind is Type.JSON else value
-
-
-def _name(book: Book) -> str:
-    return book.table.name.removesuffix(HISTORY)
 
 
 def _mode(livemode: bool) -> str:

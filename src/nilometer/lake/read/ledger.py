@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
 
-from nilometer.domain.lake.books import HISTORY
+from nilometer.domain.lake.books import HISTORY, SNAPSHOT
 from nilometer.domain.lake.proof import AUDIT_VOID
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.lake.tables import AUDIT
@@ -96,13 +96,15 @@ class Ledger:
             since=since,
         )
 
-    def book(self, name: str) -> Iterator[dict[str, Any]]:
-        """The current state of each object of a book (`subscriptions`), ordered by account, mode and id."""
-        yield from self._named(f"select * from {name} order by account, livemode::varchar, object_id")  # noqa: S608  # our own name
+    def book(self, name: str, owner: str | None = None) -> Iterator[dict[str, Any]]:
+        """The current state of each object of a book (`subscriptions`), ordered by account, mode and id; of the parts
+        of others (`subscription_items`) by the id in the column `owner` before."""
+        id_ = f"{owner} || '/' || object_id" if owner else "object_id"
+        yield from self._named(f"select * from {name} order by account, livemode::varchar, {id_}")  # noqa: S608  # our own names
 
     def book_began(self, name: str) -> datetime | None:
         """When the first row of a book was known; None while it has none."""
-        [began] = self._rows(f"select min(known_at) from {name}{HISTORY}")  # noqa: S608  # our own name
+        [began] = self._rows(f"select min(known_at) from {name}{HISTORY} where origin <> '{SNAPSHOT}'")  # noqa: S608  # our own name
         return cast("datetime | None", began[0])
 
     def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:

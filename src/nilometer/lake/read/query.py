@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.all_tables import ALL_TABLES
-from nilometer.domain.lake.books import BOOKS, HISTORY
+from nilometer.domain.lake.books import BOOKS, BOOKS_BY_OBJECT, HISTORY
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.tables.schema import arrow_schema
@@ -27,8 +27,9 @@ from nilometer.lake.tables.tables import table_uri
 
 BATCH_ROWS = 10_000
 
-_CURRENT = """create view {name} as select * from {history}
+_CURRENT = """create view {name} as select * from {history} where origin <> 'snapshot'
               qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1"""
+_CURRENT_PART = "create view {name} as select * from {history} where change_id in (select change_id from {owner})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,28 @@ def connect(*, lake_uri: str, storage_options: dict[str, str], naming: str | Non
     """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for table in ALL_TABLES.values():
-        if naming is None or table.name.removesuffix(HISTORY) in naming.lower():
-            connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
-            if table.name in BOOKS:
-                connection.execute(_CURRENT.format(name=table.name.removesuffix(HISTORY), history=table.name))
+    for table in _named(naming):
+        connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+        if table.name in BOOKS:
+            connection.execute(_current(table.name))
     return connection
+
+
+def _named(naming: str | None) -> list[tables.DeltaTable]:
+    """An owner comes before its parts, whose view asks it."""
+    text = None if naming is None else naming.lower()
+    wanted = {name for name in ALL_TABLES if text is None or name.removesuffix(HISTORY) in text}
+    wanted |= {_OWNERS[name] for name in wanted if name in _OWNERS}
+    return [table for table in ALL_TABLES.values() if table.name in wanted]
+
+
+def _current(history: str) -> str:
+    owner = _OWNERS.get(history, "").removesuffix(HISTORY)
+    sql = _CURRENT_PART if owner else _CURRENT
+    return sql.format(name=history.removesuffix(HISTORY), history=history, owner=owner)
+
+
+_OWNERS = {table.name: book.table.name for book in BOOKS_BY_OBJECT.values() for _, table in book.parts}
 
 
 def _add_datasets(

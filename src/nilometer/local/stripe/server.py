@@ -21,15 +21,21 @@ from nilometer.local.stripe.shapes import Object
 from nilometer.local.stripe.world import StripeWorld
 
 COLLECTIONS = {
+    "balance_transactions": "balance_transaction",
     "charges": "charge",
     "checkout/sessions": "checkout.session",
+    "coupons": "coupon",
+    "credit_notes": "credit_note",
     "customers": "customer",
     "disputes": "dispute",
     "invoice_payments": "invoice_payment",
     "invoices": "invoice",
+    "payment_intents": "payment_intent",
     "payment_methods": "payment_method",
+    "payouts": "payout",
     "prices": "price",
     "products": "product",
+    "promotion_codes": "promotion_code",
     "radar/early_fraud_warnings": "radar.early_fraud_warning",
     "refunds": "refund",
     "subscription_schedules": "subscription_schedule",

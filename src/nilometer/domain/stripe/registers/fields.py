@@ -6,6 +6,7 @@ An unreadable field counts as absent and is named, so that the rest of the objec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from nilometer.domain.stripe.event import Object, as_id, fits
@@ -79,6 +80,17 @@ def reference(snapshot: Object, name: str, bad: Unreadable) -> str | None:
 def flag(snapshot: Object, name: str, bad: Unreadable) -> bool | None:
     """True or nothing."""
     return take(snapshot, {name: is_flag}, bad).get(name) or None
+
+
+def percentage(snapshot: Object, name: str, bad: Unreadable) -> str | None:
+    """From 0 to 100 as a decimal in text, with at most four digits after the point: 12.5 is exact."""
+    value = snapshot.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and 0 <= value <= 100:
+        return format(Decimal(str(value)).quantize(Decimal("0.0001")).normalize(), "f")
+    bad.append(name)
+    return None
 
 
 def part(snapshot: Object, name: str, bad: Unreadable) -> Object:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Object, as_id
 from nilometer.domain.stripe.registers.fields import (
+    Check,
     Unreadable,
     catalog_metadata,
     flag,
@@ -23,6 +25,7 @@ from nilometer.domain.stripe.registers.fields import (
     is_text,
     is_whole,
     part,
+    percentage,
     reference,
     rows,
     take,
@@ -32,6 +35,7 @@ from nilometer.domain.stripe.registers.fields import (
 
 Projection = Mapping[str, Any]
 
+LINES = 10  # of an invoice; Stripe shows so many inside it
 _NAMED = 20  # unreadable fields that a projection names
 
 
@@ -83,6 +87,12 @@ _PRICED = {"unit_amount": is_whole, "currency": is_text}
 _RECURRING = {"interval": is_text, "interval_count": is_quantity}
 
 
+def _recurring(recurring: Object, bad: Unreadable) -> dict[str, Any]:
+    """Most prices are paid by quantity, so only `metered` is kept."""
+    usage_type = take(recurring, {"usage_type": is_text}, bad).get("usage_type")
+    return take(recurring, _RECURRING, bad) | ({"usage_type": usage_type} if usage_type == "metered" else {})
+
+
 def _items(items: Object, bad: Unreadable) -> dict[str, Any]:
     """Of a subscription; `has_more` when the event does not show all."""
     data: list[dict[str, Any]] = [_item(item, bad) for item in rows(items, "data", bad)]
@@ -98,7 +108,7 @@ def _item(item: Object, bad: Unreadable) -> dict[str, Any]:
         "product": reference(price, "product", bad),
         **take(item, _ITEM, bad),
         **take(price, _PRICED, bad),
-        **take(part(price, "recurring", bad), _RECURRING, bad),
+        **_recurring(part(price, "recurring", bad), bad),
         "metadata": catalog_metadata(price, bad) or None,
     }
     return {name: value for name, value in kept.items() if value is not None}
@@ -110,8 +120,39 @@ def _invoice(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
         **_plain_invoice(snapshot, bad),
         "customer": reference(snapshot, "customer", bad),
         "subscription": reference(details, "subscription", bad),
-        **take(part(snapshot, "status_transitions", bad), {"finalized_at": is_moment}, bad),
+        **take(part(snapshot, "status_transitions", bad), _TRANSITIONS, bad),
+        **_lines(part(snapshot, "lines", bad), bad),
     }
+
+
+def _lines(lines: Object, bad: Unreadable) -> dict[str, Any]:
+    """Of an invoice, as many as an event shows; `more_lines` when it does not show all."""
+    data = [_line(line, bad) for line in islice(rows(lines, "data", bad), LINES)]
+    return {"lines": data or None, "more_lines": flag(lines, "has_more", bad)}
+
+
+def _line(line: Object, bad: Unreadable) -> dict[str, Any]:
+    parent = part(line, "parent", bad)
+    details = part(parent, "subscription_item_details", bad) or part(parent, "invoice_item_details", bad)
+    price = part(part(line, "pricing", bad), "price_details", bad)
+    kept = {
+        "id": reference(line, "id", bad),
+        "subscription": reference(details, "subscription", bad),
+        "item": reference(details, "subscription_item", bad),
+        "price": reference(price, "price", bad),
+        "product": reference(price, "product", bad),
+        **take(line, _LINE, bad),
+        **take(part(line, "period", bad), {"start": is_moment, "end": is_moment}, bad),
+        "proration": flag(details, "proration", bad),
+        "discount": _amounts(line, "discount_amounts", bad),
+        "tax": _amounts(line, "taxes", bad),
+    }
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _amounts(line: Object, name: str, bad: Unreadable) -> int | None:
+    """Their sum; nothing when it is none."""
+    return sum(take(one, {"amount": is_whole}, bad).get("amount", 0) for one in rows(line, name, bad)) or None
 
 
 _plain_invoice = taking(
@@ -127,6 +168,10 @@ _plain_invoice = taking(
     next_payment_attempt=is_moment,
     due_date=is_moment,
 )
+
+
+_TRANSITIONS = dict.fromkeys(("finalized_at", "paid_at", "voided_at", "marked_uncollectible_at"), is_moment)
+_LINE = {"amount": is_whole, "currency": is_text, "quantity": is_quantity}
 
 
 def _customer(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
@@ -165,7 +210,7 @@ def _price(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     return {
         **_plain_price(snapshot, bad),
         "product": reference(snapshot, "product", bad),
-        **take(recurring, _RECURRING, bad),
+        **_recurring(recurring, bad),
         "metadata": catalog_metadata(snapshot, bad),
     }
 
@@ -224,6 +269,86 @@ def _warning(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     }
 
 
+def _coupon(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    return {
+        **_plain_coupon(snapshot, bad),
+        "percent_off": percentage(snapshot, "percent_off", bad),
+        "valid": flag(snapshot, "valid", bad),
+    }
+
+
+_plain_coupon = taking(
+    created=is_moment, amount_off=is_whole, currency=is_text, duration=is_text, duration_in_months=is_quantity
+)
+
+
+def _discount(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    """Until 2025-09-30 the coupon stood in it whole."""
+    named = ("customer", "subscription", "subscription_item", "promotion_code")
+    source = part(snapshot, "source", bad)
+    return {
+        **{name: reference(snapshot, name, bad) for name in named},
+        "coupon": reference(source, "coupon", bad) or reference(snapshot, "coupon", bad),
+        **take(snapshot, {"start": is_moment, "end": is_moment}, bad),
+    }
+
+
+def _promotion_code(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    promotion = part(snapshot, "promotion", bad)
+    return {
+        **take(snapshot, {"created": is_moment, "active": is_flag, "expires_at": is_moment}, bad),
+        "customer": reference(snapshot, "customer", bad),
+        "coupon": reference(promotion, "coupon", bad) or reference(snapshot, "coupon", bad),
+    }
+
+
+def _naming(*references: str, **checks: Check) -> Callable[[Object, Unreadable], dict[str, Any]]:
+    """A projection of references to other objects and of plain fields."""
+    return lambda snapshot, bad: {
+        **take(snapshot, checks, bad),
+        **{name: reference(snapshot, name, bad) for name in references},
+    }
+
+
+_payment_intent = _naming(
+    "customer", "latest_charge", "payment_method",
+    created=is_moment, status=is_text, currency=is_text, amount=is_whole, amount_received=is_whole,
+    canceled_at=is_moment,
+)  # fmt: skip
+_charge = _naming(
+    "customer", "invoice", "payment_intent", "balance_transaction",
+    created=is_moment, status=is_text, currency=is_text, amount=is_whole, amount_refunded=is_whole, disputed=is_flag,
+    refunded=is_flag,
+)  # fmt: skip
+_credit_note = _naming(
+    "customer", "invoice",
+    created=is_moment, status=is_text, reason=is_text, type=is_text, currency=is_text, amount=is_whole,
+    voided_at=is_moment,
+)  # fmt: skip
+_balance_transaction = _naming(
+    "source",
+    created=is_moment, status=is_text, type=is_text, currency=is_text, amount=is_whole, fee=is_whole, net=is_whole,
+    available_on=is_moment,
+)  # fmt: skip
+_payout = _naming(
+    created=is_moment, status=is_text, type=is_text, currency=is_text, amount=is_whole, arrival_date=is_moment,
+    automatic=is_flag,
+)  # fmt: skip
+
+
+def _invoice_payment(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    payment = part(snapshot, "payment", bad)
+    return {
+        **take(snapshot, _PAYMENT, bad),
+        "invoice": reference(snapshot, "invoice", bad),
+        **{name: reference(payment, name, bad) for name in ("payment_intent", "charge")},
+        **take(part(snapshot, "status_transitions", bad), {"paid_at": is_moment}, bad),
+    }
+
+
+_PAYMENT = {"created": is_moment, "status": is_text, "currency": is_text, "amount_paid": is_whole}
+
+
 def _any(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     """Ids, states, times and amounts: nothing that names a person. Of a type that we do not know all may differ."""
     references = ("customer", "subscription", "invoice", "charge", "payment_intent")
@@ -256,4 +381,13 @@ _PROJECTIONS: Mapping[str, Callable[[Object, Unreadable], dict[str, Any]]] = {
     "radar.early_fraud_warning": _warning,
     SUMMARY: _summary,
     FEATURES: _features,
+    "coupon": _coupon,
+    "promotion_code": _promotion_code,
+    "discount": _discount,
+    "credit_note": _credit_note,
+    "payment_intent": _payment_intent,
+    "charge": _charge,
+    "invoice_payment": _invoice_payment,
+    "balance_transaction": _balance_transaction,
+    "payout": _payout,
 }

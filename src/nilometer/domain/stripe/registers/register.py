@@ -21,7 +21,7 @@ from nilometer.domain.stripe.registers.projection import Projection, digest, pro
 SECONDS = 6  # of live and of terminal elements each
 PERIODS = 24  # newest starts that a subscription remembers
 REFETCH = "refetch"
-_FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
+FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
 _INVOICE_RANKS = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
 _TERMINAL = {
     "subscription": {"canceled", "incomplete_expired"},
@@ -56,7 +56,7 @@ class Element:
     @property
     def fetched(self) -> bool:
         """It is an answer of Stripe's API, no event."""
-        return self.rank == _FETCHED
+        return self.rank == FETCHED
 
     def bare(self) -> Element:
         """What of it matters once a newer second is known."""
@@ -119,7 +119,7 @@ def _rank(type_: str, state: Projection) -> int:
     if state.get("deleted"):
         return _DELETED
     if type_ == REFETCH:
-        return _FETCHED
+        return FETCHED
     if type_.endswith(".created"):
         return _CREATED
     if state.get("object") == "invoice":

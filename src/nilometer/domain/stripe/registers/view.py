@@ -10,7 +10,7 @@ from nilometer.domain.stripe.registers.projection import Projection
 from nilometer.domain.stripe.registers.register import Register
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 
-_OF_THE_BOOKS = frozenset({"unit_amount", "currency", "interval", "interval_count"})
+_OF_THE_BOOKS = frozenset({"unit_amount", "currency", "interval", "interval_count", "usage_type"})
 
 View = Mapping[str, Any]
 PERIODS = 14  # newest billing periods of a subscription
