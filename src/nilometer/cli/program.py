@@ -88,6 +88,12 @@ SECTIONS = {
     ),
     "Data lake": (
         ("query", "Ask the Delta tables in SQL (DuckDB's).", "lake.query:query"),
+        (
+            "metric",
+            "Figures of the business: recurring revenue, churn, cohorts, revenue, receivables.",
+            "lake.metric:metric",
+        ),
+        ("explain", "Which events a figure is made of.", "lake.metric:explain"),
         ("recipes", "The ready questions of `nilometer query --recipe NAME`.", "lake.query:recipes"),
         ("tables", "The Delta tables: what they are, and their upkeep.", "lake.tables:tables"),
         (

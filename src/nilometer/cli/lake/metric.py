@@ -1,0 +1,181 @@
+"""`nilometer metric` and `nilometer explain`: figures of the business, and the events that they are made of."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.lake.query import rows_table
+from nilometer.cli.lake.tables import lake_of
+from nilometer.cli.terminal.completing import among
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.times import time_option
+from nilometer.errors import Rejected
+
+if TYPE_CHECKING:
+    from nilometer.lake.metrics.metrics import Metric
+    from nilometer.lake.metrics.period import MetricPeriod
+
+MONTHS = 12  # shown unless told
+
+
+def _names() -> Iterable[str]:
+    from nilometer.lake.metrics.metrics import METRICS
+
+    return METRICS
+
+
+_known_at = time_option("--known-at", help="As it was known then; as known now unless given.")
+_workspace = click.option("--workspace", metavar="ID", help="Of this workspace only.")
+_csv = click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=among(_names))
+@time_option("--from", help="First day; that of the month twelve months ago unless given.")
+@time_option("--to", help="Last day, whole; today unless given.")
+@_known_at
+@_workspace
+@click.option("--rates", type=click.File(), metavar="FILE", help="CSV currency,day,rate: show all in one currency.")
+@click.option("--currency", default="usd", metavar="CODE", help="That currency; usd.")
+@_csv
+@click.option("--sql", "as_sql", is_flag=True, help="The statement itself, instead of its answer.")
+@stack_options
+@json_option
+def metric(
+    connection: Connection,
+    *,
+    name: str | None,
+    known_at: datetime | None,
+    workspace: str | None,
+    rates: Iterable[str] | None,
+    currency: str,
+    as_csv: bool,
+    as_sql: bool,
+    as_json: bool,
+    **days: datetime | None,
+) -> None:
+    """Figures of the business: recurring revenue, churn, cohorts, revenue, receivables.
+
+    Without a name, which there are. Money is whole minor units of its currency; docs/metrics.md has the rules. A rate
+    is the minor units of --currency for one minor unit, from its day on.
+
+    \b
+    Examples:
+      nilometer metric mrr_movements --from 2026-01-01
+      nilometer metric revenue --known-at 2026-11-05 --csv > revenue.csv
+      nilometer metric mrr_daily --rates rates.csv --currency eur --json
+    """
+    from nilometer.lake.metrics.metrics import METRICS
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    if name is None:
+        out().print(table(["metric", "~question"], [(m.name, m.question) for m in METRICS.values()]))
+        return
+    if name not in METRICS:
+        raise click.UsageError(f"there is no metric {name}; `nilometer metric` lists them")
+    period = _period(connection.now, days["from"], days["to"], known_at)
+    if as_sql:
+        echo(METRICS[name].sql(period, workspace))
+        return
+    rows = _asked(connection, METRICS[name], period, workspace)
+    if rates is not None:
+        from nilometer.lake.metrics.rates import in_one_currency, read_rates
+
+        rows = in_one_currency(METRICS[name], rows, read_rates(rates, currency))
+    _show(rows, as_csv=as_csv, as_json=as_json)
+
+
+@click.group(cls=Group)
+def explain() -> None:
+    """Which events a figure is made of."""
+
+
+@explain.command()
+@click.argument("month")
+@_known_at
+@_workspace
+@_csv
+@stack_options
+@json_option
+def mrr(
+    connection: Connection,
+    *,
+    month: str,
+    known_at: datetime | None,
+    workspace: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Every change of every item up to the end of MONTH: the changes add up to its recurring revenue.
+
+    `cause` is the event; `because` is change, or what happened without one: trial, discount, pause, end.
+
+    \b
+    Example:
+      nilometer explain mrr 2026-10 --workspace acme
+    """
+    from nilometer.lake.metrics.metrics import EXPLAIN_MRR
+
+    first = _month(month)
+    last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    period = _period(connection.now, _midnight(first), _midnight(last), known_at)
+    rows = _asked(connection, EXPLAIN_MRR, period, workspace)
+    _show(rows, as_csv=as_csv, as_json=as_json)
+    for currency, amount in sorted({str(row["currency"]): row["mrr"] for row in rows}.items()):
+        note(f"{month}: {amount:,} {currency} in minor units")
+
+
+def _asked(connection: Connection, metric: Metric, period: MetricPeriod, workspace: str | None) -> list[dict[str, Any]]:
+    from nilometer.lake.read.query import query
+
+    answer = query(metric.sql(period, workspace), **lake_of(connection))
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
+def _period(now: datetime, first: datetime | None, last: datetime | None, known_at: datetime | None) -> MetricPeriod:
+    from nilometer.lake.metrics.period import MetricPeriod
+
+    until = (last or now).astimezone(UTC).date()
+    since = first.astimezone(UTC).date() if first else _months_before(until, MONTHS)
+    if since > until:
+        raise Rejected("invalid_period", f"--from {since} is after --to {until}; exchange them")
+    return MetricPeriod(first=since, last=until, known_at=known_at or now)
+
+
+def _months_before(day: date, months: int) -> date:
+    number = day.year * 12 + day.month - 1 - months
+    return date(number // 12, number % 12 + 1, 1)
+
+
+def _month(text: str) -> date:
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError as error:
+        raise click.UsageError(f"{text!r} is no month; write it as 2026-10") from error
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _show(rows: list[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
+    columns = list(rows[0]) if rows else []
+    if as_json:
+        print_json_lines(rows)
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    elif rows:
+        out().print(rows_table(columns, [list(row.values()) for row in rows]))
+    else:
+        note("nothing in this time")

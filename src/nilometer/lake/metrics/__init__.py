@@ -1,0 +1,1 @@
+"""Metrics of subscription businesses over the books, as SQL that engines have in common."""

@@ -1,0 +1,212 @@
+"""The rules of docs/metrics.md, an example each."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.flows.billing_play import OBJECTS, play
+from tests.support.lake.books import Books
+from tests.support.stores.memory import MemoryStore
+
+from nilometer.errors import Rejected
+from nilometer.lake.metrics.metrics import EXPLAIN_MRR, METRICS, Metric
+from nilometer.lake.metrics.period import MetricPeriod
+from nilometer.lake.metrics.rates import in_one_currency, read_rates
+from nilometer.lake.read.query import query
+
+PERIOD = MetricPeriod(first=date(2026, 5, 1), last=date(2026, 8, 31), known_at=datetime(2028, 1, 1, tzinfo=UTC))
+MAY = int(datetime(2026, 5, 3, tzinfo=UTC).timestamp())
+DAY = 86_400
+_ids = itertools.count()
+
+
+class Told:
+    """Events of objects, in any number, into tables; then figures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.books = Books(MemoryStore(), OBJECTS, folder)
+
+    def tell(self, event_type: str, second: int, previous: Any = None, **state: Any) -> None:
+        data = {"object": state} | ({"previous_attributes": previous} if previous else {})
+        event = {
+            "id": f"evt_{next(_ids)}", "object": "event", "type": event_type, "created": second, "livemode": False,
+            "api_version": "2026-10-28.endive", "data": data,
+        }  # fmt: skip
+        play(self.books.store, [event])
+        self.books.collect()
+
+    def subscribe(self, *items: dict[str, Any], second: int = MAY, event: str = "created", **state: Any) -> None:
+        """`sub_1` of `cus_1`, active."""
+        known = {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "active", "created": MAY}
+        known |= {"metadata": {"workspace_id": "acme"}, "items": {"data": list(items)}}
+        self.tell(f"customer.subscription.{event}", second, **{**known, **state})
+
+    def discount(self, id_: str, owner: dict[str, Any], end: int | None = None, **coupon: Any) -> None:
+        """Of `cus_1` and what `owner` names, from the begin on."""
+        terms = {"id": f"co_{id_}", "object": "coupon", "duration": "forever", "created": MAY, **coupon}
+        self.tell("coupon.created", MAY, **terms)
+        made = {"id": id_, "object": "discount", "customer": "cus_1", "start": MAY, "end": end, **owner}
+        self.tell("customer.discount.created", MAY, source={"type": "coupon", "coupon": f"co_{id_}"}, **made)
+
+    def ask(self, metric: str | Metric, workspace: str | None = None) -> list[dict[str, Any]]:
+        self.books.flush()
+        known = METRICS[metric] if isinstance(metric, str) else metric
+        answer = query(known.sql(PERIOD, workspace), lake_uri=self.books.lake.uri, storage_options={})
+        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    def mrr(self, day: date = date(2026, 5, 3)) -> int:
+        return sum(row["mrr"] for row in self.ask("mrr_daily") if row["day"] == day)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path)
+
+
+def item(amount: int, interval: str = "month", count: int = 1, quantity: int = 1, **other: Any) -> dict[str, Any]:
+    recurring = {"interval": interval, "interval_count": count, "usage_type": other.pop("usage_type", "licensed")}
+    price = {"id": f"price_{interval}", "unit_amount": amount, "currency": "usd", "recurring": recurring}
+    return {"id": "si_1", "quantity": quantity, "price": price, **other}
+
+
+@pytest.mark.parametrize(
+    ("sold", "expected"),
+    [
+        (item(9_999, "month", 3), 3_333),
+        (item(49_999, "year"), 4_167),
+        (item(1_101, "week"), 4_771),
+        (item(49_999, "year", quantity=7), 29_166),
+        (item(3, usage_type="metered"), 0),
+    ],
+)
+def test_a_price_is_so_much_a_month(told: Told, sold: dict[str, Any], expected: int) -> None:
+    """Rounded once, half up, after the quantity."""
+    told.subscribe(sold)
+    assert told.mrr() == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"status": "past_due"}, 4_900),
+        ({"status": "unpaid"}, 0),
+        ({"status": "paused"}, 0),
+        ({"status": "trialing", "trial_end": MAY + 14 * DAY}, 0),
+        ({"pause_collection": {"behavior": "void"}}, 0),
+        ({"pause_collection": {"behavior": "keep_as_draft"}}, 4_900),
+    ],
+)
+def test_a_state_counts_or_not(told: Told, state: dict[str, Any], expected: int) -> None:
+    """What is not paid for is no recurring revenue."""
+    told.subscribe(item(4_900), **state)
+    assert told.mrr() == expected
+
+
+def test_percentages_follow_one_another(told: Told) -> None:
+    """12.5 % and 10 %."""
+    told.subscribe(item(4_900))
+    told.discount("di_1", {"subscription": "sub_1"}, percent_off=12.5)
+    told.discount("di_2", {"subscription": "sub_1"}, percent_off=10)
+    assert told.mrr() == 3_859
+
+
+def test_an_amount_is_shared_to_the_last_unit(told: Told) -> None:
+    """The parts of two items add up to what is left of the whole."""
+    told.subscribe(item(4_900), item(1_101) | {"id": "si_2"})
+    told.discount("di_1", {"subscription": "sub_1"}, amount_off=1_001, currency="usd")
+    assert told.mrr() == 5_000
+    assert [row["change"] for row in told.ask(EXPLAIN_MRR)] == [4_083, 917]
+
+
+def test_a_coupon_used_once_changes_nothing(told: Told) -> None:
+    """It is no recurring discount."""
+    told.subscribe(item(4_900))
+    told.discount("di_1", {"subscription": "sub_1"}, percent_off=50, duration="once")
+    assert told.mrr() == 4_900
+
+
+def test_a_repeating_coupon_ends(told: Told) -> None:
+    """With its discount, and no event tells of it."""
+    told.subscribe(item(4_900))
+    told.discount("di_1", {"subscription": "sub_1"}, MAY + 90 * DAY, percent_off=33.33, duration="repeating")
+    assert [told.mrr(date(2026, 5, 3) + timedelta(days=n)) for n in (0, 89, 90)] == [3_267, 3_267, 4_900]
+
+
+def test_a_subscription_has_its_own_discounts_or_its_customers(told: Told) -> None:
+    """The customer's 50 % is for those without."""
+    told.subscribe(item(4_900))
+    told.discount("di_1", {}, percent_off=50)
+    assert told.mrr() == 2_450
+    told.discount("di_2", {"subscription": "sub_1"}, percent_off=10)
+    assert told.mrr() == 4_410
+
+
+def test_movements_have_names(told: Told) -> None:
+    """What was before plus all movements is what is after."""
+    told.subscribe(item(4_900))
+    told.subscribe(item(4_900, quantity=3), event="updated", second=MAY + 17 * DAY)
+    ended = MAY + 38 * DAY
+    told.subscribe(item(4_900, quantity=3), event="deleted", second=ended, status="canceled", ended_at=ended)
+
+    rows = [(row["month"].month, row["movement"], row["mrr"]) for row in told.ask("mrr_movements")]
+    assert rows == [(5, "expansion", 9_800), (5, "new", 4_900), (6, "churn", -14_700)]
+    [june] = [row for row in told.ask("churn") if row["month"].month == 6]
+    assert (june["customers"], june["churned_customers"], june["mrr"], june["churned_mrr"]) == (1, 1, 14_700, 14_700)
+
+
+def test_a_second_that_leads_back_changes_nothing(told: Told) -> None:
+    """Two seats to three and back within a second, in any order of arrival."""
+    told.subscribe(item(4_900, quantity=2))
+    old, new = {"items": {"data": [item(4_900, quantity=2)]}}, {"items": {"data": [item(4_900, quantity=3)]}}
+    told.subscribe(item(4_900, quantity=2), event="updated", second=MAY + DAY, previous=new)
+    told.subscribe(item(4_900, quantity=3), event="updated", second=MAY + DAY, previous=old)
+    assert [row["mrr"] for row in told.ask("mrr_movements")] == [9_800]
+
+
+def test_explain_names_the_events(told: Told) -> None:
+    """Their changes add up to the figure; another workspace has nothing to do with it."""
+    told.subscribe(item(4_900), trial_end=MAY + DAY)
+    rows = told.ask(EXPLAIN_MRR, "acme")
+    assert [(row["because"], row["change"], row["mrr"]) for row in rows] == [("trial", 4_900, 4_900)]
+    assert rows[0]["cause"].startswith("evt_")
+    assert told.ask(EXPLAIN_MRR, "globex") == []
+
+
+def test_what_is_owed_less_a_later_credit_note(told: Told) -> None:
+    """As of the end of each month, also when the invoice was first seen paid."""
+    finalized, noted, paid = MAY + 17 * DAY, MAY + 38 * DAY, MAY + 62 * DAY
+    bill = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "due_date": MAY + 31 * DAY}
+    told.tell(
+        "invoice.paid", paid, **bill, status="paid", amount_due=9_000, amount_paid=9_000, amount_remaining=0,
+        status_transitions={"finalized_at": finalized, "paid_at": paid},
+    )  # fmt: skip
+    note = {"id": "cn_1", "object": "credit_note", "type": "pre_payment", "status": "issued", "invoice": "in_1"}
+    told.tell("credit_note.created", noted, **note, amount=1_000, currency="usd", created=noted)
+
+    rows = [(row["month"].month, row["owed"], row["overdue"]) for row in told.ask("receivables")]
+    assert rows == [(5, 10_000, 0), (6, 9_000, 9_000)]
+
+
+def test_one_currency_by_a_table_of_rates(told: Told) -> None:
+    """Each row by the rate of its day, rounded half up; a currency without one is an error."""
+    told.subscribe(item(4_901))
+    rows = told.ask("mrr_daily")
+    rates = read_rates(["currency,day,rate", "usd,2026-05-01,0.5", "usd,2026-06-01,0.9"], "EUR")
+
+    found = {row["day"]: row["mrr"] for row in in_one_currency(METRICS["mrr_daily"], rows, rates)}
+    assert (found[date(2026, 5, 31)], found[date(2026, 6, 1)]) == (2_451, 4_411)
+    with pytest.raises(Rejected, match="there is no rate of usd for 2026-05-03"):
+        in_one_currency(METRICS["mrr_daily"], rows, read_rates(["currency,day,rate", "usd,2026-06-01,0.9"], "eur"))
+    with pytest.raises(Rejected, match="CSV with the header"):
+        read_rates(["currency,day,rate", "usd,today,1"], "eur")
+
+
+def test_a_quote_in_a_workspace_is_text(told: Told) -> None:
+    """What a person gives never becomes SQL."""
+    told.subscribe(item(4_900), metadata={"workspace_id": "o'neil {known}"})
+    assert [row["mrr"] for row in told.ask("mrr_movements", "o'neil {known}")] == [4_900]
+    assert told.ask("mrr_movements", "' or true --") == []
