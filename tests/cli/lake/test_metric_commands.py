@@ -31,8 +31,7 @@ def test_metrics_are_listed_and_their_sql_is_shown(nilometer: Any, stack: Any) -
     """A name that is none, a month that is none and a time that ends before it begins are sentences."""
     assert "mrr_movements" in nilometer("metric").out
     assert "subscriptions_history" in nilometer("metric", "mrr_daily", "--sql").out
-    header = nilometer("metric", "revenue", "--csv").out.splitlines()
-    assert header == [] or header[0].startswith("month,currency,paid")
+    assert nilometer("metric", "revenue", "--csv").out.startswith("month,currency,paid")
     assert "there is no metric arr" in nilometer("metric", "arr").err
     assert "write it as 2026-10" in nilometer("explain", "mrr", "October").err
     assert "exchange them" in nilometer("metric", "churn", "--from", "2026-03-01", "--to", "2026-01-01").err

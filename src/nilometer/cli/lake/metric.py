@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from nilometer.cli.lake.query import rows_table
 from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.groups import Group
+from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.errors import Rejected
@@ -86,15 +86,16 @@ def metric(
     if as_sql:
         echo(METRICS[name].sql(period, workspace))
         return
-    rows = _asked(connection, METRICS[name], period, workspace)
+    columns, rows = _asked(connection, METRICS[name], period, workspace)
     if rates is not None:
         from nilometer.lake.metrics.rates import in_one_currency, read_rates
 
         rows = in_one_currency(METRICS[name], rows, read_rates(rates, currency))
-    _show(rows, as_csv=as_csv, as_json=as_json)
+        columns = METRICS[name].columns
+    _show(columns, rows, as_csv=as_csv, as_json=as_json)
 
 
-@click.group(cls=Group)
+@click.group(cls=SectionedGroup)
 def explain() -> None:
     """Which events a figure is made of."""
 
@@ -128,17 +129,19 @@ def mrr(
     first = _month(month)
     last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
     period = _period(connection.now, _midnight(first), _midnight(last), known_at)
-    rows = _asked(connection, EXPLAIN_MRR, period, workspace)
-    _show(rows, as_csv=as_csv, as_json=as_json)
+    columns, rows = _asked(connection, EXPLAIN_MRR, period, workspace)
+    _show(columns, rows, as_csv=as_csv, as_json=as_json)
     for currency, amount in sorted({str(row["currency"]): row["mrr"] for row in rows}.items()):
         note(f"{month}: {amount:,} {currency} in minor units")
 
 
-def _asked(connection: Connection, metric: Metric, period: MetricPeriod, workspace: str | None) -> list[dict[str, Any]]:
+def _asked(
+    connection: Connection, metric: Metric, period: MetricPeriod, workspace: str | None
+) -> tuple[Sequence[str], list[dict[str, Any]]]:
     from nilometer.lake.read.query import query
 
     answer = query(metric.sql(period, workspace), **lake_of(connection))
-    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    return answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
 def _period(now: datetime, first: datetime | None, last: datetime | None, known_at: datetime | None) -> MetricPeriod:
@@ -167,8 +170,7 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _show(rows: list[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
-    columns = list(rows[0]) if rows else []
+def _show(columns: Sequence[str], rows: list[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
     if as_json:
         print_json_lines(rows)
     elif as_csv:

@@ -28,6 +28,11 @@ class Metric:
     counts: tuple[str, ...] = ()
     day: str = "month"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of a row in one currency."""
+        return (*self.keys, "currency", *self.money, *self.counts)
+
     def sql(self, period: MetricPeriod, workspace: str | None = None) -> str:
         """One statement over the tables of history."""
         text = f"with{self.parts}\n{self.select.strip()}"

@@ -65,5 +65,6 @@ def in_one_currency(metric: Metric, rows: Iterable[Mapping[str, Any]], rates: Ra
             sums[name] += rates.changed(int(row[name]), row["currency"], day)
         for name in metric.counts:
             sums[name] += int(row[name] or 0)
-    named = (dict(zip(metric.keys, key, strict=True)) | {"currency": rates.target} for key in summed)
-    return [{**name, **sums} for name, sums in zip(named, summed.values(), strict=True)]
+    return [
+        {**dict(zip(metric.keys, key, strict=True)), "currency": rates.target, **sums} for key, sums in summed.items()
+    ]
