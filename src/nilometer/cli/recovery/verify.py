@@ -22,10 +22,11 @@ DIFFERENCE = 3  # the exit code of a check that found one
 
 @click.command()
 @click.argument("checks", nargs=-1, type=click.Choice(CHECKS), metavar="[CHECK]...")
+@click.option("--steps", is_flag=True, help="Judge every row of the audit as a step; alone unless a CHECK is named.")
 @click.option("--grace", type=click.IntRange(min=0), default=120, help="Seconds that a change may be on its way; 120.")
 @stack_options
 @json_option
-def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json: bool) -> int:
+def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: int, as_json: bool) -> int:
     """Compare the lake with the tables.
 
     CHECK is records, counters, stripe_events, usage_events, books or origin; all unless named.
@@ -34,6 +35,10 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
     origin names the rows of the audit that do not prove that the relay wrote them; no other check believes them. Void
     one with `nilometer history void`.
 
+    --steps looks at each change by itself: is this step allowed, from what the record was, by this cause, to what it
+    became? An invitation that was accepted stays so, an ended reservation does not open again, a counter goes down
+    only by a void. It names the row, the rule and what to do.
+
     Reads only, and the whole of both sides. What changed within --grace counts as in flight. Exit code 3 when
     something differs.
 
@@ -41,6 +46,7 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
     Examples:
       nilometer verify
       nilometer verify counters --json
+      nilometer verify --steps
     """
     from nilometer.flows.recovery.verify import Verification
 
@@ -52,7 +58,8 @@ def verify(connection: Connection, checks: tuple[str, ...], grace: int, as_json:
         grace=timedelta(seconds=grace),
     )
     reports = []
-    for report in verification.run(checks or CHECKS):
+    wanted = (*checks, "steps") if steps else checks or CHECKS
+    for report in verification.run(wanted):
         reports.append(report)
         note(f"{report.check}: {report.compared:,} compared")
     _show(reports, as_json=as_json)
@@ -79,4 +86,6 @@ def _sides(one: Difference) -> str:
     """In what a record differs, or what either side says; of a row without proof its key says all."""
     if one.kind.value == "unproven":
         return ""
+    if one.kind.value == "wrong_step":
+        return f": {', '.join(one.fields)}: {one.lake}"
     return f": {', '.join(one.fields)}" if one.fields else f": {one.table} in the table, {one.lake} in the lake"

@@ -11,6 +11,7 @@ counters sees it; `version` keeps that reader from overwriting a reservation tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -50,6 +51,14 @@ class ReservationStatus(StrEnum):
     SETTLED = "settled"
     RELEASED = "released"
     EXPIRED = "expired"
+
+
+_ENDED = frozenset({ReservationStatus.SETTLED, ReservationStatus.RELEASED, ReservationStatus.EXPIRED})
+RESERVATION_STEPS: Mapping[str, frozenset[str]] = {
+    "": frozenset({ReservationStatus.OPEN}),
+    ReservationStatus.OPEN: _ENDED,
+}
+"""What each status becomes, "" being no reservation: an ended one never changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,13 @@ class InvitationStatus(StrEnum):
     EXPIRED = "expired"
 
 
+INVITATION_STEPS: Mapping[str, frozenset[str]] = {
+    "": frozenset({InvitationStatus.PENDING}),
+    InvitationStatus.PENDING: frozenset(InvitationStatus) - {InvitationStatus.EXPIRED},
+}
+"""What each stored status becomes, "" being no invitation. Pending stays pending when it is sent again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
     """As others may see it, without its token. Times are RFC 3339; the address is kept out of `repr`."""

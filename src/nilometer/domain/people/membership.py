@@ -8,6 +8,7 @@ A membership that ended stays as a mark for 40 days, out of the index, so that a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -31,6 +32,14 @@ T = TypeVar("T")
 class _MembershipStatus(StrEnum):
     ACTIVE = "active"
     REMOVED = "removed"
+
+
+MEMBERSHIP_STEPS: Mapping[str, frozenset[str]] = {
+    "": frozenset({_MembershipStatus.ACTIVE}),
+    _MembershipStatus.ACTIVE: frozenset(_MembershipStatus),
+    _MembershipStatus.REMOVED: frozenset({_MembershipStatus.ACTIVE}),
+}
+"""What each status becomes, "" being no membership."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class DifferenceKind(StrEnum):
     MISSING_IN_TABLE = "missing_in_table"
     DIFFERENT = "different"
     UNPROVEN = "unproven"
+    WRONG_STEP = "wrong_step"
 
 
 @dataclass(frozen=True, slots=True)

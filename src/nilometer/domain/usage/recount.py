@@ -14,6 +14,9 @@ from nilometer.domain.usage.counter import EXACT, CounterName
 from nilometer.domain.usage.meter import Aggregation, Meter
 from nilometer.domain.usage.total import exact_sum
 
+RECOUNT = "recount"
+"""The cause of a correction."""
+
 SETTLES = timedelta(minutes=10)
 """A counter that changed since is left alone: the lake may not have all of it yet."""
 
@@ -88,7 +91,7 @@ def _write(
         table=Table.RECORDS,
         key=Key(shard["pk"], shard["sk"]),
         add={"total": EXACT.subtract(lake.total, counted[0]), "count": lake.count - counted[1], "version": 1},
-        set={"updated_at": rfc3339(now), "cause": "recount", "actor": None, **_levels(lake, shards, meter)},
+        set={"updated_at": rfc3339(now), "cause": RECOUNT, "actor": None, **_levels(lake, shards, meter)},
         expected=Version(int(shard["version"])),
     )
 

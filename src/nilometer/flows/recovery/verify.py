@@ -5,6 +5,7 @@
 * `books`: the current row of every Stripe object is what its register says, field by field.
 * `origin`: every row of the audit proves that the relay wrote it, or is older than proofs, or was voided.
 * `stripe_events`, `usage_events`: every fact is a row, and every row that arrived within a fact's life is a fact.
+* `steps`, when it is asked for: every row of the audit is a step that the domain allows (`flows.recovery.steps`).
 
 On a living system some changes are on their way: a difference in something that changed within `grace` is counted as
 in flight and not as wrong. Run it again and it has arrived, or is wrong.
@@ -29,10 +30,12 @@ from nilometer.domain.recovery.verification import ComparedEntry, Difference, Di
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.flows.recovery.books import compared_books
+from nilometer.flows.recovery.steps import judged_steps
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.ordering import ordered
 
 CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
+STEPS = "steps"
 GRACE = timedelta(minutes=2)
 FACTS_LIVE = timedelta(days=39)  # a day less than their TTL, which deletes when it likes
 SHOWN = 100  # differences that a report carries; it counts all
@@ -76,6 +79,7 @@ class Verification:
             "counters": self._counters,
             "stripe_events": self._stripe_events,
             "usage_events": self._usage_events,
+            STEPS: lambda: judged_steps(self.ledger, self.objects),
         }
         for check in checks:
             yield self._report(check, by_name[check]())

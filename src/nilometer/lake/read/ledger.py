@@ -30,6 +30,10 @@ from nilometer.lake.read.query import connect, dataset
 from nilometer.lake.read.trust import AUDITED, AuditJudge, proofs_since
 
 MEMORY = "1GB"
+STEP = (
+    *("pk", "sk", "sequence_number", "change_id", "kind", "action", "cause", "changed_fields"),
+    *("old_image", "new_image", "images_ref", "occurred_at"),
+)
 BATCH_ROWS = 1_000  # an image has up to 400 KB
 
 
@@ -60,6 +64,16 @@ class Ledger:
         for pk, sk, _, action, *image in ordered(changes, by=3, fold=_last_of_each_record):
             if action in {"INSERT", "MODIFY"}:
                 yield pk, sk, *image
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """Every row of audit of a record, in the order of the changes of each, with its images as JSON text."""
+        for row in ordered(self._audit(STEP, pc.field("table_name") == "records"), by=3):
+            yield dict(zip(STEP, row, strict=True))
+
+    def void_ids(self) -> Iterator[str]:
+        """The ids of all voids and of rows that move a fact."""
+        for (event_id,) in self._rows("select distinct event_id from usage where voids_id is not null"):
+            yield event_id
 
     def usage_by_period(self) -> Iterator[tuple[Any, ...]]:
         """(workspace_id, meter, start, total, count, recorded_at); `start` as counters' keys have it."""

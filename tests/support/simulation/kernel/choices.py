@@ -90,7 +90,7 @@ class Enumerated:
         if not self.path:
             return False
         self.path[-1] += 1
-        self.at, self.taken = 0, {}
+        self.at = 0
         return True
 
 

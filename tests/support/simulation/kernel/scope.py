@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.simulation.kernel.choices import Answers, Chooser, Enumerated, Replayed
-from tests.support.simulation.kernel.world import KnownState, LawBroken, World
+from tests.support.simulation.kernel.steps import StepLaw
+from tests.support.simulation.kernel.world import KnownState, LawBroken, ReadOnly, World
 from tests.support.simulation.services.dynamodb import SimDynamoDB, SimTables
 from tests.support.simulation.services.storage import SimS3
 from tests.support.simulation.services.template import receives
@@ -33,16 +34,24 @@ class Plant:
     """What the handlers of one run share: the tables, the bucket, the clock; and the queue that delivers again."""
 
     def __init__(
-        self, chooser: Chooser, *, faults: int | None, states: set[Any] | None = None, page: int = PAGE
+        self,
+        chooser: Chooser,
+        *,
+        faults: int | None,
+        states: set[Any] | None = None,
+        read_only: ReadOnly | None = None,
+        page: int = PAGE,
     ) -> None:
         self.tables = SimTables({table.value: {} for table in Table})
-        self.world = World(chooser, NOW, budget=faults, states=states)
+        self.world = World(chooser, NOW, budget=faults, states=states, read_only=read_only)
         self.client: Any = SimDynamoDB(self.tables, self.world, page=page)
         self.store = Store(self.client, records=Table.RECORDS.value, events=Table.EVENTS.value)
         self.s3 = SimS3(self.world)
         bucket: Any = self.s3
         self.objects = Objects(bucket, bucket="bucket")
         self.world.stores += [self.tables, self.s3]
+        self.steps = StepLaw(self.tables)
+        self.world.every_change = self.steps.check
         self.outcomes: Counter[Any] = Counter()
         self.dead: list[Message] = []
         self.open = contextlib.ExitStack()
@@ -148,17 +157,21 @@ def play(
     *,
     faults: int | None,
     states: set[Any] | None = None,
+    read_only: ReadOnly | None = None,
     lines: list[str] | None = None,
 ) -> Plant:
     """One schedule; raises `LawBroken`. `lines` get its story."""
-    plant = Plant(chooser, faults=faults, states=states, page=scope.page)
+    plant = Plant(chooser, faults=faults, states=states, read_only=read_only, page=scope.page)
     with plant.world.installed(), plain_encoding():
         _fill(scope, plant)
         with plant.open:
             laws = scope.prepare(plant)
             plant.tables.settle()
+            plant.steps.begin()
+            plant.tables.written = read_only and read_only.write
             plant.world.story = lines
             plant.world.run()
+            plant.tables.written = None
         if plant.dead:
             raise LawBroken(f"{len(plant.dead)} messages are dead letters")
         laws()
@@ -177,33 +190,61 @@ def _fill(scope: Scope, plant: Plant) -> None:
 
 
 def explore(
-    scope: Scope, *, faults: int | None = None, pruned: bool = True, seconds: float = 600.0, stop: bool = False
+    scope: Scope,
+    *,
+    faults: int | None = None,
+    pruned: bool = True,
+    seconds: float = 600.0,
+    stop: bool = False,
+    taken: dict[str, int] | None = None,
 ) -> Explored:
-    """Every schedule, or those of `seconds`; with `stop`, until the first that breaks a law."""
-    chooser, found = Enumerated(), Explored(scope.name)
-    states: set[Any] | None = set() if pruned else None
+    """Every schedule, or those of `seconds`; with `stop`, until the first that breaks a law.
+
+    `taken` has the choices of the schedule that is played, should the product crash in it.
+    """
     began = time.process_time()
     budget = scope.faults if faults is None else faults
+    read_only = ReadOnly() if pruned else None
     while True:
-        found.schedules += 1
-        try:
-            plant = play(scope, chooser, faults=budget, states=states)
-            found.ends.add(hash(tuple(one.digest for one in plant.world.stores)))
-        except KnownState:
-            found.pruned += 1
-        except LawBroken as error:
-            found.broken[str(error)] += 1
-            found.first = found.first or dict(chooser.taken)
-            if stop:
+        chooser, found = Enumerated(), Explored(scope.name)
+        states: set[Any] | None = set() if pruned else None
+        while not (read_only and read_only.wrong):
+            chooser.taken = _cleared(taken)
+            _explore_one(scope, chooser, found, budget, states, read_only)
+            found.ended = not chooser.advance()
+            found.seconds = time.process_time() - began
+            found.states = len(states or ())
+            if found.ended or found.seconds > seconds or (stop and found.broken):
                 break
-        if not chooser.advance():
-            break
-        if time.process_time() - began > seconds:
-            found.ended = False
-            break
-    found.seconds = time.process_time() - began
-    found.states = len(states or ())
-    return found
+        if not (read_only and read_only.wrong):
+            return found
+        read_only = ReadOnly(read_only.written)
+
+
+def _cleared(taken: dict[str, int] | None) -> dict[str, int]:
+    if taken is None:
+        return {}
+    taken.clear()
+    return taken
+
+
+def _explore_one(
+    scope: Scope,
+    chooser: Enumerated,
+    found: Explored,
+    budget: int,
+    states: set[Any] | None,
+    read_only: ReadOnly | None,
+) -> None:
+    found.schedules += 1
+    try:
+        plant = play(scope, chooser, faults=budget, states=states, read_only=read_only)
+        found.ends.add(hash(tuple(one.digest for one in plant.world.stores)))
+    except KnownState:
+        found.pruned += 1
+    except LawBroken as error:
+        found.broken[str(error)] += 1
+        found.first = found.first or dict(chooser.taken)
 
 
 def story(scope: Scope, answers: Answers) -> tuple[list[str], str]:

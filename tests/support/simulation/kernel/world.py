@@ -41,6 +41,7 @@ class SimTask:
     name: str
     greenlet: Any
     chance: random.Random
+    begun: bool = False
     died: bool = False
     requests: int = 0
     parked: int = 0
@@ -54,6 +55,31 @@ class SimRequest:
     operation: str
     troubles: Sequence[str]
     describe: Callable[[], str]
+    reads: Sequence[Any] | None = None
+    """What alone decides the answer, for a request that changes nothing; None for any other."""
+
+
+@dataclass
+class ReadOnly:
+    """What no schedule of a search writes, as far as it is known: nobody notices when it is read.
+
+    A read of it gives way to nobody. When it turns out that it is written after all, the search begins anew.
+    """
+
+    written: set[Any] = field(default_factory=set)
+    trusted: set[Any] = field(default_factory=set)
+    wrong: bool = False
+
+    def allows(self, reads: Sequence[Any] | None) -> bool:
+        """Whether a request may go on at once."""
+        if reads is None or not self.written.isdisjoint(reads):
+            return False
+        self.trusted.update(reads)
+        return True
+
+    def write(self, places: Sequence[Any]) -> None:
+        self.written.update(places)
+        self.wrong = self.wrong or not self.trusted.isdisjoint(places)
 
 
 @dataclass
@@ -64,6 +90,7 @@ class World:
     now: datetime
     budget: int | None = None
     states: set[Any] | None = None
+    read_only: ReadOnly | None = None
     calm: bool = True
     random_time: bool = False
     tasks: list[SimTask] = field(default_factory=list)
@@ -74,10 +101,11 @@ class World:
     requests: int = 0
     invariant: Callable[[], None] | None = None
     """Looked at after each request that changed a store."""
+    every_change: Callable[[], None] = lambda: None
+    """The same, for the laws of all runs."""
     _main: Any = field(default_factory=greenlet.getcurrent)
     _current: SimTask | None = None
     _last: SimTask | None = None
-    _turns: int = 0
     _checked: int = -1
     _setup: random.Random = field(default_factory=lambda: random.Random(0))
 
@@ -110,14 +138,25 @@ class World:
         self.calm = True
 
     def step(self) -> None:
-        self._prune()
-        task = self._turn()
+        if not self.random_time:
+            self._begin()
+        if self.tasks:
+            self._prune()
+            self._last = self._turn()
+            self._go_on(self._last)
+
+    def _begin(self) -> None:
+        """Each task up to its first request: nobody notices who was first."""
+        while new := next((task for task in self.tasks if not task.begun), None):
+            self._go_on(new)
+
+    def _go_on(self, task: SimTask) -> None:
+        task.begun = True
         self._current = task
         try:
             task.greenlet.switch()
         finally:
             self._current = None
-        self._last = task
         if task.greenlet.dead:
             self.tasks.remove(task)
         self._check()
@@ -126,9 +165,10 @@ class World:
         tasks = self.tasks
         if len(tasks) == 1:
             return tasks[0]
-        self._turns += 1
-        first = tasks.index(self._last) if self._last in tasks else 0
-        task = tasks[(first + self.chooser.turn(f"{self._turns} turn", len(tasks), first)) % len(tasks)]
+        last = self._last
+        first = tasks.index(last) if last in tasks else 0
+        name = f"{last.name}/{last.requests} turn" if last else "first turn"
+        task = tasks[(first + self.chooser.turn(name, len(tasks), first)) % len(tasks)]
         if self.story is not None and task is not self._last:
             self.tell(f"— {task.name} goes on" if task.requests else f"— {task.name} begins")
         return task
@@ -147,13 +187,13 @@ class World:
 
     def _check(self) -> None:
         """The laws that hold at every step, once a change."""
-        if self.invariant is None:
-            return
         digest = hash(tuple(one.digest for one in self.stores))
         if digest != self._checked:
             self._checked = digest
             was, self.calm = self.calm, True
-            self.invariant()
+            self.every_change()
+            if self.invariant:
+                self.invariant()
             self.calm = was
 
     # ------------------------------------------------------------------ requests and their faults
@@ -166,8 +206,9 @@ class World:
             return perform("")
         if task.died:
             raise ProcessDied
-        task.parked += 1
-        self._main.switch()
+        if self.read_only is None or not self.read_only.allows(what.reads):
+            task.parked += 1
+            self._main.switch()
         task.requests += 1
         trouble = self._trouble(task, what.operation, what.troubles)
         if trouble == "dies":

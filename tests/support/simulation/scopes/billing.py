@@ -16,13 +16,14 @@ from tests.support.simulation.services.messages import SimEventBridge
 from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer.aws.eventbridge import Bus
+from nilometer.domain.billing.record.refold import REFOLD_INDEX
 from nilometer.domain.events.outcome import Message
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope as StripeScope
 from nilometer.domain.stripe.signature import sign
 from nilometer.errors import NilometerError, Rejected, Unavailable
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing import reconcile, refetch, webhook
+from nilometer.flows.billing import catalog, reconcile, refetch, webhook
 from nilometer.local.stripe.world import StripeWorld
 
 BEGAN = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
@@ -63,8 +64,8 @@ def played(plant: Plant, events: Sequence[Any]) -> None:
 
 def with_catalog(plant: Plant) -> None:
     """Product and price are known."""
-    world, catalog, _ = company()
-    played(plant, world.events[:catalog])
+    world, known, _ = company()
+    played(plant, world.events[:known])
 
 
 def with_customer(plant: Plant) -> None:
@@ -74,7 +75,9 @@ def with_customer(plant: Plant) -> None:
 
 
 def is_true(plant: Plant, world: StripeWorld, events: Sequence[Any]) -> None:
-    """Objects and the workspace's record are Stripe's, and each event is a fact once."""
+    """Objects and the workspace's record are Stripe's once the schedule has run, and each event is a fact once."""
+    catalog.resume(plant.store, now=PLAYED_AT)
+    law(not list(plant.store.query_index(REFOLD_INDEX)), "a change of the catalog is not in every record")
     bad = wrong(plant.store, world)
     law(not bad, f"these differ from Stripe: {bad}")
     facts = [item["event_id"] for item in plant.store.scan(Table.EVENTS, kind="stripe_event")]
@@ -88,8 +91,8 @@ def consumers(cut: Callable[[list[Any], int, int], list[list[Any]]]) -> Callable
     """Consumers with the batches that `cut` makes of the company's events."""
 
     def prepare(plant: Plant) -> Callable[[], None]:
-        world, catalog, known = company()
-        batches = cut(world.events, catalog, known)
+        world, products, known = company()
+        batches = cut(world.events, products, known)
         for number, batch in enumerate(batches, 1):
             consume(plant, f"consumer {number}", batch)
         return lambda: is_true(plant, world, world.events)

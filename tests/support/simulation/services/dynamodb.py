@@ -49,6 +49,8 @@ class StreamChange(NamedTuple):
     new: Mapping[str, Any] | None
     second: int
     expired: bool = False
+    seals: tuple[Any, ...] = ()
+    """Of the key and both images: the same in every schedule."""
 
 
 @dataclass
@@ -66,6 +68,8 @@ class SimTables:
     """By `gsi1pk`, the keys of items that have it or ever had it."""
     partitions: dict[tuple[str, str], dict[ItemKey, None]] = field(default_factory=dict)
     """By table and partition, the keys of items that are or ever were there."""
+    written: Callable[[Sequence[Any]], None] | None = None
+    """Is told which places a write touches: the item, its partition, its partitions in the index."""
 
     def write(self, table: str, key: ItemKey, item: SimStored | None, second: int, *, expired: bool = False) -> None:
         items = self.items[table]
@@ -82,12 +86,15 @@ class SimTables:
         self.digest ^= hash((place, before[-1] and before[-1].seal, old and old.seal))
         before.append(old)
         self.digest ^= hash((place, old and old.seal, item and item.seal))
-        for one in (old, item):
-            if one and INDEX_KEYS[0] in one.values:
-                self.indexed.setdefault(one.values[INDEX_KEYS[0]]["S"], {})[key] = None
+        indexed = [one.values[INDEX_KEYS[0]]["S"] for one in (old, item) if one and INDEX_KEYS[0] in one.values]
+        for pk in indexed:
+            self.indexed.setdefault(pk, {})[key] = None
+        if self.written:
+            self.written([place, (table, key[0]), *indexed])
         if (old and old.seal) != (item and item.seal):
             images = (old and old.values, item and item.values)
-            self.stream.append(StreamChange(len(self.stream) + 1, table, key, *images, second, expired))
+            seals = (place, old and old.seal, item and item.seal, expired)
+            self.stream.append(StreamChange(len(self.stream) + 1, table, key, *images, second, expired, seals))
 
     def copy(self) -> SimTables:
         return SimTables(
@@ -168,6 +175,7 @@ class SimDynamoDB:
             READS if ConsistentRead else (*READS, *self._older(TableName, [key])),
             lambda: f"reads {_said(key)}",
             lambda item: item and item.seal,
+            [(TableName, key)],
         )
         return {"Item": dict(found.values)} if found else {}
 
@@ -193,6 +201,7 @@ class SimDynamoDB:
             troubles,
             lambda: f"reads {', '.join(map(_said, keys))}",
             lambda answer: (tuple(item.seal for item in answer[0]), len(answer[1])),
+            [(table, key) for key in keys],
         )
         names = asked.get("ExpressionAttributeNames")
         wanted = set(names.values()) if names else None
@@ -258,6 +267,7 @@ class SimDynamoDB:
         troubles: Sequence[str],
         describe: Callable[[], str],
         digest: Callable[[Any], Any],
+        reads: Sequence[Any] | None = None,
     ) -> Any:
         def guarded(trouble: str) -> Any:
             if trouble == "refused":
@@ -267,7 +277,7 @@ class SimDynamoDB:
 
         if self.world is None:
             return guarded("")
-        return self.world.request(SimRequest(operation, troubles, describe), guarded, digest)
+        return self.world.request(SimRequest(operation, troubles, describe, reads), guarded, digest)
 
     @property
     def _second(self) -> int:
@@ -334,6 +344,7 @@ class SimDynamoDB:
             (*READS, "old") if may_be_old else READS,
             lambda: f"{operation}s {', '.join(v['S'] for v in request.get('ExpressionAttributeValues', {}).values())}",
             lambda answer: (tuple(item.seal for item in answer[0]), answer[1]),
+            _partition(table, request),
         )
         more = {"LastEvaluatedKey": _as_key(last)} if last else {}
         return {"Items": [dict(item.values) for item in found], **more}
@@ -491,6 +502,14 @@ def _cut(
             last = key
             break
     return [item for item in taken if accepts(item.values)], last
+
+
+def _partition(table: str, request: Mapping[str, Any]) -> Sequence[Any] | None:
+    """What a query reads; None for a scan."""
+    pk = request.get("ExpressionAttributeValues", {}).get(":pk", {}).get("S")
+    if "KeyConditionExpression" not in request:
+        return None
+    return [pk if "IndexName" in request else (table, pk)]
 
 
 def _put_or_delete(request: Mapping[str, Any]) -> tuple[ItemKey, SimStored | None]:

@@ -79,4 +79,4 @@ class SimStripe:
                 raise Unavailable("Stripe: too many requests")
             return answer()
 
-        return self.world.request(SimRequest("ask", ("refused",), lambda: said), perform, lambda _: said)
+        return self.world.request(SimRequest("ask", ("refused",), lambda: said, ()), perform, lambda _: said)

@@ -36,7 +36,11 @@ def pack(register: Register) -> bytes:
 
 def unpack(evidence: bytes) -> Register:
     """The inverse of `pack`. Only elements of the newest second have an id, a type and a state."""
-    document = json.loads(payload.unpack(evidence))
+    return unpacked(json.loads(payload.unpack(evidence)))
+
+
+def unpacked(document: Mapping[str, Any]) -> Register:
+    """A register from the document that its evidence is, also from one that is redacted."""
     newest = _newest_seconds(document["e"])
     named = iter(document["i"])
     elements = []
