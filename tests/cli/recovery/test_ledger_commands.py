@@ -75,6 +75,15 @@ def test_verify_finds_the_lake_equal_and_then_a_difference(nilometer: Any, stack
     assert answer.json["different"] == 1
 
 
+def test_verify_finds_every_step_of_the_audit_allowed(nilometer: Any, renamed: str) -> None:
+    """All that these commands did, judged row by row; a CHECK that is named comes with it."""
+    answer = nilometer("verify", "counters", "--steps", "--grace", "0", "--json")
+
+    assert answer.code == 0, answer.out
+    assert [(line["check"], line["different"]) for line in answer.lines] == [("counters", 0), ("steps", 0)]
+    assert answer.lines[1]["compared"] > 1
+
+
 def test_recipes_answer(nilometer: Any, renamed: str) -> None:
     """By name, with times."""
     assert "usage-per-day" in [recipe["name"] for recipe in nilometer("recipes", "--json").lines]

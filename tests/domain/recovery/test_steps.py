@@ -14,7 +14,7 @@ from tests.support.simulation.days.company import day
 from tests.support.simulation.services.streams import record
 
 from nilometer.domain.lake import exact
-from nilometer.domain.lake.change import Action, audit_row, changed_fields
+from nilometer.domain.lake.change import ItemAction, audit_row, changed_fields
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import wrong_order, wrong_steps
 from nilometer.domain.store.writes import Table
@@ -24,9 +24,9 @@ AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Image = dict[str, Any]
 
 
-def step(old: Image | None, new: Image | None, *, action: Action | None = None, **changed: Any) -> AuditStep:
+def step(old: Image | None, new: Image | None, *, action: ItemAction | None = None, **changed: Any) -> AuditStep:
     image = new or old or {}
-    usual = Action.INSERT if old is None else Action.REMOVE if new is None else Action.MODIFY
+    usual = ItemAction.INSERT if old is None else ItemAction.REMOVE if new is None else ItemAction.MODIFY
     found = AuditStep(
         pk=image["pk"],
         sk=image["sk"],
@@ -52,7 +52,7 @@ def audited(seed: int) -> Iterator[AuditStep]:
             row = json.loads(json.dumps(audit_row(change_of(record(change))), default=float), parse_float=Decimal)
             yield AuditStep(
                 **{name: row[name] for name in ("pk", "sk", "kind", "cause")},
-                action=Action(row["action"]),
+                action=ItemAction(row["action"]),
                 old=exact.read(row["old_image"]) if row["old_image"] else None,
                 new=exact.read(row["new_image"]) if row["new_image"] else None,
                 changed_fields=tuple(row["changed_fields"]),
@@ -106,10 +106,10 @@ WRONG: list[tuple[str, AuditStep]] = [
     ("version", step(LIMITS, then(LIMITS, version=3, own_limits={"m": 2}))),
     ("version", step(LIMITS, then(LIMITS, version=5, own_limits={"m": 2}))),
     ("images", step(LIMITS, then(LIMITS, pk="WORKSPACE#b"), pk="WORKSPACE#a")),
-    ("images", step(LIMITS, then(LIMITS), action=Action.INSERT)),
-    ("images", step(LIMITS, None, action=Action.MODIFY)),
-    ("expiry", step({**TOKEN, "expires_at": 2_000_000_000}, None, action=Action.EXPIRED)),
-    ("expiry", step(LIMITS, None, action=Action.EXPIRED)),
+    ("images", step(LIMITS, then(LIMITS), action=ItemAction.INSERT)),
+    ("images", step(LIMITS, None, action=ItemAction.MODIFY)),
+    ("expiry", step({**TOKEN, "expires_at": 2_000_000_000}, None, action=ItemAction.EXPIRED)),
+    ("expiry", step(LIMITS, None, action=ItemAction.EXPIRED)),
     ("removal", step(COUNTER, None)),
     ("removal", step(TOKEN, None)),
     ("written once", step(item("security"), then(item("security"), reason="x"))),
@@ -153,7 +153,7 @@ RIGHT: list[AuditStep] = [
     step(INVITED, then(INVITED), changed_fields=("token_hash", "version")),
     step(INVITED, then(INVITED, status="accepted", user_id="u")),
     step(TOKEN, then(TOKEN, used_at="2026-11-02")),
-    step({**TOKEN, "expires_at": 1_000_000_000}, None, action=Action.EXPIRED),
+    step({**TOKEN, "expires_at": 1_000_000_000}, None, action=ItemAction.EXPIRED),
     step(HELD, then(HELD, status="settled")),
     step(COUNTER, then(COUNTER, total=Decimal(1), max=Decimal(1), count=1, cause="recount")),
     step(COUNTER, then(COUNTER, total=Decimal(1), count=3, cause="moved e1")),

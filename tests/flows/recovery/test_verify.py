@@ -3,100 +3,30 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.lake.build import NOW, stripe_event, usage
+from tests.support.lake.build import stripe_event, usage
+from tests.support.lake.told import OLD, ToldWorld, counter, record
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.lake.change import Change, ItemAction, audit_row
-from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE, DeltaTable
+from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.recovery.history import state
 from nilometer.domain.recovery.verification import DifferenceKind
-from nilometer.domain.store.writes import Item, Key, Put, Table
+from nilometer.domain.store.writes import Key, Table
 from nilometer.flows.recovery.history import show
-from nilometer.flows.recovery.verify import Verification, VerifyReport
-from nilometer.lake.read.ledger import Ledger
-from nilometer.lake.write.append import Lake
-from nilometer.lake.write.rows import decode
-
-OLD = "2026-11-23T10:00:00.000Z"
-
-
-class World:
-    """A store and a lake that are told the same, or not."""
-
-    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
-        self.store = store
-        self.lake = Lake(uri=str(folder), storage_options={})
-        self.verification = Verification(
-            store=store, ledger=Ledger(lake_uri=str(folder), storage_options={}), objects=objects, now=NOW
-        )
-        self._sequence = 0
-
-    def put(self, item: Item, *, table: Table = Table.RECORDS) -> None:
-        self.store.commit([Put(table=table, item=item)])
-
-    def change(self, new: Item | None, old: Item | None = None, *, at: int = 1_795_420_000, **changed: Any) -> None:
-        self._sequence += 1
-        item = new or old or {}
-        change = Change(
-            change_id=str(self._sequence),
-            table=Table.RECORDS,
-            action=ItemAction.REMOVE if new is None else ItemAction.MODIFY if old else ItemAction.INSERT,
-            key=Key(item["pk"], item["sk"]),
-            old=old,
-            new=new,
-            sequence_number=str(self._sequence),
-            occurred_at=at,
-        )
-        self.append(AUDIT, json.loads(json.dumps(audit_row(change) | changed, default=float)))
-
-    def append(self, table: DeltaTable, *rows: dict[str, Any]) -> None:
-        decoded = decode(table, json.dumps(rows).encode())
-        self.lake.append(
-            table, decoded, recorded_at=datetime(2026, 11, 23, 11, tzinfo=UTC), deadline=time.monotonic() + 9
-        )
-
-    def check(self, name: str, **changed: Any) -> VerifyReport:
-        [report] = replace(self.verification, **changed).run([name])
-        return report
 
 
 @pytest.fixture
-def world(store: Store, objects: Objects, tmp_path: Path) -> World:
-    return World(store, objects, tmp_path / "lake")
+def world(store: Store, objects: Objects, tmp_path: Path) -> ToldWorld:
+    return ToldWorld(store, objects, tmp_path / "lake")
 
 
-def record(pk: str, **changed: Any) -> dict[str, Any]:
-    return {"pk": pk, "sk": "BILLING", "kind": "billing", "version": 1, "updated_at": OLD} | changed
-
-
-def counter(total: str, *, scope: str = "period", shard: int = 0, count: int = 1, **changed: Any) -> dict[str, Any]:
-    start = "2026-11-01T00:00:00.000Z" if scope == "period" else "2026-11-23T00:00:00.000Z"
-    return {
-        "pk": "WORKSPACE#ws_1",
-        "sk": f"USAGE#api_calls#{scope}#{shard}",
-        "kind": "counter",
-        "version": 1,
-        "workspace_id": "ws_1",
-        "meter": "api_calls",
-        "scope": scope,
-        "period_start": start,
-        "shard": shard,
-        "total": Decimal(total),
-        "count": count,
-        "updated_at": OLD,
-    } | changed
-
-
-def test_equal_records_are_equal(world: World) -> None:
+def test_equal_records_are_equal(world: ToldWorld) -> None:
     """Created, changed, removed; numbers, bytes, sets and what is redacted."""
     one = record(
         "a", limit=Decimal("0.10"), tags={"x", "y"}, evidence=b"\x00\x01", email="zoe@x.de", nested={"n": [1, None]}
@@ -124,7 +54,7 @@ def test_equal_records_are_equal(world: World) -> None:
     ],
     ids=lambda value: value.value if isinstance(value, DifferenceKind) else "",
 )
-def test_a_difference_is_found(world: World, stored: Any, audited: Any, kind: DifferenceKind) -> None:
+def test_a_difference_is_found(world: ToldWorld, stored: Any, audited: Any, kind: DifferenceKind) -> None:
     if stored:
         world.put(stored)
     if audited:
@@ -136,7 +66,7 @@ def test_a_difference_is_found(world: World, stored: Any, audited: Any, kind: Di
     assert [(found.kind, found.key) for found in report.differences] == [(kind, ("a", "BILLING"))]
 
 
-def test_what_changed_just_now_is_in_flight(world: World) -> None:
+def test_what_changed_just_now_is_in_flight(world: ToldWorld) -> None:
     """Its change may not have reached the lake yet."""
     world.put(record("a", updated_at="2026-11-23T11:59:30.000Z"))
 
@@ -145,7 +75,7 @@ def test_what_changed_just_now_is_in_flight(world: World) -> None:
     assert (report.ok, report.in_flight) == (True, 1)
 
 
-def test_images_in_s3_are_compared_too(world: World) -> None:
+def test_images_in_s3_are_compared_too(world: ToldWorld) -> None:
     item = record("a", plan="team")
     reference = world.verification.objects.put("payloads", json.dumps({"old_image": None, "new_image": item}).encode())
     world.change(item, new_image=None, images_ref=reference)
@@ -154,7 +84,7 @@ def test_images_in_s3_are_compared_too(world: World) -> None:
     assert world.check("records").ok
 
 
-def test_counters_are_the_sums_of_usage(world: World) -> None:
+def test_counters_are_the_sums_of_usage(world: ToldWorld) -> None:
     """Shards are added, days and periods apart; what was voided counts no more."""
     world.append(
         USAGE,
@@ -172,7 +102,7 @@ def test_counters_are_the_sums_of_usage(world: World) -> None:
 
 
 @pytest.mark.parametrize("wrong", [counter("4", count=2), counter("3.5", count=3)], ids=["total", "count"])
-def test_a_wrong_counter_is_found(world: World, wrong: dict[str, Any]) -> None:
+def test_a_wrong_counter_is_found(world: ToldWorld, wrong: dict[str, Any]) -> None:
     world.append(USAGE, usage("u1", quantity="1.5"), usage("u2", quantity="2"))
     for item in (wrong, counter("3.5", scope="day", count=2)):
         world.put(item)
@@ -184,7 +114,7 @@ def test_a_wrong_counter_is_found(world: World, wrong: dict[str, Any]) -> None:
     ]
 
 
-def test_facts_are_rows(world: World) -> None:
+def test_facts_are_rows(world: ToldWorld) -> None:
     """And old rows, whose facts have expired, are no difference."""
     for event_id, received in (("evt_1", OLD), ("evt_2", OLD), ("evt_old", "2026-09-01T00:00:00.000Z")):
         world.append(STRIPE_EVENTS, stripe_event(event_id, received_at=received))
@@ -200,7 +130,7 @@ def test_facts_are_rows(world: World) -> None:
     ]
 
 
-def test_usage_facts_are_rows_of_the_same_quantity(world: World) -> None:
+def test_usage_facts_are_rows_of_the_same_quantity(world: ToldWorld) -> None:
     world.append(USAGE, usage("u1", quantity="1.50", received_at=OLD), usage("u2", quantity="100", received_at=OLD))
     for event_id, quantity in (("u1", "1.5"), ("u2", "101")):
         fact = {"pk": event_id, "sk": "FACT", "kind": "usage_event", "event_id": event_id, "version": 1}
@@ -214,12 +144,12 @@ def test_usage_facts_are_rows_of_the_same_quantity(world: World) -> None:
     ]
 
 
-def test_nothing_equals_nothing(world: World) -> None:
+def test_nothing_equals_nothing(world: ToldWorld) -> None:
     """Every check passes on an empty stack."""
     assert [report.ok for report in world.verification.run()] == [True] * 6
 
 
-def test_history_is_the_audit_of_one_record(world: World) -> None:
+def test_history_is_the_audit_of_one_record(world: ToldWorld) -> None:
     """In order, with what each step changed; as of a time, only what had happened by then."""
     free, team = record("WORKSPACE#ws_1", plan="free", workspace_id="ws_1"), record("WORKSPACE#ws_1", plan="team")
     world.change(free, at=1_795_420_000)

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from nilometer.domain.lake.change import Action
+from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.lake.redaction import REDACTED
 from nilometer.domain.limits.reservation import RESERVATION_STEPS
 from nilometer.domain.people.invitation import INVITATION_STEPS, InvitationStatus
@@ -57,7 +57,7 @@ class AuditStep:
     pk: str
     sk: str
     kind: str
-    action: Action
+    action: ItemAction
     old: Item | None
     new: Item | None
     cause: str | None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nilometer.domain.lake.change import Action, changed_fields
+from nilometer.domain.lake.change import ItemAction, changed_fields
 from nilometer.domain.lake.redaction import REDACTED
 from nilometer.domain.recovery.step_rules import (
     FIXED,
@@ -66,9 +66,9 @@ def _nothing(_step: AuditStep, _is_void: Callable[[str], bool]) -> Iterator[Brok
 
 def _of_every_kind(step: AuditStep) -> Iterator[Broken]:
     yield from _shape(step)
-    if step.action is Action.EXPIRED and not _is_over(step.old or {}, step.occurred_at):
+    if step.action is ItemAction.EXPIRED and not _is_over(step.old or {}, step.occurred_at):
         yield "expiry", "it was removed by its time to live before its expires_at"
-    if step.action is Action.REMOVE and step.kind not in REMOVABLE:
+    if step.action is ItemAction.REMOVE and step.kind not in REMOVABLE:
         yield "removal", f"nothing removes a {step.kind} but its time to live"
     if step.old is not None and step.new is not None:
         yield from _change(step, step.old, step.new)
@@ -76,10 +76,10 @@ def _of_every_kind(step: AuditStep) -> Iterator[Broken]:
 
 def _shape(step: AuditStep) -> Iterator[Broken]:
     wanted = {
-        Action.INSERT: (False, True),
-        Action.MODIFY: (True, True),
-        Action.REMOVE: (True, False),
-        Action.EXPIRED: (True, False),
+        ItemAction.INSERT: (False, True),
+        ItemAction.MODIFY: (True, True),
+        ItemAction.REMOVE: (True, False),
+        ItemAction.EXPIRED: (True, False),
     }[step.action]
     if (step.old is not None, step.new is not None) != wanted:
         yield "images", f"an {step.action} has not these images"

@@ -16,17 +16,17 @@ import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact
-from nilometer.domain.lake.change import Action
+from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import WrongStep, wrong_order, wrong_steps
-from nilometer.domain.recovery.verification import Difference, Entry, Kind
+from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind
 from nilometer.domain.store.times import rfc3339
 from nilometer.lake.read.ledger import Ledger
 
 
-def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[Entry | Difference]:
-    """An `Entry` for each row that is allowed, a `Difference` for each rule that a row breaks: (pk, sk, change_id)."""
+def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[ComparedEntry | Difference]:
+    """(pk, sk, change_id) of each row that is allowed, and a `Difference` for each rule that a row breaks."""
     voids = frozenset(map(id_text, ledger.void_ids()))
     for _, rows in groupby(ledger.steps(), key=lambda row: (row["pk"], row["sk"])):
         before: AuditStep | None = None
@@ -38,13 +38,17 @@ def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[Entry | Differenc
             before = step
 
 
-def _judged(row: dict[str, Any], found: list[WrongStep]) -> Iterator[Entry | Difference]:
+def _judged(row: dict[str, Any], found: list[WrongStep]) -> Iterator[ComparedEntry | Difference]:
     key, at = (row["pk"], row["sk"], row["change_id"]), rfc3339(row["occurred_at"])
     if not found:
-        yield Entry(key, None, at)
+        yield ComparedEntry(key, None, at)
     for wrong in found:
         yield Difference(
-            kind=Kind.WRONG_STEP, key=key, lake=f"{wrong.what}; {wrong.advice}", fields=(wrong.rule,), changed_at=at
+            kind=DifferenceKind.WRONG_STEP,
+            key=key,
+            lake=f"{wrong.what}; {wrong.advice}",
+            fields=(wrong.rule,),
+            changed_at=at,
         )
 
 
@@ -54,7 +58,7 @@ def _step(row: dict[str, Any], objects: Objects) -> AuditStep:
         pk=row["pk"],
         sk=row["sk"],
         kind=row["kind"],
-        action=Action(row["action"]),
+        action=ItemAction(row["action"]),
         old=_image(images["old_image"]),
         new=_image(images["new_image"]),
         cause=row["cause"],

@@ -9,7 +9,7 @@ from tests.support.simulation.kernel.world import LawBroken
 from tests.support.simulation.services.dynamodb import SimTables, StreamChange
 
 from nilometer.aws.items import unmarshal
-from nilometer.domain.lake.change import Action, changed_fields
+from nilometer.domain.lake.change import ItemAction, changed_fields
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import wrong_steps
 from nilometer.domain.store.writes import Table
@@ -41,7 +41,7 @@ class StepLaw:
 
     def _judge(self, change: StreamChange) -> None:
         step = _step(change)
-        if change.table == Table.EVENTS and (step.action is not Action.MODIFY or step.kind in PUT_AGAIN):
+        if change.table == Table.EVENTS and (step.action is not ItemAction.MODIFY or step.kind in PUT_AGAIN):
             return
         wrong = next(wrong_steps(step, is_void=self._is_void), None)
         if wrong:
@@ -58,12 +58,12 @@ class StepLaw:
 def _step(change: StreamChange) -> AuditStep:
     old, new = (unmarshal(image) if image else None for image in (change.old, change.new))
     item = new or old or {}
-    gone = Action.EXPIRED if change.expired else Action.REMOVE
+    gone = ItemAction.EXPIRED if change.expired else ItemAction.REMOVE
     return AuditStep(
         pk=change.key[0],
         sk=change.key[1],
         kind=str(item.get("kind")),
-        action=Action.INSERT if old is None else gone if new is None else Action.MODIFY,
+        action=ItemAction.INSERT if old is None else gone if new is None else ItemAction.MODIFY,
         old=old,
         new=new,
         cause=item.get("cause"),
