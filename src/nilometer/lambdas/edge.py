@@ -36,7 +36,9 @@ def handling(handler: Handler) -> Handler:
 
 def messages(event: dict[str, Any]) -> list[Message]:
     """The records of an SQS batch."""
-    return [Message(record["messageId"], record["body"], _sent_at(record)) for record in event["Records"]]
+    return [
+        Message(record["messageId"], record["body"], _sent_at(record), _receives(record)) for record in event["Records"]
+    ]
 
 
 def commit_deadline(context: Any) -> float:
@@ -75,6 +77,10 @@ def _sent_at(record: Mapping[str, Any]) -> datetime | None:
     """Milliseconds since 1970, as text."""
     sent = record.get("attributes", {}).get("SentTimestamp")
     return datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
+
+
+def _receives(record: Mapping[str, Any]) -> int:
+    return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
 
 
 def _embed(message: str, flow: str, values: Mapping[str, int]) -> None:

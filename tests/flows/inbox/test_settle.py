@@ -20,7 +20,7 @@ from nilometer.flows.inbox.identity import arrived_at, identity_of
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.rejects import listed
-from nilometer.flows.inbox.settle import PATIENCE, Inbox, alone, inbox, settle, together
+from nilometer.flows.inbox.settle import PATIENCE, RECEIVES, Inbox, alone, inbox, settle, together
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = "good"
@@ -63,7 +63,12 @@ def error_of(kind: str) -> Exception:
 
 
 def run(
-    bodies: Sequence[str], *, kept: Kept | None = None, at_opening: bool = False, in_groups: bool = False
+    bodies: Sequence[str],
+    *,
+    kept: Kept | None = None,
+    at_opening: bool = False,
+    in_groups: bool = False,
+    receives: int = 1,
 ) -> list[Result]:
     """Each kind of `_ERRORS` fails the whole group that it is decided in."""
 
@@ -80,14 +85,14 @@ def run(
         for parcel in parcels:
             parcel.settle(Outcome.ACCEPTED)
 
-    messages = [Message(str(n), body) for n, body in enumerate(bodies)]
+    messages = [Message(str(n), body, receives=receives) for n, body in enumerate(bodies)]
     into = Inbox(flow="tried", now=NOW, keep=(kept if kept is not None else Kept()).keep)
     return settle(messages, into, open=opening, decide=deciding, group=together if in_groups else alone)
 
 
 ENDS = {
-    "bug": Outcome.REJECTED,
-    "deep": Outcome.REJECTED,
+    "bug": Outcome.FAILED,
+    "deep": Outcome.FAILED,
     "rejected": Outcome.REJECTED,
     "refused": Outcome.WAITING,
     "early": Outcome.WAITING,
@@ -99,8 +104,9 @@ ENDS = {
 
 @pytest.mark.parametrize("at_opening", [True, False])
 @pytest.mark.parametrize("kind", ENDS)
-def test_only_the_world_makes_a_message_fail(kind: str, at_opening: bool) -> None:
-    """Its neighbours are accepted; what is the message's own fault is kept, what came too early waits."""
+def test_each_ends_by_its_own_reason(kind: str, at_opening: bool) -> None:
+    """Its neighbours are accepted; what is the message's own fault is kept, what came too early waits, and what the
+    world or our own code is to blame for comes again."""
     kept = Kept()
     results = run([envelope(GOOD), envelope(kind), envelope(GOOD)], kept=kept, at_opening=at_opening)
 
@@ -118,14 +124,21 @@ def test_a_group_is_halved_until_the_reason_stands_alone(kinds: list[str]) -> No
     assert [one.message_id for one in results] == [str(n) for n in range(len(kinds))]
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("refused", "refused"), ("early", "unknown_workspace")])
-def test_what_came_too_early_waits_for_a_bounded_time(kind: str, reason: str) -> None:
-    """Then it is a reject that says what was missing, and never a dead letter."""
-    minutes, kept = PATIENCE.total_seconds() / 60, Kept()
-    [waits] = run([envelope(kind, minutes=minutes - 0.01)], kept=kept)
-    [ends] = run([envelope(kind, minutes=minutes)], kept=kept)
+REASONS = [("refused", "refused"), ("early", "unknown_workspace"), ("bug", "unreadable"), ("deep", "unreadable")]
 
-    assert (waits.outcome, waits.fields["reason"]) == (Outcome.WAITING, reason)
+
+@pytest.mark.parametrize(("kind", "reason"), REASONS)
+@pytest.mark.parametrize("by", ["age", "receives"])
+def test_what_may_pass_later_comes_again_for_a_bounded_time(kind: str, reason: str, by: str) -> None:
+    """What came too early, or what a bad version of ours cannot read. Then it is a reject that says why, and never a
+    dead letter, also when the receives of its queue were spent otherwise."""
+    minutes, kept = PATIENCE.total_seconds() / 60, Kept()
+    [waits] = run([envelope(kind, minutes=minutes - 0.01)], kept=kept, receives=RECEIVES - 1)
+    last = run([envelope(kind, minutes=minutes)], kept=kept) if by == "age" else None
+    [ends] = last or run([envelope(kind)], kept=kept, receives=RECEIVES)
+
+    assert waits.outcome is ENDS[kind]
+    assert waits.outcome is Outcome.FAILED or waits.fields["reason"] == reason
     assert (ends.outcome, ends.fields["reason"]) == (Outcome.REJECTED, reason)
     assert [one.reason for one in kept] == [reason]
 
@@ -140,8 +153,10 @@ def test_an_envelope_from_the_future_does_not_wait_for_ever() -> None:
 
 def test_no_text_of_a_strangers_error_is_logged() -> None:
     """It may quote the message; the reject, which is for an operator, names the kind of error alone."""
-    [result] = run([envelope("bug")])
+    [again] = run([envelope("bug")])
+    [result] = run([envelope("bug")], receives=RECEIVES)
 
+    assert again.fields == {"error": "ValueError"}
     assert "secret" not in str(result.fields)
     assert result.fields == {
         "event_id": "e-bug",
@@ -190,7 +205,7 @@ def test_one_large_reject_harms_no_other(store: Store, objects: Objects) -> None
 def test_what_cannot_be_kept_comes_again_alone() -> None:
     """The bucket may be away for the one that needs it; the others are kept."""
     kept, large = Kept(), json.dumps({**json.loads(envelope("bug")), "pad": "large"})
-    results = run([envelope("bug"), large, envelope(GOOD)], kept=kept)
+    results = run([envelope("bug"), large, envelope(GOOD)], kept=kept, receives=RECEIVES)
 
     assert [one.outcome for one in results] == [Outcome.REJECTED, Outcome.FAILED, Outcome.ACCEPTED]
     assert len(kept) == 1

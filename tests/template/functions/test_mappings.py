@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.support.cloudformation import Template, referred, under
 
+from nilometer.flows.inbox.settle import RECEIVES
+
 STREAM_RETENTION_SECONDS = 86400
 AN_OUTAGE_SECONDS = 4 * 3600
 FOUR_DAYS = 345600
@@ -42,7 +44,7 @@ def test_every_queue_ends_in_a_dead_letter_queue(template: Template) -> None:
 
     assert set(queues) == set(sources) | template.dead_letter_queues
     assert not set(sources) & template.dead_letter_queues
-    assert all(queue["RedrivePolicy"]["maxReceiveCount"] >= 5 for queue in sources.values())
+    assert all(queue["RedrivePolicy"]["maxReceiveCount"] == RECEIVES for queue in sources.values())
     assert {queues[name]["MessageRetentionPeriod"] for name in template.dead_letter_queues} == {1209600}
 
 

@@ -21,11 +21,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record of a batch: the id that the batch response names, its raw body, and when the queue took it."""
+    """One record of a batch: the id that the batch response names, its raw body, when the queue took it, and how often
+    it was received, this time included."""
 
     id: str
     body: str
     sent_at: datetime | None = None
+    receives: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

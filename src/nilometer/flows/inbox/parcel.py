@@ -11,7 +11,7 @@ from nilometer.errors import NotKnownYet, Refused, Rejected, Unavailable
 from nilometer.flows.inbox.identity import Identity, identity_of
 
 UNREADABLE = "unreadable"
-"""The reason of what no rule foresaw: the message alone makes the flow fail, whatever it holds."""
+"""The reason of what no rule foresaw: the message alone makes the flow fail, each time that it came."""
 
 Refusal = tuple[Rejected, str, Identity]
 """Why something was refused, its payload, and whose it is."""

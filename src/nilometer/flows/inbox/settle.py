@@ -11,6 +11,7 @@ promises that all consumers make:
   alone. That one becomes a reject, with its reason, its payload and its identity as far as it can be read.
 * What the world is to blame for (an engine that is away or throttles) is FAILED: delivered again.
 * What needs something that is not known yet waits in its queue, for `PATIENCE` after its arrival; then it is a reject.
+* What our own code stumbles over is FAILED as long: the next version of it may not. Then it is a reject.
 * No text of a stranger's error is logged.
 
 What if the process dies in the middle? The messages come again: a consumer's commits are conditional or may be
@@ -28,15 +29,18 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.events.reject import Reject
-from nilometer.errors import NotKnownYet, Refused
+from nilometer.errors import NotKnownYet, Refused, Rejected
 from nilometer.flows.inbox.identity import arrived_at, overdue
 from nilometer.flows.inbox.isolation import isolate, worlds_fault
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.rejects import keep
 
 PATIENCE = timedelta(minutes=10)
-"""How long after its arrival a message waits for what it builds on: the bus keeps no order. Less than the receives of
-a queue take, so that it becomes a reject and never a dead letter."""
+"""How long after its arrival a message waits for what it builds on, because the bus keeps no order, or for a version of
+ours that can read it. Less than the receives of a queue take, so that it becomes a reject and never a dead letter."""
+RECEIVES = 5
+"""Of a message before it is a dead letter: `maxReceiveCount` of every queue. Waiting ends with the last, too, for those
+that Lambda could not take count as well."""
 
 
 T = TypeVar("T")
@@ -49,6 +53,11 @@ class Inbox:
     flow: str
     now: datetime
     keep: Callable[[Iterable[Reject]], None]
+
+    def is_overdue(self, message: Message) -> bool:
+        """Whether it waited long enough; what it lacks or fails by is a reason to refuse it now."""
+        since = arrived_at(message.body, sent_at=message.sent_at, now=self.now)
+        return message.receives >= RECEIVES or overdue(since, PATIENCE, now=self.now)
 
 
 def inbox(flow: str, *, store: Store, objects: Objects, now: datetime) -> Inbox:
@@ -125,18 +134,16 @@ class _Settling(Generic[T]):
         self.decide(members)
 
     def _blame(self, parcel: Parcel[T], error: Exception) -> None:
-        """No neighbour is the reason: the world, what came too early, or the message itself."""
+        """No neighbour is the reason: the world, what came too early, our own code, or the message itself."""
         parcel.fields = {}
         if worlds_fault(error):
             parcel.fail(error)
-        elif isinstance(error, NotKnownYet | Refused) and not self._overdue(parcel.message):
+        elif isinstance(error, Rejected) or self.inbox.is_overdue(parcel.message):
+            parcel.refuse(error)
+        elif isinstance(error, NotKnownYet | Refused):
             parcel.wait(error.reason if isinstance(error, NotKnownYet) else "refused", str(error))
         else:
-            parcel.refuse(error)
-
-    def _overdue(self, message: Message) -> bool:
-        now = self.inbox.now
-        return overdue(arrived_at(message.body, sent_at=message.sent_at, now=now), PATIENCE, now=now)
+            parcel.fail(error)
 
 
 def _is_settled(parcel: Parcel[T]) -> bool:

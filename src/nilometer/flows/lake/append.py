@@ -24,6 +24,7 @@ from nilometer.domain.events.reject import Reject, reject_file
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.tables import AUDIT, DeltaTable
 from nilometer.errors import Rejected
+from nilometer.flows.inbox.bounds import check_depth
 from nilometer.flows.inbox.identity import Identity
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import Inbox, settle
@@ -101,7 +102,7 @@ def append(
 def _open(message: Message) -> Arriving:
     """What can be told without reading the rows one by one."""
     if message.body.startswith('{"table":'):
-        with contextlib.suppress(Rejected):  # why, the slower way finds out
+        with contextlib.suppress(Rejected, RecursionError):  # why, the slower way finds out
             table, ready = decode_packed(message.body)
             if table is not AUDIT:  # whose rows are proven one by one
                 return Arriving(table, ready)
@@ -110,6 +111,7 @@ def _open(message: Message) -> Arriving:
 
 
 def _table_and_rows(body: str) -> tuple[DeltaTable, Sequence[bytes]]:
+    check_depth(body.encode(errors="replace"))
     try:
         parsed = msgspec.json.decode(body, type=Body)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:

@@ -28,7 +28,7 @@ from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, read
 from nilometer.flows.inbox.identity import Identity, identity_of
 from nilometer.flows.inbox.isolation import isolate
-from nilometer.flows.inbox.parcel import Parcel, Refusal, as_reject, as_rejected
+from nilometer.flows.inbox.parcel import UNREADABLE, Parcel, Refusal, as_reject, as_rejected
 from nilometer.flows.inbox.settle import Inbox, inbox, settle, together
 from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
 from nilometer.flows.usage.events import UsageArrival, note, parse
@@ -200,13 +200,15 @@ def _count_group(batch: UsageBatch, group: UsageGroup, tenant: Tenant, members: 
 
 def _conclude(parcel: Parcel[UsageMessage], batch: UsageBatch, into: Inbox) -> None:
     """The outcome of a message: of its worst event, or of what waited for a workspace."""
-    message, outcomes = parcel.content, Counter(one.outcome for one in parcel.content.arrivals)
+    message, is_overdue = parcel.content, partial(into.is_overdue, parcel.message)
+    _spare(message.arrivals, is_overdue)
+    outcomes = Counter(one.outcome for one in message.arrivals)
     parcel.fields |= _identity(message)
     parcel.refused = _refused(message.arrivals)
     if len(message.arrivals) > 1:
         parcel.fields |= {f"events_{name}": number for name, number in outcomes.items() if number}
     if message.became_known is not None:
-        outcomes[_count_waiting(message.became_known, batch, into)] += 1
+        outcomes[_count_waiting(message.became_known, batch, into, is_overdue)] += 1
     outcome = next((worst for worst in _WORST if outcomes[worst]), Outcome.IGNORED)
     if outcome is Outcome.FAILED:
         failure = next((one.failure for one in message.arrivals if one.failure), "")
@@ -215,11 +217,19 @@ def _conclude(parcel: Parcel[UsageMessage], batch: UsageBatch, into: Inbox) -> N
     parcel.settle(outcome)
 
 
-def _count_waiting(missing: Missing, batch: UsageBatch, into: Inbox) -> Outcome:
+def _spare(arrivals: Iterable[UsageArrival], is_overdue: Callable[[], bool]) -> None:
+    """What our own code stumbles over comes again with its message, for as long as that may."""
+    for one in arrivals:
+        if one.error and one.error.reason == UNREADABLE and not is_overdue():
+            one.outcome, one.failure, one.error = Outcome.FAILED, str(one.error), None
+
+
+def _count_waiting(missing: Missing, batch: UsageBatch, into: Inbox, is_overdue: Callable[[], bool]) -> Outcome:
     """Counts what waited; what is left comes again with the message."""
 
     def settle_all(arrivals: Sequence[UsageArrival]) -> None:
         _settle(arrivals, batch)
+        _spare(arrivals, is_overdue)
         into.keep(as_reject(into.flow, *one) for one in _refused(arrivals))
 
     batch.known.tenants([missing.workspace_id] if missing.workspace_id else [], fresh=True)
