@@ -129,12 +129,14 @@ def with_copies(items: list[str], chance: random.Random) -> list[str]:
 
 
 def cloud_event(event_id: str, *, workspace: str, meter: str, quantity: Decimal, time: datetime) -> str:
+    """A `usage.recorded.v1` event as JSON text, with the meter's unit in its data."""
     units = {"api_calls": "call", "storage_gb_hours": "gb_hour"}
     data = {"meter": meter, "quantity": format(quantity, "f"), "unit": units.get(meter, "call")}
     return _event("usage.recorded.v1", event_id, subject=workspace, time=time, data=data)
 
 
 def workspace_created(workspace: str, *, time: datetime) -> str:
+    """A `workspace.created.v1` event as JSON text; the same workspace gives the same event id."""
     name = {"name": workspace.capitalize()}
     return _event("workspace.created.v1", f"created-{workspace}", subject=workspace, time=time, data=name)
 

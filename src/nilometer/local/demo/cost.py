@@ -98,6 +98,7 @@ class Cost:
         return found
 
     def per_million(self, prices: Prices) -> Decimal:
+        """Dollars per million events, over all services."""
         return sum(self.by_service(prices).values(), Decimal(0))
 
 
@@ -224,6 +225,7 @@ def _lake_batches(run: Run) -> Counter[EventKind]:
 
 
 def as_json(found: list[Cost], prices: Prices) -> dict[str, Any]:
+    """What `nilometer cost --json` prints: for each kind its dollars, by service too, and what was counted."""
     return {
         "region": prices.region,
         "dated": prices.dated,

@@ -31,6 +31,7 @@ class WebhookDelivery:
 
     @property
     def taken(self) -> bool:
+        """Whether the last answer was a 2xx: Stripe delivers again what got another one."""
         return 200 <= self.status < 300
 
 

@@ -62,8 +62,11 @@ from stripe_events group by week order by week"""
 class DemoProgress(Protocol):
     """Somebody who watches."""
 
-    def stage(self, text: str, total: int | None = None) -> None: ...
-    def advance(self) -> None: ...
+    def stage(self, text: str, total: int | None = None) -> None:
+        """A new stage begins, and the one before is done; `total` is how many `advance` will follow, if known."""
+
+    def advance(self) -> None:
+        """One more step of the current stage is done. Called from one thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class Sent:
 
     @property
     def copies(self) -> int:
+        """Deliveries that repeat an event."""
         return self.deliveries - self.distinct
 
 
@@ -113,6 +117,7 @@ class DemoReport:
 
     @property
     def passed(self) -> bool:
+        """Whether every check held; the exit code of `nilometer demo` depends on it."""
         return all(check.held for check in self.checks)
 
 

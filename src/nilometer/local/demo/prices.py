@@ -28,11 +28,14 @@ class Price:
     monthly: bool = False
 
     def of(self, amount: Decimal) -> Decimal:
+        """Dollars for `amount`, without the free part."""
         return amount * self.usd / self.per
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
+    """List prices of one AWS region. `dated` is the day on which they were read; `by_name` as in `prices.toml`."""
+
     region: str
     dated: str
     by_name: Mapping[str, Price]

@@ -58,10 +58,12 @@ class Exchange:
 
     @property
     def operation(self) -> str:
+        """As in the header `X-Amz-Target` of DynamoDB, SQS and EventBridge; empty for S3."""
         return (self.headers.get("x-amz-target") or "").rpartition(".")[2]
 
     @property
     def asks_for_units(self) -> bool:
+        """Whether DynamoDB's answer can say how many capacity units the request consumed."""
         return self.service == "dynamodb" and self.operation in WRITES | READS
 
     def asking_for_units(self) -> Exchange:
@@ -70,6 +72,7 @@ class Exchange:
 
 
 def charges(exchange: Exchange) -> Iterator[Charge]:
+    """What AWS would bill for the request, from its body and its answer: one charge, or one for each resource."""
     charge = Charge(caller=exchange.caller, service=exchange.service, operation=exchange.operation)
     match exchange.service, exchange.operation:
         case "dynamodb", operation if operation in WRITES | READS:

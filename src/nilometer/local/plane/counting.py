@@ -58,11 +58,13 @@ class CountingProxy:
         self._process.communicate()
 
     def counts(self) -> Counts:
+        """Asks the proxy's process; what is under way is not counted yet."""
         found = self._control("GET")
         counted = tuple((Charge(**one["charge"]), one["requests"]) for one in found.pop("charges"))
         return Counts(**found, charges=counted)
 
     def reset(self) -> None:
+        """Everything is zero again. What `refuse` names stays refused."""
         self._control("DELETE")
 
     def refuse(self, *operations: str) -> None:
@@ -84,6 +86,7 @@ class _Tally:
         self.reset()
 
     def reset(self) -> None:
+        """Everything is zero again. What `refuse` names stays refused."""
         self._requests = self._read = self._written = 0
         self._sums: dict[Charge, tuple[int, int, float]] = {}
 
@@ -193,6 +196,7 @@ def _lower(headers: Message) -> dict[str, str]:
 
 
 def main(upstream: str) -> None:
+    """Serves until the parent ends; the first line of its output is the port."""
     address = urlsplit(upstream)
     handler = type("Handler", (_CountingHandler,), {"upstream": (address.hostname, address.port), "tally": _Tally()})
     server = _CountingServer(("127.0.0.1", 0), handler)

@@ -115,6 +115,7 @@ def find_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
 
 
 def outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    """The outputs of a stack as `describe_stacks` gave it, by key."""
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
 
 

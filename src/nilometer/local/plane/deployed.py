@@ -81,6 +81,7 @@ class StreamMapping:
 
     @property
     def table(self) -> str:
+        """The name in `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`."""
         return self.stream_arn.split("/")[1]
 
 
@@ -108,6 +109,8 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
+    """What runs and what invokes it, as the engine describes it after a deployment. `functions` by name."""
+
     functions: Mapping[str, Function]
     queues: tuple[DeployedQueue, ...]
     dead_letters: frozenset[str]  # names

@@ -45,6 +45,7 @@ class StackDescription:
     logs: str | None = None
 
     def as_json(self) -> str:
+        """For the file of the running stacks; the webhook's secret is in it, so the file is for its owner alone."""
         return json.dumps(asdict(self))
 
     @property

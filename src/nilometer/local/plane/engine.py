@@ -66,6 +66,7 @@ def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = ()) -
 
 
 def free_port() -> int:
+    """A TCP port of loopback that was free a moment ago. Another process may take it before the caller does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ GRACE_SECONDS = 20
 
 
 def main(command: list[str]) -> int:
+    """Blocks until the command ends, and returns its exit code."""
     # A Ctrl-C in the terminal goes to the whole group: only the parent decides when to stop.
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)

@@ -13,6 +13,7 @@ _FRAME_BYTES = len('{"Records": []}')
 
 
 def event(records: Sequence[Mapping[str, Any]]) -> bytes:
+    """The JSON that Lambda hands to a function for a batch."""
     return json.dumps({"Records": records}).encode()
 
 

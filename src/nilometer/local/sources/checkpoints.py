@@ -21,9 +21,11 @@ class Checkpoints:
         self._done: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
 
     def get(self, mapping: str, shard: str) -> str | None:
+        """None when nothing of this shard was done yet."""
         return self._done.get(f"{mapping}#{shard}")
 
     def save(self, mapping: str, shard: str, sequence_number: str) -> None:
+        """The record with this number and all before it are done."""
         with self._lock:
             self._done[f"{mapping}#{shard}"] = sequence_number
             new = self._path.with_suffix(".new")

@@ -34,6 +34,8 @@ Invoke = Callable[[str, bytes], InvocationResult]
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """An HTTP request whose body is read. The order and case of `headers` are the client's."""
+
     method: str
     target: str  # path and query as they came
     headers: Sequence[tuple[str, str]]
@@ -43,16 +45,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
+    """`headers` may name one twice, as `set-cookie` does."""
+
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
 
     @classmethod
     def of(cls, status: int, message: str) -> Response:
+        """API Gateway's form of its own errors: `{"message": ...}`."""
         return cls.json(status, {"message": message})
 
     @classmethod
     def json(cls, status: int, value: object) -> Response:
+        """Status 200 or another, with `value` as JSON."""
         return cls(status, [("content-type", "application/json")], json.dumps(value).encode())
 
 
@@ -76,9 +82,11 @@ class Ingress:
 
     @property
     def port(self) -> int:
+        """The one that it listens on, also when a free one was asked for."""
         return self._server.server_port
 
     def start(self) -> None:
+        """Returns at once: the port has been bound since the ingress was made."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,6 +98,7 @@ class Ingress:
         self._server.cut()
 
     def respond(self, request: Request) -> Response:
+        """By a control, else by the first route that matches, else 404. Blocks while the function runs."""
         path = urlsplit(request.target).path
         if control := self.controls.get(f"{request.method} {path}"):
             try:

@@ -48,14 +48,17 @@ class MessageDelivery:
 
     @property
     def message_id(self) -> str:
+        """Stays the same in every delivery of a message."""
         return str(self.record["messageId"])
 
     @property
     def handle(self) -> str:
+        """What deletes this delivery, or shows its message again. Each delivery has its own."""
         return str(self.record["receiptHandle"])
 
     @property
     def receives(self) -> int:
+        """How often the message has been received, this time included."""
         return int(self.record["attributes"]["ApproximateReceiveCount"])
 
 

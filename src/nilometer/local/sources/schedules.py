@@ -68,6 +68,7 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> Cron:
+        """Six fields, as EventBridge Scheduler has them. `ValueError` unless just one of day and weekday is `?`."""
         minute, hour, day, month, weekday, year = text.upper().split()
         if (day == "?") == (weekday == "?"):
             raise ValueError("one of day of month and day of week is ?, the other is not")
@@ -81,6 +82,7 @@ class Cron:
         )
 
     def on(self, day: date) -> bool:
+        """Whether a day is one of its days; the time of day is in `hours` and `minutes`."""
         if day.year not in self.years or day.month not in self.months:
             return False
         return _day_matches(self.day, day) if self.weekday == "?" else _weekday_matches(self.weekday, day)

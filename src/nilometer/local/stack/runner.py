@@ -107,6 +107,7 @@ class Runner:
 
     @property
     def port(self) -> int:
+        """On which HTTP listens."""
         return self._ingress.port
 
     def register(self, route: str, control: Control) -> None:
@@ -128,6 +129,7 @@ class Runner:
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def status(self) -> Status:
+        """Asks the engine about every queue and looks at each source; a second or so."""
         return self._observer.status()
 
     def stop(self) -> None:

@@ -61,6 +61,7 @@ class Stack:
         return clients(self.engine)(service)
 
     def status(self) -> Mapping[str, Any]:
+        """As `GET /_nilometer/status` answers."""
         return self.runner.status().json()
 
     @property

@@ -54,6 +54,7 @@ class Status:
     functions: Mapping[str, FunctionStatus]
 
     def json(self) -> dict[str, Any]:
+        """With the names of the fields as keys."""
         return asdict(self)
 
 

@@ -25,9 +25,11 @@ class WebhookEndpoints:
         self._random = random.Random(seed)
 
     def listed(self) -> list[Object]:
+        """The newest first, as Stripe lists."""
         return [self.by_id[id_] for id_ in reversed(self.by_id)]
 
     def create(self, form: Mapping[str, str], *, key: str | None, created: int) -> tuple[int, Object]:
+        """Status and body. The secret is in this answer only; one `key` makes one endpoint, however often it comes."""
         if key in self._answers:
             return 200, self._answers[key]
         given = fields(form)
@@ -62,6 +64,7 @@ class WebhookEndpoints:
         return self.by_id[id_]
 
     def delete(self, id_: str) -> Object:
+        """The endpoint and its secret are gone; the answer is Stripe's. `KeyError` for an unknown id."""
         del self.by_id[id_], self.secrets[id_]
         return {"id": id_, "object": "webhook_endpoint", "deleted": True}
 

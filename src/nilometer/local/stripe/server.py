@@ -57,6 +57,7 @@ class StripeRequest:
 
     @property
     def collection(self) -> str:
+        """`customers` of `customers/cus_1/sources`."""
         return self.path.partition("/")[0]
 
 
@@ -79,10 +80,12 @@ class FakeStripe:
         self._lock = threading.Lock()
 
     def refuse(self, requests: int) -> None:
+        """The next `requests` get 429, as over Stripe's rate limit."""
         with self._lock:
             self._to_refuse = requests
 
     def lose(self, answers: int) -> None:
+        """The next `answers` to writes are lost: the write has happened, the connection closes without an answer."""
         with self._lock:
             self._to_lose = answers
 

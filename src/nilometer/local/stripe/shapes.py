@@ -12,6 +12,7 @@ Object = dict[str, Any]
 
 
 def product(id_: str, *, name: str, created: int, metadata: Mapping[str, str]) -> Object:
+    """An active product with no default price, as the API version of `handled.py` has it."""
     return {
         "id": id_,
         "object": "product",
@@ -38,6 +39,7 @@ def product(id_: str, *, name: str, created: int, metadata: Mapping[str, str]) -
 def price(
     id_: str, *, product_id: str, unit_amount: int, interval: str, created: int, metadata: Mapping[str, str]
 ) -> Object:
+    """A licensed price in dollars, each `interval`; `unit_amount` in cents."""
     return {
         "id": id_,
         "object": "price",
@@ -68,6 +70,7 @@ def price(
 
 
 def customer(id_: str, *, created: int, metadata: Mapping[str, str]) -> Object:
+    """Without a payment method; the address is made from the id."""
     return {
         "id": id_,
         "object": "customer",
@@ -100,6 +103,7 @@ def customer(id_: str, *, created: int, metadata: Mapping[str, str]) -> Object:
 
 
 def payment_method(id_: str, *, customer_id: str, created: int) -> Object:
+    """A Visa test card."""
     return {
         "id": id_,
         "object": "payment_method",
@@ -169,6 +173,7 @@ def plan(price: Object) -> Object:
 
 
 def listed(data: Iterable[Object], *, url: str) -> Object:
+    """A list object that is whole: `has_more` is false."""
     elements = list(data)
     return {"object": "list", "data": elements, "has_more": False, "total_count": len(elements), "url": url}
 
@@ -176,6 +181,7 @@ def listed(data: Iterable[Object], *, url: str) -> Object:
 def subscription(
     id_: str, *, customer_id: str, items: list[Object], status: str, created: int, metadata: Mapping[str, str]
 ) -> Object:
+    """Under flexible billing, in dollars; its period is that of its first item, as of API version 2025-03-31."""
     return {
         "id": id_,
         "object": "subscription",
@@ -346,6 +352,7 @@ def invoice_payment(id_: str, *, invoice: Object, created: int) -> Object:
 
 
 def charge(id_: str, *, invoice: Object, paid: bool, created: int) -> Object:
+    """Of an invoice's amount due; one that is not paid was declined by the card."""
     return {
         "id": id_,
         "object": "charge",
@@ -371,6 +378,7 @@ def charge(id_: str, *, invoice: Object, paid: bool, created: int) -> Object:
 def checkout_session(
     id_: str, *, customer_id: str, subscription_id: str, workspace_id: str | None, created: int
 ) -> Object:
+    """A session that is complete and paid; `client_reference_id` is the workspace, when one is given."""
     return {
         "id": id_,
         "object": "checkout.session",

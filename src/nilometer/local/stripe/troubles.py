@@ -33,6 +33,7 @@ def close_dispute(world: StripeWorld, dispute: str, status: str) -> None:
 
 
 def refund(world: StripeWorld, charge: str, amount: int) -> str:
+    """Of `amount` cents at once; gives the refund's id. A charge refunded in full says so."""
     paid = world.objects[charge]
     refunded = paid["amount_refunded"] + amount
     made = world.create(
@@ -55,6 +56,7 @@ def refund(world: StripeWorld, charge: str, amount: int) -> str:
 
 
 def warn_of_fraud(world: StripeWorld, charge: str) -> str:
+    """An early fraud warning of the card's issuer; gives its id."""
     return world.create(
         {
             "id": world.new_id("issfr", 24),

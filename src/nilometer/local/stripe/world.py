@@ -38,21 +38,26 @@ class StripeWorld:
 
     @property
     def second(self) -> int:
+        """Unix time, as in Stripe's `created`."""
         return int(self.now.timestamp())
 
     def advance(self, by: timedelta) -> None:
+        """Moves the clock, and nothing else: what becomes due is done by `renew` and its like."""
         self.now += by
 
     def new_id(self, prefix: str, length: int = 14) -> str:
+        """Drawn from the seed, so the n-th id of a world is the same in every run."""
         return f"{prefix}_" + "".join(self.random.choices(_ALPHABET, k=length))
 
     # ------------------------------------------------------------------ catalog
 
     def product(self, name: str, metadata: Mapping[str, str] = {}) -> str:
+        """Creates a product and emits `product.created`; gives its id."""
         made = shapes.product(self.new_id("prod"), name=name, created=self.second, metadata=metadata)
         return self.create(made)
 
     def price(self, product: str, unit_amount: int, interval: str = "month", metadata: Mapping[str, str] = {}) -> str:
+        """Creates a price in the catalog and emits `price.created`; `unit_amount` in cents."""
         made = shapes.price(
             self.new_id("price"),
             product_id=product,
@@ -66,6 +71,7 @@ class StripeWorld:
     # ------------------------------------------------------------------ customers
 
     def customer(self, workspace_id: str | None = None) -> str:
+        """Creates a customer and emits `customer.created`; a `workspace_id` goes into its metadata."""
         metadata = {"workspace_id": workspace_id} if workspace_id else {}
         return self.create(shapes.customer(self.new_id("cus"), created=self.second, metadata=metadata))
 
@@ -151,6 +157,7 @@ class StripeWorld:
         self._pay(invoice)
 
     def add_item(self, subscription: str, price: str, quantity: int = 1) -> None:
+        """One more price in the subscription, for the period of its first item."""
         items = self._items(subscription)
         first = items[0]
         items.append(
@@ -172,9 +179,11 @@ class StripeWorld:
         self._pay(invoice)
 
     def end_trial(self, subscription: str) -> None:
+        """The first paid period begins, with its invoice."""
         self.renew(subscription)
 
     def warn_trial_end(self, subscription: str) -> None:
+        """Emits `customer.subscription.trial_will_end`, which Stripe sends three days before; no object changes."""
         self.emit("customer.subscription.trial_will_end", self.objects[subscription])
 
     def fail_payment(self, subscription: str) -> None:
@@ -204,6 +213,7 @@ class StripeWorld:
         self.update(subscription, status="unpaid")
 
     def cancel_at_period_end(self, subscription: str, on: bool = True) -> None:
+        """Sets the end of the current period as the subscription's own, or takes it back."""
         end = self.objects[subscription]["items"]["data"][0]["current_period_end"]
         self.update(
             subscription,
@@ -231,10 +241,12 @@ class StripeWorld:
         self.emit("customer.subscription.deleted", self.objects[subscription])
 
     def pause(self, subscription: str) -> None:
+        """Status `paused`, as after a trial without a payment method."""
         self.update(subscription, status="paused")
         self.emit("customer.subscription.paused", self.objects[subscription])
 
     def resume(self, subscription: str) -> None:
+        """Status `active` again, in the period in which it was paused."""
         self.update(subscription, status="active")
         self.emit("customer.subscription.resumed", self.objects[subscription])
 

@@ -16,11 +16,13 @@ class Activity:
         self.invocations = 0
 
     def note(self) -> None:
+        """Something has moved."""
         with self._lock:
             self.count += 1
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
+        """An invocation runs inside the block."""
         self._change(1)
         try:
             yield

@@ -81,12 +81,15 @@ class Dice:
         )
 
     def duplicated(self) -> bool:
+        """Whether a message, or a batch of a stream, is delivered again."""
         return self._drawn(self.chaos.duplicate if self.chaos else 0.0)
 
     def held_back(self) -> bool:
+        """Whether a message waits for a later batch."""
         return self._drawn(self.chaos.reorder if self.chaos else 0.0)
 
     def order(self, items: Sequence[_T]) -> list[_T]:
+        """A new list, shuffled when messages may come out of order."""
         shuffled = list(items)
         if self.chaos and self.chaos.reorder:
             with self._lock:

@@ -80,6 +80,7 @@ class Pool:
 
     @property
     def log_bytes(self) -> int:
+        """Size of the function's log file; 0 before its first line."""
         return self._log.stat().st_size if self._log.exists() else 0
 
     def _run(self, worker: Worker, event: bytes, source: str, sabotage: Sabotage) -> InvocationResult:

@@ -28,6 +28,7 @@ class InvocationResult:
 
     @classmethod
     def failed(cls, error: str, message: str) -> InvocationResult:
+        """The form in which Lambda reports a function error to who invoked it."""
         return cls(json.dumps({"errorType": error, "errorMessage": message}).encode(), error)
 
 
@@ -62,12 +63,15 @@ class RuntimeApi:
 
     @property
     def address(self) -> str:
+        """`HOST:PORT`, for AWS_LAMBDA_RUNTIME_API."""
         return f"127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
+        """Listens from the making on; answers from now on."""
         self._thread.start()
 
     def send(self, invocation: Invocation) -> None:
+        """Hands one invocation to the worker, which runs one at a time: the caller waits for `Invocation.done`."""
         self._inbox.put(invocation)
 
     def close(self) -> None:
@@ -78,6 +82,7 @@ class RuntimeApi:
         self._server.server_close()
 
     def next(self) -> Invocation | None:
+        """Blocks until there is one; None when the API closes. That a worker asks shows that it is ready."""
         self._ready()
         self._current = self._inbox.get()
         return self._current

@@ -13,6 +13,7 @@ import threading
 
 
 def main() -> None:
+    """Does not return: the runtime client takes invocations until the process ends."""
     pipe = os.dup(0)
     # A handler that reads standard input gets an end of file, as in Lambda.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -57,15 +57,18 @@ class Worker:
         self._waiter = threading.Thread(target=self._wait, daemon=True)
 
     def start(self) -> None:
+        """Returns at once; `ready` is called when the function's module has been imported."""
         self._api.start()
         self._waiter.start()
 
     @property
     def init_error(self) -> InvocationResult | None:
+        """Why the function's module could not be imported; None while it has not failed."""
         return self._api.init_error
 
     @property
     def pid(self) -> int:
+        """The process id, which is that of its process group too."""
         return self._process.pid
 
     def invoke(self, event: bytes, sabotage: Sabotage) -> InvocationResult:
@@ -93,6 +96,7 @@ class Worker:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def join(self) -> None:
+        """Blocks until the process has ended and `ended` was called."""
         self._waiter.join()
 
     def _ready(self) -> None:
