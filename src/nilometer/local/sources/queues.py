@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +22,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nilometer.local.plane.deployed import QueueMapping
 from nilometer.local.plane.filters import message_passes
 from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, record_bytes
-from nilometer.local.workers.activity import Activity
-from nilometer.local.workers.bell import Bell
-from nilometer.local.workers.chaos import Dice
-from nilometer.local.workers.pool import Pool
-
-_log = logging.getLogger(__name__)
+from nilometer.local.sources.source import Feed, Poller
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
 POLL_SECONDS = 1  # between two receives when the engine does not tell what is new
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
 _REQUEST_RECORDS = 10  # of one SQS request
-_UNREACHABLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,65 +55,31 @@ class MessageDelivery:
         return int(self.record["attributes"]["ApproximateReceiveCount"])
 
 
-class QueuePoller:
-    """Runs one mapping in threads of its own from `start` to `join`."""
+class QueuePoller(Poller):
+    """Runs one mapping; each of its batches has a thread too."""
 
-    def __init__(
-        self,
-        mapping: QueueMapping,
-        *,
-        sqs: Any,
-        pool: Pool,
-        region: str,
-        activity: Activity,
-        dice: Dice,
-        bell: Bell,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._bell = bell
+    def __init__(self, mapping: QueueMapping, feed: Feed) -> None:
+        super().__init__(f"queue-{mapping.queue.name}", feed, retry_seconds=RETRY_SECONDS)
         self._mapping = mapping
-        self._sqs = sqs
-        self._pool = pool
-        self._region = region
-        self._activity = activity
-        self._dice = dice
-        self._retry_seconds = retry_seconds
-        self._stopping = threading.Event()
+        self._sqs = feed.client("sqs")
         self._free = threading.Semaphore(concurrency(mapping))
         self._running: set[threading.Thread] = set()
         self._waiting: list[MessageDelivery] = []
         self._opened = 0.0  # when the first of the waiting came
         self._later: list[MessageDelivery] = []  # copies and held back messages of chaos
-        self._thread = threading.Thread(target=self._run, name=f"queue-{mapping.queue.name}", daemon=True)
 
     @property
     def held(self) -> int:
         """Deliveries in hand that no invocation has yet."""
         return len(self._waiting) + len(self._later)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """No new batch begins. Returns at once; `join` waits for the batches that run."""
-        self._stopping.set()
-
     def join(self) -> None:
         """What is in hand goes back to the queue, visible at once."""
-        self._thread.join()
+        super().join()
         for batch in list(self._running):
             batch.join()
         with contextlib.suppress(ClientError, BotoCoreError):
             self._see_again(_originals(self._waiting + self._later), lambda _: 0)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._turn()
-            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
-                if not isinstance(error, ClientError | BotoCoreError):
-                    _log.exception("%s: trying again", self._thread.name)
-                self._stopping.wait(_UNREACHABLE_SECONDS)
 
     def _turn(self) -> None:
         """One receive, and one batch if it is due: full, or its window over.
@@ -128,12 +87,12 @@ class QueuePoller:
         While every invocation is busy the waiting batch grows, so a backlog makes large batches.
         """
         left = self._opened + self._mapping.window - time.monotonic() if self._waiting else POLL_SECONDS
-        seen = self._bell.seen(self._mapping.queue.name)
+        seen = self._feed.bell.seen(self._mapping.queue.name)
         received = [] if self._full() else self._receive()
         if not self._waiting:
             received = received or self._due()
             if not received:
-                self._bell.wait(self._mapping.queue.name, seen, otherwise=POLL_SECONDS)
+                self._feed.bell.wait(self._mapping.queue.name, seen, otherwise=POLL_SECONDS)
                 return
             self._opened = time.monotonic()
         self._waiting += received
@@ -156,8 +115,8 @@ class QueuePoller:
         )
         messages = response.get("Messages", [])
         if messages:
-            self._activity.note()
-        records = [record_of(message, self._mapping.queue.arn, self._region) for message in messages]
+            self._feed.activity.note()
+        records = [record_of(message, self._mapping.queue.arn, self._feed.region) for message in messages]
         return self._kept(self._filtered([MessageDelivery(record, record_bytes(record)) for record in records]))
 
     def _filtered(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
@@ -169,7 +128,7 @@ class QueuePoller:
     def _kept(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
         kept: list[MessageDelivery] = []
         for delivery in deliveries:
-            (self._later if self._dice.held_back() else kept).append(delivery)
+            (self._later if self._feed.dice.held_back() else kept).append(delivery)
         return kept
 
     def _due(self) -> list[MessageDelivery]:
@@ -184,11 +143,11 @@ class QueuePoller:
         self._waiting += self._due()
         self._opened = time.monotonic()
         self._later += [
-            MessageDelivery(d.record, d.size, copy=True) for d in _originals(batch) if self._dice.duplicated()
+            MessageDelivery(d.record, d.size, copy=True) for d in _originals(batch) if self._feed.dice.duplicated()
         ]
         thread = threading.Thread(target=self._process, args=(batch,), name=self._thread.name, daemon=True)
         self._running.add(thread)
-        self._activity.note()
+        self._feed.activity.note()
         thread.start()
 
     def _take(self) -> list[MessageDelivery]:
@@ -200,7 +159,7 @@ class QueuePoller:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return self._dice.order(batch)
+        return self._feed.dice.order(batch)
 
     def _process(self, batch: list[MessageDelivery]) -> None:
         try:
@@ -213,10 +172,10 @@ class QueuePoller:
 
     def _failed(self, batch: Sequence[MessageDelivery]) -> frozenset[str]:
         spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)
-        answer = self._pool.invoke(
+        answer = self._feed.pool.invoke(
             event([d.record for d in batch]),
             source=self._mapping.queue.name,
-            sabotage=self._dice.sabotage(spared=spared),
+            sabotage=self._feed.dice.sabotage(spared=spared),
         )
         return failed_identifiers(answer, [d.message_id for d in batch], partial=self._mapping.partial)
 
@@ -234,14 +193,14 @@ class QueuePoller:
     def _delete(self, deliveries: Sequence[MessageDelivery]) -> None:
         for entries in _entries([delivery.handle for delivery in deliveries]):
             self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
-            self._activity.note()
+            self._feed.activity.note()
 
     def _see_again(self, deliveries: Sequence[MessageDelivery], after: Callable[[MessageDelivery], int]) -> None:
         seconds = {delivery.handle: after(delivery) for delivery in deliveries}
         for entries in _entries(list(seconds)):
             timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
             self._sqs.change_message_visibility_batch(QueueUrl=self._mapping.queue.url, Entries=timed)
-            self._activity.note()
+            self._feed.activity.note()
 
 
 def concurrency(mapping: QueueMapping) -> int:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from nilometer.errors import Misconfigured
 from nilometer.local.plane.deployed import Schedule
+from nilometer.local.sources.source import Source
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.pool import Pool
 
@@ -157,7 +158,7 @@ def _moments(cron: Cron, after: datetime) -> Iterator[datetime]:
                 yield local.astimezone(UTC)
 
 
-class Clock:
+class Clock(Source):
     """Invokes the functions of schedules when they are due, each in a thread of its own, until `stop`."""
 
     def __init__(

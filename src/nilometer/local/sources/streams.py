@@ -12,35 +12,26 @@ Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
 from __future__ import annotations
 
 import base64
-import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from nilometer.local.plane.deployed import StreamMapping
 from nilometer.local.plane.filters import passes
 from nilometer.local.sources.batches import event, failed_identifiers, fitting
-from nilometer.local.sources.checkpoints import Checkpoints
 from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, invocation_record, object_key
-from nilometer.local.workers.activity import Activity
-from nilometer.local.workers.bell import Bell
-from nilometer.local.workers.chaos import Dice
-from nilometer.local.workers.pool import Pool
+from nilometer.local.sources.source import Feed, Poller
 from nilometer.local.workers.runtime import InvocationResult
-
-_log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second, when the engine does not tell what is new
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
 _READ_RECORDS = 1000  # the most that GetRecords gives
-_UNREACHABLE_SECONDS = 1.0
 _LOST_ITERATOR = {"ExpiredIteratorException", "TrimmedDataAccessException"}
 
 Record = Mapping[str, Any]
@@ -63,74 +54,37 @@ class StreamBatch:
         ]
 
 
-class ShardPoller:
-    """Runs one mapping on one shard in a thread of its own from `start` to `join`."""
+class ShardPoller(Poller):
+    """Runs one mapping on one shard. What is not done when it stops is read again by the next runner."""
 
-    def __init__(
-        self,
-        mapping: StreamMapping,
-        shard: str,
-        *,
-        streams: Any,
-        s3: Any,
-        pool: Pool,
-        checkpoints: Checkpoints,
-        activity: Activity,
-        dice: Dice,
-        bell: Bell,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._bell = bell
+    def __init__(self, mapping: StreamMapping, shard: str, feed: Feed) -> None:
+        super().__init__(f"stream-{mapping.table}", feed, retry_seconds=RETRY_SECONDS)
         self.mapping = mapping
         self._shard = shard
-        self._streams = streams
-        self._s3 = s3
-        self._pool = pool
-        self._checkpoints = checkpoints
+        self._streams = feed.client("dynamodbstreams")
+        self._s3 = feed.client("s3")
         self._name = f"{mapping.function}#{mapping.stream_arn}"
-        self._activity = activity
-        self._dice = dice
-        self._retry_seconds = retry_seconds
-        self._stopping = threading.Event()
         self._iterator = ""
-        self._seen = checkpoints.get(self._name, shard)  # sequence number of the last record that was read
+        self._seen = feed.checkpoints.get(self._name, shard)  # sequence number of the last record that was read
         self._buffer: list[Record] = []  # read, passed the filters, and not done
         self._opened = 0.0  # when the first of the buffer came
         self.discarded = 0
-        self._thread = threading.Thread(target=self._run, name=f"stream-{mapping.table}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """No new batch begins. What is not done is read again by the next runner."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        self._thread.join()
 
     def lag(self) -> int:
         """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
         response = self._streams.get_records(ShardIterator=self._iterator or self._position(), Limit=_READ_RECORDS)
         return len(self._buffer) + len(self._new(response))
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._turn()
-            except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good
-                if not isinstance(error, ClientError | BotoCoreError):
-                    _log.exception("%s: trying again", self._thread.name)
-                self._iterator = ""
-                self._stopping.wait(_UNREACHABLE_SECONDS)
+    def _recover(self) -> None:
+        self._iterator = ""
 
     def _turn(self) -> None:
         """One read, and one batch if it is due: full, or its window over."""
-        seen = self._bell.seen(self.mapping.table)
+        seen = self._feed.bell.seen(self.mapping.table)
         read = len(self._buffer) < max(self.mapping.batch_size, _READ_RECORDS) and self._read()
         if not self._buffer:
             if not read:
-                self._bell.wait(self.mapping.table, seen, otherwise=POLL_SECONDS)
+                self._feed.bell.wait(self.mapping.table, seen, otherwise=POLL_SECONDS)
             return
         left = self._opened + self.mapping.window - time.monotonic()
         if left <= 0 or len(self._buffer) >= self.mapping.batch_size:
@@ -147,16 +101,16 @@ class ShardPoller:
         response = self._streams.get_records(ShardIterator=self._iterator, Limit=_READ_RECORDS)
         found = self._new(response)
         if response["Records"]:
-            self._activity.note()
+            self._feed.activity.note()
             if not self._buffer:
                 self._opened = time.monotonic()
             self._buffer += found
             self._seen = response["Records"][-1]["dynamodb"]["SequenceNumber"]
         self._iterator = response.get("NextShardIterator", self._iterator)
         if response["Records"]:
-            self._activity.note()
+            self._feed.activity.note()
         if response["Records"] and not self._buffer:
-            self._checkpoints.save(self._name, self._shard, self._seen or "")
+            self._feed.checkpoints.save(self._name, self._shard, self._seen or "")
         return bool(response["Records"])
 
     def _new(self, response: Mapping[str, Any]) -> list[Record]:
@@ -200,8 +154,8 @@ class ShardPoller:
 
     def _try(self, batch: StreamBatch) -> list[StreamBatch]:
         """What is left to do of the batch, in order."""
-        sabotage = self._dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
-        answer = self._pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
+        sabotage = self._feed.dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
+        answer = self._feed.pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
         if self._stopping.is_set() and answer.error:
             # It may be the stop itself that killed the worker: nothing is decided.
             return []
@@ -215,8 +169,8 @@ class ShardPoller:
         return self._fail(tried, answer)
 
     def _succeed(self, batch: StreamBatch) -> list[StreamBatch]:
-        if self._dice.duplicated():
-            self._pool.invoke(event(batch.records), source=self.mapping.table)
+        if self._feed.dice.duplicated():
+            self._feed.pool.invoke(event(batch.records), source=self.mapping.table)
         self._finish(batch.records)
         return []
 
@@ -267,9 +221,9 @@ class ShardPoller:
         last = records[-1]["dynamodb"]["SequenceNumber"]
         emptied = len(records) == len(self._buffer)
         # What the filters dropped behind the last record is done too.
-        self._checkpoints.save(self._name, self._shard, self._seen if emptied and self._seen else last)
+        self._feed.checkpoints.save(self._name, self._shard, self._seen if emptied and self._seen else last)
         self._buffer = self._buffer[len(records) :]
-        self._activity.note()
+        self._feed.activity.note()
 
 
 def _done(records: Sequence[Record], answer: InvocationResult, *, partial: bool) -> int:

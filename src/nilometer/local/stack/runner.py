@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -21,6 +21,7 @@ from nilometer.local.sources.checkpoints import Checkpoints
 from nilometer.local.sources.ingress import Control, Ingress, Request, Response
 from nilometer.local.sources.queues import QueuePoller, concurrency
 from nilometer.local.sources.schedules import Clock
+from nilometer.local.sources.source import Feed, Source
 from nilometer.local.sources.streams import ShardPoller, shards
 from nilometer.local.stack.status import Observer, Status
 from nilometer.local.workers.activity import Activity
@@ -35,14 +36,6 @@ HTTP_CONCURRENCY = 4  # workers of a function that answers HTTP
 HTTP_SECONDS = 30  # API Gateway's longest wait
 GRACE_SECONDS = 3  # for what runs when the runner stops
 STATUS_PATH = "GET /_nilometer/status"
-
-
-class Source(Protocol):
-    """What feeds functions: it starts, stops taking more at once, and is joined."""
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def join(self) -> None: ...
 
 
 class Runner:
@@ -72,7 +65,7 @@ class Runner:
         self._region = environment["AWS_REGION"]
         self._data = data
         self._chaos = chaos
-        self._retry = {} if retry_seconds is None else {"retry_seconds": retry_seconds}
+        self._retry_seconds = retry_seconds
         self._activity = Activity()
         self._bell = Bell(endpoint_url)
         self._started = False
@@ -82,8 +75,9 @@ class Runner:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.deployment: Deployment = read(self._client, stack_name=stack_name)
         self._pools = {name: self._pool(function) for name, function in self.deployment.functions.items()}
+        self._checkpoints = Checkpoints(data / "checkpoints.json")
         self._queues = self._queue_pollers()
-        self._shards = self._shard_pollers(Checkpoints(data / "checkpoints.json"))
+        self._shards = self._shard_pollers()
         self._clock = Clock(
             self.deployment.schedules,
             pools=self._pools.__getitem__,
@@ -189,39 +183,29 @@ class Runner:
         return queues + streams + schedules + http or 1
 
     def _queue_pollers(self) -> list[QueuePoller]:
-        sqs = self._client("sqs")
         return [
-            QueuePoller(
-                mapping,
-                sqs=sqs,
-                pool=self._pools[mapping.function],
-                region=self._region,
-                activity=self._activity,
-                dice=Dice(self._chaos, mapping.queue.name),
-                bell=self._bell,
-                **self._retry,
-            )
+            QueuePoller(mapping, self._feed(mapping.function, mapping.queue.name))
             for mapping in self.deployment.queue_mappings
         ]
 
-    def _shard_pollers(self, checkpoints: Checkpoints) -> list[ShardPoller]:
-        streams, s3 = self._client("dynamodbstreams"), self._client("s3")
+    def _shard_pollers(self) -> list[ShardPoller]:
         return [
-            ShardPoller(
-                mapping,
-                shard,
-                streams=streams,
-                s3=s3,
-                pool=self._pools[mapping.function],
-                checkpoints=checkpoints,
-                activity=self._activity,
-                dice=Dice(self._chaos, f"{mapping.table}/{shard}"),
-                bell=self._bell,
-                **self._retry,
-            )
+            ShardPoller(mapping, shard, self._feed(mapping.function, f"{mapping.table}/{shard}"))
             for mapping in self.deployment.stream_mappings
-            for shard in shards(streams, mapping.stream_arn)
+            for shard in shards(self._client("dynamodbstreams"), mapping.stream_arn)
         ]
+
+    def _feed(self, function: str, source: str) -> Feed:
+        return Feed(
+            client=self._client,
+            region=self._region,
+            pool=self._pools[function],
+            checkpoints=self._checkpoints,
+            activity=self._activity,
+            bell=self._bell,
+            dice=Dice(self._chaos, source),
+            retry_seconds=self._retry_seconds,
+        )
 
     def _invoke_http(self, function: str, event: bytes) -> InvocationResult:
         pool = self._pools[function]

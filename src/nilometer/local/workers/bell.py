@@ -1,5 +1,5 @@
-"""Tells the pollers which queue or stream has something new, so that an idle stack need not ask, and a lonely event
-need not wait for the next question.
+"""Tells the pollers which queue or stream has something new, so that an idle stack need not poll, and a
+single event need not wait for the next poll.
 
 One long poll to the engine (`local.plane`) stands for all of them. Without an answer they ask at their own pace.
 """
