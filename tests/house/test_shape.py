@@ -1,12 +1,8 @@
-"""The shape of the code: public names are explained, class names stand once, folders stay small, imports run one way.
-
-`exceptions.json` holds what is not so yet: it may shrink only.
-"""
+"""The shape of the code: public names are explained, class names stand once, folders stay small, no import circle."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +10,6 @@ from pathlib import Path
 
 from tests.support.project import ROOT
 
-EXCEPTIONS = json.loads(Path(__file__).with_name("exceptions.json").read_text())
 MOST = 12  # entries of a folder besides `__init__.py`
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -30,7 +25,7 @@ def test_every_public_name_has_a_docstring() -> None:
     """Module, class, function or method: what is not private says what it promises."""
     mute = [f"{path} {node.name}" for path, node in public() if ast.get_docstring(node) is None]
 
-    assert sorted(set(mute) - set(EXCEPTIONS["without docstring"])) == []
+    assert mute == []
 
 
 def explained_above(node: ast.ClassDef, method: str) -> bool:
@@ -77,8 +72,7 @@ def test_a_class_name_stands_once() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name.lstrip("_"), []).append(f"{path}:{node.lineno}")
 
-    twice = {name: found for name, found in places.items() if len(found) > 1}
-    assert {name: found for name, found in twice.items() if name not in EXCEPTIONS["classes of one name"]} == {}
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_no_folder_grows_past_its_bound() -> None:
@@ -150,7 +144,7 @@ def test_one_retry_waits() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"random.uniform", "time.sleep"}
     ]
 
-    assert sorted(set(places) - set(EXCEPTIONS["own retries"])) == []
+    assert places == []
 
 
 def test_helpers_of_tests_stand_apart_from_tests() -> None:
@@ -164,7 +158,7 @@ def test_helpers_of_tests_stand_apart_from_tests() -> None:
         and (node.module or "").rpartition(".")[2].startswith(("test_", "conftest"))
     ]
 
-    assert sorted(set(wrong) - set(EXCEPTIONS["helpers in tests"])) == []
+    assert wrong == []
 
 
 def test_names_of_tests_stand_once_a_file() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.local.demo.test_cost import charge, run
 from tests.support.project import ROOT
+from tests.support.stack.costs import charge, run
 
 from nilometer.errors import Misconfigured
 from nilometer.local.demo.bill import BillLine, bill

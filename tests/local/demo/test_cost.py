@@ -4,55 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.stack.costs import charge, run
 
 from nilometer.errors import Misconfigured
-from nilometer.local.demo.cost import Cost, EventKind, Run, costs
+from nilometer.local.demo.cost import Cost, EventKind, costs
 from nilometer.local.demo.prices import prices
-from nilometer.local.plane.charges import DELIVERED, EMPTY, Charge
-from nilometer.local.plane.counting import Counts
-from nilometer.local.plane.deployed import Deployment, Function
-from nilometer.local.stack.status import FunctionStatus
+from nilometer.local.plane.charges import DELIVERED, EMPTY
 from nilometer.local.workers.pool import Used
-
-
-def name(logical: str) -> str:
-    return f"nilometer-{logical}-1A2B3C"
-
-
-def charge(service: str, operation: str, resource: str = "", *, caller: str = "", **amounts: Any) -> Charge:
-    caller, resource = (name(one) if one[:1].isupper() else one for one in (caller, resource))
-    return Charge(caller=caller, service=service, operation=operation, resource=resource, **amounts)
-
-
-def run(*charges: tuple[Charge, int], log_bytes: int = 0, **used: dict[str, Used]) -> Run:
-    """Functions of 1 GB; `used` is by function and by source."""
-    functions = {name(function): {_source(s): one for s, one in sources.items()} for function, sources in used.items()}
-    return Run(
-        counts=Counts(requests=0, read=0, written=0, charges=charges),
-        functions={
-            function: FunctionStatus(errors=0, restarts=0, used=sources, log_bytes=log_bytes)
-            for function, sources in functions.items()
-        },
-        deployment=Deployment(
-            functions={
-                function: Function(name=function, arn="", handler="", timeout=1, memory=1024, environment={})
-                for function in functions
-            },
-            queues=(),
-            dead_letters=frozenset(),
-            queue_mappings=(),
-            stream_mappings=(),
-            routes=(),
-            schedules=(),
-        ),
-    )
-
-
-def _source(source: str) -> str:
-    return name(source) if source[0].isupper() else source
 
 
 def amounts(found: list[Cost], kind: EventKind) -> dict[str, float]:

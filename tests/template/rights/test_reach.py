@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.cloudformation import Template, listed
-from tests.support.reach import Use, graph
+from tests.support.stack.reach import Use, graph
 
 FLOWS = (
     "webhook",
