@@ -2,13 +2,14 @@
 
 The writer's schema, the row decoder, `docs/lake.md` and the table definitions for other engines all come from here.
 Evolution is a declared step: a new column is nullable and carries the `version` that added it; nothing is ever
-renamed, retyped or dropped (`tests/lake/test_evolution.py`).
+renamed, retyped or dropped (`tests/lake/write/test_evolution.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
+from functools import partial
 
 PARTITION = "event_date"
 DECIMAL_PRECISION = 24
@@ -16,7 +17,7 @@ DECIMAL_SCALE = 9
 
 
 class Type(StrEnum):
-    """Of a column, in words that each engine has a type for."""
+    """The type of a column. Each engine has one of its own for it."""
 
     STRING = "string"
     JSON = "json"  # stored as a string: VARIANT would lift the reader version
@@ -28,26 +29,33 @@ class Type(StrEnum):
     DOUBLE = "double"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column. `stamped` columns are filled by the writer and are not part of a row on its way there."""
 
-    name: str
     type: Type
+    name: str
     meaning: str
     source: str
     example: str
+    _: KW_ONLY
     nullable: bool = False
     stamped: bool = False
     statistics: bool = False
     version: int = 1
 
 
+_text = partial(Column, Type.STRING)
+_id = partial(Column, Type.STRING, statistics=True)
+_instant = partial(Column, Type.TIMESTAMP, statistics=True)
+_json = partial(Column, Type.JSON, nullable=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaTable:
     """One table. A row is identified by `key`; two rows of one key have the same `created`, so the same partition.
 
-    Connector datasets (`domain.dataset`) are not partitioned, and not all of them are append-only.
+    Connector datasets (`domain.lake.dataset`) are not partitioned, and not all of them are append-only.
     """
 
     name: str
@@ -74,71 +82,24 @@ class DeltaTable:
 
 def day_column(of: str) -> Column:
     """The partition."""
-    return Column(
-        name=PARTITION,
-        type=Type.DATE,
-        meaning=f"UTC day of {of}; the partition",
-        source="`created`",
-        example="2026-11-23",
-        stamped=True,
-    )
+    return Column(Type.DATE, PARTITION, f"UTC day of {of}; the partition", "`created`", "2026-11-23", stamped=True)
 
 
 def created_column(of: str) -> Column:
     """The time that decides on the partition."""
-    return Column(
-        name="created",
-        type=Type.INT64,
-        meaning=f"{of} in epoch seconds; some engines prune files on this only",
-        source="the event itself; immutable",
-        example="1795407245",
-        statistics=True,
-    )
+    meaning = f"{of} in epoch seconds; some engines prune files on this only"
+    return Column(Type.INT64, "created", meaning, "the event itself; immutable", "1795407245", statistics=True)
 
 
 def recorded_column() -> Column:
     """The writer's stamp."""
-    return Column(
-        name="recorded_at",
-        type=Type.TIMESTAMP,
-        meaning="When the writer committed the row",
-        source="the writer's clock",
-        example="2026-11-23T04:14:09.512Z",
+    return _instant(
+        "recorded_at",
+        "When the writer committed the row",
+        "the writer's clock",
+        "2026-11-23T04:14:09.512Z",
         stamped=True,
-        statistics=True,
     )
-
-
-def _text(name: str, meaning: str, source: str, example: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, type=Type.STRING, meaning=meaning, source=source, example=example, nullable=nullable)
-
-
-def _id(name: str, meaning: str, source: str, example: str, *, nullable: bool = False) -> Column:
-    return Column(
-        name=name,
-        type=Type.STRING,
-        meaning=meaning,
-        source=source,
-        example=example,
-        nullable=nullable,
-        statistics=True,
-    )
-
-
-def _instant(name: str, meaning: str, source: str, example: str, *, nullable: bool = False) -> Column:
-    return Column(
-        name=name,
-        type=Type.TIMESTAMP,
-        meaning=meaning,
-        source=source,
-        example=example,
-        nullable=nullable,
-        statistics=True,
-    )
-
-
-def _json(name: str, meaning: str, source: str, example: str) -> Column:
-    return Column(name=name, type=Type.JSON, meaning=meaning, source=source, example=example, nullable=True)
 
 
 STRIPE_EVENTS = DeltaTable(
@@ -150,7 +111,7 @@ STRIPE_EVENTS = DeltaTable(
         _id("event_id", "Stripe's event id", "`id`", "evt_1SWfA2KZ9dQ"),
         _text("type", "Stripe's event type", "`type`", "invoice.paid"),
         _text("account", "Connected account, or `self`", "`account`", "self"),
-        Column(name="livemode", type=Type.BOOL, meaning="False in a sandbox", source="`livemode`", example="true"),
+        Column(Type.BOOL, "livemode", "False in a sandbox", "`livemode`", "true"),
         _text("api_version", "Version that rendered the payload", "`api_version`", "2026-10-28.endive", nullable=True),
         created_column("Creation at Stripe"),
         _instant("created_at", "Creation at Stripe", "`created`", "2026-11-23T04:14:05Z"),
@@ -185,11 +146,11 @@ USAGE = DeltaTable(
         _id("workspace_id", "Workspace that used it", "CloudEvents `subject`", "ws_01H8XG"),
         _text("meter", "Slug of the meter", "`data.meter`", "api_calls"),
         Column(
-            name="quantity",
-            type=Type.DECIMAL,
-            meaning="How much, exactly; negative when a void takes usage back",
-            source="`data.quantity`",
-            example="1532.000000000",
+            Type.DECIMAL,
+            "quantity",
+            "How much, exactly; negative when a void takes usage back",
+            "`data.quantity`",
+            "1532.000000000",
         ),
         _text("unit", "Unit of the meter", "`data.unit`", "call", nullable=True),
         _json("dimensions", "Declared dimensions", "`data.dimensions`", '{"model": "m-large"}'),
@@ -245,12 +206,11 @@ AUDIT = DeltaTable(
         _instant("occurred_at", "When the table changed, to the second", "DynamoDB stream", "2026-11-23T04:14:07Z"),
         created_column("`occurred_at`"),
         recorded_column(),
-        Column(
-            name="proof",
-            type=Type.STRING,
-            meaning="MAC of the row by a key of the relay; null in rows from before there were proofs",
-            source="the changes flow",
-            example="1.5f0c9a1b.0d5e1f6a7b8c9d0e1f2a3b4c5d6e7f80",
+        _text(
+            "proof",
+            "MAC of the row by a key of the relay; null in rows from before there were proofs",
+            "the changes flow",
+            "1.5f0c9a1b.0d5e1f6a7b8c9d0e1f2a3b4c5d6e7f80",
             nullable=True,
             version=2,
         ),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Key, Less, Put, Table, Update, Write
+from nilometer.domain.store.writes import Absent, Item, Key, Less, Put, Table, Update, Write, new_item
 from nilometer.domain.usage.event import KEPT, UsageEvent
 from nilometer.domain.usage.meter import GAUGES, Aggregation, Meter
 from nilometer.domain.usage.period import Period, is_closed
@@ -247,7 +247,7 @@ def _value(group: UsageGroup, name: CounterName, value: str, now: datetime) -> P
     key = group.value_key(name, value)
     day = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z") if name.scope == "day" else None
     end = (day or group.period.end) + KEPT
-    item = {"pk": key.pk, "sk": key.sk, "kind": "unique_value", "version": 1, "expires_at": epoch(max(end, now + KEPT))}
+    item = new_item(key, "unique_value", expires_at=epoch(max(end, now + KEPT)))
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,21 +36,29 @@ _QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageEvent:
-    """One valid event. `quantity` is exact; a snapshot's is a level, a recorded event's an amount."""
+class ProducerEvent:
+    """What a valid event of a producer says of itself, whether it reports usage or takes it back.
+
+    `at` is `time` as RFC 3339 in UTC with milliseconds. Two events of the same content have the same `payload_hash`.
+    """
 
     id: str
     source: str
     type: str
     workspace_id: str
+    time: datetime
+    at: str
+    payload_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent(ProducerEvent):
+    """One valid event. `quantity` is exact; a snapshot's is a level, a recorded event's an amount."""
+
     meter: str
     quantity: Decimal
     unit: str
     dimensions: Mapping[str, str]
-    time: datetime
-    at: str
-    """`time` as RFC 3339 in UTC with milliseconds."""
-    payload_hash: str
     reservation_id: str | None = None
 
     @property
@@ -69,8 +77,7 @@ def usage_event(
     reservation_id: str | None = None,
 ) -> UsageEvent:
     """`Rejected` with `invalid_schema`, `quantity_invalid` or `too_large`. Same content, same hash, however written."""
-    if not event.subject:
-        raise Rejected("invalid_schema", "subject is missing; write the id of the workspace that used it")
+    workspace_id = workspace_of(event)
     if not SLUG.fullmatch(meter):
         raise Rejected(
             "unknown_meter", f"{meter[:80]!r} is no meter's slug: a-z, 0-9 and _, at most 64, a letter first"
@@ -83,16 +90,28 @@ def usage_event(
         id=event.id,
         source=event.source,
         type=event.type,
-        workspace_id=event.subject,
+        workspace_id=workspace_id,
         meter=meter,
         quantity=amount,
         unit=unit,
         dimensions=dimensions,
         time=event.time,
         at=at,
-        payload_hash=_hash(event.type, event.subject, at, meter, amount, unit, dimensions, reservation_id),
+        payload_hash=_hash(event.type, workspace_id, at, meter, amount, unit, dimensions, reservation_id),
         reservation_id=reservation_id,
     )
+
+
+def workspace_of(event: CloudEvent) -> str:
+    """Its subject; `Rejected("invalid_schema")` without one."""
+    if not event.subject:
+        raise Rejected("invalid_schema", "subject is missing; write the id of the workspace that used it")
+    return event.subject
+
+
+def content_hash(content: Sequence[object]) -> str:
+    """32 hexadecimal digits of SHA-256 over the content as JSON."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def parse_quantity(quantity: str | int) -> Decimal:
@@ -174,7 +193,7 @@ def _hash(
     amount = format(quantity.normalize(), "f")
     content = [type_, workspace_id, at, meter, amount, unit, sorted(dimensions.items())]
     content += [reservation_id] if reservation_id else []
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+    return content_hash(content)
 
 
 def check_reservation_id(reservation_id: str | None) -> None:

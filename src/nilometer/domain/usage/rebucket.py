@@ -11,7 +11,19 @@ from datetime import datetime, timedelta
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import from_epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Update, Version, Write, version_of
+from nilometer.domain.store.writes import (
+    Absent,
+    Item,
+    Key,
+    Put,
+    Table,
+    Update,
+    Version,
+    Write,
+    new_item,
+    version_after,
+    version_of,
+)
 from nilometer.domain.usage.counter import StoredBefore, UsageGroup, counter_writes, void_writes
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.period import Period, calendar_month, period_at
@@ -43,21 +55,20 @@ def mark(stored: Item | None, workspace_id: str, *, since: datetime, billing_ver
     if stored and stored["billing_version"] >= billing_version:
         return None
     key = keys.rebucket(workspace_id)
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "rebucket",
-        "version": int(stored["version"]) + 1 if stored else 1,
-        "workspace_id": workspace_id,
-        "since": min(rfc3339(since), stored["since"]) if stored else rfc3339(since),
-        "billing_version": billing_version,
-        "marked_at": rfc3339(now),
-        "gsi1pk": keys.REBUCKET,
-        "gsi1sk": key.pk,
-        "updated_at": rfc3339(now),
-        "cause": None,
-        "actor": None,
-    }
+    item = new_item(
+        key,
+        "rebucket",
+        version_after(stored),
+        workspace_id=workspace_id,
+        since=min(rfc3339(since), stored["since"]) if stored else rfc3339(since),
+        billing_version=billing_version,
+        marked_at=rfc3339(now),
+        gsi1pk=keys.REBUCKET,
+        gsi1sk=key.pk,
+        updated_at=rfc3339(now),
+        cause=None,
+        actor=None,
+    )
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 

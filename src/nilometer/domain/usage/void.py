@@ -9,8 +9,6 @@ Either way the two facts add up to zero, and the tombstone outlives every copy t
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,23 +17,24 @@ from nilometer.domain.events.cloudevents import CloudEvent
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, new_item
-from nilometer.domain.usage.event import KEPT, OLDEST, VOIDED, UsageEvent
+from nilometer.domain.usage.event import (
+    KEPT,
+    OLDEST,
+    VOIDED,
+    ProducerEvent,
+    UsageEvent,
+    content_hash,
+    workspace_of,
+)
 from nilometer.errors import Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoidEvent:
+class VoidEvent(ProducerEvent):
     """Takes one usage event back, whether it has arrived or not."""
 
-    id: str
-    source: str
-    type: str
-    workspace_id: str
     voids_source: str
     voids_id: str
-    time: datetime
-    at: str
-    payload_hash: str
 
     @property
     def key(self) -> Key:
@@ -52,24 +51,22 @@ def void_event(
     event: CloudEvent, *, voids_source: str, voids_id: str, voids_time: datetime | None, arrival: datetime
 ) -> VoidEvent:
     """`voids_time`, when given, tells that what it voids is too old to be found any more."""
-    if not event.subject:
-        raise Rejected("invalid_schema", "subject is missing; write the id of the workspace whose usage it was")
+    workspace_id = workspace_of(event)
     if (voids_source, voids_id) == (event.source, event.id):
         raise Rejected("invalid_schema", "a void has an id of its own; data.id names the event that it takes back")
     if voids_time is not None and voids_time < arrival - OLDEST:
         raise Rejected("too_old", f"what it voids is more than {OLDEST.days} days old; correct it by an adjustment")
     at = rfc3339(event.time)
-    content = json.dumps([event.type, event.subject, at, voids_source, voids_id])
     return VoidEvent(
         id=event.id,
         source=event.source,
         type=event.type,
-        workspace_id=event.subject,
+        workspace_id=workspace_id,
         voids_source=voids_source,
         voids_id=voids_id,
         time=event.time,
         at=at,
-        payload_hash=hashlib.sha256(content.encode()).hexdigest()[:32],
+        payload_hash=content_hash([event.type, workspace_id, at, voids_source, voids_id]),
     )
 
 

@@ -2,7 +2,7 @@
 
 Of two compactors that rewrite the same files the log takes the first and refuses the second, because both remove
 them; two that rewrite different days both pass, rightly. That holds for the pinned version and not for every later
-one (`tests/lake/test_canaries.py`). A transaction id could not fence them: `compact` does not write it. So one
+one (`tests/lake/write/test_canaries.py`). A transaction id could not fence them: `compact` does not write it. So one
 function with a reserved concurrency of 1 spares work, and correctness rests on the log. Writers are never blocked:
 an append and a compaction do not conflict, and a merge that a compaction overtook begins again.
 """
