@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from nilometer.aws.sqs import Queue
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.flows.lake import changes
 from nilometer.lambdas.edge import batch_response, handling
-from nilometer.settings import ChangesSettings, load
+from nilometer.settings import variables
 
 
 @handling
@@ -23,20 +22,19 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     Source: Lambda Developer Guide, "Configuring partial batch response with DynamoDB and Lambda".
     """
-    response = batch_response("changes", changes.relay(event["Records"], **_dependencies()))
+    bus, queues, objects, keys = _dependencies()
+    results = changes.relay(event["Records"], bus=bus, queues=queues, objects=objects, keys=keys)
+    response = batch_response("changes", results)
     return {"batchItemFailures": response["batchItemFailures"][:1]}
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(ChangesSettings, os.environ)
-    urls = {
-        STRIPE_EVENTS.name: settings.lake_stripe_events_queue_url,
-        USAGE.name: settings.lake_usage_queue_url,
+def _dependencies() -> tuple[Bus, dict[str, Queue], Objects, AuditKeys]:
+    name, bucket, key = variables("BUS_NAME", "LAKE_BUCKET", "AUDIT_KEY_ARN")
+    stripe_events, usage = variables("LAKE_STRIPE_EVENTS_QUEUE_URL", "LAKE_USAGE_QUEUE_URL")
+    queues = {
+        STRIPE_EVENTS.name: Queue(client("sqs"), url=stripe_events),
+        USAGE.name: Queue(client("sqs"), url=usage),
     }
-    return {
-        "bus": Bus(client("events"), name=settings.bus_name),
-        "queues": {table: Queue(client("sqs"), url=url) for table, url in urls.items()},
-        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
-        "keys": AuditKeys.stored(later("secretsmanager"), arn=settings.audit_key_arn),
-    }
+    keys = AuditKeys.stored(later("secretsmanager"), arn=key)
+    return Bus(client("events"), name=name), queues, Objects(client("s3"), bucket=bucket), keys

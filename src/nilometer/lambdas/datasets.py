@@ -15,23 +15,31 @@ from nilometer.flows.lake import datasets
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
-from nilometer.settings import DatasetsSettings, load
+from nilometer.settings import variables
 
 
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry: batches of services into their tables of the lake."""
-    deadline = commit_deadline(context)
-    results = datasets.land(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)
+    store, objects, landing, lake = _dependencies()
+    results = datasets.land(
+        messages(event),
+        store=store,
+        objects=objects,
+        landing=landing,
+        lake=lake,
+        now=datetime.now(UTC),
+        deadline=commit_deadline(context),
+    )
     return batch_response("datasets", results)
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(DatasetsSettings, os.environ)
-    return {
-        "store": Store(client("dynamodb"), records=settings.records_table, events=settings.events_table),
-        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
-        "landing": Landing(client("s3"), bucket=settings.lake_bucket),
-        "lake": Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ)),
-    }
+def _dependencies() -> tuple[Store, Objects, Landing, Lake]:
+    records, events, bucket, uri = variables("RECORDS_TABLE", "EVENTS_TABLE", "LAKE_BUCKET", "LAKE_URI")
+    return (
+        Store(client("dynamodb"), records=records, events=events),
+        Objects(client("s3"), bucket=bucket),
+        Landing(client("s3"), bucket=bucket),
+        Lake(uri=uri, storage_options=storage_options(os.environ)),
+    )

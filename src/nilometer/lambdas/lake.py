@@ -14,22 +14,20 @@ from nilometer.flows.lake import append as lake
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
-from nilometer.settings import LakeSettings, load
+from nilometer.settings import variables
 
 
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry: facts and changes into the lake."""
-    deadline = commit_deadline(context)
-    results = lake.append(messages(event), **_dependencies(), now=datetime.now(UTC), deadline=deadline)
+    tables, objects, keys = _dependencies()
+    now, deadline = datetime.now(UTC), commit_deadline(context)
+    results = lake.append(messages(event), lake=tables, objects=objects, keys=keys, now=now, deadline=deadline)
     return batch_response("lake", results)
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(LakeSettings, os.environ)
-    return {
-        "lake": Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ)),
-        "objects": Objects(client("s3"), bucket=settings.lake_bucket),
-        "keys": AuditKeys.stored(later("secretsmanager"), arn=settings.audit_key_arn),
-    }
+def _dependencies() -> tuple[Lake, Objects, AuditKeys]:
+    bucket, uri, key = variables("LAKE_BUCKET", "LAKE_URI", "AUDIT_KEY_ARN")
+    tables = Lake(uri=uri, storage_options=storage_options(os.environ))
+    return tables, Objects(client("s3"), bucket=bucket), AuditKeys.stored(later("secretsmanager"), arn=key)

@@ -5,7 +5,6 @@ Called by its schedule, without records, it sweeps reservations whose time is ov
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,7 +15,7 @@ from nilometer.flows.limits.reactions import react
 from nilometer.flows.limits.reserving import sweep
 from nilometer.flows.usage.known import Known
 from nilometer.lambdas.edge import batch_response, count, handling
-from nilometer.settings import LimitsSettings, load
+from nilometer.settings import variables
 
 
 @handling
@@ -31,5 +30,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 @cache
 def _known() -> Known:
-    settings = load(LimitsSettings, os.environ)
-    return Known(Store(client("dynamodb"), records=settings.records_table, events=settings.events_table))
+    records, events = variables("RECORDS_TABLE", "EVENTS_TABLE")
+    return Known(Store(client("dynamodb"), records=records, events=events))

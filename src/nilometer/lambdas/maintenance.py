@@ -17,7 +17,7 @@ from nilometer.lake.read.facts import usage_identities
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
 from nilometer.lambdas.edge import count, handling, logger
-from nilometer.settings import MaintenanceSettings, load
+from nilometer.settings import variables
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up
 _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
@@ -26,11 +26,11 @@ _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 @handling
 def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry: the hourly upkeep of the lake."""
-    settings = load(MaintenanceSettings, os.environ)
-    lake = Lake(uri=settings.lake_uri, storage_options=storage_options(os.environ))
+    records, events, uri = variables("RECORDS_TABLE", "EVENTS_TABLE", "LAKE_URI")
+    lake = Lake(uri=uri, storage_options=storage_options(os.environ))
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     begun = time.monotonic()
-    store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
+    store = Store(client("dynamodb"), records=records, events=events)
     moved = _move(store, lake, until=begun + seconds * _MOVING_SHARE)
     return {"workspaces": moved, "tables": _maintain(store, lake, deadline=begun + seconds)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -13,26 +12,24 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows.notices import batch as notices
 from nilometer.flows.operations import batch as operations
 from nilometer.lambdas.edge import batch_response, handling, messages
-from nilometer.settings import TablesSettings, load
+from nilometer.settings import variables
 
 
 @handling
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Lambda's entry: operations of services into the tables."""
+    store, objects = _dependencies()
     arrived, now = messages(event), datetime.now(UTC)
     changes = [message for message in arrived if notices.is_change(message)]
     said = [message for message in arrived if message not in changes]
     results = [
-        *operations.handle(said, now=now, **_dependencies()),
-        *notices.handle(changes, now=now, **_dependencies()),
+        *operations.handle(said, store=store, objects=objects, now=now),
+        *notices.handle(changes, store=store, objects=objects, now=now),
     ]
     return batch_response("operations", results)
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(TablesSettings, os.environ)
-    return {
-        "store": Store(client("dynamodb"), records=settings.records_table, events=settings.events_table),
-        "objects": Objects(later("s3"), bucket=settings.lake_bucket),
-    }
+def _dependencies() -> tuple[Store, Objects]:
+    records, events, bucket = variables("RECORDS_TABLE", "EVENTS_TABLE", "LAKE_BUCKET")
+    return Store(client("dynamodb"), records=records, events=events), Objects(later("s3"), bucket=bucket)

@@ -6,7 +6,6 @@ Without an API key of Stripe in its secret the function does nothing and says so
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told
 from nilometer.lambdas.edge import count, handling, logger, metric
-from nilometer.settings import ReconcileSettings, load
+from nilometer.settings import optional, variables
 from nilometer.stripe_api.client import StripeApi, is_live
 
 _RESERVE_SECONDS = 60.0  # a page of a hundred differing objects, and a request that Stripe refuses a few times
@@ -38,15 +37,15 @@ _OutOfTime = Callable[[], bool]
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
-    store, secrets, settings = _dependencies()
+    store, secrets, key_arn = _dependencies()
     if event["do"] == "refetch":
         _resume(store, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
-    key = api_key(secrets, arn=settings.stripe_api_key_arn)
+    key = api_key(secrets, arn=key_arn)
     if key is None:
         logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
         count("reconcile", ["without_key"] * (event["do"] == "reconcile"))
         return {}
-    base = settings.stripe_api_base or None
+    base = optional("STRIPE_API_BASE")  # another Stripe than the real one, where a test plays it
     api = StripeApi(key, base_url=base, requests_per_second=_REQUESTS_PER_SECOND)
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     return run(str(event["do"]), store=store, api=api, scope=Scope(livemode=is_live(key)), seconds=seconds)
@@ -136,7 +135,6 @@ def _deadline(seconds: float) -> _OutOfTime:
 
 
 @cache
-def _dependencies() -> tuple[Store, Any, ReconcileSettings]:
-    settings = load(ReconcileSettings, os.environ)
-    store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
-    return store, client("secretsmanager"), settings
+def _dependencies() -> tuple[Store, Any, str]:
+    records, events, key = variables("RECORDS_TABLE", "EVENTS_TABLE", "STRIPE_API_KEY_ARN")
+    return Store(client("dynamodb"), records=records, events=events), client("secretsmanager"), key

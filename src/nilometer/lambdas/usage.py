@@ -5,7 +5,6 @@ Called by its schedule, without records, it rejects what waited too long for its
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,7 +16,7 @@ from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.waiting import abandon
 from nilometer.lambdas.edge import batch_response, count, handling, messages
-from nilometer.settings import TablesSettings, load
+from nilometer.settings import variables
 
 _RESERVE_SECONDS = 5.0
 
@@ -25,21 +24,23 @@ _RESERVE_SECONDS = 5.0
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """What is not settled when Lambda's deadline nears is delivered again."""
-    now, given = datetime.now(UTC), _dependencies()
+    known, objects = _dependencies()
+    now = datetime.now(UTC)
 
     def remaining() -> float:
         return float(context.get_remaining_time_in_millis() / 1000)
 
     if "Records" not in event:
-        rejected = abandon(given["store"], now=now, out_of_time=lambda: remaining() < _RESERVE_SECONDS)
+        rejected = abandon(known.store, now=now, out_of_time=lambda: remaining() < _RESERVE_SECONDS)
         count("usage", ["rejected"] * rejected)
         return {}
-    results = usage.handle(messages(event), now=now, remaining=remaining, **given)
+    results = usage.handle(
+        messages(event), store=known.store, known=known, objects=objects, now=now, remaining=remaining
+    )
     return batch_response("usage", results)
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(TablesSettings, os.environ)
-    store = Store(client("dynamodb"), records=settings.records_table, events=settings.events_table)
-    return {"store": store, "known": Known(store), "objects": Objects(later("s3"), bucket=settings.lake_bucket)}
+def _dependencies() -> tuple[Known, Objects]:
+    records, events, bucket = variables("RECORDS_TABLE", "EVENTS_TABLE", "LAKE_BUCKET")
+    return Known(Store(client("dynamodb"), records=records, events=events)), Objects(later("s3"), bucket=bucket)

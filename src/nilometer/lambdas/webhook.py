@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,7 +15,7 @@ from nilometer.aws.secrets import SigningSecrets
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing import webhook
 from nilometer.lambdas.edge import count, handling, logger
-from nilometer.settings import WebhookSettings, load
+from nilometer.settings import variables
 
 _STATUS = {"too_large": 413}
 
@@ -25,7 +24,10 @@ _STATUS = {"too_large": 413}
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """200 when the bus has it; 400 or 413 for what can never pass; 500 to have it delivered again."""
     try:
-        published = webhook.receive(_body(event), _signature(event), now=datetime.now(UTC), **_dependencies())
+        secrets, bus, objects = _dependencies()
+        published = webhook.receive(
+            _body(event), _signature(event), secrets=secrets, bus=bus, objects=objects, now=datetime.now(UTC)
+        )
     except Rejected as error:
         logger.warning("webhook.rejected", extra={"reason": error.reason})
         count("webhook", [error.reason])
@@ -40,13 +42,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 @cache
-def _dependencies() -> dict[str, Any]:
-    settings = load(WebhookSettings, os.environ)
-    return {
-        "secrets": SigningSecrets(client("secretsmanager"), arn=settings.stripe_secret_arn),
-        "bus": Bus(client("events"), name=settings.bus_name),
-        "objects": Objects(later("s3"), bucket=settings.lake_bucket),
-    }
+def _dependencies() -> tuple[SigningSecrets, Bus, Objects]:
+    name, secret, bucket = variables("BUS_NAME", "STRIPE_SECRET_ARN", "LAKE_BUCKET")
+    secrets = SigningSecrets(client("secretsmanager"), arn=secret)
+    return secrets, Bus(client("events"), name=name), Objects(later("s3"), bucket=bucket)
 
 
 def _body(event: dict[str, Any]) -> bytes:

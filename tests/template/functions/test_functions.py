@@ -9,14 +9,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.cloudformation import Template, referred
-
-from nilometer import settings
 
 
 def own_variables(template: Template, function: str) -> set[str]:
@@ -25,15 +22,14 @@ def own_variables(template: Template, function: str) -> set[str]:
     return set(properties["Environment"]["Variables"])
 
 
-def settings_read(module: str) -> set[str]:
-    """The variables that the settings classes of a module need, from its source."""
+def variables_read(module: str) -> set[str]:
+    """What a module asks `settings.variables` for, from its source."""
     spec = importlib.util.find_spec(module)
     assert spec, module
     assert spec.origin
     calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
-    loaded = [c.args[0].id for c in calls if isinstance(c.func, ast.Name) and c.func.id == "load" and c.args]  # type: ignore[attr-defined]  # a class by its name
-    needed = (field for name in loaded for field in fields(getattr(settings, name)) if field.default is MISSING)
-    return {field.name.upper() for field in needed}
+    asked = [argument for call in calls if ast.unparse(call.func) == "variables" for argument in call.args]
+    return {ast.literal_eval(argument) for argument in asked}
 
 
 def test_every_handler_imports(template: Template) -> None:
@@ -74,9 +70,9 @@ def test_one_word_names_function_module_role_and_logs(template: Template) -> Non
 
 
 def test_what_a_function_is_given_it_reads(template: Template) -> None:
-    """And what its settings ask for, the template sets."""
+    """And what it asks for, the template sets."""
     given = {name: own_variables(template, name) for name in template.functions}
-    read = {name: settings_read(f["Handler"].rpartition(".")[0]) for name, f in template.functions.items()}
+    read = {name: variables_read(f["Handler"].rpartition(".")[0]) for name, f in template.functions.items()}
 
     assert given == read
 
