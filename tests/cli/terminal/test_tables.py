@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -53,6 +53,7 @@ def test_a_wide_terminal_has_a_line_a_row(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(lines) == 2 + len(ROWS)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4), width=st.integers(40, 200))
 def test_every_value_is_shown_whole(rows: list[tuple[str, str, str]], width: int) -> None:
     """Whatever the width and the values; wrapped values are joined again."""

@@ -46,8 +46,9 @@ def status(connection: Connection, as_json: bool) -> None:
     if as_json:
         print_json_lines(asdict(description) for description in found)
         return
-    rows = [(d.name, d.version, f"{d.rows:,}", d.files, f"{d.bytes:,}", d.location) for d in found]
-    out().print(table(["table", ">version", ">rows", ">files", ">bytes", "~location"], rows))
+    rows = [(d.name, d.version, f"{d.rows:,}", d.files, f"{d.bytes:,}") for d in found]
+    out().print(table(["table", ">version", ">rows", ">files", ">bytes"], rows))
+    note(f"in {found[0].location.rpartition('/')[0]}; --json has the location of each")
 
 
 tables_option = click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = 240  # columns
 _NARROW = 24  # columns that text which wraps needs to be read
-_GAP = 2  # columns between two of a table
+_GAP = 3  # columns between two of a table
+_EDGES = 2  # columns around it
 _NOTHING = "–"
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
@@ -75,21 +76,32 @@ def err() -> Console:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table | Group:
-    """A table as wide as the terminal allows, and where not even its wrapped columns fit, a block of lines a row.
+    """A table as wide as the terminal allows. Where not even its wrapped columns fit, those without any value are left
+    out, and where that is not enough each row is a block of lines.
 
     A column whose name begins with `>` is aligned right; one with `~` wraps where the width is short. No cell is cut.
     A value may be a `rich.text.Text` with styles of its own; all others are shown as `cell` does.
     """
-    from rich.cells import cell_len
     from rich.text import Text
 
-    names = [column.lstrip(">~") for column in columns]
     cells = [[value if isinstance(value, Text) else Text.from_markup(cell(value)) for value in row] for row in rows]
-    widths = [max([cell_len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(names)]
-    least = sum(min(width, _NARROW) if "~" in column else width for width, column in zip(widths, columns, strict=True))
-    if least + _GAP * (len(columns) - 1) <= out().width:
-        return _side_by_side(columns, cells, title)
-    return _blocks(names, cells, title)
+    used = [at for at in range(len(columns)) if any(row[at].plain not in {"", _NOTHING} for row in cells)]
+    kept, filled = [columns[at] for at in used], [[row[at] for at in used] for row in cells]
+    for names, chosen in ((columns, cells), (kept, filled)):
+        if _least(names, chosen) <= out().width:
+            return _side_by_side(names, chosen, title)
+    return _blocks([column.lstrip(">~") for column in columns], cells, title)
+
+
+def _least(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> int:
+    """The width of the narrowest table in which no cell is cut."""
+    from rich.cells import cell_len
+
+    widths = [
+        max([cell_len(name.lstrip(">~")), *(row[at].cell_len for row in cells)]) for at, name in enumerate(columns)
+    ]
+    least = (min(width, _NARROW) if "~" in name else width for width, name in zip(widths, columns, strict=True))
+    return sum(least) + _GAP * (len(columns) - 1) + _EDGES
 
 
 def _side_by_side(columns: Sequence[str], cells: Sequence[Sequence[Text]], title: str | None) -> Table:
