@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nilometer.local.stripe import shapes
-from nilometer.local.stripe.world import World
+from nilometer.local.stripe.world import StripeWorld
 
 START = datetime(2024, 11, 1, tzinfo=UTC)
 CONNECTED = datetime(2025, 11, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ class KnownCompany:
     """`customers` of them act once or twice a month, by `seed`."""
 
     def __init__(self, seed: int, customers: int = 12) -> None:
-        self.world = World(START, seed=seed)
+        self.world = StripeWorld(START, seed=seed)
         self.random = random.Random(seed)
         self.prices: dict[str, list[str]] = {}
         self.metered: dict[str, str] = {}
