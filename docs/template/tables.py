@@ -148,7 +148,7 @@ DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDead
 _HOURLY = "Every hour, because an open day of thousands of files is slow to read and to append to."
 SCHEDULES = (
     ScheduleRow("Refetch", "rate(1 minute)", "Reconcile", 1, 60, '{"do": "refetch"}'),
-    ScheduleRow("Reconcile", "cron(40 2 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
+    ScheduleRow("Reconcile", "cron(40 2-8 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
     ScheduleRow("Metering", "cron(25 * * * ? *)", "Reconcile", 1, 1800, '{"do": "meter"}'),
     ScheduleRow("Maintenance", "cron(20 * * * ? *)", "Maintenance", 2, 3600, note=_HOURLY),
     ScheduleRow("Limits", "rate(5 minutes)", "Limits", 2, 300, note="Releases reservations that nobody settled."),
@@ -251,10 +251,12 @@ _REJECTS = (
 )
 _DOUBTS = "Objects in doubt could not be settled with Stripe for an hour"
 _NO_UPKEEP = "The upkeep of a table of the lake was stopped three hours in a row"
+_NOT_COMPARED = "Objects of Stripe's have not been compared for 48 hours"
 _DRIFT = "The nightly comparison found objects that differ from Stripe's"
 _UNCOUNTED = "Stripe could not count meter events that it took"
 _OF_RECONCILE = (
     _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound"),
+    _own("NotCompared", _NOT_COMPARED, "not-compared", "reconcile", "NotCompared"),
     _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck"),
     _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports"),
     _own("Refetch", _DOUBTS, "refetch", "reconcile", "RefetchUnsettled", points=12, of=12),

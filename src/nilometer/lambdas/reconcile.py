@@ -19,7 +19,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import api_key
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
-from nilometer.flows.billing import catalog, reconcile, refetch
+from nilometer.flows.billing import catalog, coverage, reconcile, refetch
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told
@@ -78,27 +78,39 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict
 def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
     """The platform, then its Connect accounts; one that refuses the key is named and passed over."""
     over = _deadline(seconds)
+    now = datetime.now(UTC)
     report = _compare(store, api, scope, over)
-    accounts = reconcile.accounts(store, livemode=scope.livemode)
+    overdue = _overdue(store, scope, now)
+    accounts = coverage.accounts_of(store, scope, now)
     while accounts and not over():
-        account = accounts.pop()
+        whose = Scope(account=accounts.pop(), livemode=scope.livemode)
         try:
-            found = _compare(store, api.of(account), Scope(account=account, livemode=scope.livemode), over)
+            found = _compare(store, api.of(whose.account), whose, over)
         except Misconfigured:  # most likely no longer connected
-            logger.warning("reconcile.refused", extra={"stripe_account": account})
+            logger.warning("reconcile.refused", extra={"stripe_account": whose.account})
             continue
         report.add(found)
+        overdue += _overdue(store, whose, now)
     report.stopped = report.stopped or bool(accounts)
     log = logger.warning if report.stopped else logger.info
     done = {"compared": report.compared, "drift": len(report.drift), "stopped": report.stopped}
     log("reconcile.done", extra=done)
     count("reconcile", [*["drift"] * len(report.drift), "stopped" if report.stopped else "reconciled"])
     metric("reconcile", "DriftFound", len(report.drift))
+    metric("reconcile", "NotCompared", overdue)
     return done
 
 
+def _overdue(store: Store, scope: Scope, now: datetime) -> int:
+    """Types of which some object may not have been compared for 48 hours."""
+    late = [one.object_type for one in coverage.coverage(store, scope) if one.is_overdue(now)]
+    if late:
+        logger.warning("reconcile.overdue", extra={"stripe_account": scope.account, "object_types": late})
+    return len(late)
+
+
 def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> reconcile.ReconcileReport:
-    report = reconcile.reconcile(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+    report = coverage.reconcile_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
     whose = {"stripe_account": scope.account}
     for drift in report.drift:
         extra = {**whose, "object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}

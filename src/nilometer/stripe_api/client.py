@@ -96,12 +96,17 @@ class StripeApi:
         found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{object_id}")
         return StripeAnswer(self._whole(found) if found else None, second)
 
-    def pages(self, object_type: str, **params: Any) -> Iterator[StripePage]:
-        """All objects of a type, newest first, a hundred a page; entitlements a customer each, features as one."""
+    def pages(self, object_type: str, after: str | None = None, **params: Any) -> Iterator[StripePage]:
+        """All objects of a type, newest first, a hundred a page, from the object `after` on; entitlements a customer
+        each, features as one. `Rejected` when `after` is gone."""
+        if after:
+            params = {"starting_after": after, **params}
         if object_type == SUMMARY:
-            yield from self._summaries()
+            yield from self._summaries(params)
             return
         if object_type == FEATURES:
+            if after:
+                return
             answer = self._features()
             yield StripePage([answer.object] if answer.object else [], answer.second)
             return
@@ -148,12 +153,12 @@ class StripeApi:
             {"object": FEATURES, "id": FEATURES, "features": listed}, min(page.second for page in pages)
         )
 
-    def _summaries(self) -> Iterator[StripePage]:
+    def _summaries(self, params: Mapping[str, Any]) -> Iterator[StripePage]:
         """Of all customers, at a request each; none when no feature exists that a customer could have."""
         features, _ = self._get("/v1/entitlements/features", limit=1)
         if not (features or {}).get("data"):
             return
-        for page in self._pages("/v1/customers", {}):
+        for page in self._pages("/v1/customers", params):
             answers = [self._summary(str(customer["id"])) for customer in page.objects]
             yield StripePage([answer.object for answer in answers if answer.object], page.second)
 

@@ -143,7 +143,8 @@ class KnownCompany:
     def _end_trial(self, subscription: str) -> None:
         if self._state(subscription)["status"] == "trialing":
             self.world.now = datetime.fromtimestamp(self._state(subscription)["trial_end"], UTC)
-            self.world.update(subscription, status="paused" if self.random.random() < 0.1 else "active")
+            pauses = self.world.now >= CONNECTED and self.random.random() < 0.1
+            self.world.update(subscription, status="paused" if pauses else "active")
 
     def _renew(self, subscription: str) -> None:
         if self._state(subscription)["status"] in {"active", "past_due"}:

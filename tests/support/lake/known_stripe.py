@@ -39,7 +39,7 @@ class KnownStripe:
         self._objects = [copy.deepcopy(one) for one in objects]
         self._lost = lost
 
-    def pages(self, object_type: str) -> Iterator[KnownPage]:
+    def pages(self, object_type: str, after: str | None = None) -> Iterator[KnownPage]:
         """In hundreds; deleted objects are listed no more, and discounts are shown by what has them."""
         found = [one for one in self._objects if one["object"] == object_type and not one.get("deleted")]
         if object_type in {FEATURES, SUMMARY}:

@@ -10,8 +10,11 @@ import click
 from nilometer.cli.billing.key import stripe_options
 from nilometer.cli.recovery.verify import DIFFERENCE
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import json_option, note, out, print_json, table
-from nilometer.domain.stripe.event import Scope
+from nilometer.cli.terminal.groups import DefaultGroup
+from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
+from nilometer.domain.billing.coverage import TypePass
+from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
+from nilometer.flows.billing.coverage import cover, coverage
 from nilometer.flows.billing.reconcile import ReconcileReport
 from nilometer.flows.billing.reconcile import reconcile as compare_all
 
@@ -19,15 +22,26 @@ if TYPE_CHECKING:
     from nilometer.stripe_api.client import StripeApi
 
 
-@click.command()
+@click.group(cls=DefaultGroup, default="run", alone=True)
+def reconcile() -> None:
+    """Compare all objects that Stripe lists with what its events left, and merge what differs.
+
+    \b
+    Example:
+      nilometer reconcile --dry-run
+    """
+
+
+@reconcile.command()
 @click.option("--dry-run", is_flag=True, help="Report only; exit code 3 when something differs.")
 @stack_options
 @stripe_options
 @json_option
-def reconcile(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> int:
-    """Compare all objects that Stripe lists with what its events left, and merge what differs.
+def run(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> int:
+    """All of them; also without the word `run`.
 
-    Safe at any time, also while events arrive; stopped, it may be run again. The same runs on AWS every night.
+    Safe at any time, also while events arrive; stopped, it may be run again. The same runs on AWS every night, there in
+    steps that go on where the night before was stopped: `nilometer reconcile status`.
 
     \b
     Examples:
@@ -39,9 +53,42 @@ def reconcile(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: 
     return DIFFERENCE if dry_run and report.drift else 0
 
 
+@reconcile.command()
+@click.option("--account", metavar="ACCT", help="A Connect account; the platform's own unless given.")
+@click.option("--live", is_flag=True, help="Live mode; test mode unless given.")
+@stack_options
+@json_option
+def status(connection: Connection, *, account: str | None, live: bool, as_json: bool) -> int:
+    """When each type of object was compared last; exit code 3 when one was not for 48 hours.
+
+    Every object of a type has been compared since `covered_at`. `started_at` is the begin of a pass that runs or was
+    stopped; it goes on with the next run.
+
+    \b
+    Example:
+      nilometer reconcile status --live
+    """
+    known = coverage(connection.store(), Scope(account=account or OWN_ACCOUNT, livemode=live))
+    overdue = [one.object_type for one in known if one.is_overdue(connection.now)]
+    if as_json:
+        print_json_lines({**asdict(one), "overdue": one.object_type in overdue} for one in known)
+    else:
+        out().print(
+            table(["object", "covered since", "pass began", ">pages", ">compared", ">drift", ""], map(_row, known))
+        )
+    if overdue:
+        note(f"not compared for 48 hours: {', '.join(overdue)}")
+    return DIFFERENCE if overdue else 0
+
+
+def _row(one: TypePass) -> tuple[object, ...]:
+    said = "the key may not read it" if one.refused else "looks for what is missing" if one.listed else ""
+    return one.object_type, one.covered_at, one.started_at, one.pages, one.compared, one.drift, said
+
+
 def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool) -> ReconcileReport:
     """With a note a page."""
-    return compare_all(
+    report = compare_all(
         connection.store(),
         api,
         scope=scope,
@@ -49,6 +96,9 @@ def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
         dry_run=dry_run,
         progress=lambda object_type, compared: note(f"{object_type}: {compared:,} compared"),
     )
+    if not dry_run:
+        cover(connection.store(), scope, connection.now, report)
+    return report
 
 
 def print_report(report: ReconcileReport, *, as_json: bool) -> None:

@@ -47,6 +47,9 @@
 | Value of a unique meter    | UNIQUE#ws#meter#period_start         | sha256 of the value            |
 | Operations event           | OPERATION#source#id                  | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
+| Comparison with Stripe     | RECONCILE#account#mode               | PASS#type                      |
+| … pages of it (TTL)        | RECONCILE#account#mode               | SEEN#type#begin#page           |
+| … Connect accounts         | RECONCILE#mode                       | ACCOUNTS                       |
 | … resent or dismissed      | REJECTMARK#flow                      | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
 | Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
@@ -351,6 +354,21 @@ def reject(flow: str, day: datetime, payload_sha256: str) -> Key:
 def reject_mark(flow: str, digest: str) -> Key:
     """What an operator did with a reject."""
     return Key(f"REJECTMARK#{flow}", digest)
+
+
+def reconcile_pass(account: str, livemode: bool, object_type: str) -> Key:
+    """In events: how far the comparison of one type of object with Stripe has come."""
+    return Key(f"RECONCILE#{part(account)}#{mode(livemode)}", f"PASS#{object_type}")
+
+
+def reconcile_seen(account: str, livemode: bool, object_type: str, started_at: str, page: int) -> Key:
+    """Beside it: what one page of the pass that began then had."""
+    return Key(reconcile_pass(account, livemode, "").pk, f"SEEN#{object_type}#{started_at}#{page:08}")
+
+
+def reconcile_accounts(livemode: bool) -> Key:
+    """In events: the Connect accounts whose objects are compared."""
+    return Key(f"RECONCILE#{mode(livemode)}", "ACCOUNTS")
 
 
 def waiting_for_workspace(workspace_id: str) -> str:

@@ -75,8 +75,11 @@ class ListPage(Protocol):
 class ReconcileApi(FetchApi, Protocol):
     """`stripe_api.StripeApi`, of one account and mode."""
 
-    def pages(self, object_type: str) -> Iterable[ListPage]:
-        """All objects of a type, newest first, a request a page. `Misconfigured` when the key may not read them."""
+    def pages(self, object_type: str, after: str | None = None) -> Iterable[ListPage]:
+        """All objects of a type, newest first, a request a page, from the object `after` on.
+
+        `Misconfigured` when the key may not read them; `Rejected` when `after` is gone.
+        """
 
     def events(self, *, since: int, after: str | None = None) -> Iterable[ListPage]:
         """Events created since this second, newest first, after the event id `after`. Stripe keeps them thirty days."""
@@ -139,10 +142,9 @@ def reconcile(
     owners: set[str] = set()
     for object_type in object_types:
         for page in _readable(api, object_type, report):
-            answers = [Listed(found, page.second) for listed in page.objects for found in (listed, *_discounts(listed))]
-            seen |= {_id(found) for found in page.objects}
+            seen |= {id_of(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
-            _compare(store, answers, scope, now, report, dry_run)
+            compare_page(store, page, scope, now, report, dry_run=dry_run)
             progress(object_type, report.compared)
             if out_of_time():
                 report.stopped = True
@@ -150,13 +152,13 @@ def reconcile(
     readable = [object_type for object_type in object_types if object_type not in report.refused]
     if object_types and not readable:
         raise Misconfigured("Stripe refused the API key for every type of object; give it read access")
-    strangers = _strangers(store, scope, owners - seen) if "customer" in readable else ()
-    for object_type, object_id, stored in chain(_missed(store, scope, seen, readable), strangers):
+    unknown = strangers(store, scope, owners - seen) if "customer" in readable else ()
+    for object_type, object_id, stored in chain(_missed(store, scope, seen, readable), unknown):
         if out_of_time():
             report.stopped = True
             return report
         answer = api.fetch(object_type, object_id)
-        _differ(store, answer, object_type, object_id, stored, scope, now, report, dry_run)
+        compare_answer(store, answer, object_type, object_id, stored, scope, now, report, dry_run=dry_run)
     return report
 
 
@@ -207,19 +209,21 @@ def _discounts(listed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (one for one in shown if isinstance(one, dict) and one.get("object") == "discount" and one.get("id"))
 
 
-def _compare(
-    store: Store, answers: Sequence[Listed], scope: Scope, now: datetime, report: ReconcileReport, dry_run: bool
+def compare_page(
+    store: Store, page: ListPage, scope: Scope, now: datetime, report: ReconcileReport, *, dry_run: bool = False
 ) -> None:
     """One BatchGet a page; only what differs is written."""
+    answers = [Listed(found, page.second) for listed in page.objects for found in (listed, *_discounts(listed))]
     keyed = {_key(scope, answer): answer for answer in answers}
     stored = store.batch_get(Table.RECORDS, keyed)
     for key, answer in keyed.items():
         found = answer.object or {}
         if key in stored or not _nothing(found):
-            _differ(store, answer, str(found["object"]), _id(found), stored.get(key), scope, now, report, dry_run)
+            kind, known = str(found["object"]), stored.get(key)
+            compare_answer(store, answer, kind, id_of(found), known, scope, now, report, dry_run=dry_run)
 
 
-def _differ(  # noqa: PLR0917  # one comparison in full; it has two callers
+def compare_answer(  # one comparison in full; it has two callers
     store: Store,
     answer: ObjectAnswer,
     object_type: str,
@@ -228,8 +232,10 @@ def _differ(  # noqa: PLR0917  # one comparison in full; it has two callers
     scope: Scope,
     now: datetime,
     report: ReconcileReport,
-    dry_run: bool,
+    *,
+    dry_run: bool = False,
 ) -> None:
+    """Merges one answer where it says something else than what is `stored`, unless `dry_run`; `report` counts."""
     report.compared += 1
     element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
     fields = changed(register_of(stored), merge(register_of(stored), register([element])))
@@ -255,18 +261,18 @@ def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[s
     for item in store.scan(Table.RECORDS, kind="register"):
         listed = item["object_type"] in MISSED and item["object_type"] in object_types
         mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
-        if listed and mine and _lives(item) and item.get("object_id") not in seen:
+        if listed and mine and lives_unlisted(item) and item.get("object_id") not in seen:
             yield str(item["object_type"]), str(item["object_id"]), item
 
 
-def _strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
+def strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
     """Customers of listed objects that are neither listed nor known here: deleted before we heard of them."""
     keyed = {register_key(scope, "customer", owner, owner): owner for owner in sorted(owners)}
     known = store.batch_get(Table.RECORDS, keyed, attributes=("version",))
     yield from (("customer", owner, None) for key, owner in keyed.items() if key not in known)
 
 
-def _lives(item: Item) -> bool:
+def lives_unlisted(item: Item) -> bool:
     """A payment method that is detached is listed no more, and still there."""
     detached = item["object_type"] == "payment_method" and "customer_id" not in item
     return not item.get("deleted") and not detached
@@ -275,10 +281,10 @@ def _lives(item: Item) -> bool:
 def _key(scope: Scope, answer: Listed) -> Key:
     found = answer.object or {}
     customer_id = found["id"] if found["object"] == "customer" else as_id(found.get("customer"))
-    return register_key(scope, str(found["object"]), _id(found), customer_id)
+    return register_key(scope, str(found["object"]), id_of(found), customer_id)
 
 
-def _id(found: Mapping[str, Any]) -> str:
+def id_of(found: Mapping[str, Any]) -> str:
     """A summary of entitlements goes by its customer."""
     return str(found["customer"] if found["object"] == SUMMARY else found["id"])
 

@@ -42,7 +42,7 @@ class SimStripe:
         found: SimAnswer = self._ask(f"asks Stripe for {object_type} {object_id}", perform)
         return found
 
-    def pages(self, object_type: str) -> Iterator[SimAnswer]:
+    def pages(self, object_type: str, after: str | None = None) -> Iterator[SimAnswer]:
         def perform() -> SimAnswer:
             wanted = (o for o in self.truth.objects.values() if o["object"] == object_type and not o.get("deleted"))
             return SimAnswer(self._second, objects=tuple(wanted))
