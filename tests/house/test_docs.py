@@ -15,6 +15,7 @@ from cfnlint.decode import cfn_yaml
 from tests.support.project import ROOT
 
 from nilometer.cli.program import cli
+from nilometer.cli.terminal.groups import DefaultGroup
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -86,6 +87,8 @@ def known(code: str) -> bool:
         if named is None:
             return False
         command = named
+    if isinstance(command, DefaultGroup):
+        command = command.commands[command.default]
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options
 
