@@ -81,7 +81,7 @@ def known(code: str) -> bool:
         return True
     command: click.Command = cli
     for word in found[1].split():
-        if not isinstance(command, click.Group):
+        if not isinstance(command, click.Group) or word.startswith("-"):
             break
         named = command.get_command(click.Context(command), word)
         if named is None:
