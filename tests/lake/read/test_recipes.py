@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.support.lake.build import DAY, START, change, instant, stripe_event, usage
 
+from nilometer.domain.lake.books import BOOKS
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.lake.read.query import query
 from nilometer.lake.read.recipes import RECIPES
@@ -105,6 +106,43 @@ CHANGES = [
     billing("c4", 2 * DAY, "later", "team"),
 ]  # fmt: skip
 
+
+def book(change_id: str, number: str, second: int, status: str, remaining: int) -> dict[str, Any]:
+    """A row of `invoices_history`."""
+    return {
+        "change_id": change_id,
+        "object_id": number,
+        "account": "self",
+        "livemode": True,
+        "customer_id": "cus_a",
+        "created_at": instant(START + 1),
+        "finalized_at": instant(START + 2),
+        "due_date": instant(START + DAY),
+        "status": status,
+        "currency": "eur",
+        "amount_due": 4900,
+        "amount_paid": None,
+        "amount_remaining": remaining,
+        "deleted": False,
+        "ambiguous": False,
+        "valid_from": instant(START + second),
+        "known_at": instant(START + second),
+        "created": START + second,
+        "event_date": instant(START + second)[:10],
+        "origin": "event",
+        "digest": change_id,
+        "sequence_number": str(second).zfill(40),
+    }
+
+
+INVOICES = [
+    book("b1", "in_3", 10, "draft", 4900),
+    book("b2", "in_3", 20, "open", 4900),
+    book("b3", "in_3", 2 * DAY, "paid", 0),
+    book("b4", "in_4", 10, "open", 4900),
+    book("b5", "in_4", 30, "void", 4900),
+]
+
 NOVEMBER = date(2026, 11, 1)
 TODAY = date(2026, 11, 23)
 PERIOD = datetime(2026, 11, 1, tzinfo=UTC)
@@ -142,12 +180,21 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         (NOVEMBER, "eur", "expansion", 5000, 1),
         (NOVEMBER, "eur", "new", 11_700, 3),
     ],
+    "mrr-events": [
+        (at(10), NOVEMBER, "eur", "new", 1000, "a", "ws_a", "s1"),
+        (at(20), NOVEMBER, "eur", "expansion", 5000, "a", "ws_a", "s2"),
+        (at(30), NOVEMBER, "eur", "new", 10_000, "b", "ws_b", "s3"),
+        (at(40), NOVEMBER, "eur", "churn", -10_000, "b", "ws_b", "s4"),
+        (at(55), NOVEMBER, "eur", "new", 700, "d", "ws_d", "s7"),
+    ],
     "churn": [(at(40), "b", "cus_b", "ws_b", "cancellation_requested", "too_expensive")],
     "failed-payments": [
         ("in_1", "cus_a", 4900, "eur", 2, at(60), at(160), True, 100),
         ("in_2", "cus_a", 4900, "eur", 1, at(80), None, False, None),
     ],
     "revenue": [(NOVEMBER, "eur", 4900, 1)],
+    "revenue-events": [(at(160), NOVEMBER, "eur", 4900, "in_1", None, "i3")],
+    "receivables": [(at(2), "in_3", "cus_a", "eur", at(DAY), 4900, 4900)],
     "billing-as-of": [("ws_1", "team", "active", 3, at(15))],
     "plan-changes": [(at(15), "ws_1", "free", "team", "active", "active", "evt_1")],
     "who-changed-what": [
@@ -175,7 +222,12 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(uri=str(tmp_path_factory.mktemp("recipes") / "lake"), storage_options={})
-    for table, rows in ((STRIPE_EVENTS, STRIPE), (USAGE, USED), (AUDIT, CHANGES)):
+    for table, rows in (
+        (STRIPE_EVENTS, STRIPE),
+        (USAGE, USED),
+        (AUDIT, CHANGES),
+        (BOOKS["invoices_history"], INVOICES),
+    ):
         decoded = decode(table, json.dumps(rows).encode())
         lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
     return lake

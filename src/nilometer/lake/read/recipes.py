@@ -26,10 +26,11 @@ _SUBSCRIPTIONS = """
              case when deleted then 'customer.subscription.deleted' else 'customer.subscription.updated' end as type,
              valid_from as created_at,
              coalesce(case origin when 'api' then created_at end, valid_from) as started_at,
-             change_id as event_id, (valid_from, 3, known_at) as turn, status, coalesce(items, '[null]')::json as items
+             change_id as event_id, cause, (valid_from, 3, known_at) as turn, status,
+             coalesce(items, '[null]')::json as items
       from subscriptions_history where valid_from <= getvariable('as_of')
       union all by name
-      select customer_id, workspace_id, object_id as subscription, type, created_at, event_id,
+      select customer_id, workspace_id, object_id as subscription, type, created_at, event_id, event_id as cause,
              (created_at, case when type like '%.created' then 0 when type like '%.deleted' then 2 else 1 end,
               received_at) as turn,
              payload->>'$.data.object.status' as status, payload->'$.data.object.items.data' as items,
@@ -44,7 +45,7 @@ _MONTHLY = """
     priced as (
       select * exclude (items), unnest(from_json(items, '["json"]')) as item from subscriptions),
     valued as (
-      select customer_id, workspace_id, subscription, created_at, started_at, turn, event_id,
+      select customer_id, workspace_id, subscription, created_at, started_at, turn, event_id, cause,
              coalesce(sum(case when status in ('active', 'past_due') and type <> 'customer.subscription.deleted' then
                coalesce(item->>'$.price.unit_amount', item->>'$.unit_amount')::double
                * coalesce((item->>'$.quantity')::double, 1)
@@ -54,6 +55,24 @@ _MONTHLY = """
                end), 0) as mrr,
              any_value(coalesce(item->>'$.price.currency', item->>'$.currency')) as currency
       from priced group by all)"""
+
+# Which change of a subscription moved the monthly recurring revenue, when and how.
+_MOVED = """
+    moved as (
+      select created_at, started_at, currency, subscription, workspace_id, event_id, cause, mrr,
+             coalesce(lag(mrr) over life, 0) as before, coalesce(max(mrr) over earlier, 0) as most
+      from valued
+      window life as (partition by subscription order by turn, event_id),
+             earlier as (partition by subscription order by turn, event_id
+                         rows between unbounded preceding and 1 preceding)),
+    named as (
+      select created_at, subscription, workspace_id, cause,
+             date_trunc('month', case when before = 0 and most = 0 then started_at else created_at end)::date as month,
+             coalesce(currency, last_value(currency ignore nulls) over (partition by subscription)) as currency,
+             mrr - before as change,
+             case when before = 0 and most = 0 then 'new' when before = 0 then 'reactivation'
+                  when mrr = 0 then 'churn' when mrr > before then 'expansion' else 'contraction' end as movement
+      from moved where mrr <> before)"""
 
 _ALL = (
     Recipe(
@@ -189,24 +208,18 @@ _ALL = (
         name="mrr-movement",
         question="How did it move: new, expansion, contraction, churn, reactivation, by month (minor units)?",
         sql=f"""
-        with {_SUBSCRIPTIONS}, {_MONTHLY},
-        moved as (
-          select created_at, started_at, currency, subscription, mrr,
-                 coalesce(lag(mrr) over life, 0) as before, coalesce(max(mrr) over earlier, 0) as most
-          from valued
-          window life as (partition by subscription order by turn, event_id),
-                 earlier as (partition by subscription order by turn, event_id
-                             rows between unbounded preceding and 1 preceding)),
-        named as (
-          select date_trunc('month', case when before = 0 and most = 0 then started_at else created_at end)::date
-                   as month,
-                 coalesce(currency, last_value(currency ignore nulls) over (partition by subscription)) as currency,
-                 mrr - before as change,
-                 case when before = 0 and most = 0 then 'new' when before = 0 then 'reactivation'
-                      when mrr = 0 then 'churn' when mrr > before then 'expansion' else 'contraction' end as movement
-          from moved where mrr <> before)
+        with {_SUBSCRIPTIONS}, {_MONTHLY}, {_MOVED}
         select month, currency, movement, round(sum(change))::bigint as mrr, count(*) as subscriptions
         from named group by all order by month, currency, movement""",  # noqa: S608  # our own text
+    ),
+    Recipe(
+        name="mrr-events",
+        question="Which event of which subscription moved it, and by how much (minor units)?",
+        sql=f"""
+        with {_SUBSCRIPTIONS}, {_MONTHLY}, {_MOVED}
+        select created_at, month, currency, movement, round(change)::bigint as mrr, subscription, workspace_id,
+               cause as event_id
+        from named order by created_at, subscription, movement""",  # noqa: S608  # our own text
     ),
     Recipe(
         name="churn",
@@ -256,6 +269,29 @@ _ALL = (
           from told group by object_id, account, livemode)
         select month, currency, sum(amount)::bigint as paid, count(*) as invoices
         from paid group by all order by month, currency""",
+    ),
+    Recipe(
+        name="revenue-events",
+        question="Which event told of which paid invoice, and of how much (minor units)?",
+        sql="""
+        select created_at, date_trunc('month', created_at)::date as month,
+               payload->>'$.data.object.currency' as currency,
+               (payload->>'$.data.object.amount_paid')::bigint as paid, object_id as invoice, workspace_id, event_id
+        from stripe_events where type = 'invoice.paid' and created_at <= getvariable('as_of')
+        order by created_at, event_id""",
+    ),
+    Recipe(
+        name="receivables",
+        question="Which invoices are open as of a time, since when, and what remains to be paid (minor units)?",
+        sql="""
+        with newest as (
+          select * from invoices_history where valid_from <= getvariable('as_of')
+          qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1)
+        select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
+               amount_due as due, amount_remaining as remaining
+        from newest where status in ('open', 'uncollectible') and not coalesce(deleted, false)
+          and amount_remaining > 0
+        order by since, invoice""",
     ),
     Recipe(
         name="billing-as-of",
