@@ -30,7 +30,7 @@ local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 	@$(VENV)/bin/nilometer local
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
+test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed $(VENV)/axe/.installed $(VENV)/chromium/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations 25
 
 .PHONY: check
@@ -142,13 +142,31 @@ $(VENV)/site/.installed: docs/site/SHA256SUMS | $(VENV)/bin/python
 	tar -xzf iframe-worker-*.tgz --strip-components 1 -C node_modules/iframe-worker package/shim
 	touch .installed
 
-# Without npm, or on another kind of machine, its tests are skipped; in CI they fail.
-$(VENV)/dynoxide/.installed: tests/aws/contract/dynoxide/package-lock.json | $(VENV)/bin/python
-	@mkdir -p $(VENV)/dynoxide
-	cp tests/aws/contract/dynoxide/package.json $< $(VENV)/dynoxide/
+# The second DynamoDB engine of the contract tests, and the judge of the console's pages. Without npm, or on another kind
+# of machine, their tests are skipped; in CI they fail.
+$(VENV)/dynoxide/.installed: tests/aws/contract/dynoxide/package-lock.json
+$(VENV)/axe/.installed: tests/cli/console/axe/package-lock.json
+$(VENV)/dynoxide/.installed $(VENV)/axe/.installed: $(VENV)/%/.installed: | $(VENV)/bin/python
+	@mkdir -p $(VENV)/$*
+	cp $(<D)/package.json $< $(VENV)/$*/
 	if command -v npm > /dev/null; then
-	  npm ci --silent --no-audit --no-fund --prefix $(VENV)/dynoxide
+	  npm ci --silent --no-audit --no-fund --prefix $(VENV)/$*
 	  touch $@
 	else
-	  echo "npm is missing: the contract tests will judge one engine only" >&2
+	  echo "npm is missing: the tests that need $* will be skipped" >&2
+	fi
+
+# A browser for the tests of the console: the machine's own, or Debian's where apt may install it. Without one they are
+# skipped; in CI they fail.
+$(VENV)/chromium/.installed: | $(VENV)/bin/python
+	@mkdir -p $(VENV)/chromium
+	if ! command -v chromium chromium-browser google-chrome > /dev/null && command -v apt-get > /dev/null && test "$$(id -u)" = 0; then
+	  echo "Installing Debian's chromium for the tests of the console (once) ..."
+	  apt-get -qq update > /dev/null
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium fonts-dejavu-core > /dev/null
+	fi
+	if command -v chromium chromium-browser google-chrome > /dev/null; then
+	  touch $@
+	else
+	  echo "chromium is missing: the console will not be tested in a browser" >&2
 	fi

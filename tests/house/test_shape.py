@@ -84,7 +84,7 @@ def test_no_folder_grows_past_its_bound() -> None:
 
 
 def entries(folder: Path) -> list[str]:
-    return [one.name for one in folder.iterdir() if one.name != "__init__.py" and not hidden(one)]
+    return [one.name for one in folder.iterdir() if one.name not in {"__init__.py", "py.typed"} and not hidden(one)]
 
 
 def hidden(path: Path) -> bool:

@@ -127,6 +127,21 @@ class Store:
             }
         yield from self._pages(self._client.scan, TableName=self._names[table], **only)
 
+    def walk(self, table: Table, kinds: Sequence[str], *, after: Key | None = None) -> Iterator[dict[str, Any]]:
+        """Items of these kinds in the table's own order, page by page from the item past `after`.
+
+        Reads only as far as it is asked for: for lists that go on at a cursor.
+        """
+        names = {f":k{number}": {"S": kind} for number, kind in enumerate(kinds)}
+        yield from self._pages(
+            self._client.scan,
+            TableName=self._names[table],
+            FilterExpression=f"#kind IN ({', '.join(names)})",
+            ExpressionAttributeNames={"#kind": "kind"},
+            ExpressionAttributeValues=names,
+            **({"ExclusiveStartKey": _key(after)} if after else {}),
+        )
+
     def commit(self, writes: Sequence[Write]) -> None:
         """All of `writes` or none. `Cancelled` names why, write by write; `Unavailable` means unknown.
 

@@ -26,6 +26,12 @@ SECTIONS = {
             "stack.demo:demo",
         ),
         ("local", "Run the whole stack on this machine; no AWS account, no Docker.", "stack.local:local"),
+        (
+            "console",
+            "Serve the console in the browser: events, workspaces, money, operations, SQL.",
+            "console.serve:console",
+        ),
+        ("listen", "Print a line an event as the functions decide on it.", "console.listen:listen"),
         ("ls", "The local stacks that run.", "stack.stacks:ls"),
         ("env", "What other programs need to use a stack: endpoint, region, tables, bus, lake.", "stack.stacks:env"),
         (

@@ -16,9 +16,8 @@ from nilometer.cli.terminal.times import time_option
 from nilometer.domain.recovery.dead_letter import shown
 from nilometer.domain.recovery.refused import FLOWS, KeptReject
 from nilometer.domain.store.times import rfc3339
-from nilometer.flows.recovery.refused import Lane, one_of
+from nilometer.flows.recovery.refused import LONGEST_KEPT, Lane, one_of
 
-_KEPT = timedelta(days=90)
 _RECENT = timedelta(days=7)
 _ID = 12  # characters of an id on a terminal: enough to name one
 
@@ -50,7 +49,7 @@ def list_rejects(
       nilometer rejects list --since 2026-11-20
       nilometer rejects list --json | jq -r '[.flow, .reason] | @tsv' | sort | uniq -c
     """
-    found = _lane(connection).all([flow] if flow else FLOWS, since=since or connection.now - _RECENT, settled=settled)
+    found = lane_of(connection).all([flow] if flow else FLOWS, since=since or connection.now - _RECENT, settled=settled)
     columns = ("at", "id", "flow", "reason", "~whose", "~what to try", *(["settled"] if settled else []))
     rows = [_row(one) for one in found]
     if not as_json:
@@ -70,7 +69,7 @@ def show(connection: Connection, reject_id: str, raw: bool, as_json: bool) -> No
     Example:
       nilometer rejects show 5a3f9c1e6b7d --raw > event.json
     """
-    lane = _lane(connection)
+    lane = lane_of(connection)
     one = _named(lane, reject_id)
     payload = lane.payload(one)
     if raw:
@@ -99,7 +98,7 @@ def resend(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: boo
     Example:
       nilometer rejects resend 5a3f9c1e6b7d --yes
     """
-    lane = _lane(connection)
+    lane = lane_of(connection)
     _act(lane, ids, "resent", lane.resend, yes=yes, as_json=as_json)
 
 
@@ -115,7 +114,7 @@ def dismiss(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bo
     Example:
       nilometer rejects dismiss 5a3f9c1e6b7d --yes
     """
-    lane = _lane(connection)
+    lane = lane_of(connection)
     _act(lane, ids, "dismissed", lane.dismiss, yes=yes, as_json=as_json)
 
 
@@ -139,10 +138,11 @@ def _act(
 
 
 def _named(lane: Lane, wanted: str) -> KeptReject:
-    return one_of(lane.all(FLOWS, since=lane.now - _KEPT, settled=True), wanted)
+    return one_of(lane.all(FLOWS, since=lane.now - LONGEST_KEPT, settled=True), wanted)
 
 
-def _lane(connection: Connection) -> Lane:
+def lane_of(connection: Connection) -> Lane:
+    """Where the rejects of a stack lie, and the ways back into it."""
     from nilometer.aws.dead_letters import invoke
     from nilometer.aws.sqs import Queue
 

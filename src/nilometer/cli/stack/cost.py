@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nilometer.cli.stack.demo import progress_bars
-from nilometer.cli.stack.local import signals_interrupt
 from nilometer.cli.terminal.output import json_option, out, print_json, table
+from nilometer.cli.terminal.signals import signals_interrupt
 
 if TYPE_CHECKING:
     from nilometer.local.demo.cost import Cost

@@ -12,8 +12,8 @@ import click
 
 from nilometer.cli.billing.commands import billing_table
 from nilometer.cli.lake.query import rows_table
-from nilometer.cli.stack.local import signals_interrupt
 from nilometer.cli.terminal.output import err, json_option, out, print_json
+from nilometer.cli.terminal.signals import signals_interrupt
 from nilometer.cli.usage.commands import as_plain, usage_table
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nilometer.cli.terminal.output import err, json_option, note, out
+from nilometer.cli.terminal.signals import signals_interrupt
 from nilometer.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--stripe-secret", multiple=True, metavar="whsec_...", help="Signing secret; repeat it to rotate.")
 @click.option("--chaos", metavar="KIND=P,...", help="Disturb on purpose, such as duplicate=0.1,kill=0.01.")
 @click.option("--chaos-seed", type=int, default=0, show_default=True, help="The same seed disturbs alike.")
+@click.option("--quiet", "-q", is_flag=True, help="Print no line an event.")
 @json_option
 def local(
     port: int,
@@ -38,11 +39,13 @@ def local(
     stripe_secret: tuple[str, ...],
     chaos: str | None,
     chaos_seed: int,
+    quiet: bool,
     as_json: bool,
 ) -> int:
     """Run the whole stack on this machine; no AWS account, no Docker.
 
-    Ready when it prints its addresses. Any AWS client can use the endpoint. Ctrl-C stops it.
+    Ready when it prints its addresses; then it prints a line an event and refusal. The console's address opens in a
+    browser. Any AWS client can use the endpoint. Ctrl-C stops it.
 
     \b
     Example:
@@ -60,7 +63,7 @@ def local(
         except KeyboardInterrupt:
             return 0
         with held:
-            return _serve(running, as_json)
+            return _serve(running, quiet=quiet or as_json, as_json=as_json)
 
 
 def _options(
@@ -81,15 +84,27 @@ def _options(
     )
 
 
-def _serve(running: Stack, as_json: bool) -> int:
+def _serve(running: Stack, *, quiet: bool, as_json: bool) -> int:
     """Until a signal, or until the engine is gone."""
+    from nilometer.cli.console.beside import ConsoleBeside
+    from nilometer.cli.console.listen import LOOK_SECONDS, echo_line, news
+    from nilometer.console.events.feed import LogFolder
+
+    beside = ConsoleBeside(running.runner.port)
+    running.runner.register("GET /", beside.redirect)
     try:
         _announce(running, as_json)
+        lines = LogFolder(running.runner.logs)
+        list(lines.poll())  # what was before is no news
         while not running.failed:
-            time.sleep(0.2)
+            time.sleep(LOOK_SECONDS)
+            for one in () if quiet else news(lines):
+                echo_line(one)
     except KeyboardInterrupt:
         note("stopping: letting the last changes reach the lake ...")
         return 0
+    finally:
+        beside.stop()
     raise Unavailable("the local engine ended; its log is engine.log in the data folder")
 
 
@@ -113,6 +128,7 @@ def _summary(running: Stack) -> Group:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     for name, value in (
+        ("console", f"{stack.origin}/"),
         ("webhook", stack.webhook_url),
         ("signing secret", stack.stripe_secret),
         ("AWS endpoint", f"{stack.aws_endpoint_url} ({stack.region}, any credentials)"),
@@ -155,20 +171,3 @@ def _probability(part: str, text: str) -> float:
         if 0 <= float(text) <= 1:
             return float(text)
     raise click.BadParameter(f"{part!r} needs a probability from 0 to 1", param_hint="--chaos")
-
-
-@contextlib.contextmanager
-def signals_interrupt() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does; a second signal while stopping changes nothing."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -60,8 +60,13 @@ def explain_object(store: Store, object_id: str) -> Iterator[dict[str, Any]]:
     Scans."""
     for item in store.scan(Table.RECORDS, kind="register"):
         if object_id in {item.get("object_id"), item.get("customer_id") if "object_id" not in item else None}:
-            told = {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
-            yield {**told, "claims": _claims(store, item)}
+            yield explain_register(store, item, object_id)
+
+
+def explain_register(store: Store, item: Item, object_id: str) -> dict[str, Any]:
+    """Why the object of one register is in its state, with the claims of its customer to workspaces."""
+    told = {"object": item["object_type"], "id": object_id, **explain(register_of(item))}
+    return {**told, "claims": _claims(store, item)}
 
 
 def list_conflicts(store: Store) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
@@ -24,6 +24,8 @@ from nilometer.errors import Rejected
 from nilometer.flows.inbox.rejects import listed
 
 SOURCE = "nilometer.resend"
+LONGEST_KEPT = timedelta(days=90)
+"""How long the longest kept reject can be found."""
 _QUEUES = {
     "billing": "BillingQueue",
     "usage": "UsageQueue",

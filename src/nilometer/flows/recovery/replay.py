@@ -79,10 +79,10 @@ def missing_usage(
 def _unknown(rows: Iterable[Mapping[str, Any]], store: Store) -> list[Event]:
     by_key = {keys.usage_event(row["source"], row["event_id"]): row for row in rows}
     stored = store.batch_get(Table.EVENTS, by_key, consistent=True, attributes=("kind",))
-    return [_event(row) for key, row in by_key.items() if key not in stored]
+    return [event_again(row) for key, row in by_key.items() if key not in stored]
 
 
-def _event(row: Mapping[str, Any]) -> Event:
+def event_again(row: Mapping[str, Any]) -> Event:
     """With the same content as it had, so that a copy of the original is a duplicate."""
     identity = {"source": row["source"], "workspace_id": row["workspace_id"], "time": row["time"]}
     if row["voids_id"]:

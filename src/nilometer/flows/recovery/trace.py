@@ -85,7 +85,15 @@ class _Found:
 
 
 def trace(name: str, sources: Sources, *, account: str | None = None, workspace_id: str | None = None) -> Trace:
-    """The way of the event that is called `evt_1`, `SOURCE#ID`, or by an id alone that the lake knows.
+    """`traced`, the way alone."""
+    return traced(name, sources, account=account, workspace_id=workspace_id)[0]
+
+
+def traced(
+    name: str, sources: Sources, *, account: str | None = None, workspace_id: str | None = None
+) -> tuple[Trace, list[Audited]]:
+    """The way of the event that is called `evt_1`, `SOURCE#ID`, or by an id alone that the lake knows, and the changes
+    of records on it.
 
     `account` is Stripe's connected account. With `workspace_id` usage that waits for its workspace is found.
     `Rejected("ambiguous")` when several sources have sent this id.
@@ -101,7 +109,7 @@ def trace(name: str, sources: Sources, *, account: str | None = None, workspace_
         hops += _elsewhere(found.identity, sources, workspace_id)
     landed = found.row is not None
     missing = gaps(hops, found.identity, fact=found.fact, landed=landed, now=sources.now)
-    return Trace(identity=found.identity, hops=in_order(hops), gaps=tuple(missing))
+    return Trace(identity=found.identity, hops=in_order(hops), gaps=tuple(missing)), audited
 
 
 def _find(name: str, sources: Sources, account: str | None) -> _Found:

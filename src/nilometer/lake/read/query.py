@@ -68,9 +68,9 @@ def query(
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
     connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql)
-    _add_datasets(connection, datasets, lake_uri, storage_options)
+    add_datasets(connection, datasets, lake_uri, storage_options)
     with _refusing_wrong_sql():
-        _set_times(connection, as_of, since)
+        set_times(connection, as_of, since)
         relation = connection.sql(sql)
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
@@ -109,9 +109,10 @@ def _current(history: str) -> str:
 _OWNERS = {table.name: book.table.name for book in BOOKS_BY_OBJECT.values() for _, table in book.parts}
 
 
-def _add_datasets(
+def add_datasets(
     connection: duckdb.DuckDBPyConnection, names: Iterable[str], lake_uri: str, storage_options: dict[str, str]
 ) -> None:
+    """A view per connector dataset of these names, in the schema `datasets`."""
     connection.execute(f"CREATE SCHEMA {FOLDER}")
     for name in names:
         path = f"{FOLDER}/{name}"
@@ -132,7 +133,8 @@ def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterab
     return [_describe(name, lake_uri, storage_options) for name in names]
 
 
-def _set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
+def set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
+    """The variables `as_of` (now unless given) and `since` (31 days before)."""
     connection.execute("SET VARIABLE as_of = coalesce(?::timestamptz, now())", [as_of])
     connection.execute(
         "SET VARIABLE since = coalesce(?::timestamptz, getvariable('as_of') - interval 31 days)", [since]

@@ -1,0 +1,1 @@
+"""The console: one web application that shows a stack, from live events to money. Server-rendered, no build step."""

@@ -1,0 +1,1 @@
+"""Events: live, one by one, and again."""

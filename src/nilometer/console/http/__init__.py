@@ -1,0 +1,1 @@
+"""What every page shares: who looks, what is refused, how it is rendered."""

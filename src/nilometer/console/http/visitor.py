@@ -1,0 +1,105 @@
+"""Who looks at the console, in which role, and how that is known: chosen on a laptop, told by a token on AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.requests import Request
+
+from nilometer.domain.acts.act import Caller
+from nilometer.domain.acts.roles import MATRIX, Permission, Role
+from nilometer.errors import Refused
+
+ROLE_COOKIE = "nilometer_role"
+WORKSPACE_COOKIE = "nilometer_workspace"
+ROLE_CLAIM = "nilometer_role"
+WORKSPACE_CLAIM = "nilometer_workspace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """One person at the console. With a `workspace_id` nothing of another workspace exists for this person."""
+
+    name: str
+    role: Role
+    workspace_id: str | None = None
+
+    @property
+    def operates(self) -> bool:
+        """Whether this person may act on the stack: redrive, resend, replay, trigger, run checks."""
+        return self.role is Role.ADMIN and self.workspace_id is None
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether pages that span all workspaces exist for this person."""
+        return self.workspace_id is None
+
+    def may(self, permission: Permission) -> bool:
+        """As the permission matrix says of the role."""
+        return permission in MATRIX[self.role]
+
+    def sees(self, workspace_id: str | None) -> bool:
+        """Whether this workspace exists for this person."""
+        return self.workspace_id is None or self.workspace_id == workspace_id
+
+    def require(self, permission: Permission) -> None:
+        """`Refused` when the role does not have it."""
+        if not self.may(permission):
+            raise Refused(f"{self.role}s may not {permission}; choose another role or ask an Admin")
+
+    def in_workspace(self, workspace_id: str) -> Caller:
+        """The caller for reads of one workspace; its role restricts what the flows give."""
+        return Caller(workspace_id=workspace_id, user_id=f"console {self.name}", role=None)
+
+
+class Gate(Protocol):
+    """Tells who sends a request; None for nobody who may look."""
+
+    def visitor(self, request: Request) -> Visitor | None:
+        """From cookies, or from what an authorizer in front of the console found."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaptopGate:
+    """The person at this machine has the rights of its credentials and picks a role to look as; Admin unless picked.
+
+    A `key` must have been presented once (`/?key=...`), so that other users of the machine find a closed door.
+    """
+
+    key: str | None = None
+
+    def visitor(self, request: Request) -> Visitor | None:
+        """Reads the cookies that `/as` and the key set."""
+        if self.key is not None and request.cookies.get(KEY_COOKIE) != self.key:
+            return None
+        role = request.cookies.get(ROLE_COOKIE, Role.ADMIN)
+        workspace_id = request.cookies.get(WORKSPACE_COOKIE) or None
+        chosen = Role(role) if role in list(Role) else Role.VIEWER
+        return Visitor(name="operator", role=chosen, workspace_id=workspace_id)
+
+
+KEY_COOKIE = "nilometer_key"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsGate:
+    """Behind API Gateway's JWT authorizer: the claims that it verified say name, role and workspace.
+
+    The adapter puts Lambda's event into the ASGI scope as `aws.event`. A token without a known role opens nothing.
+    Source: API Gateway Developer Guide, "Control access to HTTP APIs with JWT authorizers".
+    """
+
+    def visitor(self, request: Request) -> Visitor | None:
+        """Nothing that a browser sends by itself counts."""
+        context = request.scope.get("aws.event", {}).get("requestContext", {})
+        return visitor_of(context.get("authorizer", {}).get("jwt", {}).get("claims", {}))
+
+
+def visitor_of(claims: Mapping[str, str]) -> Visitor | None:
+    """None unless `sub` and a role of the matrix are claimed. A claimed workspace, also an empty one, restricts."""
+    role = claims.get(ROLE_CLAIM)
+    if role not in list(Role) or not claims.get("sub"):
+        return None
+    return Visitor(name=claims["sub"], role=Role(role), workspace_id=claims.get(WORKSPACE_CLAIM))

@@ -1,0 +1,1 @@
+"""Money: revenue and what it is made of."""

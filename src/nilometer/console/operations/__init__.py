@@ -1,0 +1,1 @@
+"""Operations: queues, dead letters, rejects, schedules, checks."""

@@ -1,0 +1,1 @@
+"""SQL: questions to the lake, read-only and bounded."""

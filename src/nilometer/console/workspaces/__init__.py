@@ -1,0 +1,1 @@
+"""Workspaces: the list, and one with all that is known of it."""

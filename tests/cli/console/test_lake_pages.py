@@ -1,0 +1,148 @@
+"""Money and SQL: the recipes' figures, and questions that read nothing but the lake."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from tests.support.stack.visit import Visit
+
+from nilometer.console.http.formats import money
+from nilometer.console.money.pages import PARTS
+from nilometer.errors import Rejected
+from nilometer.lake.read.bounded import bounded_query
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_figures_of_money_are_the_recipes(visit: Visit, ask: Any, name: str) -> None:
+    """Each row of the command line stands in the table, and in the CSV as it is."""
+    part = PARTS[name]
+    rows = ask("query", "--recipe", part.recipe, "--since", "2026-01-01", "--json").lines
+    shown = html.unescape(visit.get(f"/money/{name}?from=2026-01-01").text)
+    file = list(csv.DictReader(io.StringIO(visit.get(f"/money/{name}.csv?from=2026-01-01").text)))
+
+    assert len(file) == len(rows)
+    assert rows or part.empty in shown
+    for row in rows:
+        assert all(money(row[column], row["currency"]) in shown for column in part.amounts)
+
+
+@pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.behind and name != "mrr"])
+def test_a_figure_opens_into_its_events(visit: Visit, ask: Any, name: str) -> None:
+    """Their amounts add up to it."""
+    part, amount = PARTS[name], PARTS[name].amounts[0]
+    page = visit.get(f"/money/{name}").text
+    links = [html.unescape(found) for found in re.findall(r'href="(/money/events/[^"]+)"', page)]
+    figures = ask("query", "--recipe", part.recipe, "--json").lines
+
+    assert len(links) == len(figures)
+    for link, figure in zip(links, figures, strict=True):
+        opened = visit.get(link).text
+        cells = [re.findall(r"<td[^>]*>(?:<a[^>]*>)?([^<]*)", row) for row in opened.split("<tr>")[2:]]
+        columns = [name.replace(" ", "_") for name in re.findall(r'<th scope="col"[^>]*>([^<]+)', opened)]
+        values = [int(row[columns.index(amount)].replace(",", "")) for row in cells]
+        assert sum(values) == figure[amount]
+        assert "/event?name=evt_" in opened
+
+
+def test_days_that_are_none_are_refused(visit: Visit) -> None:
+    """With what a day looks like."""
+    for told in ("yesterday", "2026-13-01", "0001-01-01"):
+        assert visit.get(f"/money?from={quote(told)}").status == 400
+
+
+def test_a_question_is_answered_as_a_grid_chart_and_file(visit: Visit, ask: Any) -> None:
+    """The address holds the question, so it can be shared; the recipes are offered."""
+    sql = "select type, count(*) as n from stripe_events group by 1 order by n desc, type"
+    rows = ask("query", sql, "--json").lines
+
+    page = visit.get(f"/sql?q={quote(sql)}").text
+    file = list(csv.DictReader(io.StringIO(visit.get(f"/sql.csv?q={quote(sql)}").text)))
+
+    assert [(row["type"], int(row["n"])) for row in file] == [(row["type"], row["n"]) for row in rows]
+    assert all(f">{row['type']}<" in page for row in rows)
+    assert "usage-per-day" in page
+    chart = "select day, v from (values (date '2026-11-01', 1), (date '2026-11-02', 2)) as t(day, v)"
+    assert 'class="chart"' in visit.get(f"/sql?q={quote(chart)}").text
+
+
+def test_a_question_of_another_site_is_shown_and_not_run(visit: Visit) -> None:
+    """A link from elsewhere cannot make the lake work."""
+    page = visit.get(f"/sql?q={quote('select 41 + 1 as answer')}", sec_fetch_site="cross-site").text
+
+    assert "select 41 + 1" in page
+    assert ">42<" not in page
+
+
+def test_markup_in_an_answer_is_text(visit: Visit) -> None:
+    """In names of columns and in values, on the page; a formula is none in the file."""
+    sql = """select '<img src=x onerror=alert(1)>' as "<script>alert(2)</script>", '=cmd()' as formula"""
+    page = visit.get(f"/sql?q={quote(sql)}").text
+
+    assert "<img src=x" not in page
+    assert "<script>alert" not in page
+    assert "'=cmd()" in visit.get(f"/sql.csv?q={quote(sql)}").text
+
+
+HOSTILE = (
+    "copy (select 1) to '{file}'",
+    "copy usage to '{file}'",
+    "export database '{file}'",
+    "attach '{file}'",
+    "select * from read_csv('/etc/passwd')",
+    "select * from read_text('/etc/passwd')",
+    "select * from read_blob('/etc/passwd')",
+    "select * from '/etc/passwd'",
+    "select * from glob('/etc/*')",
+    "select * from read_parquet('s3://elsewhere/x')",
+    "install httpfs",
+    "load '/tmp/x.duckdb_extension'",
+    "set enable_external_access = true",
+    "set lock_configuration = false; select 1",
+    "set memory_limit = '100GB'",
+    "reset enable_external_access",
+    "select * from visit",
+    "insert into usage select * from usage",
+    "drop view usage; select * from read_text('/etc/passwd')",
+    "create table t as select * from read_text('/etc/passwd'); from t",
+)
+
+
+@pytest.mark.parametrize("sql", HOSTILE)
+def test_sql_reads_and_writes_no_file(visit: Visit, tmp_path: Path, sql: str) -> None:
+    """Neither this machine's nor others', and it cannot loosen its own bounds."""
+    asked = quote(sql.format(file=tmp_path / "written"))
+
+    page = visit.get(f"/sql?q={asked}").text
+
+    assert 'class="note bad' in page
+    assert "root:" not in page
+    assert visit.get(f"/sql.csv?q={asked}").status == 400
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sql_is_bounded_in_time_and_rows(tmp_path: Path) -> None:
+    """A question that never ends is cut; an answer without end is."""
+    lake: Any = {"lake_uri": str(tmp_path), "storage_options": {}}
+
+    with pytest.raises(Rejected, match="longer than"):
+        bounded_query("select sum(a.range * b.range) from range(10000000) a, range(10000000) b", seconds=0.5, **lake)
+    found = bounded_query("select * from range(1000000000)", limit=7, **lake)
+    assert (len(found.rows), found.more) == (7, True)
+    with pytest.raises(Rejected, match="memory"):
+        bounded_query("select list(range) from range(200000000)", **lake)
+
+
+@pytest.mark.parametrize(
+    "path", ["/sql", "/sql?q=select+1", "/sql.csv?q=select+1", "/money", "/money/mrr", "/money/mrr.csv"]
+)
+def test_the_lake_is_for_who_sees_all_of_it(visit: Visit, path: str) -> None:
+    """Neither a Viewer nor an Admin of one workspace."""
+    assert visit.look_as("Viewer").get(path).status == 403
+    assert visit.look_as("Admin", "memphis").get(path).status == 403

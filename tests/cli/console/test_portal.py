@@ -1,0 +1,89 @@
+"""The customer's page: what a short-lived session opens, and what it does not."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from tests.support.command_line import Local
+from tests.support.stack.visit import Visit
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.access.session import OpenSession
+from nilometer.domain.acts.act import service
+from nilometer.flows.people.acting import issue
+from nilometer.local.plane.engine import REGION
+
+
+@pytest.fixture(scope="module")
+def customers(month: Local, ask: Any) -> Any:
+    """Opens a session of a workspace's member, as a service would; when it was opened may be told."""
+    for workspace in ("oasis", "delta"):
+        assert ask("workspace", "create", workspace, "--name", f"The {workspace}").code == 0
+        for user, role in (("ann", "Admin"), ("vic", "Viewer")):
+            assert ask("member", "add", workspace, user, "--role", role).code == 0
+    ask("trigger", "customer.subscription.created", "--workspace", "oasis")
+    ask("usage", "send", "--workspace", "oasis", "--meter", "api_calls", "--quantity", "7")
+    ask("wait")
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    client: Any = session.client("dynamodb", endpoint_url=month.about["aws_endpoint_url"])
+    store = Store(client, records=month.about["records_table"], events=month.about["events_table"])
+
+    def opened(workspace: str, user: str, *, ago: timedelta = timedelta(0)) -> str:
+        now = datetime.now(UTC) - ago
+        deed = OpenSession(user_id=user, valid_until=now + timedelta(minutes=10))
+        return issue(store, service(workspace, "test"), deed, now=now).token
+
+    return opened
+
+
+def test_a_session_opens_its_own_workspace(visit: Visit, customers: Any) -> None:
+    """Usage and plan of that workspace, by the role of the member; no cookie of the console is needed."""
+    seen = visit.send("GET", f"/portal?token={customers('oasis', 'ann')}", None)
+    narrow = visit.send("GET", f"/portal?token={customers('oasis', 'vic')}", None)
+
+    assert seen.status == 200
+    assert re.search(r"<b>7</b> calls", seen.text)
+    assert "Renews" in seen.text
+    assert "Renews" not in narrow.text
+    assert "nav" not in seen.text
+    assert not re.search(r"<b>7</b> calls", visit.get(f"/portal?token={customers('delta', 'ann')}").text)
+
+
+@pytest.mark.parametrize("kind", ["expired", "revoked", "forged", "empty"])
+def test_a_token_that_is_not_valid_opens_nothing(visit: Visit, customers: Any, ask: Any, kind: str) -> None:
+    """All in the same words, so that nobody learns which it was."""
+    token = {
+        "expired": lambda: customers("oasis", "ann", ago=timedelta(minutes=11)),
+        "revoked": lambda: customers("delta", "vic"),
+        "forged": lambda: "nil_session_" + "A" * 43,
+        "empty": lambda: "",
+    }[kind]()
+    if kind == "revoked":
+        assert ask("member", "remove", "delta", "vic", "--yes").code == 0
+
+    answer = visit.get(f"/portal?token={token}")
+
+    assert answer.status == 403
+    assert answer.text == visit.get("/portal?token=nonsense").text
+    assert "api_calls" not in answer.text
+
+
+def test_only_the_embedders_may_frame_it(visit: Visit, customers: Any) -> None:
+    """The console's own pages may not be framed at all; the address with the token is told to no other page."""
+    headers = visit.get(f"/portal?token={customers('oasis', 'ann')}").headers
+
+    assert headers["content-security-policy"].endswith("frame-ancestors 'self'")
+    assert "x-frame-options" not in headers
+    assert headers["referrer-policy"] == "no-referrer"
+    assert visit.get("/").headers["content-security-policy"].endswith("frame-ancestors 'none'")
+
+
+def test_a_session_opens_no_page_of_the_console_for_others(visit: Visit, customers: Any) -> None:
+    """The parameter means nothing elsewhere, and parameters choose no other workspace here."""
+    token = customers("delta", "ann")
+
+    assert "oasis" not in visit.get(f"/portal?token={token}&workspace=oasis&workspace_id=oasis").text

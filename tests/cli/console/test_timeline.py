@@ -1,0 +1,135 @@
+"""The lives of events, from log lines alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nilometer.console.events.feed import TAIL_BYTES, LogFolder
+from nilometer.console.events.timeline import KEPT, EventFilter, Timeline, sightings
+
+ALL = EventFilter()
+
+
+class Told:
+    """A feed that tells what a test put in."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+
+    def poll(self) -> Iterable[str]:
+        told, self.lines = self.lines, []
+        return told
+
+
+def line(message: str, second: int = 0, **fields: Any) -> str:
+    return json.dumps({"message": message, "timestamp": f"2026-11-29 05:08:{second:02},123+0000", **fields})
+
+
+def timeline(*lines: str) -> Timeline:
+    made = Timeline(Told(*lines))
+    made.refresh()
+    return made
+
+
+STRIPE = (
+    line("webhook.accepted", 1, event_id="evt_1", type="invoice.paid"),
+    line("billing.accepted", 2, event_id="evt_1", type="invoice.paid"),
+    line("limits.ignored", 2, event_id="evt_1", workspace_id="acme"),
+    line("lake.accepted", 4, event_ids="evt_0 evt_1", table="stripe_events"),
+)
+
+
+def test_lines_of_one_event_are_one_life() -> None:
+    """Its stages by flow, its workspace from whichever line knows it."""
+    [life] = timeline(*STRIPE).newest(ALL)
+
+    assert (life.event_id, life.type, life.workspace_id, life.outcome) == ("evt_1", "invoice.paid", "acme", "accepted")
+    assert list(life.stages) == ["webhook", "billing", "lake"]
+
+
+@given(st.permutations(STRIPE))
+def test_the_order_of_lines_does_not_matter(lines: list[str]) -> None:
+    """Files are read one after the other."""
+    assert timeline(*lines).newest(ALL) == timeline(*STRIPE).newest(ALL)
+
+
+def test_a_refusal_without_an_id_is_an_event_of_its_own() -> None:
+    """A forged webhook has no id that could be believed."""
+    [life] = timeline(line("webhook.rejected", request_id="r", reason="invalid_signature")).newest(ALL)
+
+    assert (life.event_id, life.outcome, life.reason) == (None, "rejected", "invalid_signature")
+
+
+def test_a_dropped_copy_does_not_hide_that_the_event_was_accepted() -> None:
+    """The stage keeps what the event came to."""
+    copy = line("billing.duplicate", 9, event_id="evt_1", type="invoice.paid")
+
+    [life] = timeline(*STRIPE, copy).newest(ALL)
+
+    assert life.stages["billing"].outcome == "accepted"
+
+
+def test_only_what_changed_since_a_revision_is_told_again() -> None:
+    """What a browser has seen it does not get twice."""
+    feed = Told(*STRIPE, line("usage.accepted", 5, event_id="u-1", source="/s", workspace_id="acme"))
+    lives = Timeline(feed)
+    lives.refresh()
+    seen = lives.revision
+    feed.lines = [line("changes.accepted", 6, event_id="u-1")]
+
+    lives.refresh()
+
+    assert [life.event_id for life in lives.newest(ALL, since=seen)] == ["u-1"]
+
+
+def test_a_filter_leaves_what_fulfils_all_of_it() -> None:
+    """Type and text are parts, the others exact."""
+    lives = timeline(*STRIPE, line("usage.rejected", 5, event_id="u-1", source="/s", reason="unknown_meter"))
+
+    def ids(**wanted: str) -> list[str | None]:
+        return [life.event_id for life in lives.newest(EventFilter(**wanted))]
+
+    assert ids(type="invoice") == ["evt_1"]
+    assert ids(workspace_id="acme") == ["evt_1"]
+    assert ids(outcome="rejected") == ["u-1"]
+    assert ids(text="unknown_m", kind="usage") == ["u-1"]
+    assert ids(kind="usage", outcome="accepted") == []
+
+
+def test_memory_is_bounded() -> None:
+    """The newest are kept."""
+    lines = [line("usage.accepted", 1, event_id=f"u-{number}", source="/s") for number in range(KEPT + 10)]
+
+    assert len(timeline(*lines).newest(ALL, limit=KEPT * 2)) == KEPT
+
+
+@given(st.one_of(st.text(), st.dictionaries(st.text(), st.integers()).map(json.dumps)))
+def test_any_line_is_read_without_an_error(text: str) -> None:
+    """A function's log has Lambda's own lines and other people's too."""
+    assert all(one.flow for one in sightings(text))
+
+
+def test_a_log_is_read_on_from_where_it_was(tmp_path: Path) -> None:
+    """Whole lines once each, also when a line is half written, and anew when the file was begun anew."""
+    log, feed = tmp_path / "f.log", LogFolder(tmp_path)
+    log.write_text("one\ntwo\nthr")
+    assert feed.poll() == ["one", "two"]
+    with log.open("a") as file:
+        file.write("ee\n")
+    assert feed.poll() == ["three"]
+    assert feed.poll() == []
+    log.write_text("new\n")
+    assert feed.poll() == ["new"]
+
+
+def test_of_a_long_log_its_end_is_read(tmp_path: Path) -> None:
+    """The first look costs the same however long the stack has run."""
+    (tmp_path / "f.log").write_text("x" * 99 + "\n" + ("y" * 99 + "\n") * (TAIL_BYTES // 100))
+
+    assert len(list(LogFolder(tmp_path).poll())) == TAIL_BYTES // 100
