@@ -27,8 +27,8 @@ from nilometer.domain.stripe.event import StripeEvent, check, check_bounds
 from nilometer.domain.stripe.registers import fields, projection
 from nilometer.domain.usage.event import check_window
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing.arrived import arrived
-from nilometer.flows.inbox.bounds import check_depth
+from nilometer.flows.billing.batch import arrived
+from nilometer.flows.inbox.envelope import check_depth
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import Inbox, settle, together
 from nilometer.flows.usage import batch as usage

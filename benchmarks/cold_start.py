@@ -1,8 +1,11 @@
-"""What a webhook's cold start costs beyond boto3: `.venv/bin/python benchmarks/cold_start.py BUILD [PYTHON]`.
+"""What a handler's cold start costs, in CPU of a fresh interpreter: the median of many runs that alternate.
 
-BUILD is what `make build ARCHITECTURE=...` made for this machine's processor, PYTHON a Python 3.13. CPU seconds of a
-fresh interpreter, median of many runs, so that a busy machine changes little. Goal: at most 1.2 times boto3 and the
-one client that no function can do without.
+    .venv/bin/python benchmarks/cold_start.py BUILD [PYTHON]      beyond boto3
+    .venv/bin/python benchmarks/cold_start.py --trees OLD NEW     importing each handler from two source trees
+
+BUILD is what `make build ARCHITECTURE=...` made for this machine's processor, PYTHON a Python 3.13. Goal: a webhook
+costs at most 1.2 times boto3 and the one client that no function can do without. OLD and NEW are two states of `src`,
+with the libraries of this environment. Goal: no handler costs more than before.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ import argparse
 import os
 import statistics
 import subprocess
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 RUNS = 15
@@ -22,6 +28,8 @@ import boto3
 from botocore.config import Config
 boto3.session.Session().client("events", config=Config(retries={"mode": "standard"}))
 """
+IMPORT = "import sys; sys.path.insert(0, {tree!r}); import nilometer.lambdas.{flow}"
+TOLERANCE = 1.03  # of a median that repeats within some percent
 FLOWS = ("webhook", "billing", "usage", "operations", "changes", "limits", "lake")
 HANDLER = """
 import nilometer.lambdas.{flow} as module
@@ -48,32 +56,57 @@ ENVIRONMENT = {
 
 def cpu_seconds(python: str, artifact: Path, program: str) -> float:
     """User and system time of one fresh interpreter that sees the artifact and its own library alone."""
+    return run_seconds([python, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(artifact)!r})\n{program}"])
+
+
+def run_seconds(command: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT) -> float:
+    """User and system time of one process."""
     before = os.times()
-    subprocess.run(
-        [python, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(artifact)!r})\n{program}"],
-        env=ENVIRONMENT,
-        check=True,
-    )
+    subprocess.run(command, env=environment, check=True)
     after = os.times()
     return after.children_user - before.children_user + after.children_system - before.children_system
 
 
-def median(python: str, artifact: Path, programs: Sequence[str]) -> list[float]:
+def medians(cost: Callable[[str], float], programs: Sequence[str]) -> list[float]:
     """Of each program, run in turns, so that what else the machine does falls on all alike."""
-    runs = [[cpu_seconds(python, artifact, program) for program in programs] for _ in range(RUNS)]
+    runs = [[cost(program) for program in programs] for _ in range(RUNS)]
     return [statistics.median(times) for times in zip(*runs, strict=True)]
+
+
+def compare(old: Path, new: Path, flows: Sequence[str]) -> None:
+    """Each handler from both trees, compiled as a deployed one is; the interpreter itself is taken off."""
+    print(f"{'function':<12}{'old':>9}{'new':>9}{'ratio':>7}   CPU ms, median of {RUNS} runs in turns")
+    with tempfile.TemporaryDirectory() as compiled:
+        environment = {**ENVIRONMENT, "PYTHONPYCACHEPREFIX": compiled}
+
+        def cost(program: str) -> float:
+            return run_seconds([sys.executable, "-c", program], environment)
+
+        for flow in flows:
+            programs = [NOTHING, *(IMPORT.format(tree=str(tree.resolve()), flow=flow) for tree in (old, new))]
+            for program in programs:
+                cost(program)  # compiles
+            nothing, before, after = (1000 * one for one in medians(cost, programs))
+            ratio = (after - nothing) / (before - nothing)
+            verdict = "goal met" if ratio <= TOLERANCE else "goal: not more than before"
+            print(f"{flow:<12}{before - nothing:>9.0f}{after - nothing:>9.0f}{ratio:>7.2f}  {verdict}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build", type=Path)
+    parser.add_argument("build", type=Path, nargs="?")
     parser.add_argument("python", nargs="?", default="python3.13")
+    parser.add_argument("--trees", type=Path, nargs=2, metavar=("OLD", "NEW"))
+    parser.add_argument("--only", choices=FLOWS, action="append", help="with --trees: these handlers")
     arguments = parser.parse_args()
+    if arguments.trees:
+        compare(*arguments.trees, arguments.only or FLOWS)
+        return
     print(f"{'function':<12}{'handler':>9}{'boto3+1':>9}{'ratio':>7}   CPU ms, median of {RUNS}, interpreter taken off")
     for flow in FLOWS:
         artifact = arguments.build / f"{flow.title()}Function"
         programs = [NOTHING, BASELINE, HANDLER.format(flow=flow)]
-        nothing, baseline, handler = median(arguments.python, artifact, programs)
+        nothing, baseline, handler = medians(partial(cpu_seconds, arguments.python, artifact), programs)
         ratio = (handler - nothing) / (baseline - nothing)
         verdict = "" if flow != "webhook" else ("  goal met" if ratio <= GOAL else f"  goal is {GOAL}")
         print(f"{flow:<12}{1000 * (handler - nothing):>9.0f}{1000 * (baseline - nothing):>9.0f}{ratio:>7.2f}{verdict}")

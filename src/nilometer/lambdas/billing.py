@@ -9,7 +9,7 @@ from typing import Any
 from nilometer.aws.clients import client, later
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.billing.claim import Trust, trust_of
+from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.usage.meter_event import ERRORS
 from nilometer.flows.billing import batch as billing

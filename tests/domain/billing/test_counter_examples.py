@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.support.events.stripe import created, event, in_any_order, items, merged, resolved, updated
 
+from nilometer.domain.billing.group import view
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.stripe.registers.register import merge, of_answer, register
 from nilometer.domain.stripe.registers.resolve import Rule, resolve
-from nilometer.domain.stripe.registers.view import view
 
 SUMMARY = "entitlements.active_entitlement_summary.updated"
 

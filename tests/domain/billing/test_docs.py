@@ -6,9 +6,8 @@ import re
 
 from tests.support.project import ROOT
 
-from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.fold import fold, record_item
 from nilometer.domain.billing.record.inputs import Inputs
-from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.store.writes import Key
 
 SOMETIMES = {

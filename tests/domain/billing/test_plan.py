@@ -10,8 +10,8 @@ from tests.support.stores.writes import Memory
 
 from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.plan import Plan
+from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs
-from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Check, Item, Key, Put
 from nilometer.domain.stripe.event import Scope, StripeEvent

@@ -8,12 +8,12 @@ import pytest
 import stripe
 from tests.support.flows.billing_play import OBJECTS, PLAYED_AT
 
-from nilometer.domain.billing.claim import CLAIMING
+from nilometer.domain.billing.group import _VIEWS
+from nilometer.domain.billing.link import CLAIMING
 from nilometer.domain.billing.record.inputs import CATALOG
 from nilometer.domain.stripe.event import FEATURES, StripeEvent
 from nilometer.domain.stripe.handled import API_VERSION, EVENT_TYPES, HANDLED
-from nilometer.domain.stripe.registers.view import _VIEWS
-from nilometer.flows.billing.arrived import arrived
+from nilometer.flows.billing.batch import arrived
 from nilometer.flows.billing.reconcile import LISTED
 from nilometer.local.stripe import event_types
 from nilometer.local.stripe.samples import sample

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.support.project import ROOT
 
-from nilometer.domain.stripe.registers.normalise import normalise, overlay
-from nilometer.domain.stripe.registers.projection import project
+from nilometer.domain.stripe.event import normalise, overlay
+from nilometer.domain.stripe.registers.register import project
 
 FIXTURES = ROOT.parent / "shared" / "fixtures" / "stripe" / "fixtures3.json"
 VERSIONS = ["2020-08-27", "2022-11-15", "2024-06-20", "2025-02-24.acacia"]

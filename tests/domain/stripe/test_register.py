@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from tests.support.events.stripe import merged, updated
 
 from nilometer.domain.stripe.event import Scope, StripeEvent
-from nilometer.domain.stripe.registers.item import pack, unpack
-from nilometer.domain.stripe.registers.register import Register, merge, of_event, register
+from nilometer.domain.stripe.registers.register import Register, merge, of_event, pack, register, unpack
 from nilometer.domain.stripe.registers.resolve import resolve
 
 STATES = [("active", n) for n in range(3)] + [("past_due", 1), ("paused", 2)]

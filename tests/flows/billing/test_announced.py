@@ -6,8 +6,8 @@ from tests.support.acts import act
 from tests.support.flows.changes import World, record
 from tests.support.flows.operations import NOW
 
+from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, with_views
-from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.limits.own import GrantLimit
 from nilometer.domain.store.keys import billing

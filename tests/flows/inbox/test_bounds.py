@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.project import EVENTS
 
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.bounds import DEPTH, check_depth
+from nilometer.flows.inbox.envelope import DEPTH, check_depth
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.integers() | st.text('[]{}"\\ab', max_size=40),

@@ -16,8 +16,7 @@ from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.events.reject import Reject
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Misconfigured, NotKnownYet, Refused, Rejected, Unavailable
-from nilometer.flows.inbox.identity import arrived_at, identity_of
-from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.parcel import Parcel, arrived_at, identity_of
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.inbox.settle import PATIENCE, RECEIVES, Inbox, alone, inbox, settle, together

@@ -16,7 +16,7 @@ from tests.support.lake.build import KEYS, NOW, stripe_event, usage
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.bounds import check_depth
+from nilometer.flows.inbox.envelope import check_depth
 from nilometer.flows.lake import append as flow
 from nilometer.lake.read.query import query
 from nilometer.lake.write.append import Lake

@@ -20,9 +20,8 @@ from nilometer.domain.lake.books import REGISTER, book_rows
 from nilometer.domain.recovery.verification import DifferenceKind
 from nilometer.domain.store.writes import Key, Put, Table
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.item import register_item, register_key, register_of
-from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
-from nilometer.domain.stripe.registers.resolve import resolve
+from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register, register_key, register_of
+from nilometer.domain.stripe.registers.resolve import register_item, resolve
 from nilometer.lake.read.recipes import RECIPES
 
 

@@ -15,8 +15,8 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import redaction
 from nilometer.domain.lake.tables import AUDIT
+from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.writes import Key, Put, Table
-from nilometer.domain.stripe.payload import pack
 from nilometer.errors import Refused, Unavailable
 from nilometer.flows.recovery import rebuild as rebuild_module
 from nilometer.flows.recovery.rebuild import Rebuilt, rebuild

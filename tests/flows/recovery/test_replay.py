@@ -25,7 +25,7 @@ from nilometer.domain.lake import redaction
 from nilometer.domain.lake.rows import usage_row
 from nilometer.domain.lake.tables import USAGE
 from nilometer.domain.store.writes import Key, Table
-from nilometer.domain.stripe.registers.projection import project
+from nilometer.domain.stripe.registers.register import project
 from nilometer.flows.recovery.replay import MissingUsage, missing_usage, reachable
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.write.append import Lake

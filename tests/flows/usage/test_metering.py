@@ -21,8 +21,8 @@ from tests.support.flows.usage import WORKSPACE, cloud, handle
 from nilometer import UpdateMeter, operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, with_views
-from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Delete, Put, Table

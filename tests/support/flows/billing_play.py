@@ -12,9 +12,9 @@ from tests.support.flows.operations import envelope
 from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.claim import Trust
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.stripe.registers.projection import project
+from nilometer.domain.stripe.registers.register import project
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.local.stripe.world import StripeWorld

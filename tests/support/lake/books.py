@@ -18,8 +18,8 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import REGISTER, book_rows, has_book, snapshot_rows
 from nilometer.domain.lake.change import Change, ItemAction
+from nilometer.domain.store.compressed import unpack
 from nilometer.domain.store.writes import Item, Key, Table
-from nilometer.domain.stripe.payload import unpack
 from nilometer.flows.recovery.verify import Verification, VerifyReport
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.query import query

@@ -11,7 +11,7 @@ from tests.support.cloudformation import Template, referred
 from nilometer.aws.landing import PREFIX
 from nilometer.aws.secrets import REFRESH_SECONDS
 from nilometer.domain.events.reject import KEPT
-from nilometer.domain.stripe import fact
+from nilometer.domain.stripe import event
 from nilometer.domain.stripe.signature import TOLERANCE_SECONDS
 from nilometer.flows.billing.webhook import BODY_BYTES
 
@@ -136,7 +136,7 @@ def test_the_security_page_says_how_long_personal_data_stays(template: Template,
     assert said["archives of the buses"] == template.body["Parameters"]["ArchiveDays"]["Default"]
     assert {said["queues and dead letters"] * 86400} == queues
     assert {group["RetentionInDays"] for group in template.of("AWS::Logs::LogGroup").values()} == {said["logs"]}
-    assert timedelta(days=said["events table"]) == fact.KEPT == KEPT
+    assert timedelta(days=said["events table"]) == event.KEPT == KEPT
 
 
 def test_the_security_page_says_what_guards_the_door(template: Template, project: Path) -> None:

@@ -16,7 +16,7 @@ from nilometer.domain.people.flag import Evaluation
 from nilometer.domain.people.membership import Membership
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Table
-from nilometer.domain.stripe.registers.item import object_of
+from nilometer.domain.stripe.registers.explain import object_of
 from nilometer.domain.usage.meter import meter_of
 from nilometer.domain.usage.total import used
 from nilometer.errors import Refused

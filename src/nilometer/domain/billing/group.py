@@ -1,30 +1,56 @@
 """A group: the events that must be decided together, those of one customer, or of one object without a customer.
 
-What a group says a second time changes nothing, so an event whose fact was not stored may come again.
+What they say merges into the registers of their objects, and of each object a billing record keeps a view: as little
+as its fold needs, and nothing of what no longer counts. What a group says a second time changes nothing, so an event
+whose fact was not stored may come again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, NamedTuple
 
-from nilometer.domain.billing.claim import Claim
-from nilometer.domain.billing.record import risk
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Key
-from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.item import register_key
+from nilometer.domain.store.writes import Item, Key, Put, Table, Write, version_of
+from nilometer.domain.stripe.event import SUMMARY, Scope
 from nilometer.domain.stripe.registers.projection import Projection
-from nilometer.domain.stripe.registers.register import Element
+from nilometer.domain.stripe.registers.register import (
+    Element,
+    Register,
+    merge,
+    register,
+    register_key,
+    register_of,
+    without,
+)
+from nilometer.domain.stripe.registers.resolve import Resolution, register_item, resolve
 from nilometer.errors import Unavailable
 
 Known = Mapping[Key, Item | None]
 """What was read, by key; None: nothing is stored."""
+View = Mapping[str, Any]
+"""What a billing record keeps of one object."""
+
+CHARGE = "charge"
+PERIODS = 14  # newest billing periods of a subscription
+_NAMING_A_CHARGE = frozenset({"dispute", "radar.early_fraud_warning"})
+_OF_THE_BOOKS = frozenset({"unit_amount", "currency", "interval", "interval_count", "usage_type"})
 
 
 class Torn(Unavailable):
     """Items that were read one by one contradict each other: read them again, consistently."""
+
+
+class Claim(NamedTuple):
+    """Who says which workspace a customer pays for. Ordered: the first is the best, of two equally good the older
+    object's."""
+
+    rank: int
+    created: int
+    object_id: str
+    workspace_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +77,11 @@ class Evidence:
     def subscription_id(self) -> str | None:
         """The subscription that it is about: the object itself, or the one that it names."""
         return self.object_id if self.object_type == "subscription" else self.state.get("subscription")
+
+    @property
+    def charge(self) -> str | None:
+        """The charge that a dispute or an early fraud warning names."""
+        return self.state.get("charge") if self.state.get("object") in _NAMING_A_CHARGE else None
 
     @property
     def event_id(self) -> str:
@@ -96,7 +127,7 @@ class Group:
         """The registers of charges whose customer is also this group's, when they know one."""
         if self.customer_id is not None:
             return set()
-        return risk.charges(self.scope, (one.state for one in self.evidence))
+        return {register_key(self.scope, CHARGE, one.charge, None) for one in self.evidence if one.charge}
 
     @property
     def link_key(self) -> Key:
@@ -105,5 +136,176 @@ class Group:
 
     def with_owner(self, known: Known) -> Group:
         """The customer of a dispute is that of its charge; `known` has `charges`."""
-        owner = next((found for key in self.charges if (found := risk.owner(known[key]))), None)
+        owner = next((found for key in self.charges if (found := (known[key] or {}).get("customer_id"))), None)
         return replace(self, customer_id=owner) if owner else self
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """One register before and after; `stored` is its item as it was read."""
+
+    key: Key
+    object_type: str
+    object_id: str
+    stored: Item | None
+    before: Register
+    after: Register
+    resolution_before: Resolution | None
+    resolution: Resolution | None
+
+    @property
+    def changed(self) -> bool:
+        """False when the register held all of the evidence already, as with an event that comes again."""
+        return self.before != self.after
+
+    @property
+    def version(self) -> int:
+        """The number that the next write gives the item: 1 for a new one."""
+        return int(self.stored["version"]) + 1 if self.stored else 1
+
+
+def merged(group: Group, known: Known) -> list[Merged]:
+    """One value for each object that the group has evidence of."""
+    return [_merge(key, found, known[key], group.dropped) for key, found in group.elements.items()]
+
+
+def register_writes(group: Group, registers: Sequence[Merged]) -> Iterator[Write]:
+    """A register that the evidence does not change is not written."""
+    for one in registers:
+        if one.changed and one.resolution:
+            item = register_item(
+                one.key,
+                one.after,
+                one.resolution,
+                scope=group.scope,
+                version=one.version,
+                cause=group.cause,
+                updated_at=group.updated_at,
+            )
+            yield Put(table=Table.RECORDS, item=item, expected=version_of(one.stored))
+
+
+def changed_views(registers: Sequence[Merged]) -> dict[str, View | None]:
+    """The views that changed, each with the version of its register; None: the object no longer counts."""
+    changed: dict[str, View | None] = {}
+    for one in registers:
+        before, after = view_of(one.before, one.resolution_before), view_of(one.after, one.resolution)
+        if before != after:
+            name = view_key(one.object_type, one.object_id)
+            changed[name] = None if after is None else {**after, "version": one.version}
+    return changed
+
+
+def _merge(key: Key, found: Sequence[Evidence], stored: Item | None, dropped: str | None) -> Merged:
+    before = register_of(stored)
+    kept = without(before, dropped) if dropped else before
+    after = merge(kept, register(one.element for one in found if one.element))
+    first = found[0]
+    return Merged(key, first.object_type, str(first.object_id), stored, before, after, resolve(before), resolve(after))
+
+
+def view(register: Register) -> dict[str, Any] | None:
+    """None when the object adds nothing to its workspace's billing: a paid invoice, a finished schedule."""
+    return view_of(register, resolve(register))
+
+
+def view_of(register: Register, resolution: Resolution | None) -> dict[str, Any] | None:
+    """The same, of a register that was resolved before."""
+    if resolution is None:
+        return None
+    state = resolution.state
+    made = _VIEWS.get(str(state["object"]), _nothing)(state, register)
+    if made is None:
+        return None
+    doubt = {"doubt": True} if resolution.ambiguous else {}
+    unread = {"unreadable": state["unreadable"]} if "unreadable" in state else {}
+    return {"object": state["object"], **made, **unread, **doubt}
+
+
+def view_key(object_type: str, object_id: str) -> str:
+    """The name of a view within its customer; a summary has its customer's id."""
+    return "entitlements" if object_type == SUMMARY else object_id
+
+
+def periods_of(register: Register, ended_at: int | None) -> list[list[int]]:
+    """Half-open [start, end), ascending, without overlaps: a later start ends what ran before it."""
+    found: list[list[int]] = []
+    for start, seen in sorted(register.periods.items()):
+        if found:
+            found[-1][1] = min(found[-1][1], start)
+        found.append([start, seen.end])
+    if ended_at is not None and found:
+        found[-1][1] = min(found[-1][1], ended_at)
+    return [bounds for bounds in found if bounds[0] < bounds[1]][-PERIODS:]
+
+
+def _subscription(state: Projection, register: Register) -> dict[str, Any]:
+    left_out = {"id", "object", "customer", "workspace_id", "collection_method"}
+    kept = {name: value for name, value in state.items() if name not in left_out}
+    items = [{name: item[name] for name in item if name not in _OF_THE_BOOKS} for item in state.get("items", ())]
+    return {**kept, "items": items, "periods": periods_of(register, state.get("ended_at"))}
+
+
+def _invoice(state: Projection, _register: Register) -> dict[str, Any] | None:
+    if state.get("status") != "open" or state.get("deleted"):
+        return None
+    names = (
+        "created", "amount_remaining", "currency", "attempt_count", "next_payment_attempt", "due_date", "finalized_at",
+        "subscription",
+    )  # fmt: skip
+    return {name: state[name] for name in names if name in state}
+
+
+def _customer(state: Projection, _register: Register) -> dict[str, Any]:
+    """Who is deleted owes nothing and pays with nothing, whether an event said so or a 404."""
+    if state.get("deleted"):
+        return {"deleted": True}
+    return {name: state[name] for name in ("delinquent", "default_payment_method") if name in state}
+
+
+def _payment_method(state: Projection, _register: Register) -> dict[str, Any] | None:
+    if "customer" not in state:
+        return None
+    return {name: state[name] for name in ("type", "exp_month", "exp_year") if name in state}
+
+
+def _schedule(state: Projection, _register: Register) -> dict[str, Any] | None:
+    if state.get("status") not in {"not_started", "active"}:
+        return None
+    return {name: state[name] for name in ("subscription", "phases", "end_behavior") if name in state}
+
+
+def _summary(state: Projection, _register: Register) -> dict[str, Any]:
+    return {"features": state["features"]}
+
+
+def _charge(state: Projection, _register: Register) -> dict[str, Any] | None:
+    """A dispute or a warning is an object of its own; a refund is told by its charge."""
+    if not state.get("amount_refunded"):
+        return None
+    return {name: state[name] for name in ("created", "amount_refunded", "currency") if name in state}
+
+
+def _dispute(state: Projection, _register: Register) -> dict[str, Any]:
+    return {name: state[name] for name in ("created", "status", "reason", "charge") if name in state}
+
+
+def _warning(state: Projection, _register: Register) -> dict[str, Any]:
+    return {name: state[name] for name in ("created", "fraud_type", "charge") if name in state}
+
+
+def _nothing(_state: Projection, _register: Register) -> None:
+    return None
+
+
+_VIEWS: Mapping[str, Callable[[Projection, Register], dict[str, Any] | None]] = {
+    "subscription": _subscription,
+    "invoice": _invoice,
+    "customer": _customer,
+    "payment_method": _payment_method,
+    "subscription_schedule": _schedule,
+    "charge": _charge,
+    "dispute": _dispute,
+    "radar.early_fraud_warning": _warning,
+    SUMMARY: _summary,
+}

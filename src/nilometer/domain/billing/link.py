@@ -1,20 +1,129 @@
-"""The link of a Stripe customer: which workspaces it pays for, by all that its objects and operators claim."""
+"""Whose a Stripe customer is: what objects and operators claim, the link that it comes to, and which customers count.
+
+A claim is a function of its object's register, and the link a function of the set of claims: whatever order they come
+in, also two that contradict, it is the same. An operator's claim is above all others; of several the newest holds.
+
+Claims are ranked by who can write them. Metadata is the platform's own; `client_reference_id` is a parameter in the
+URL of a Payment Link, so a buyer can write it, and it is never a proof by itself:
+
+    metadata of the platform, an operator ──▶ counts
+    `client_reference_id` of a buyer      ──▶ counts when no other customer named the workspace before it,
+                                              else it is a conflict: nothing of it counts until an operator decides
+
+"Before" is a time of Stripe's, which nobody chooses: when the object that makes the claim was created.
+Source: https://docs.stripe.com/payment-links/url-parameters.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, NamedTuple
 
-from nilometer.domain.billing.claim import CLAIMING, OPERATOR, Claim, Rank, claim_of, with_word
-from nilometer.domain.billing.group import Group, Known
-from nilometer.domain.billing.record.inputs import Views
-from nilometer.domain.billing.registers import Merged
+from nilometer.domain.billing.group import Claim, Group, Known, Merged, View
+from nilometer.domain.billing.record.inputs import Inputs, Views, inputs_of
+from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Check, Item, Put, Table, Write, new_item, version_after, version_of
-from nilometer.domain.stripe.event import OWN_ACCOUNT
-from nilometer.domain.stripe.registers.view import View
+from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
+from nilometer.domain.stripe.registers.projection import Projection
+from nilometer.domain.stripe.registers.register import Register
+from nilometer.domain.stripe.registers.resolve import Resolution
+from nilometer.errors import Misconfigured
 
+CLAIMING = frozenset({"customer", "checkout.session", "subscription"})
+_SCOPE = re.compile(r"[^\s/]+/(live|test)")
+NAMED = 20  # conflicts that a record names, the oldest first
 _OF_SUBSCRIPTIONS = frozenset({"subscription", "invoice", "subscription_schedule"})
+OPERATOR = "operator"  # the name among a link's claims that no object of Stripe has
+
+
+class Rank(IntEnum):
+    """Who wrote the claim; the least is the best."""
+
+    OPERATOR = -1
+    CUSTOMER = 0  # metadata of the customer
+    OLD_SESSION = 1  # of a session that was read before its two sources were told apart
+    SUBSCRIPTION = 2  # metadata of the subscription
+    SESSION = 3  # metadata of the Checkout session
+    REFERENCE = 4  # `client_reference_id` of the session
+
+
+WRITERS: Mapping[int, str] = {
+    Rank.OPERATOR: "an operator",
+    Rank.CUSTOMER: "metadata of the customer",
+    Rank.OLD_SESSION: "Checkout session",
+    Rank.SUBSCRIPTION: "metadata of the subscription",
+    Rank.SESSION: "metadata of the Checkout session",
+    Rank.REFERENCE: "client_reference_id, which a buyer can write",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The scopes whose objects may name workspaces, "account/mode" each; `*` stands for any account.
+
+    An operator's claim holds in every scope.
+    """
+
+    scopes: frozenset[str] = frozenset({f"{OWN_ACCOUNT}/live", f"{OWN_ACCOUNT}/test"})
+
+    def names(self, scope: Scope) -> bool:
+        """Whether a scope may name workspaces: by itself, or by its mode in every account."""
+        return not self.scopes.isdisjoint({str(scope), f"*/{str(scope).rpartition('/')[2]}"})
+
+
+def trust_of(text: str) -> Trust:
+    """Of scopes with spaces or commas between them; `Misconfigured` for what is none."""
+    scopes = frozenset(text.replace(",", " ").split())
+    if wrong := sorted(one for one in scopes if not _SCOPE.fullmatch(one)):
+        raise Misconfigured(f"{', '.join(wrong)}: a scope is an account and a mode, as in self/live or acct_1/test")
+    return Trust(scopes)
+
+
+def claim_of(register: Register, resolution: Resolution | None) -> Claim | None:
+    """What an object says now; of a deleted one that left no metadata, what it said last."""
+    if resolution is None:
+        return None
+    told = claim(resolution.state)
+    if told or not resolution.deleted:
+        return told
+    return next((found for element in register.elements if (found := claim(element.state or {}))), None)
+
+
+def claim(state: Projection) -> Claim | None:
+    """What a state says of its customer's workspace: `metadata.workspace_id` or `client_reference_id`."""
+    match state.get("object"):
+        case "customer":
+            rank, workspace_id = Rank.CUSTOMER, state.get("workspace_id")
+        case "checkout.session" if state.get("customer") and state.get("workspace_id"):
+            rank, workspace_id = Rank.SESSION, state["workspace_id"]
+        case "checkout.session" if state.get("customer"):
+            rank, workspace_id = Rank.REFERENCE, state.get("client_reference_id")
+        case "subscription":
+            rank, workspace_id = Rank.SUBSCRIPTION, state.get("workspace_id")
+        case _:
+            return None
+    return Claim(int(rank), int(state.get("created") or 0), str(state["id"]), workspace_id) if workspace_id else None
+
+
+def word(workspace_id: str, *, at: datetime, origin: str) -> Claim:
+    """An operator's. `origin` (source and id of what said it) orders the words of one millisecond."""
+    return Claim(int(Rank.OPERATOR), epoch(at) * 1000 + at.microsecond // 1000, origin, workspace_id)
+
+
+def with_word(claims: Mapping[str, Claim], said: Claim) -> dict[str, Claim]:
+    """The newest word stays, in whatever order they come."""
+    known = claims.get(OPERATOR)
+    newest = said if known is None else max(known, said, key=lambda claim: (claim.created, claim.object_id))
+    return {**claims, OPERATOR: newest}
+
+
+def best(claims: Mapping[str, Claim]) -> str | None:
+    """The workspace; None as long as nobody claims the customer."""
+    return min(claims.values()).workspace_id if claims else None
 
 
 class Served(NamedTuple):
@@ -147,3 +256,48 @@ def _link_item(group: Group, link: Linked) -> Item:
         **({"subscriptions": dict(sorted(link.after.subscriptions.items()))} if link.after.subscriptions else {}),
         **({} if link.trusted else {"trusted": False}),
     )
+
+
+def admitted(inputs: Inputs) -> Mapping[str, Views]:
+    """The customers that count, with their views."""
+    contested = set(_contested(inputs)) if any(is_weak(inputs, name) for name in inputs.claims) else set()
+    return {name: views for name, views in inputs.customers.items() if name not in contested}
+
+
+def conflicts(inputs: Inputs) -> list[dict[str, Any]]:
+    """One a customer that does not count: `customer`, `claimed_by`, `object`, `created`."""
+    named = sorted(_contested(inputs), key=lambda name: _age(inputs, name))[:NAMED]
+    return [
+        {
+            "customer": name,
+            "claimed_by": WRITERS[int(inputs.claims[name][0])],
+            "object": inputs.claims[name][2],
+            "created": int(inputs.claims[name][1]),
+        }
+        for name in named
+    ]
+
+
+def _contested(inputs: Inputs) -> list[str]:
+    oldest = min((_age(inputs, name) for name in inputs.customers), default=None)
+    return [name for name in inputs.customers if is_weak(inputs, name) and _age(inputs, name) != oldest]
+
+
+def is_weak(inputs: Inputs, name: str) -> bool:
+    """Whether nothing but what a buyer can write links the customer."""
+    return name in inputs.claims and int(inputs.claims[name][0]) >= Rank.REFERENCE
+
+
+def _age(inputs: Inputs, name: str) -> tuple[int, str, str]:
+    """Of a customer that was linked before claims were kept here, nothing is older."""
+    _, created, object_id = inputs.claims.get(name, (0, 0, ""))
+    return int(created), str(object_id), name
+
+
+def payer(record: Item | None) -> str | None:
+    """The customer that usage is billed to, "account/mode/customer": the effective subscription's, else the first."""
+    if record is None:
+        return None
+    customers = admitted(inputs_of(record))
+    owners = (name for name in sorted(customers) if record.get("subscription") in customers[name])
+    return next(owners, min(customers, default=None))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from nilometer.domain.acts.act import Act
 from nilometer.domain.acts.deed import Deed, Id, Stored
-from nilometer.domain.billing.claim import OPERATOR, word
 from nilometer.domain.billing.group import Group, Known
-from nilometer.domain.billing.link import claims_of
+from nilometer.domain.billing.link import OPERATOR, claims_of, word
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write

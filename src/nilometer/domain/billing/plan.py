@@ -1,5 +1,8 @@
 """What a group of new Stripe events changes: fetches, registers, the customer's link, disputes, billing records. Pure.
 
+A customer's part is in the records of the workspaces that it pays for, its homes, or, unlinked, in one of its own. A
+record is written only when a view or the link changes: of a register whose view stays, nothing else depends.
+
 One group's writes are one transaction; its `use` items come before, its facts after (docs/decisions/0013). Each
 condition says what was read:
 
@@ -12,26 +15,56 @@ condition says what was read:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 
-from nilometer.domain.billing import disputes
-from nilometer.domain.billing.claim import claim
-from nilometer.domain.billing.fetches import asking, fetches
-from nilometer.domain.billing.group import Group, Known, Torn
-from nilometer.domain.billing.homes import Home, home_keys, record_writes, rehoused, uses
-from nilometer.domain.billing.link import Linked, link_writes, linked
-from nilometer.domain.billing.record.fold import orphans
-from nilometer.domain.billing.record.inputs import CATALOG, catalog_key, catalog_name, customer_name, used_names
+from nilometer.domain.billing import risk
+from nilometer.domain.billing.group import (
+    CHARGE,
+    Group,
+    Known,
+    Merged,
+    Torn,
+    View,
+    changed_views,
+    merged,
+    register_writes,
+)
+from nilometer.domain.billing.link import Linked, claim, link_writes, linked
+from nilometer.domain.billing.record.fold import record_item
+from nilometer.domain.billing.record.inputs import (
+    CATALOG,
+    Inputs,
+    Views,
+    bounded,
+    catalog_entry,
+    catalog_key,
+    catalog_name,
+    catalog_names,
+    customer_name,
+    features_of,
+    home,
+    inputs_of,
+    orphans,
+    use_item,
+    used_names,
+    with_catalog,
+    with_part,
+    without_customer,
+)
 from nilometer.domain.billing.record.refold import refold_request
-from nilometer.domain.billing.registers import Merged, changed_views, merged, register_writes
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Key, Write
-from nilometer.domain.stripe.registers.view import View
+from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_after, version_of
+from nilometer.domain.stripe.event import FEATURES
+from nilometer.domain.stripe.fetchable import fetchable
+from nilometer.domain.stripe.registers.refetch import request
+from nilometer.domain.stripe.registers.register import register_of
+from nilometer.domain.stripe.registers.resolve import resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class _Effect:
     """What the group comes to, once all is known. `link` is None when it has no customer."""
 
     group: Group
@@ -44,17 +77,17 @@ class Effect:
 
     def writes(self) -> Iterator[Write]:
         """For one transaction, at most one write an item: fetches, registers, disputes, the link and the records."""
-        asked = (*fetches(self.group, self.known, self.views), *self._asking_for_orphans())
+        asked = (*self._notified(), *self._unlisted_features(), *self._orphans())
         yield from {write.key: write for write in asked}.values()
         yield from register_writes(self.group, self.registers)
         yield from self._refolding()
         if self.link is None:
-            yield from disputes.waits(self.group, self.known, self.views)
+            yield from risk.waits(self.group, self.known, self.views) if self.group.charges else ()
             return
-        yield from disputes.adoptions(self.known, self.adopted)
+        yield from risk.adoptions(self.known, self.adopted) if self.adopted else ()
         if self.homes:
             yield from link_writes(self.group, self.link)
-            yield from record_writes(self.group, self.known, self.homes)
+            yield from _record_writes(self.group, self.known, self.homes)
 
     def _refolding(self) -> Iterator[Write]:
         """A changed product, price or feature is to be folded into all records that use it."""
@@ -63,15 +96,37 @@ class Effect:
                 name = catalog_name(self.group.scope, one.object_type, one.object_id)
                 yield refold_request(name, cause=self.group.cause, updated_at=self.group.updated_at)
 
-    def _asking_for_orphans(self) -> Iterator[Write]:
+    def _notified(self) -> Iterator[Write]:
+        """The object of a thin notification must be fetched: one request, however many notifications."""
+        asked = {(one.object_type, str(one.object_id)): one.second for one in self.group.evidence if one.fetch}
+        for (object_type, object_id), second in asked.items():
+            if object_id and fetchable(object_type):
+                yield self._asking(object_type, object_id, second)
+
+    def _unlisted_features(self) -> Iterator[Write]:
+        """A feature that Stripe did not list when it was last asked."""
+        named = {feature for view in self.views.values() for feature in features_of(view)}
+        if named:
+            listed = self.known.get(catalog_key(catalog_name(self.group.scope, FEATURES, FEATURES)))
+            resolution = resolve(register_of(listed))
+            if named - (resolution.state.get("features", {}) if resolution else {}).keys():
+                second = max(one.element.second for one in self.group.evidence if one.element)
+                yield self._asking(FEATURES, FEATURES, second)
+
+    def _orphans(self) -> Iterator[Write]:
         """Once, when the customer's deletion or such a subscription changes the record."""
         name = customer_name(self.group.scope, str(self.group.customer_id))
         parts = [one.inputs.customers.get(name, {}) for one in self.homes]
         for object_id in sorted({id_ for part in parts for id_ in orphans(part) if self._touches(id_)}):
-            yield asking(self.group, "subscription", object_id, max(one.second for one in self.group.evidence))
+            yield self._asking("subscription", object_id, max(one.second for one in self.group.evidence))
 
     def _touches(self, subscription_id: str) -> bool:
         return bool(self.views.keys() & {subscription_id, str(self.group.customer_id)})
+
+    def _asking(self, object_type: str, object_id: str, second: int) -> Write:
+        """The request to fetch one object, due a little after `second`."""
+        scope, cause, at = self.group.scope, self.group.cause, self.group.updated_at
+        return request(scope, object_type, object_id, second=second, cause=cause, updated_at=at)
 
     def facts(self) -> Iterator[Item]:
         """The events' items for the events table, now with the workspace; None when there is no link."""
@@ -103,20 +158,20 @@ class Plan:
 
     def uses(self) -> list[Item]:
         """Who uses what of the catalog: stored before `writes`. In vain, it only makes more records be looked at."""
-        return list(uses(self._decided.homes))
+        return list(_uses(self._decided.homes))
 
     def facts(self) -> list[Item]:
         """What is known to have happened once `writes` are stored, and not before; may be put again."""
         return list(self._decided.facts())
 
     @property
-    def _decided(self) -> Effect:
+    def _decided(self) -> _Effect:
         if self._effect is None:
             raise Torn("not all items are read, or they contradict each other")
         return self._effect
 
 
-def _looked(group: Group, known: Known) -> tuple[set[Key], Effect | None]:
+def _looked(group: Group, known: Known) -> tuple[set[Key], _Effect | None]:
     """The keys that are needed as far as they can be named now, and the effect when all of them are known.
 
     What a link names is known only when the link is; what a record uses only when the record is.
@@ -129,21 +184,22 @@ def _looked(group: Group, known: Known) -> tuple[set[Key], Effect | None]:
         return wanted | _guesses(group), None
     registers = merged(group, known)
     views = changed_views(registers)
-    effect = Effect(group=group, known=known, registers=registers, views=views)
+    effect = _Effect(group=group, known=known, registers=registers, views=views)
     return (wanted, effect) if group.customer_id is None else _owned(effect, wanted)
 
 
-def _owned(effect: Effect, wanted: set[Key]) -> tuple[set[Key], Effect | None]:
+def _owned(effect: _Effect, wanted: set[Key]) -> tuple[set[Key], _Effect | None]:
     """The same of a group with a customer."""
     group, known = effect.group, effect.known
     link = linked(group, known, effect.registers)
-    wanted |= set(home_keys(group, link).values())
+    wanted |= set(_home_keys(group, link).values())
     if not wanted <= known.keys():
         return wanted, None
-    adopted = disputes.adopting(effect.registers)
-    views = {**disputes.adopted_views(known, adopted), **effect.views}
+    charged = any(one.object_type == CHARGE for one in effect.registers)
+    adopted = risk.adopting(effect.registers) if charged else []
+    views = {**risk.adopted_views(known, adopted), **effect.views} if adopted else effect.views
     try:
-        homes = rehoused(group, known, link, views)
+        homes = _rehoused(group, known, link, views)
     except Torn:
         return wanted, None
     wanted |= {catalog_key(name) for one in homes for name in one.newly_used}
@@ -151,10 +207,12 @@ def _owned(effect: Effect, wanted: set[Key]) -> tuple[set[Key], Effect | None]:
 
 
 def _first(group: Group) -> set[Key]:
-    registers = set(group.elements) | disputes.waiting_keys(group)
+    wanted = set(group.elements)
+    if group.charges or any(one.object_type == CHARGE for one in group.evidence):
+        wanted |= risk.waiting_keys(group)
     if group.customer_id is None:
-        return registers
-    return registers | {group.link_key} | set(map(catalog_key, _used_by(group)))
+        return wanted
+    return wanted | {group.link_key} | set(map(catalog_key, _used_by(group)))
 
 
 def _used_by(group: Group) -> set[str]:
@@ -166,3 +224,94 @@ def _guesses(group: Group) -> set[Key]:
     """The records of the workspaces that the events themselves claim: most often the right ones."""
     claims = [group.word, *(claim(one.state) for one in group.evidence)] if group.trusted is not False else [group.word]
     return {keys.billing(told.workspace_id) for told in claims if told}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """One record as it will be. `stored` is its item as it was read; `leaves`: the customer is no more part of it."""
+
+    key: Key
+    workspace_id: str | None
+    stored: Item | None
+    inputs: Inputs
+    leaves: bool = False
+    newly_used: Set[str] = frozenset()
+    """What of the catalog the record did not know of."""
+
+
+def _home_keys(group: Group, link: Linked) -> dict[str | None, Key]:
+    """By workspace, of the records that hold the customer's part and of those that will."""
+    customer_id = str(group.customer_id)
+    return {id_: home(group.scope, customer_id, id_) for id_ in (*link.before.homes, *link.after.homes)}
+
+
+def _rehoused(group: Group, known: Known, link: Linked, views: Mapping[str, View | None]) -> list[Home]:
+    """The records that the views or the link change; `Torn` when one was read before the link that names it."""
+    if not views and not link.moves:
+        return []
+    name, keyed = customer_name(group.scope, str(group.customer_id)), _home_keys(group, link)
+    read = {id_: inputs_of(known[key]) for id_, key in keyed.items()}
+    _check_read(link, read, name)
+    held = {n: view for id_ in link.before.homes for n, view in read[id_].customers.get(name, {}).items()}
+    whole = bounded({n: view for n, view in {**held, **views}.items() if view is not None})
+    made = (_home(keyed[id_], id_, known, inputs, name, whole, link) for id_, inputs in read.items())
+    return [one for one in made if link.moves or one.inputs != read[one.workspace_id]]
+
+
+def _record_writes(group: Group, known: Known, homes: Sequence[Home]) -> Iterator[Write]:
+    """Each record on condition that it is as read, and so is what it begins to use of the catalog."""
+    for one in homes:
+        yield _leave(group, one) if one.leaves else _put(group, one, _with_used(one, known))
+    for key in sorted({catalog_key(name) for one in homes for name in one.newly_used}):
+        yield Check(table=Table.RECORDS, key=key, expected=version_of(known[key]))
+
+
+def _uses(homes: Sequence[Home]) -> Iterator[Item]:
+    """Who uses what of the catalog, an item each."""
+    for one in homes:
+        for name in sorted(one.newly_used):
+            yield use_item(catalog_key(name), one.key)
+
+
+def _home(
+    key: Key, workspace_id: str | None, known: Known, inputs: Inputs, name: str, whole: Views, link: Linked
+) -> Home:
+    made = partial(Home, key=key, workspace_id=workspace_id, stored=known[key])
+    if workspace_id not in link.after.homes:
+        return made(inputs=without_customer(inputs, name), leaves=True)
+    part, claim = link.after.part(whole, workspace_id), link.claim_to(workspace_id)
+    said = claim[:3] if claim else None
+    changed = with_part(inputs, name, part, claim=said, refused=link.refused if workspace_id is None else ())
+    return made(inputs=changed, newly_used=catalog_names(changed) - changed.catalog.keys())
+
+
+def _check_read(link: Linked, read: Mapping[str | None, Inputs], name: str) -> None:
+    """A linked customer has its part in the records that its link names: else one of both was read too early."""
+    for id_ in link.before.homes:
+        if id_ is not None and name not in read[id_].customers:
+            raise Torn(f"the record of {id_} was read before its link")
+
+
+def _with_used(one: Home, known: Known) -> Inputs:
+    return with_catalog(one.inputs, {name: catalog_entry(known[catalog_key(name)]) for name in one.newly_used})
+
+
+def _leave(group: Group, one: Home) -> Write:
+    """The old home without this customer; a record of the customer alone has no reason to stay."""
+    if one.stored is None:  # and must still be nothing: a twin that knows no link may be about to begin it
+        return Check(table=Table.RECORDS, key=one.key, expected=Absent())
+    if one.workspace_id is None:
+        return Delete(table=Table.RECORDS, key=one.key, expected=version_of(one.stored))
+    return _put(group, one, one.inputs)
+
+
+def _put(group: Group, one: Home, inputs: Inputs) -> Write:
+    item = record_item(
+        one.key,
+        inputs,
+        workspace_id=one.workspace_id,
+        version=version_after(one.stored),
+        cause=group.cause,
+        updated_at=group.updated_at,
+    )
+    return Put(table=Table.RECORDS, item=item, expected=version_of(one.stored))

@@ -22,8 +22,7 @@ from nilometer.domain.lake.tables import Column, DeltaTable, Type, created_colum
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item
 from nilometer.domain.stripe.event import Scope, StripeEvent
-from nilometer.domain.stripe.registers.item import register_of
-from nilometer.domain.stripe.registers.register import FETCHED, REFETCH, Element, of_event
+from nilometer.domain.stripe.registers.register import FETCHED, REFETCH, Element, of_event, register_of
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 
 REGISTER = "register"

@@ -27,7 +27,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from nilometer.domain.stripe.payload import unpack
+from nilometer.domain.store.compressed import unpack
 
 REDACTED = "[redacted]"
 

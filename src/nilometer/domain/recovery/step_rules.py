@@ -17,8 +17,7 @@ from nilometer.domain.limits.reservation import RESERVATION_STEPS
 from nilometer.domain.people.invitation import INVITATION_STEPS, InvitationStatus
 from nilometer.domain.people.membership import MEMBERSHIP_STEPS
 from nilometer.domain.store.writes import Item
-from nilometer.domain.stripe.registers.item import unpacked
-from nilometer.domain.stripe.registers.register import merge
+from nilometer.domain.stripe.registers.register import merge, unpacked
 from nilometer.domain.usage.recount import RECOUNT
 
 Broken = tuple[str, str]

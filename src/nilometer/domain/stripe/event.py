@@ -1,14 +1,18 @@
-"""A Stripe event as the core sees it: whose it is, when, and the object before and after.
+"""A Stripe event: whose it is, when, the object before and after in the newest API version's shape, and its fact.
 
-Source: https://docs.stripe.com/api/events/object. Decoding the JSON is the flow's; nothing here knows bytes.
+Sources: https://docs.stripe.com/api/events/object, and for the rules of API versions
+https://docs.stripe.com/upgrades, from 2020-08-27 on. Decoding the JSON is the flow's; nothing here knows bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import new_item
 from nilometer.errors import Rejected
 
 OWN_ACCOUNT = "self"  # the platform itself; Connect accounts have an id
@@ -18,6 +22,8 @@ FEATURES = "entitlements.features"
 
 ID_BYTES = 255  # of an id that Stripe or a service chooses; it is part of a key
 FUTURE_SECONDS = 300  # how far a clock of Stripe's may be ahead of ours
+KEPT = timedelta(days=40)  # of a fact: longer than Stripe resends (3 days) or lists events (30 days)
+INLINE_BYTES = 100_000  # of a compressed payload; a larger one rests in the bucket
 
 Object = Mapping[str, Any]
 
@@ -121,3 +127,108 @@ def check(event: StripeEvent) -> None:
             raise Rejected("invalid_schema", f"event {event.id}: `{name}` is no id of at most {ID_BYTES} bytes")
     if bool(event.object.get("livemode", event.scope.livemode)) != event.scope.livemode:
         raise Rejected("wrong_mode", f"event {event.id} and its object differ in livemode; they must never mix")
+
+
+def normalise(snapshot: Object, api_version: str | None) -> Object:
+    """`snapshot` as the newest API version would show it; `api_version` is the event's own.
+
+    Every rule is idempotent and adds only what is missing, so an unknown version gets all of them.
+    """
+    day = (api_version or "")[:10]
+    for until, rule in _RULES.get(str(snapshot.get("object")), ()):
+        if day < until:
+            snapshot = rule(snapshot)
+    return snapshot
+
+
+def overlay(snapshot: Object, previous: Object) -> dict[str, Any]:
+    """The object before the event: hashes key by key, everything else whole, as `previous_attributes` is made."""
+    before = dict(snapshot)
+    for name, old in previous.items():
+        new = before.get(name)
+        before[name] = overlay(new, old) if isinstance(old, Mapping) and isinstance(new, Mapping) else old
+    return before
+
+
+def _items_of(subscription: Object) -> list[Object]:
+    items = subscription.get("items")
+    data = items.get("data") if isinstance(items, Mapping) else None
+    return [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else []
+
+
+def _periods_to_items(subscription: Object) -> Object:
+    """2025-03-31.basil: the period belongs to each item."""
+    known = {n: subscription[n] for n in ("current_period_start", "current_period_end") if n in subscription}
+    return _with_items(subscription, lambda item: {**known, **item}) if known else subscription
+
+
+def _plan_to_price(subscription: Object) -> Object:
+    """2020-08-27: an item names a price; before, a plan with the same id."""
+    return _with_items(subscription, _priced)
+
+
+def _priced(item: Object) -> Object:
+    plan = item.get("plan")
+    return {**item, "price": plan} if item.get("price") is None and isinstance(plan, Mapping) else item
+
+
+def _with_items(subscription: Object, change: Callable[[Object], Object]) -> Object:
+    items = subscription.get("items")
+    if not isinstance(items, Mapping):
+        return subscription
+    return {**subscription, "items": {**items, "data": [change(item) for item in _items_of(subscription)]}}
+
+
+def _subscription_to_parent(invoice: Object) -> Object:
+    """2025-03-31.basil: `invoice.subscription` → `parent.subscription_details.subscription`."""
+    if invoice.get("parent") or not invoice.get("subscription"):
+        return invoice
+    told = invoice.get("subscription_details")
+    details = {"subscription": invoice["subscription"], **(told if isinstance(told, Mapping) else {})}
+    return {**invoice, "parent": {"type": "subscription_details", "subscription_details": details}}
+
+
+def _transitions(invoice: Object) -> Object:
+    """Before 2019-12-03 and in some exports `status` was told by booleans."""
+    if invoice.get("status") or "paid" not in invoice:
+        return invoice
+    return {**invoice, "status": "paid" if invoice["paid"] else "open"}
+
+
+_RULES: Mapping[str, tuple[tuple[str, Callable[[Object], Object]], ...]] = {
+    "subscription": (("2020-08-28", _plan_to_price), ("2025-03-31", _periods_to_items)),
+    "invoice": (("2020-08-28", _transitions), ("2025-03-31", _subscription_to_parent)),
+}
+
+
+def fact_item(
+    event: StripeEvent | Notification,
+    *,
+    payload: bytes | None,
+    claim: str | None,
+    source: str,
+    received_at: str,
+    expires_at: int,
+) -> dict[str, Any]:
+    """Kept once, forty days. `payload` is the compressed JSON; `claim` the object key where a larger one rests."""
+    key = keys.stripe_event(event.scope.account, event.id)
+    snapshot = isinstance(event, StripeEvent)
+    return new_item(
+        key,
+        "stripe_event",
+        event_id=event.id,
+        type=event.type,
+        account=event.scope.account,
+        livemode=event.scope.livemode,
+        api_version=event.api_version if isinstance(event, StripeEvent) else None,
+        created=event.created,
+        object_type=event.object_type,
+        object_id=event.object_id,
+        customer_id=event.customer_id if isinstance(event, StripeEvent) else None,
+        request_id=event.request_id if isinstance(event, StripeEvent) else None,
+        source=source,
+        received_at=received_at,
+        expires_at=expires_at,
+        **({"claim": claim} if claim else {"payload": payload}),
+        **({} if snapshot else {"thin": True}),
+    )

@@ -8,24 +8,45 @@ a register takes the same event as often as it comes. What if it dies after both
 What if it dies between a product's register and the records that use the product? A request stands beside the
 product, and the schedule goes on with it. What if a slow twin commits an older read? Its
 versions have moved; nothing of it is written.
+
+`detail` of a bus envelope is the event itself, as Stripe sent it, from the webhook or from Stripe's own partner
+source: a snapshot, a thin notification, or a claim that stands for a body that was too large for the bus.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.billing.claim import Trust
+from nilometer.domain.billing.group import Evidence
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.store.writes import Key
-from nilometer.errors import NilometerError
-from nilometer.flows.billing.arrived import ArrivedEvent, arrived
+from nilometer.domain.store.compressed import pack
+from nilometer.domain.store.times import epoch, parse_rfc3339
+from nilometer.domain.store.writes import Item, Key
+from nilometer.domain.stripe.event import (
+    INLINE_BYTES,
+    KEPT,
+    OWN_ACCOUNT,
+    Notification,
+    Scope,
+    StripeEvent,
+    check,
+    check_bounds,
+    fact_item,
+)
+from nilometer.domain.stripe.registers.register import of_event
+from nilometer.errors import NilometerError, Rejected
 from nilometer.flows.billing.catalog import refold, requested
-from nilometer.flows.billing.commit import Committer, Parcels
+from nilometer.flows.billing.commit import ArrivedEvent, Committer, Parcels
+from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.settle import inbox, settle, together
 
 _OWN = Trust()
@@ -79,3 +100,133 @@ def _refold(store: Store, parcels: Parcels, now: datetime) -> None:
             refold(store, name, now=now, pages=1)
     except NilometerError:  # nothing is lost with it: the request stands beside the product
         return
+
+
+_REQUEST_LENGTH = 255
+_PARTNER = "aws.partner/stripe.com"
+_BACKFILL = "nilometer.backfill"
+
+
+class _StripeData(msgspec.Struct):
+    """`object` is absent in a thin event whose API answer was forwarded."""
+
+    object: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    previous_attributes: dict[str, Any] | None = None
+
+
+class _Related(msgspec.Struct):
+    id: str
+    type: str
+
+
+class _StripeWire(msgspec.Struct):
+    """Both generations: `created` is a number in a snapshot event, a text in a thin one."""
+
+    id: str
+    type: str
+    created: int | str
+    object: str = "event"
+    livemode: bool = False
+    account: str | None = None
+    context: str | None = None
+    api_version: str | None = None
+    data: _StripeData | msgspec.UnsetType | None = msgspec.UNSET
+    request: dict[str, Any] | str | None = None
+    related_object: _Related | None = None
+    snapshot_event: str | None = None
+    claim: str | None = None
+
+
+def arrived(body: str, *, objects: Objects, now: datetime) -> ArrivedEvent:
+    """`Rejected` with `invalid_schema`, `too_large` or `too_far_in_future` for what is not a Stripe event within our
+    bounds, `wrong_mode`, or `claim_broken` of `objects.get`."""
+    envelope = decode(body)
+    raw = bytes(envelope.detail)
+    wire = _wire(raw)
+    claim = wire.claim
+    if claim:
+        raw = objects.get(claim)
+        wire = _wire(raw)
+    event = event_of(wire)
+    check_bounds(event, now=epoch(now))
+    known = {"source": _source(envelope.source), "received_at": envelope.time, "expires_at": epoch(now + KEPT)}
+
+    def evidence() -> Evidence:
+        return _evidence(event, _fact(event, raw, claim, objects, known))
+
+    return ArrivedEvent(event=event, read=evidence)
+
+
+def _evidence(event: StripeEvent | Notification, fact: Item) -> Evidence:
+    snapshot = isinstance(event, StripeEvent) and event.object_id
+    return Evidence(
+        element=of_event(event) if snapshot and isinstance(event, StripeEvent) else None,
+        object_type=event.object_type or "",
+        object_id=event.object_id,
+        fact=fact,
+        fetch=isinstance(event, Notification) and event.snapshot_event is None,
+        second=event.created,
+    )
+
+
+def _fact(event: StripeEvent | Notification, raw: bytes, claim: str | None, objects: Objects, known: Any) -> Item:
+    """A fact too large for an item puts its payload into the bucket; `claim`: where it rests already."""
+    payload = pack(msgspec.json.format(raw, indent=-1))
+    if len(payload) > INLINE_BYTES:
+        return fact_item(event, payload=None, claim=claim or objects.put("claims", raw), **known)
+    return fact_item(event, payload=payload, claim=None, **known)
+
+
+def event_of(wire: _StripeWire) -> StripeEvent | Notification:
+    """A snapshot, or a thin notification (`v2.core.event`). `Rejected` (`invalid_schema`) when it is neither."""
+    if not wire.id or not wire.type:
+        raise Rejected("invalid_schema", "the event has no id or no type")
+    if wire.object == "v2.core.event":
+        return _notification(wire)
+    if not isinstance(wire.data, _StripeData) or isinstance(wire.data.object, msgspec.UnsetType):
+        raise Rejected("invalid_schema", f"event {wire.id}: a snapshot event has `data.object`")
+    if isinstance(wire.created, str):
+        raise Rejected("invalid_schema", f"event {wire.id}: a snapshot event has a number as `created`")
+    event = StripeEvent(
+        id=wire.id,
+        type=wire.type,
+        scope=Scope(account=wire.account or OWN_ACCOUNT, livemode=wire.livemode),
+        created=wire.created,
+        object=wire.data.object,
+        previous=wire.data.previous_attributes,
+        api_version=wire.api_version,
+        request_id=_request(wire.request),
+    )
+    check(event)
+    return event
+
+
+def _wire(raw: bytes) -> _StripeWire:
+    return read(raw, _StripeWire, "not a Stripe event")
+
+
+def _notification(wire: _StripeWire) -> Notification:
+    """A thin event's `context` is the Connect account."""
+    related = wire.related_object
+    created = epoch(parse_rfc3339(wire.created)) if isinstance(wire.created, str) else wire.created
+    return Notification(
+        id=wire.id,
+        type=wire.type,
+        scope=Scope(account=wire.context or wire.account or OWN_ACCOUNT, livemode=wire.livemode),
+        created=created,
+        object_type=related.type if related else None,
+        object_id=related.id if related else None,
+        snapshot_event=wire.snapshot_event,
+    )
+
+
+def _request(request: dict[str, Any] | str | None) -> str | None:
+    """A plain id until 2017, a hash since. It is shown only, so one that is no plain id is left out."""
+    value = request.get("id") if isinstance(request, dict) else request
+    return value if isinstance(value, str) and len(value) <= _REQUEST_LENGTH else None
+
+
+def _source(source: str) -> str:
+    if source.startswith(_PARTNER):
+        return "partner"
+    return "backfill" if source == _BACKFILL else "webhook"

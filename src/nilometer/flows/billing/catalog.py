@@ -18,13 +18,13 @@ from datetime import datetime
 from itertools import islice
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.record.inputs import catalog_key, with_catalog
-from nilometer.domain.billing.record.item import catalog_entry, inputs_of, record_item
+from nilometer.domain.billing.record.fold import record_item
+from nilometer.domain.billing.record.inputs import catalog_entry, catalog_key, inputs_of, with_catalog
 from nilometer.domain.billing.record.refold import REFOLD_INDEX, refold_key
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Update, Version, version_after, version_of
 from nilometer.errors import Cancelled
-from nilometer.flows.billing.packing import Pack
+from nilometer.flows.billing.commit import Pack
 from nilometer.flows.inbox.races import retrying
 
 PAGE = 90  # records that are read together: with the product one BatchGet

@@ -15,29 +15,104 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import Generic, TypeVar
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
-from nilometer.domain.billing.claim import Trust
-from nilometer.domain.billing.group import Group, Torn
+from nilometer.domain.billing.group import Evidence, Group, Torn
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.billing.record.inputs import CATALOG
 from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Absent, Check, Item, Key, Put, Table, Update, Write
-from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.event import Notification, Scope, StripeEvent
 from nilometer.errors import Cancelled, Rejected, Unavailable
-from nilometer.flows.billing.arrived import ArrivedEvent
-from nilometer.flows.billing.packing import Pack
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
 
 LONELY = 1  # events of a batch whose facts are not read first: a condition of the transaction says that they are new
 GROUP_EVENTS = 25  # of one customer decided together: each may need its fact, a register and more
 
+BYTES = 3_000_000  # of a transaction's 4 MB
+_ITEM_BYTES = 4_000  # a generous guess for what of an item is not a blob
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrivedEvent:
+    """One event as it was opened; `read` says what it means, which is asked for only when no fact knows it."""
+
+    event: StripeEvent | Notification
+    read: Callable[[], Evidence]
+
+    @property
+    def fact_key(self) -> Key:
+        """In the events table. Its insertion makes the event count once."""
+        return keys.stripe_event(self.event.scope.account, self.event.id)
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """What it must be decided together with: its customer, else its object."""
+        customer_id = self.event.customer_id if isinstance(self.event, StripeEvent) else None
+        return ("customer", customer_id) if customer_id else ("object", self.event.object_id or self.event.id)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What it says of its object, and the fact."""
+        return self.read()
+
+
 Parcels = Sequence[Parcel[ArrivedEvent]]
+
+
+class Pack(Generic[T]):
+    """One transaction: `groups` whose writes are `writes`. A check of what two groups read alike is one check."""
+
+    def __init__(self) -> None:
+        self.groups: list[T] = []
+        self.written: dict[Key, Write] = {}
+        self.checks: dict[Key, Check] = {}
+        self.size = 0
+
+    @property
+    def writes(self) -> list[Write]:
+        """One transaction: a write an item, and the checks, one for each key."""
+        return [*self.written.values(), *self.checks.values()]
+
+    def at_fault(self, reasons: Sequence[str]) -> set[Key]:
+        """The keys of the writes that a cancellation names; empty when it names none. `reasons` follow `writes`."""
+        if len(reasons) != len(self.writes):
+            return set()
+        return {write.key for write, reason in zip(self.writes, reasons, strict=True) if reason != "None"}
+
+    def touches(self, keys: Iterable[Key]) -> bool:
+        """Whether a decision on `keys` must wait until these writes are known to have landed."""
+        return not self.written.keys().isdisjoint(keys)
+
+    def fits(self, writes: Sequence[Write]) -> bool:
+        """Whether a transaction takes these too: its limit of actions, of bytes, and no item written twice."""
+        count = len(self.written) + len(self.checks) + len(writes)
+        return count <= TRANSACTION_LIMIT and self.size + _size(writes) <= BYTES and not self._clashes(writes)
+
+    def add(self, group: T, writes: Sequence[Write]) -> None:
+        """In place, for a group whose writes fit."""
+        self.groups.append(group)
+        for write in writes:
+            if isinstance(write, Check):
+                self.checks[write.key] = write
+            else:
+                self.written[write.key] = write
+        self.size += _size(writes)
+
+    def _clashes(self, writes: Sequence[Write]) -> bool:
+        return any(
+            write.key in self.written
+            or (write.key in self.checks and not (isinstance(write, Check) and self.checks[write.key] == write))
+            for write in writes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,3 +342,14 @@ def _fail(groups: Iterable[Planned], error: Unavailable) -> None:
     for one in groups:
         for parcel in one.parcels:
             parcel.fail(error)
+
+
+def _size(writes: Sequence[Write]) -> int:
+    blobs = (
+        len(value)
+        for write in writes
+        if isinstance(write, Put)
+        for value in write.item.values()
+        if isinstance(value, bytes)
+    )
+    return sum(blobs) + _ITEM_BYTES * len(writes)

@@ -19,7 +19,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Version, new_item
 from nilometer.domain.stripe.event import Scope, as_id
-from nilometer.domain.stripe.registers.item import register_of
+from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.errors import Cancelled, Misconfigured, Rejected
 from nilometer.flows.billing.reconcile import (

@@ -7,18 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.claim import WRITERS, Claim
-from nilometer.domain.billing.link import Served, claims_of, served
-from nilometer.domain.billing.record.conflict import admitted
+from nilometer.domain.billing.group import Claim
+from nilometer.domain.billing.link import WRITERS, Served, admitted, claims_of, served
 from nilometer.domain.billing.record.fold import fold
-from nilometer.domain.billing.record.inputs import Inputs, customer_name
-from nilometer.domain.billing.record.item import inputs_of
+from nilometer.domain.billing.record.inputs import Inputs, customer_name, inputs_of
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.explain import explain
-from nilometer.domain.stripe.registers.item import object_of, register_of
+from nilometer.domain.stripe.registers.explain import explain, object_of
+from nilometer.domain.stripe.registers.register import register_of
 
 _NULLS = dict.fromkeys(fold(Inputs()))  # an item leaves them out
 _SOMETIMES: Mapping[str, Any] = {

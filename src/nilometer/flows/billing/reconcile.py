@@ -22,8 +22,7 @@ from nilometer.domain.store.keys import stripe_event
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import FEATURES, OWN_ACCOUNT, SUMMARY, Scope, as_id
-from nilometer.domain.stripe.registers.item import register_key, register_of
-from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register
+from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register, register_key, register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.errors import Misconfigured, Unavailable
 from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, merge_answer

@@ -19,8 +19,8 @@ from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
 from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
-from nilometer.domain.stripe.registers.item import OWNED, REFETCH_INDEX, register_of
-from nilometer.domain.stripe.registers.register import knows, of_answer
+from nilometer.domain.stripe.registers.register import OWNED, knows, of_answer, register_of
+from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing.catalog import refold
 from nilometer.flows.inbox.races import retrying

@@ -16,7 +16,7 @@ from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.stripe.signature import verify
 from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.bounds import check_depth
+from nilometer.flows.inbox.envelope import check_depth
 
 SOURCE = "nilometer.webhook"
 CLAIM_BYTES = 200_000  # a larger body travels as a reference: the bus is billed per 64 KB

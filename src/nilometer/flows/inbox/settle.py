@@ -29,10 +29,8 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.events.reject import Reject
-from nilometer.errors import NotKnownYet, Refused, Rejected
-from nilometer.flows.inbox.identity import arrived_at, overdue
-from nilometer.flows.inbox.isolation import isolate, worlds_fault
-from nilometer.flows.inbox.parcel import Parcel
+from nilometer.errors import Misconfigured, NotKnownYet, Refused, Rejected, Unavailable
+from nilometer.flows.inbox.parcel import Parcel, arrived_at, overdue
 from nilometer.flows.inbox.rejects import keep
 
 PATIENCE = timedelta(minutes=10)
@@ -97,7 +95,8 @@ def settle(
             groups.setdefault(key, []).append(parcel)
     for members in groups.values():
         settling.decided(members)
-    _keep([parcel for parcel in parcels if parcel.refused], into)
+    if refused := [parcel for parcel in parcels if parcel.refused]:
+        _keep(refused, into)
     return [parcel.result() for parcel in parcels]
 
 
@@ -160,3 +159,35 @@ def _keep(refused: Sequence[Parcel[T]], into: Inbox) -> None:
                 into.keep(parcel.rejects(into.flow))
             except Exception as error:  # noqa: BLE001  # not kept: it must come again
                 parcel.fail(error)
+
+
+def isolate(
+    members: Sequence[T],
+    decide: Callable[[Sequence[T]], None],
+    *,
+    settled: Callable[[T], bool],
+    fail: Callable[[T, Exception], None],
+    blame: Callable[[T, Exception], None],
+) -> None:
+    """Decides on all of `members`, which are not settled, and halves them until what makes it fail stands alone.
+
+    `decide` may be called again with some of them, so what it stores is conditional or may be repeated. `fail` takes
+    those that are not settled when the world is to blame, `blame` the one that alone is the reason.
+    """
+    try:
+        decide(members)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the others must pass
+        left = [one for one in members if not settled(one)]
+        if worlds_fault(error) or len(members) == 1:
+            for one in left:
+                (fail if worlds_fault(error) else blame)(one, error)
+            return
+        middle = (len(left) + 1) // 2
+        for half in filter(None, (left[:middle], left[middle:])):
+            isolate(half, decide, settled=settled, fail=fail, blame=blame)
+
+
+def worlds_fault(error: Exception) -> bool:
+    """Whether the same input may pass another time, whatever it holds."""
+    worlds = isinstance(error, Unavailable | Misconfigured | OSError | MemoryError)
+    return worlds and not isinstance(error, NotKnownYet)

@@ -24,9 +24,8 @@ from nilometer.domain.events.reject import Reject, reject_file
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.tables import AUDIT, DeltaTable
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.bounds import check_depth
-from nilometer.flows.inbox.identity import Identity
-from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.envelope import check_depth
+from nilometer.flows.inbox.parcel import Identity, Parcel
 from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.packed import unpack
 from nilometer.flows.lake.proof import AuditProofs

@@ -22,9 +22,9 @@ from nilometer.domain.lake.books import REGISTER, book_rows, has_book, snapshot_
 from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.limits import own as own_limits
+from nilometer.domain.store.compressed import unpack
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
-from nilometer.domain.stripe.payload import unpack
 from nilometer.flows.inbox.envelope import CHANGES, RECORD_CHANGED
 from nilometer.flows.lake.proof import signed
 

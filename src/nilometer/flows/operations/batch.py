@@ -29,8 +29,7 @@ from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Put, Table, new_item
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import CloudEventWire, decode, read
-from nilometer.flows.inbox.identity import arrived_at
-from nilometer.flows.inbox.parcel import Parcel
+from nilometer.flows.inbox.parcel import Parcel, arrived_at
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.inbox.settle import inbox, settle
 from nilometer.flows.inbox.wire import Data, actor_of, deed_of

@@ -23,7 +23,7 @@ from nilometer.domain.lake.tables import Type
 from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind, compare
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
-from nilometer.domain.stripe.registers.item import register_of
+from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.ordering import ordered

@@ -18,7 +18,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Table
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.item import object_of
+from nilometer.domain.stripe.registers.explain import object_of
 from nilometer.domain.usage.meter import Meter, meter_of
 from nilometer.domain.usage.period import is_closed, period_at
 from nilometer.domain.usage.total import late, used

@@ -26,10 +26,8 @@ from nilometer.domain.usage.void import VoidEvent
 from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, read
-from nilometer.flows.inbox.identity import Identity, identity_of
-from nilometer.flows.inbox.isolation import isolate
-from nilometer.flows.inbox.parcel import UNREADABLE, Parcel, Refusal, as_reject, as_rejected
-from nilometer.flows.inbox.settle import Inbox, inbox, settle, together
+from nilometer.flows.inbox.parcel import UNREADABLE, Identity, Parcel, Refusal, as_reject, as_rejected, identity_of
+from nilometer.flows.inbox.settle import Inbox, inbox, isolate, settle, together
 from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
 from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.record.item import payer
+from nilometer.domain.billing.link import payer
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Put, Table

@@ -17,7 +17,8 @@ from tests.support.stores.engine import new_store
 
 from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.claim import Claim, best, with_word, word
+from nilometer.domain.billing.group import Claim
+from nilometer.domain.billing.link import best, with_word, word
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table

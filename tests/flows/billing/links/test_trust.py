@@ -12,7 +12,7 @@ from tests.support.flows.company import company
 
 from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.claim import Trust, trust_of
+from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope

@@ -14,7 +14,7 @@ from tests.support.flows.company import company
 
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.claim import trust_of
+from nilometer.domain.billing.link import trust_of
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.local.plane.engine import Engine

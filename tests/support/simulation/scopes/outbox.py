@@ -13,8 +13,8 @@ from tests.support.simulation.scopes.usage import EARLY, START, consume, counted
 from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
+from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, with_views
-from nilometer.domain.billing.record.item import record_item
 from nilometer.domain.events.outcome import Message
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nilometer.domain.billing.record.conflict import admitted, conflicts, is_weak
-from nilometer.domain.billing.record.inputs import ENDED, Inputs, Views
-from nilometer.domain.billing.record.risk import RISKS, risk
+from nilometer.domain.billing.group import View
+from nilometer.domain.billing.link import admitted, conflicts, is_weak
+from nilometer.domain.billing.record.inputs import ENDED, Inputs, Views, closed_views, is_deleted, packed
+from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
+from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
-from nilometer.domain.stripe.registers.view import View
 
 UNKNOWN = "unknown"
 """The status of a subscription whose own cannot be read."""
@@ -31,7 +32,7 @@ def fold(inputs: Inputs) -> dict[str, Any]:
     customers = admitted(inputs)
     scope = _scope(customers)
     folded = _Fold(
-        customers={name: _closed(views) for name, views in customers.items() if name.startswith(f"{scope}/")},
+        customers={name: closed_views(views) for name, views in customers.items() if name.startswith(f"{scope}/")},
         catalog={n.removeprefix(f"{scope}/"): v for n, v in inputs.catalog.items() if n.startswith(f"{scope}/")},
         weak=frozenset(name for name in customers if is_weak(inputs, name)),
     )
@@ -41,6 +42,25 @@ def fold(inputs: Inputs) -> dict[str, Any]:
         **folded.record(),
         "mode": scope.rpartition("/")[2] or None,
         **{name: value for name, value in said.items() if value},
+    }
+
+
+def record_item(
+    key: Key, inputs: Inputs, *, workspace_id: str | None, version: int, cause: str, updated_at: str
+) -> Item:
+    """The folded fields without those that are None, and `inputs`, compressed, to fold it again from."""
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "kind": "billing",
+        "version": version,
+        "updated_at": updated_at,
+        "cause": cause,
+        "actor": None,
+        "workspace_id": workspace_id,
+        **{name: value for name, value in fold(inputs).items() if value is not None},
+        "customers": sorted(admitted(inputs)),
+        "inputs": packed(inputs),
     }
 
 
@@ -61,6 +81,7 @@ class _Fold:
     def record(self) -> dict[str, Any]:
         subscriptions = self._of("subscription")
         effective = self._effective()
+        risks = [named for kind in RISKS for named in self._of(kind)]
         giving = [named for named in subscriptions if named == effective or named[1].get("status") in _ACCESS]
         return {
             **_status(effective),
@@ -70,7 +91,7 @@ class _Fold:
             **_periods(effective, [view for _, view in subscriptions]),
             **self._payments(effective),
             "features": self._features(),
-            "risk": risk([named for kind in RISKS for named in self._of(kind)]),
+            "risk": risk(risks) if risks else None,
             **self._doubts(effective, giving),
         }
 
@@ -216,30 +237,9 @@ class _Fold:
 
     def _features(self) -> list[str]:
         """Of customers that are not deleted."""
-        living = [views for views in self.customers.values() if not _deleted(views)]
+        living = [views for views in self.customers.values() if not is_deleted(views)]
         summaries = [view for views in living for view in views.values() if view["object"] == SUMMARY]
         return sorted({feature for view in summaries for feature in view["features"]})
-
-
-def _deleted(views: Views) -> bool:
-    return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
-
-
-def _closed(views: Views) -> Views:
-    """Stripe cancels the subscriptions of a customer that it deletes: one whose event is missing is in doubt."""
-    if not _deleted(views):
-        return views
-    closed = {"status": "canceled", "doubt": True}
-    return {name: {**view, **closed} if _is_orphan(view) else view for name, view in views.items()}
-
-
-def _is_orphan(view: View) -> bool:
-    return view["object"] == "subscription" and view.get("status") not in ENDED
-
-
-def orphans(views: Views) -> list[str]:
-    """Subscriptions of a deleted customer that nobody has said to be ended: Stripe must be asked for them."""
-    return sorted(name for name, view in views.items() if _is_orphan(view)) if _deleted(views) else []
 
 
 def _scope(customers: Iterable[str]) -> str:

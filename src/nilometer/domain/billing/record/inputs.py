@@ -1,15 +1,21 @@
-"""What a billing record is folded from: the views of its customers and what they use of the catalog. A value."""
+"""What a billing record is folded from: the views of its customers and what they use of the catalog, and as kept.
+
+A record holds its inputs compressed, so that it can be folded again; beside a product or price stands who uses it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Key
+from nilometer.domain.billing.group import View
+from nilometer.domain.store import compressed, keys
+from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
-from nilometer.domain.stripe.registers.view import View
+from nilometer.domain.stripe.registers.register import register_of
+from nilometer.domain.stripe.registers.resolve import resolve
 
 Views = Mapping[str, View]  # one customer's, by object id
 
@@ -130,3 +136,75 @@ def bounded(views: Mapping[str, View]) -> dict[str, View]:
     ended = [(int(v.get("created") or 0), n) for n, v in views.items() if v.get("status") in ENDED]
     dropped = {name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]}
     return {name: view for name, view in views.items() if name not in dropped}
+
+
+def home(scope: Scope, customer_id: str, workspace_id: str | None) -> Key:
+    """Where a customer's billing is: in its workspace's record, or, unlinked, in one of its own."""
+    if workspace_id:
+        return keys.billing(workspace_id)
+    return Key(keys.customer(scope.account, scope.livemode, customer_id), "BILLING")
+
+
+def inputs_of(record: Item | None) -> Inputs:
+    """What a stored record was folded from; empty when there is no record."""
+    if record is None:
+        return Inputs()
+    document = json.loads(compressed.unpack(record["inputs"]))
+    return Inputs(
+        customers=document["customers"],
+        catalog=document["catalog"],
+        claims=document.get("claims", {}),
+        refused=document.get("refused", {}),
+    )
+
+
+def is_deleted(views: Views) -> bool:
+    return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
+
+
+def closed_views(views: Views) -> Views:
+    """Stripe cancels the subscriptions of a customer that it deletes: one whose event is missing is in doubt."""
+    if not is_deleted(views):
+        return views
+    closed = {"status": "canceled", "doubt": True}
+    return {name: {**view, **closed} if _is_orphan(view) else view for name, view in views.items()}
+
+
+def _is_orphan(view: View) -> bool:
+    return view["object"] == "subscription" and view.get("status") not in ENDED
+
+
+def orphans(views: Views) -> list[str]:
+    """Subscriptions of a deleted customer that nobody has said to be ended: Stripe must be asked for them."""
+    return sorted(name for name, view in views.items() if _is_orphan(view)) if is_deleted(views) else []
+
+
+def packed(inputs: Inputs) -> bytes:
+    """What was folded: compressed, so that most records cost one kilobyte's write."""
+    document: dict[str, Any] = {"customers": inputs.customers, "catalog": inputs.catalog}
+    document |= {"claims": inputs.claims} if inputs.claims else {}
+    document |= {"refused": inputs.refused} if inputs.refused else {}
+    return compressed.pack_record(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
+
+
+def catalog_entry(register: Item | None) -> dict[str, Any]:
+    """What a record keeps of a product, a price or the features; version 0 when we have not heard of it yet."""
+    resolution = resolve(register_of(register))
+    if register is None or resolution is None:
+        return {"version": 0}
+    kept = {name: resolution.state[name] for name in ("metadata", "name", "deleted") if name in resolution.state}
+    with_limits = {key: told for key, told in resolution.state.get("features", {}).items() if told}
+    kept |= {"features": with_limits} if with_limits else {}
+    return {**kept, "version": register["version"]}
+
+
+def use_item(catalog: Key, record: Key) -> Item:
+    """Says, beside a product or price, that `record` uses it: so that its change finds all that it concerns."""
+    return {
+        "pk": catalog.pk,
+        "sk": f"USED#{keys.part(record.pk)}",
+        "kind": "use",
+        "version": 1,
+        "record_pk": record.pk,
+        "record_sk": record.sk,
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from nilometer.domain.stripe.registers.register import Element, Register
+from nilometer.domain.store.writes import Item
+from nilometer.domain.stripe.registers.register import Element, Register, register_of
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 
 _SAYS = {
@@ -48,4 +50,20 @@ def _row(element: Element, resolution: Resolution) -> dict[str, Any]:
         "terminal": element.terminal,
         "fetched": element.fetched,
         "decides": element.second == resolution.second and element.post == resolution.digest,
+    }
+
+
+def object_of(item: Item) -> dict[str, Any]:
+    """The Stripe object as known: for `billing objects`."""
+    resolution = resolve(register_of(item))
+    state: Mapping[str, Any] = resolution.state if resolution else {}
+    known = {"id": state.get("customer"), "customer": None, "status": None, **state}  # a summary has no id
+    return {
+        **known,
+        "deleted": bool(state.get("deleted")),
+        "account": item["account"],
+        "livemode": item["livemode"],
+        "ambiguous": bool(resolution and resolution.ambiguous),
+        "as_of": resolution.second if resolution else None,
+        "version": item["version"],
     }

@@ -6,7 +6,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Key, Table, Update
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.item import REFETCH_DELAY, REFETCH_INDEX
+from nilometer.domain.stripe.registers.resolve import REFETCH_DELAY, REFETCH_INDEX
 
 
 def _refetch_key(scope: Scope, object_type: str, object_id: str) -> Key:

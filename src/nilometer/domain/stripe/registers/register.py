@@ -6,23 +6,43 @@ batching the events come in, the register is the same. What it means is said by 
 
 Of all but the newest second only digests stay: a set of seconds only grows, so a second that is not the newest
 never becomes it, and its states can no more be the answer; they only tell where the newer walk began.
+
+Stored it is one compressed JSON document: most items have one kilobyte, because a write is billed by the kilobyte.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from nilometer.domain.stripe.event import Object, StripeEvent
-from nilometer.domain.stripe.registers.normalise import normalise, overlay
-from nilometer.domain.stripe.registers.projection import Projection, digest, project
+from nilometer.domain.store import compressed, keys
+from nilometer.domain.store.writes import Item, Key
+from nilometer.domain.stripe.event import Object, Scope, StripeEvent, as_id, normalise, overlay
+from nilometer.domain.stripe.registers.payments import PAYMENTS
+from nilometer.domain.stripe.registers.projection import BILLED, NAMED, Projection, Unreadable, digest, of_unknown_type
 
 SECONDS = 6  # of live and of terminal elements each
 PERIODS = 24  # newest starts that a subscription remembers
 REFETCH = "refetch"
+OWNED = frozenset(
+    {
+        "customer",
+        "subscription",
+        "invoice",
+        "subscription_schedule",
+        "entitlements.active_entitlement_summary",
+        "payment_method",
+        "billing.credit_grant",
+        "credit_note",
+    }
+)
+"""Types of objects that never change their customer."""
 FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
 _INVOICE_RANKS = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
+_PROJECTIONS = {**BILLED, **PAYMENTS}
 _TERMINAL = {
     "subscription": {"canceled", "incomplete_expired"},
     "invoice": {"paid", "void"},
@@ -128,6 +148,16 @@ def _rank(type_: str, state: Projection) -> int:
     return _LATER
 
 
+def project(snapshot: Object) -> dict[str, Any]:
+    """Of a normalised snapshot. An object of an unknown type keeps the fields that most types share."""
+    kind = str(snapshot.get("object", ""))
+    bad: Unreadable = []
+    kept = {"id": as_id(snapshot.get("id")), "object": kind, **_PROJECTIONS.get(kind, of_unknown_type)(snapshot, bad)}
+    if bad:
+        kept["unreadable"] = sorted(set(bad))[:NAMED]
+    return {name: value for name, value in kept.items() if value is not None and value != {}}
+
+
 def register(elements: Iterable[Element]) -> Register:
     """Canonical: the same elements in any order, also repeated, make an equal register."""
     found = tuple(elements)
@@ -209,3 +239,54 @@ def _newest_periods(observed: Iterable[tuple[int, Seen]]) -> dict[int, Seen]:
         if known is None or (seen.second, seen.end) > (known.second, known.end):
             found[start] = seen
     return {start: found[start] for start in sorted(found, reverse=True)[:PERIODS]}
+
+
+def pack(register: Register) -> bytes:
+    """Equal registers give equal bytes. Older seconds are flat rows, the newest has its ids, types and states."""
+    full = [element for element in register.elements if element.state is not None]
+    document = {
+        "e": [[e.second, e.key, e.rank, int(e.terminal), e.post, e.pre] for e in register.elements],
+        "i": [[e.id, e.type] for e in full],
+        "s": {element.post: element.state for element in full},
+        "p": [[start, seen.second, seen.end] for start, seen in sorted(register.periods.items())],
+    }
+    return compressed.pack(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+def unpack(evidence: bytes) -> Register:
+    """The inverse of `pack`. Only elements of the newest second have an id, a type and a state."""
+    return unpacked(json.loads(compressed.unpack(evidence)))
+
+
+def unpacked(document: Mapping[str, Any]) -> Register:
+    """A register from the document that its evidence is, also from one that is redacted."""
+    newest = _newest_seconds(document["e"])
+    named = iter(document["i"])
+    elements = []
+    for second, key, rank, terminal, post, pre in document["e"]:
+        id_, type_, state = "", "", None
+        if second == newest[terminal]:
+            (id_, type_), state = next(named), document["s"][post]
+        said = {"key": key, "second": second, "rank": rank, "terminal": bool(terminal), "post": post, "pre": pre}
+        elements.append(Element(**said, id=id_, type=type_, state=state))
+    periods = {start: Seen(second, end) for start, second, end in document["p"]}
+    return Register(tuple(elements), dict(sorted(periods.items(), reverse=True)))
+
+
+def _newest_seconds(rows: Iterable[Sequence[Any]]) -> dict[int, int]:
+    """Of live (0) and terminal (1) elements; rows come newest first."""
+    newest: dict[int, int] = {}
+    for second, _, _, terminal, *_ in rows:
+        newest.setdefault(terminal, second)
+    return newest
+
+
+def register_of(item: Item | None) -> Register:
+    """An empty register when nothing is stored."""
+    return unpack(item["evidence"]) if item else Register()
+
+
+def register_key(scope: Scope, object_type: str, object_id: str, customer_id: str | None) -> Key:
+    """With its customer only when the object can never have another one, so that its key never changes."""
+    owner = customer_id if object_type in OWNED else None
+    return keys.register(scope.account, scope.livemode, object_type, object_id, owner)

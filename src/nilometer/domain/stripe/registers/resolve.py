@@ -9,7 +9,8 @@
 4. Without edges the furthest in life wins (created < other < deleted; an invoice's status, then its attempts).
 5. What is left is a doubt: a deterministic choice, and `ambiguous`, so that the object is fetched again.
 
-A pure function of the register, so that everybody who has the same events says the same.
+A pure function of the register, so that everybody who has the same events says the same. Its answer stands, readable,
+beside the evidence in the register's item.
 """
 
 from __future__ import annotations
@@ -19,9 +20,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
+from typing import Any
 
+from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.writes import Item, Key, new_item
+from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.fetchable import fetchable
 from nilometer.domain.stripe.registers.projection import Projection
-from nilometer.domain.stripe.registers.register import Element, Register
+from nilometer.domain.stripe.registers.register import Element, Register, pack
+
+REFETCH_INDEX = "REFETCH"  # gsi1pk of the registers in doubt; gsi1sk is when to fetch
+REFETCH_DELAY = 2  # seconds past the doubtful second: what is still on its way may settle it
 
 
 class Rule(StrEnum):
@@ -176,3 +185,50 @@ def _said(element: Element, rule: Rule, *, ambiguous: bool = False) -> Resolutio
         ambiguous=ambiguous,
         type=element.type,
     )
+
+
+def register_item(
+    key: Key,
+    register: Register,
+    resolution: Resolution,
+    *,
+    scope: Scope,
+    version: int,
+    cause: str,
+    updated_at: str,
+) -> Item:
+    """`resolution` is what `register` comes to: it stands, readable, beside the evidence."""
+    return new_item(
+        key,
+        "register",
+        version,
+        updated_at=updated_at,
+        cause=cause,
+        account=scope.account,
+        livemode=scope.livemode,
+        **_summary(resolution),
+        evidence=pack(register),
+        **_due(resolution),
+    )
+
+
+def _summary(resolution: Resolution) -> dict[str, Any]:
+    state = resolution.state
+    summary = {
+        "object_type": state["object"],
+        "object_id": state.get("id"),
+        "customer_id": state.get("customer"),
+        "status": state.get("status"),
+        "deleted": True if resolution.deleted else None,
+        "ambiguous": True if resolution.ambiguous else None,
+    }
+    return {name: value for name, value in summary.items() if value is not None}
+
+
+def _due(resolution: Resolution) -> dict[str, str]:
+    """Coalesced by nature: one object, one place in the index, gone when nothing is in doubt or left out."""
+    if not (resolution.ambiguous or resolution.state.get("has_more")) or not fetchable(
+        str(resolution.state.get("object"))
+    ):
+        return {}
+    return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339(from_epoch(resolution.second + REFETCH_DELAY))}

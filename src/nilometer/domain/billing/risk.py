@@ -1,21 +1,63 @@
-"""Whose a dispute or an early fraud warning is: it names a charge, and the charge its customer.
+"""What speaks against a workspace's payments: disputes, early fraud warnings, refunds. A flag; nothing is blocked.
 
-Known charge: the dispute is decided with the customer's group. Not yet: what it says waits beside the charge, on
-condition that the charge is as read; the event that tells the charge's customer takes it along, on condition that
-nothing else began to wait. Whichever commits second sees the first, so the order does not matter.
+A dispute or a warning names a charge, and the charge its customer. Known charge: the dispute is decided with the
+customer's group. Not yet: what it says waits beside the charge, on condition that the charge is as read; the event that
+tells the charge's customer takes it along, on condition that nothing else began to wait. Whichever commits second sees
+the first, so the order does not matter.
+
+Source: https://docs.stripe.com/api/disputes/object, https://docs.stripe.com/api/radar/early_fraud_warnings/object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from nilometer.domain.billing.group import Group, Known
-from nilometer.domain.billing.record.risk import CHARGE
-from nilometer.domain.billing.registers import Merged
+from nilometer.domain.billing.group import CHARGE, Group, Known, Merged, View
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_of
 from nilometer.domain.stripe.registers.resolve import Resolution
-from nilometer.domain.stripe.registers.view import View
+
+RISKS = ("dispute", "radar.early_fraud_warning", CHARGE)
+NAMED = 10  # the newest objects that a flag names
+_HARMLESS = {"won", "warning_closed", "prevented"}
+
+
+def risk(views: Iterable[tuple[str, View]]) -> dict[str, Any] | None:
+    """`flag` is the gravest: `dispute` (open or lost), `warning`, `refund`; None when there is nothing.
+
+    A dispute with a status that we do not know counts as open.
+    """
+    counted = [(id_, view, what) for id_, view in views if (what := _what(view))]
+    if not counted:
+        return None
+    found = [what for _, _, what in counted]
+    newest = sorted(counted, key=lambda one: (int(one[1].get("created") or 0), one[0]), reverse=True)
+    return {
+        "flag": _flag(found),
+        "open_disputes": found.count("open"),
+        "lost_disputes": found.count("lost"),
+        "warnings": found.count("warning"),
+        "refunded_charges": found.count("refund"),
+        "objects": [id_ for id_, _, _ in newest[:NAMED]],
+    }
+
+
+def _what(view: View) -> str | None:
+    match view["object"], view.get("status"):
+        case ("dispute", "lost"):
+            return "lost"
+        case ("dispute", status):
+            return None if status in _HARMLESS else "open"
+        case ("radar.early_fraud_warning", _):
+            return "warning"
+        case _:
+            return "refund"
+
+
+def _flag(found: Iterable[str]) -> str:
+    kinds = set(found)
+    return "dispute" if kinds & {"open", "lost"} else "warning" if "warning" in kinds else "refund"
 
 
 def waiting_keys(group: Group) -> set[Key]:

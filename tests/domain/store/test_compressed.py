@@ -7,8 +7,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nilometer.domain.stripe.payload import DICTIONARY, pack, pack_record, unpack
-from nilometer.domain.stripe.record_dictionary import RECORD
+from nilometer.domain.store.compressed import DICTIONARY, RECORD, pack, pack_record, unpack
 
 
 @given(st.binary(max_size=3000))
