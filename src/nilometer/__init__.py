@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from nilometer.domain.billing.linking import LinkCustomer as LinkCustomer
     from nilometer.domain.lake.dataset import DeclareDataset as DeclareDataset
     from nilometer.domain.lake.dataset import DeclaredColumn as DeclaredColumn
-    from nilometer.domain.limits.own import GrantLimit as GrantLimit
-    from nilometer.domain.limits.own import LimitRule as LimitRule
-    from nilometer.domain.limits.own import OverrideLimit as OverrideLimit
+    from nilometer.domain.limits.own_deeds import GrantLimit as GrantLimit
+    from nilometer.domain.limits.own_deeds import LimitRule as LimitRule
+    from nilometer.domain.limits.own_deeds import OverrideLimit as OverrideLimit
     from nilometer.domain.notices.notification import Notify as Notify
     from nilometer.domain.notices.notification import ReadNotification as ReadNotification
     from nilometer.domain.notices.preference import Channel as Channel
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from nilometer.domain.people.workspace import CreateWorkspace as CreateWorkspace
     from nilometer.domain.people.workspace import UpdateWorkspace as UpdateWorkspace
     from nilometer.domain.people.workspace import WorkspaceStatus as WorkspaceStatus
-    from nilometer.domain.usage.meter import CreateMeter as CreateMeter
-    from nilometer.domain.usage.meter import UpdateMeter as UpdateMeter
+    from nilometer.domain.usage.meter_deeds import CreateMeter as CreateMeter
+    from nilometer.domain.usage.meter_deeds import UpdateMeter as UpdateMeter
     from nilometer.errors import Cancelled as Cancelled
     from nilometer.errors import Misconfigured as Misconfigured
     from nilometer.errors import NilometerError as NilometerError
@@ -117,7 +117,7 @@ _HOMES = {
     "domain.acts.security": ("Reported",),
     "domain.billing.linking": ("LinkCustomer",),
     "domain.lake.dataset": ("DeclareDataset", "DeclaredColumn"),
-    "domain.limits.own": ("GrantLimit", "LimitRule", "OverrideLimit"),
+    "domain.limits.own_deeds": ("GrantLimit", "LimitRule", "OverrideLimit"),
     "domain.notices.notification": ("Notify", "ReadNotification"),
     "domain.notices.preference": ("Channel", "SetPreference"),
     "domain.people.flag": ("OverrideFlag", "SetFlag"),
@@ -132,7 +132,7 @@ _HOMES = {
     "domain.people.onboarding": ("AdvanceOnboarding", "Mark"),
     "domain.people.policy": ("AcceptPolicy", "Policy", "PublishPolicy"),
     "domain.people.workspace": ("CreateWorkspace", "UpdateWorkspace", "WorkspaceStatus"),
-    "domain.usage.meter": ("CreateMeter", "UpdateMeter"),
+    "domain.usage.meter_deeds": ("CreateMeter", "UpdateMeter"),
     "errors": ("Cancelled", "Misconfigured", "NilometerError", "NotKnownYet", "Refused", "Rejected", "Unavailable"),
     "flows.billing.reading": ("show_billing",),
     "flows.limits.leasing": ("Lease",),

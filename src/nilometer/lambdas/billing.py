@@ -11,7 +11,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.events.outcome import Outcome
-from nilometer.domain.usage.meter_event import ERRORS
+from nilometer.domain.stripe.event import METER_ERRORS
 from nilometer.flows.billing import batch as billing
 from nilometer.lambdas.edge import batch_response, handling, messages, metric
 from nilometer.settings import variables
@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Lambda's entry: Stripe events of the queue into billing state."""
     store, objects, trust = _dependencies()
     results = billing.handle(messages(event), store=store, objects=objects, trust=trust, now=datetime.now(UTC))
-    if reports := sum(one.outcome is Outcome.ACCEPTED and one.fields.get("type") in ERRORS for one in results):
+    if reports := sum(one.outcome is Outcome.ACCEPTED and one.fields.get("type") in METER_ERRORS for one in results):
         metric("billing", "MeterErrorReports", reports)
     return batch_response("billing", results)
 

@@ -15,7 +15,8 @@ from tests.support.stores.writes import Memory
 
 from nilometer.domain.lake.redaction import image
 from nilometer.domain.limits.limit import limit_of
-from nilometer.domain.limits.own import ENTRIES, GrantLimit, LimitRule, OverrideLimit, OwnLimit, rules, shown
+from nilometer.domain.limits.own import rules, shown
+from nilometer.domain.limits.own_deeds import ENTRIES, GrantLimit, LimitRule, OverrideLimit, OwnLimit
 from nilometer.domain.store import keys
 from nilometer.errors import Rejected
 

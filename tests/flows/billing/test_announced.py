@@ -9,7 +9,7 @@ from tests.support.flows.operations import NOW
 from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.events.outcome import Outcome
-from nilometer.domain.limits.own import GrantLimit
+from nilometer.domain.limits.own_deeds import GrantLimit
 from nilometer.domain.store.keys import billing
 
 

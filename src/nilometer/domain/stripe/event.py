@@ -19,6 +19,8 @@ OWN_ACCOUNT = "self"  # the platform itself; Connect accounts have an id
 SUMMARY = "entitlements.active_entitlement_summary"
 FEATURES = "entitlements.features"
 """Ours: all features of an account as one object, whose id is `FEATURES` too. No event tells of them."""
+METER_ERRORS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
+"""What Stripe says of meter events that it could not count. Source: docs.stripe.com/api/v2/core/event-types."""
 
 ID_BYTES = 255  # of an id that Stripe or a service chooses; it is part of a key
 FUTURE_SECONDS = 300  # how far a clock of Stripe's may be ahead of ours

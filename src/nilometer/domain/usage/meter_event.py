@@ -25,10 +25,6 @@ DEDUPLICATED = timedelta(hours=24)
 """Source: https://docs.stripe.com/api/billing/meter-event/create (`identifier`)."""
 
 
-ERRORS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
-"""What Stripe says of events that it took and could not count. Source: https://docs.stripe.com/api/v2/core/event-types."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metered:
     """One counter of one period, as Stripe should know it."""

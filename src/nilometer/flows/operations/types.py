@@ -1,67 +1,74 @@
-"""Every event type that services report deeds by, with its deed."""
+"""Every event type that services report deeds by, with its deed, which is imported when the first such event comes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from nilometer.domain.access.report import ReportSecurity
-from nilometer.domain.access.session import OpenSession, RevokeSession
-from nilometer.domain.access.token import IssueToken, UseToken
 from nilometer.domain.acts.deed import Deed, Reach
-from nilometer.domain.billing.linking import LinkCustomer
-from nilometer.domain.lake.dataset import DeclareDataset
-from nilometer.domain.limits.own import GrantLimit, OverrideLimit
-from nilometer.domain.notices.notification import Notify, ReadNotification
-from nilometer.domain.notices.preference import SetPreference
-from nilometer.domain.people.flag import OverrideFlag, SetFlag
-from nilometer.domain.people.invitation import (
-    AcceptInvitation,
-    DeclineInvitation,
-    Invite,
-    ResendInvitation,
-    RevokeInvitation,
-)
-from nilometer.domain.people.membership import AddMember, ChangeRole, EndSessions, RemoveMember
-from nilometer.domain.people.onboarding import AdvanceOnboarding
-from nilometer.domain.people.policy import AcceptPolicy, PublishPolicy
-from nilometer.domain.people.workspace import CreateWorkspace, UpdateWorkspace
-from nilometer.domain.usage.meter import CreateMeter, UpdateMeter
 from nilometer.flows.inbox.wire import Data, data_type
 
-TYPES: Mapping[str, type[Deed[Any]]] = {
-    "workspace.created.v1": CreateWorkspace,
-    "workspace.updated.v1": UpdateWorkspace,
-    "meter.created.v1": CreateMeter,
-    "meter.updated.v1": UpdateMeter,
-    "member.added.v1": AddMember,
-    "member.role_changed.v1": ChangeRole,
-    "member.removed.v1": RemoveMember,
-    "invitation.created.v1": Invite,
-    "invitation.resent.v1": ResendInvitation,
-    "invitation.accepted.v1": AcceptInvitation,
-    "invitation.declined.v1": DeclineInvitation,
-    "invitation.revoked.v1": RevokeInvitation,
-    "session.created.v1": OpenSession,
-    "session.revoked.v1": RevokeSession,
-    "session.all_revoked.v1": EndSessions,
-    "token.issued.v1": IssueToken,
-    "token.used.v1": UseToken,
-    "security.event_recorded.v1": ReportSecurity,
-    "notification.requested.v1": Notify,
-    "notification.read.v1": ReadNotification,
-    "preference.set.v1": SetPreference,
-    "policy.published.v1": PublishPolicy,
-    "policy.accepted.v1": AcceptPolicy,
-    "flag.set.v1": SetFlag,
-    "flag.overridden.v1": OverrideFlag,
-    "dataset.declared.v1": DeclareDataset,
-    "limit.overridden.v1": OverrideLimit,
-    "limit.granted.v1": GrantLimit,
-    "onboarding.advanced.v1": AdvanceOnboarding,
-    "billing.linked.v1": LinkCustomer,
+_DEEDS: Mapping[str, str] = {
+    "workspace.created.v1": "people.workspace:CreateWorkspace",
+    "workspace.updated.v1": "people.workspace:UpdateWorkspace",
+    "meter.created.v1": "usage.meter_deeds:CreateMeter",
+    "meter.updated.v1": "usage.meter_deeds:UpdateMeter",
+    "member.added.v1": "people.membership:AddMember",
+    "member.role_changed.v1": "people.membership:ChangeRole",
+    "member.removed.v1": "people.membership:RemoveMember",
+    "invitation.created.v1": "people.invitation:Invite",
+    "invitation.resent.v1": "people.invitation:ResendInvitation",
+    "invitation.accepted.v1": "people.invitation:AcceptInvitation",
+    "invitation.declined.v1": "people.invitation:DeclineInvitation",
+    "invitation.revoked.v1": "people.invitation:RevokeInvitation",
+    "session.created.v1": "access.session:OpenSession",
+    "session.revoked.v1": "access.session:RevokeSession",
+    "session.all_revoked.v1": "people.membership:EndSessions",
+    "token.issued.v1": "access.token:IssueToken",
+    "token.used.v1": "access.token:UseToken",
+    "security.event_recorded.v1": "access.report:ReportSecurity",
+    "notification.requested.v1": "notices.notification:Notify",
+    "notification.read.v1": "notices.notification:ReadNotification",
+    "preference.set.v1": "notices.preference:SetPreference",
+    "policy.published.v1": "people.policy:PublishPolicy",
+    "policy.accepted.v1": "people.policy:AcceptPolicy",
+    "flag.set.v1": "people.flag:SetFlag",
+    "flag.overridden.v1": "people.flag:OverrideFlag",
+    "dataset.declared.v1": "lake.dataset:DeclareDataset",
+    "limit.overridden.v1": "limits.own_deeds:OverrideLimit",
+    "limit.granted.v1": "limits.own_deeds:GrantLimit",
+    "onboarding.advanced.v1": "people.onboarding:AdvanceOnboarding",
+    "billing.linked.v1": "billing.linking:LinkCustomer",
 }
+
+
+class DeedTypes(Mapping[str, type[Deed[Any]]]):
+    """The deed of each event type."""
+
+    def __getitem__(self, event_type: str) -> type[Deed[Any]]:
+        return _imported(_DEEDS[event_type])
+
+    def __contains__(self, event_type: object) -> bool:
+        return event_type in _DEEDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_DEEDS)
+
+    def __len__(self) -> int:
+        return len(_DEEDS)
+
+
+TYPES: Mapping[str, type[Deed[Any]]] = DeedTypes()
+
+
+@cache
+def _imported(place: str) -> type[Deed[Any]]:
+    module, _, name = place.partition(":")
+    deed: type[Deed[Any]] = getattr(import_module(f"nilometer.domain.{module}"), name)
+    return deed
 
 
 def has_workspace(deed: type[Deed[Any]]) -> bool:
