@@ -8,6 +8,7 @@ are `Put(table=Table.X)`, and a service is called `store`, `objects`, `landing`,
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from tests.support.project import ROOT
 
 Node = tuple[str, str]  # module, and qualified name in it
+_DEED = re.compile(r"[a-z_.]+:[A-Z][A-Za-z]+")  # as the table of event types names it: `people.flag:SetFlag`
 
 
 class Use(NamedTuple):
@@ -168,6 +170,9 @@ def _function(tree: ast.AST, module: str, known: Mapping[str, Node]) -> Function
                 found.methods.add(attribute)
             case ast.Attribute(attr=attribute):
                 found.methods.add(attribute)
+            case ast.Constant(value=str(place)) if _DEED.fullmatch(place):
+                inner, _, name = place.partition(":")
+                found.names.add((f"nilometer.domain.{inner}", name))
         found.uses |= set(_asked(one, module))
     return found
 

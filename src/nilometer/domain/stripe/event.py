@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from nilometer.domain.store import keys
@@ -41,7 +42,7 @@ class Scope:
         return f"{self.account}/{'live' if self.livemode else 'test'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StripeEvent:
     """A snapshot event. `created` has whole seconds, so events of one second cannot be ordered by it."""
 
@@ -54,19 +55,19 @@ class StripeEvent:
     api_version: str | None = None
     request_id: str | None = None
 
-    @property
+    @cached_property
     def object_type(self) -> str:
         """Stripe's `object` of the object, such as `invoice`; empty when it has none."""
         return str(self.object.get("object", ""))
 
-    @property
+    @cached_property
     def object_id(self) -> str | None:
         """None when nothing is kept of the object: `invoice.upcoming`, `balance.available`."""
         if self.object_type == SUMMARY:
             return self.customer_id
         return as_id(self.object.get("id"))
 
-    @property
+    @cached_property
     def customer_id(self) -> str | None:
         """A detached payment method names its customer in the previous attributes only."""
         if self.object_type == "customer":
@@ -92,8 +93,8 @@ class Notification:
 
 def as_id(value: object) -> str | None:
     """A reference is an id or, expanded, the object itself; None for what is neither, or longer than an id may be."""
-    if isinstance(value, Mapping):
-        value = value.get("id")
+    if not isinstance(value, str):
+        value = value.get("id") if isinstance(value, Mapping) else None
     return value if isinstance(value, str) and value and fits(value) else None
 
 

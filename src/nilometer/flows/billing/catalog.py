@@ -128,9 +128,9 @@ def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> li
 def _packed(puts: Iterable[Put]) -> Iterator[list[Put]]:
     pack: Pack[Put] = Pack()
     for put in puts:
-        if not pack.fits([put]):
+        if not pack.take(put, [put]):
             yield pack.groups
             pack = Pack()
-        pack.add(put, [put])
+            pack.take(put, [put])
     if pack.groups:
         yield pack.groups

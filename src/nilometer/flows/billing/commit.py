@@ -92,20 +92,24 @@ class Pack(Generic[T]):
         """Whether a decision on `keys` must wait until these writes are known to have landed."""
         return not self.written.keys().isdisjoint(keys)
 
-    def fits(self, writes: Sequence[Write]) -> bool:
-        """Whether a transaction takes these too: its limit of actions, of bytes, and no item written twice."""
-        count = len(self.written) + len(self.checks) + len(writes)
-        return count <= TRANSACTION_LIMIT and self.size + _size(writes) <= BYTES and not self._clashes(writes)
-
-    def add(self, group: T, writes: Sequence[Write]) -> None:
-        """In place, for a group whose writes fit."""
+    def take(self, group: T, writes: Sequence[Write]) -> bool:
+        """Adds a group unless others are here and its writes do not fit: a transaction has a limit of actions, one of
+        bytes, and writes no item twice."""
+        size = _size(writes)
+        if self.groups and not self._fits(size, writes):
+            return False
         self.groups.append(group)
         for write in writes:
             if isinstance(write, Check):
                 self.checks[write.key] = write
             else:
                 self.written[write.key] = write
-        self.size += _size(writes)
+        self.size += size
+        return True
+
+    def _fits(self, size: int, writes: Sequence[Write]) -> bool:
+        count = len(self.written) + len(self.checks) + len(writes)
+        return count <= TRANSACTION_LIMIT and self.size + size <= BYTES and not self._clashes(writes)
 
     def _clashes(self, writes: Sequence[Write]) -> bool:
         return any(
@@ -222,9 +226,10 @@ class Committer:
             writes += [Put(table=Table.EVENTS, item=fact, expected=Absent()) for fact in planned.plan.facts()]
         if len(writes) > TRANSACTION_LIMIT:
             raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
-        if not self.pack.fits(writes):
+        ready = Planned(planned.parcels, planned.plan, writes)
+        if not self.pack.take(ready, writes):
             self._flush()
-        self.pack.add(Planned(planned.parcels, planned.plan, writes), writes)
+            self.pack.take(ready, writes)
 
     def _flush(self) -> None:
         pack, self.pack = self.pack, Pack()
@@ -257,7 +262,7 @@ class Committer:
         rest: Pack[Planned] = Pack()
         for one in pack.groups:
             if one not in losers:
-                rest.add(one, one.writes)
+                rest.take(one, one.writes)
         if rest.groups:
             self._commit(rest)
 
@@ -268,7 +273,7 @@ class Committer:
 
     def _commit_alone(self, planned: Planned) -> None:
         alone: Pack[Planned] = Pack()
-        alone.add(planned, planned.writes)
+        alone.take(planned, planned.writes)
         self._commit(alone)
 
     def _settle(self, groups: Sequence[Planned]) -> None:

@@ -159,6 +159,7 @@ def inputs_of(record: Item | None) -> Inputs:
 
 
 def is_deleted(views: Views) -> bool:
+    """Whether these views of a customer say that Stripe deleted it."""
     return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
 
 

@@ -107,10 +107,11 @@ def take(snapshot: Object, reads: Mapping[str, Read], bad: Unreadable) -> dict[s
 def part(snapshot: Object, name: str, bad: Unreadable) -> Object:
     """A hash inside an object; empty when there is none."""
     value = snapshot.get(name)
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return value
-    if value is not None:
-        bad.append(name)
+    bad.append(name)
     return {}
 
 

@@ -202,6 +202,8 @@ def _canonical(elements: Iterable[Element]) -> tuple[Element, ...]:
         known = unique.get(element.key)
         if known is None or _weight(element) > _weight(known):
             unique[element.key] = element
+    if len(unique) == 1:
+        return tuple(unique.values())
     kept = [*_newest(e for e in unique.values() if e.terminal), *_newest(e for e in unique.values() if not e.terminal)]
     return tuple(sorted(kept, key=lambda element: (-element.second, element.key)))
 
