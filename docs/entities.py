@@ -103,6 +103,17 @@ SESSION = Entity(
     permissions=("session.",),
 )
 
+API_KEY = Entity(
+    name="API key",
+    command="key",
+    kinds=("api_key",),
+    meaning="A key of the HTTP API, of one workspace or of a service, with scopes; hashes of its secrets are stored.",
+    rows=("API key",),
+    access=(),
+    ends="when it is revoked, or at the end that it was given",
+    permissions=("key.",),
+)
+
 SECURITY = Entity(
     name="Security log",
     command="security",
@@ -273,6 +284,7 @@ ENTITIES = (
     INVITATION,
     TOKEN,
     SESSION,
+    API_KEY,
     SECURITY,
     ONBOARDING,
     NOTIFICATION,

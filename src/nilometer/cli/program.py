@@ -81,6 +81,7 @@ SECTIONS = {
             "Issue and use one-time tokens: verification of an address, reset of a password.",
             "people.token:token",
         ),
+        ("key", "Keys of the HTTP API: scoped, rotated with overlap, revoked.", "people.key:key"),
         ("security", "Logins, roles, invitations, tokens, keys: who did what to whom.", "people.security:security"),
         ("policy", "Publish policies, and see who accepted which version.", "people.policy:policy"),
         ("flag", "Features that are on for everybody, for some, or for one workspace.", "people.flag:flag"),

@@ -53,6 +53,7 @@ class Permission(StrEnum):
     ONBOARDING_UPDATE = "onboarding.update"
     ATTACHMENT_VIEW = "attachment.view"
     ATTACHMENT_ADD = "attachment.add"
+    KEY_MANAGE = "key.manage"
 
 
 _PAGE: Final = """
@@ -88,6 +89,7 @@ notification.send   -      -        -        -
 onboarding.update   x      x        x        x
 attachment.view     x      x        x        x
 attachment.add      x      x        x        x
+key.manage          x      -        -        -
 """
 
 

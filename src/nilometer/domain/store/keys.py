@@ -22,6 +22,7 @@
 | Security entry             | WORKSPACE#ws                         | SECURITY#ulid                  |
 | One-time token             | TOKEN#sha256(token)                  | TOKEN                          |
 | Session                    | SESSION#sha256(token)                | SESSION                        |
+| API key                    | APIKEY#id                            | APIKEY                         |
 | Meter                      | METER#slug                           | METER                          |
 | Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
 | Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
@@ -58,6 +59,7 @@
 |----------------------------|--------------------------------------|--------------------------------|
 | Membership, active         | USER#user                            | WORKSPACE#ws                   |
 | Session                    | USER#user                            | SESSION#created#id             |
+| API key                    | APIKEYS#ws                           | id                             |
 | Invitation                 | INVITATION#sha256(token)             | INVITATION                     |
 | Security entry             | ACTOR#actor                          | ulid                           |
 | Policy acceptance          | POLICY#policy#n                      | time#user                      |
@@ -150,6 +152,16 @@ def token(sha256: str) -> Key:
 def session(sha256: str) -> Key:
     """In records: a session. Only the SHA-256 (hexadecimal) of its token is known."""
     return Key(f"SESSION#{sha256}", "SESSION")
+
+
+def api_key(key_id: str) -> Key:
+    """In records: an API key, by its ULID, with the hashes of its secrets."""
+    return Key(f"APIKEY#{part(key_id)}", "APIKEY")
+
+
+def api_keys(workspace_id: str) -> str:
+    """In the index: the API keys of a workspace; those of services under the empty name."""
+    return f"APIKEYS#{part(workspace_id)}"
 
 
 def user(user_id: str) -> str:
