@@ -115,6 +115,11 @@ SECTIONS = {
         ("verify", "Compare the lake with the tables.", "recovery.verify:verify"),
         ("dlq", "Dead letters: messages that failed each time or could not be delivered.", "recovery.dlq:dlq"),
         ("rejects", "What was refused for good, in every flow, and what to try.", "recovery.refused:rejects"),
+        (
+            "reproduce",
+            "Deliver an event of a stack again in an empty stack here, and compare what it changes.",
+            "console.reproduce:reproduce",
+        ),
         ("replay", "Send events again: what has been taken before is dropped.", "recovery.replay:replay"),
         (
             "rebuild",

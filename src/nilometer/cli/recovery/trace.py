@@ -44,7 +44,7 @@ def trace(connection: Connection, event: str, account: str | None, workspace_id:
     from nilometer.flows.recovery.trace import trace as follow
 
     with err().status("looking ..."):
-        found = follow(event, _sources(connection), account=account, workspace_id=workspace_id)
+        found = follow(event, sources(connection), account=account, workspace_id=workspace_id)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -52,7 +52,8 @@ def trace(connection: Connection, event: str, account: str | None, workspace_id:
     return 0 if found.known else 1
 
 
-def _sources(connection: Connection) -> Sources:
+def sources(connection: Connection) -> Sources:
+    """Where an event of this stack may be found."""
     from nilometer.flows.recovery.trace import Sources
     from nilometer.lake.read.ledger import Ledger
 

@@ -145,6 +145,28 @@ class Ledger:
             "select * exclude (payload, payload_ref) from stripe_events where event_id = $event_id", event_id=event_id
         )
 
+    def stripe_events_of(self, customer_id: str | None, *, account: str) -> Iterator[dict[str, Any]]:
+        """Rows of stripe_events of one customer, and of objects that have none, with their payload, oldest first."""
+        yield from self._named(
+            """select * from stripe_events
+               where account = $account and (customer_id is null or customer_id = $customer_id)
+               order by received_at, event_id""",
+            account=account,
+            customer_id=customer_id or "",
+        )
+
+    def records_before(self, pk: str, *, kinds: Sequence[str], until: datetime) -> Iterator[dict[str, Any]]:
+        """Rows of audit of the records of one partition, and of every meter, of these kinds, in the order of change."""
+        yield from self._named(
+            """select * from audit
+               where table_name = 'records' and occurred_at < $until and list_contains($kinds, kind)
+                 and (pk = $pk or kind = 'meter')
+               order by pk, sk, sequence_number""",
+            pk=pk,
+            kinds=list(kinds),
+            until=until,
+        )
+
     def usage_event(self, event_id: str) -> Iterator[dict[str, Any]]:
         """Rows of usage with this id, and those that void it: sources may have ids in common."""
         yield from self._named(

@@ -1,0 +1,240 @@
+"""Reproduce: what one event changed, done again in an empty stack, and compared with the audit of the first time.
+
+    usage     the records as they were before its batch, from the audit; then its batch
+    Stripe's  every event of its customer and of the catalog that was stored with it or before: records of billing are
+              the merge of these, in whatever order, so the tables are as they were
+
+Nothing is written to the stack that is asked. What is left out of the comparison is what another clock, another batch
+or redaction makes different: versions, times of writing, causes, evidence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
+from nilometer.domain.lake import redaction
+from nilometer.domain.lake.redaction import REDACTED
+from nilometer.domain.recovery.trace import Audited, Trace, stored_at
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch, from_epoch, parse_rfc3339
+from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.errors import Refused, Rejected
+from nilometer.flows.publish.usage import Event
+from nilometer.flows.recovery.history import images_in, parsed
+from nilometer.flows.recovery.replay import event_again
+from nilometer.flows.recovery.trace import Sources, traced
+from nilometer.lake.read.ledger import Ledger
+
+_OTHERWISE = frozenset(
+    {"version", "updated_at", "cause", "actor", "evidence", "inputs", "late_total", "late_count", "gsi1pk", "gsi1sk"}
+)
+_COMPARED = frozenset({"billing", "register", "counter"})
+_RESTORED = frozenset({"workspace", "billing", "limits", "meter", "counter", "alert"})
+_HIDDEN_NUMBERS = re.compile(rf'("exp_(?:month|year)"\s*:)\s*"{re.escape(REDACTED)}"')
+_WRITES = timedelta(minutes=15)  # a batch may write that long after it began
+_ADDED = ("total", "count")  # of a counter, which may lie in another shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What an empty stack needs for one event: `items` of its records, then `bodies` for the webhook or `usage`.
+
+    `after` is what the audit says that the event's batch made of each record, redacted.
+    """
+
+    trace: Trace
+    after: Mapping[Key, Item]
+    before: Mapping[Key, Item]
+    items: Sequence[Item] = ()
+    bodies: Sequence[bytes] = ()
+    usage: Sequence[Event] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReproducedRecord:
+    """One record: the fields that differ, with what the audit says and what came of it here. Empty is equal."""
+
+    key: Key
+    kind: str
+    differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the same came of it."""
+        return not self.differs
+
+
+def scene(name: str, sources: Sources, *, account: str | None = None) -> Scene:
+    """Reads all that is needed. `Rejected("unknown_event")`; `Refused` for what the lake does not keep."""
+    found, audited = traced(name, sources, account=account)
+    if not found.known:
+        raise Rejected("unknown_event", f"nothing is known of {name}; see nilometer trace")
+    changed = [one for one in audited if one.change.kind in _COMPARED and one.change.new is not None]
+    if not changed:
+        raise Refused(
+            f"{name} changed no record of billing or usage that the audit knows, so there is nothing to compare"
+        )
+    ends: dict[str, Any] = {
+        "trace": found,
+        "before": {one.change.key: one.change.old or {} for one in reversed(changed)},
+        "after": {one.change.key: one.change.new or {} for one in changed},
+    }
+    if found.identity.kind == "stripe_event":
+        return Scene(**ends, bodies=_predecessors(found, sources))
+    if found.identity.kind == "usage_event":
+        return Scene(**{**ends, **_usage(found, [one for one in changed if one.change.kind == "counter"], sources)})
+    raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
+
+
+def compared(scene: Scene, store: Store) -> Iterator[ReproducedRecord]:
+    """Each record of the audit beside the one in `store`, where the event was delivered."""
+    for key, after in sorted(scene.after.items()):
+        here = store.get(Table.RECORDS, key, consistent=True)
+        if after["kind"] == "counter":
+            yield _counter(scene, key, after, store)
+            continue
+        mine = _comparable(redaction.image(here)) if here else {}
+        yield ReproducedRecord(key=key, kind=str(after["kind"]), differs=_different(_comparable(after), mine))
+
+
+def _comparable(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in image.items() if name not in _OTHERWISE}
+
+
+def _different(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = sorted(theirs.keys() | mine.keys())
+    return {name: (theirs.get(name), mine.get(name)) for name in names if theirs.get(name) != mine.get(name)}
+
+
+def _counter(scene: Scene, key: Key, after: Item, store: Store) -> ReproducedRecord:
+    """By what was added over all shards: which shard takes a batch is chance."""
+    prefix = key.sk.rpartition("#")[0] + "#"
+    here = list(store.query(Table.RECORDS, key.pk, prefix=prefix, consistent=True))
+    restored = [item for item in scene.items if item["pk"] == key.pk and str(item["sk"]).startswith(prefix)]
+    before = scene.before[key]
+    added = {name: _sum([after], name) - _sum([before], name) for name in _ADDED}
+    mine = {name: _sum(here, name) - _sum(restored, name) for name in _ADDED}
+    return ReproducedRecord(key=key, kind="counter", differs=_different(added, mine))
+
+
+def _sum(items: Iterable[Mapping[str, Any]], name: str) -> Decimal:
+    return sum((Decimal(item.get(name, 0)) for item in items), Decimal(0))
+
+
+def _predecessors(found: Trace, sources: Sources) -> list[bytes]:
+    """Bodies as the lake keeps them: of the customer and of what has none, stored in the batch's second or before."""
+    [row, *_] = sources.ledger.stripe_event(found.identity.event_id)
+    rows = list(sources.ledger.stripe_events_of(row["customer_id"], account=row["account"]))
+    facts = sources.store.batch_get(
+        Table.EVENTS, [_fact(one) for one in rows], consistent=True, attributes=("expires_at",)
+    )
+    own = facts.get(_fact(row))
+    if own is None:
+        raise Refused(f"the fact of {found.identity.event_id} has expired, and with it the order of the batches")
+    until = stored_at(own)
+    then = [one for one in rows if (fact := facts.get(_fact(one))) is None or stored_at(fact) <= until]
+    return [_body(one, sources.objects) for one in then]
+
+
+def _fact(row: Mapping[str, Any]) -> Key:
+    return keys.stripe_event(row["account"], row["event_id"])
+
+
+def _body(row: Mapping[str, Any], objects: Objects) -> bytes:
+    """With a number where redaction took one that billing reads: what comes of it is redacted again."""
+    reference = row["payload_ref"]
+    body = objects.get(reference).decode() if reference else str(row["payload"])
+    return _HIDDEN_NUMBERS.sub(r"\1 1", body).encode()
+
+
+def _usage(found: Trace, changed: Sequence[Audited], sources: Sources) -> dict[str, Any]:
+    """The batch, and the records before and after it: a batch of many events writes a counter more than once."""
+    rows = sources.ledger.usage_event(found.identity.event_id)
+    named = (found.identity.source, found.identity.event_id)
+    row = next((one for one in rows if (one["source"], one["event_id"]) == named), None)
+    if row is None:
+        raise Refused(f"{found.identity.event_id} is not in the lake yet")
+    if not changed:
+        raise Refused(f"no counter of {found.identity.event_id} is in the audit yet")
+    partition, stamp = keys.workspace(row["workspace_id"]).pk, changed[0].batch_at
+    until = from_epoch(changed[0].change.occurred_at) + _WRITES
+    records = _Records(partition, {one.change.key for one in changed}, stamp)
+    for change in sources.ledger.records_before(partition, kinds=sorted(_RESTORED), until=until):
+        records.take(change, *_images(change, sources.objects))
+    counted = records.counted()
+    began = row["received_at"]
+    batch = list(_between(sources.ledger, row["workspace_id"], began, began + timedelta(milliseconds=1)))
+    if (arrived := sum(one["meter"] == row["meter"] for one in batch)) != counted:
+        raise Refused(f"its batch counted {counted} events and {arrived} arrived with it: some waited or were voided")
+    return {
+        "items": list(records.items()),
+        "usage": [event_again(one) for one in batch],
+        "before": records.before,
+        "after": records.after,
+    }
+
+
+def _between(ledger: Ledger, workspace_id: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+    return ledger.usage_arrived(since=since, until=until, workspace_id=workspace_id)
+
+
+def _images(row: Mapping[str, Any], objects: Objects) -> tuple[Item | None, Item | None]:
+    reference = row["images_ref"]
+    if reference:
+        old, new = images_in(objects.get(reference))
+    else:
+        old, new = parsed(row["old_image"]), parsed(row["new_image"])
+    return (dict(old) if old is not None else None), (dict(new) if new is not None else None)
+
+
+@dataclass(slots=True)
+class _Records:
+    """Of one partition, folded from the audit: as they were before one batch, and what it made of some."""
+
+    pk: str
+    changed: set[Key]
+    batch_at: int
+    before: dict[Key, Item] = field(default_factory=dict)
+    after: dict[Key, Item] = field(default_factory=dict)
+    last: dict[Key, Item | None] = field(default_factory=dict)
+
+    def take(self, row: Mapping[str, Any], old: Item | None, new: Item | None) -> None:
+        """Rows of a record come in the order of change."""
+        key = Key(row["pk"], row["sk"])
+        if new is not None and key in self.changed and _stamp(new) == self.batch_at:
+            self.before.setdefault(key, old or {})
+            self.after[key] = new
+        elif key not in self.after and (new is None or _stamp(new) <= self.batch_at):
+            self.last[key] = new
+
+    def counted(self) -> Decimal:
+        """Events that the batch added to counters of billing periods."""
+        periods = [key for key, one in self.after.items() if one["scope"] == "period"]
+        after, before = ([side[key] for key in periods] for side in (self.after, self.before))
+        return _sum(after, "count") - _sum(before, "count")
+
+    def items(self) -> Iterator[Item]:
+        """Without what only the billing flow reads, which the audit has in another form."""
+        for item in self.last.values():
+            if item is not None:
+                yield {name: value for name, value in item.items() if name != "inputs"}
+
+
+def _stamp(image: Item) -> int:
+    """The second in which its batch began; 0 of a record that does not say."""
+    return epoch(parse_rfc3339(image["updated_at"])) if image.get("updated_at") else 0
+
+
+def as_json(record: ReproducedRecord) -> dict[str, Any]:
+    """For machines."""
+    differs = {name: {"audit": theirs, "here": mine} for name, (theirs, mine) in record.differs.items()}
+    told = {**record.key._asdict(), "kind": record.kind, "differs": differs}
+    return dict(json.loads(json.dumps(told, default=str)))
