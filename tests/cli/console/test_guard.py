@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 from tests.support.stack.visit import Visit
 
+from nilometer.console.events import pages as events
 from nilometer.console.http.guard import Seal
 from nilometer.console.http.visitor import visitor_of
+from nilometer.console.money import pages as money
+from nilometer.console.operations import pages as operations
+from nilometer.console.sql import pages as sql
+from nilometer.console.workspaces import pages as workspaces
 from nilometer.domain.acts.roles import Permission
 
 ACTIONS = (
@@ -18,7 +24,36 @@ ACTIONS = (
     "/events/replay",
     "/rejects/resend",
     "/rejects/dismiss",
+    "/letters/redrive",
+    "/letters/purge",
+    "/operations/verify",
+    "/operations/doctor",
 )
+
+
+ROUTES = [route for subject in (events, workspaces, operations, money, sql) for route in subject.routes()]
+READS = sorted(route.path for route in ROUTES if isinstance(route, Route) and "GET" in (route.methods or ()))
+
+
+def test_the_actions_are_all_that_are_posted() -> None:
+    """A new action is tried below, too."""
+    posted = {route.path for route in ROUTES if isinstance(route, Route) and "POST" in (route.methods or ())}
+
+    assert posted | {"/as", "/theme"} == set(ACTIONS)
+
+
+@pytest.mark.parametrize("path", [path for path in READS if path != "/events/stream"])
+def test_no_route_tells_of_another_workspace(visit: Visit, path: str) -> None:
+    """Whatever parameter names it, in the path or behind it: the answer is that for one that is not there."""
+    visit.look_as("Admin", "memphis")
+
+    def asked(workspace: str) -> tuple[int, str]:
+        names = ("workspace", "workspace_id", "q", "text", "name", "object", "of_workspace_id", "id")
+        query = "&".join(f"{name}={workspace}" for name in names)
+        answer = visit.get(path.format(workspace_id=workspace, part="mrr") + f"?{query}&at=4000000000")
+        return answer.status, answer.text.replace(workspace, "W")
+
+    assert asked("giza") == asked("nobody")
 
 
 def test_every_answer_carries_the_strict_headers(visit: Visit) -> None:

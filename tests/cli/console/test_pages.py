@@ -15,7 +15,7 @@ from tests.support.stack.visit import Visit
 PICTURES = os.environ.get("PICTURES")
 """A folder for pictures of the pages: `PICTURES=docs/pictures pytest tests/cli/console/test_pages.py`."""
 PAGES = {
-    "events": "/events",
+    "events": "/events?kind=stripe",
     "event": "/event",
     "all-events": "/events/lake",
     "workspaces": "/workspaces",

@@ -52,7 +52,7 @@ def timeline(request: Request) -> Response:
         "events/timeline.html",
         lives=lives.newest(wanted),
         revision=lives.revision,
-        types=lives.types(),
+        types=lives.types(EventFilter(workspace_id=who.workspace_id or "")),
         **_choices(request),
     )
 

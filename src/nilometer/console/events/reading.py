@@ -136,7 +136,8 @@ _LISTED = """
              'accepted' as outcome, '' as reason, object_id, customer_id
       from stripe_events
       union all
-      select received_at, 'usage', type, event_id, source, workspace_id, 'accepted', meter || ' ' || quantity::varchar,
+      select received_at, 'usage', type, event_id, source, workspace_id, 'accepted',
+             meter || ' ' || rtrim(rtrim(quantity::varchar, '0'), '.'),
              null, null
       from usage where type <> 'usage.moved.v1'
       union all

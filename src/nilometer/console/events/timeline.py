@@ -200,9 +200,9 @@ class Timeline:
             lives = sorted(self._lives.values(), key=lambda life: life.first_at, reverse=True)
         return list(islice((one for one in lives if one.revision > since and wanted.includes(one)), limit))
 
-    def types(self) -> list[str]:
-        """Of all that is kept, for the filter."""
-        return sorted({life.type for life in list(self._lives.values()) if life.type})
+    def types(self, wanted: EventFilter) -> list[str]:
+        """Of all that the filter leaves, for the choice of a type."""
+        return sorted({life.type for life in self.newest(wanted, limit=KEPT) if life.type})
 
 
 def _worse(known: EventLife, one: Sighting) -> Sighting:

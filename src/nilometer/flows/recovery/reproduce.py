@@ -88,7 +88,7 @@ def scene(name: str, sources: Sources, *, account: str | None = None) -> Scene:
         "after": {one.change.key: one.change.new or {} for one in changed},
     }
     if found.identity.kind == "stripe_event":
-        return Scene(**ends, bodies=_predecessors(found, sources))
+        return Scene(**ends, bodies=_predecessors(found, changed, sources))
     if found.identity.kind == "usage_event":
         return Scene(**{**ends, **_usage(found, [one for one in changed if one.change.kind == "counter"], sources)})
     raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
@@ -129,10 +129,14 @@ def _sum(items: Iterable[Mapping[str, Any]], name: str) -> Decimal:
     return sum((Decimal(item.get(name, 0)) for item in items), Decimal(0))
 
 
-def _predecessors(found: Trace, sources: Sources) -> list[bytes]:
-    """Bodies as the lake keeps them: of the customer and of what has none, stored in the batch's second or before."""
-    [row, *_] = sources.ledger.stripe_event(found.identity.event_id)
-    rows = list(sources.ledger.stripe_events_of(row["customer_id"], account=row["account"]))
+def _predecessors(found: Trace, changed: Sequence[Audited], sources: Sources) -> list[bytes]:
+    """Bodies as the lake keeps them: of the customers of the changed records and of what has none, stored in the
+    batch's second or before."""
+    row = next((one for one in sources.ledger.stripe_event(found.identity.event_id) if _is(one, found)), None)
+    if row is None:
+        raise Refused(f"{found.identity.event_id} is not in the lake yet")
+    customers = {row["customer_id"] or "", *(name for one in changed for name in _customers(one))}
+    rows = list(sources.ledger.stripe_events_of(sorted(customers), account=row["account"]))
     facts = sources.store.batch_get(
         Table.EVENTS, [_fact(one) for one in rows], consistent=True, attributes=("expires_at",)
     )
@@ -142,6 +146,18 @@ def _predecessors(found: Trace, sources: Sources) -> list[bytes]:
     until = stored_at(own)
     then = [one for one in rows if (fact := facts.get(_fact(one))) is None or stored_at(fact) <= until]
     return [_body(one, sources.objects) for one in then]
+
+
+def _is(row: Mapping[str, Any], found: Trace) -> bool:
+    return bool(row["account"] == found.identity.source)
+
+
+def _customers(one: Audited) -> Iterator[str]:
+    """Whose record it is: a record of billing names them as `account/mode/customer`."""
+    for name in one.change.item.get("customers", ()):
+        yield str(name).rpartition("/")[2]
+    if one.change.item.get("customer_id"):
+        yield str(one.change.item["customer_id"])
 
 
 def _fact(row: Mapping[str, Any]) -> Key:

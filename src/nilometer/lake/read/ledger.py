@@ -145,14 +145,14 @@ class Ledger:
             "select * exclude (payload, payload_ref) from stripe_events where event_id = $event_id", event_id=event_id
         )
 
-    def stripe_events_of(self, customer_id: str | None, *, account: str) -> Iterator[dict[str, Any]]:
-        """Rows of stripe_events of one customer, and of objects that have none, with their payload, oldest first."""
+    def stripe_events_of(self, customer_ids: Sequence[str], *, account: str) -> Iterator[dict[str, Any]]:
+        """Rows of stripe_events of some customers, and of objects that have none, with their payload, oldest first."""
         yield from self._named(
             """select * from stripe_events
-               where account = $account and (customer_id is null or customer_id = $customer_id)
+               where account = $account and (customer_id is null or list_contains($customer_ids, customer_id))
                order by received_at, event_id""",
             account=account,
-            customer_id=customer_id or "",
+            customer_ids=list(customer_ids),
         )
 
     def records_before(self, pk: str, *, kinds: Sequence[str], until: datetime) -> Iterator[dict[str, Any]]:
