@@ -67,7 +67,7 @@ def application(
 def home(request: Request) -> Response:
     """The page that most look for first, by role. A key in the address becomes a cookie and leaves the address."""
     gate = request.app.state.gate
-    if isinstance(gate, LaptopGate) and gate.key is not None and request.query_params.get("key") == gate.key:
+    if isinstance(gate, LaptopGate) and gate.key and gate.opens(request.query_params.get("key")):
         return RedirectResponse("/", status_code=303, headers={"set-cookie": cookie(KEY_COOKIE, gate.key)})
     if visitor(request).may(Permission.HISTORY_QUERY):
         return events.timeline(request)

@@ -70,7 +70,6 @@ class Place:
     bus: Bus
     trigger: Callable[[str, str | None], Mapping[str, Any]] | None = None
     event_types: Sequence[str] = ()
-    is_local: bool = False
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from starlette.routing import Route
 from tests.support.stack.visit import Visit
 
 from nilometer.console.events import pages as events
 from nilometer.console.http.guard import Seal
-from nilometer.console.http.visitor import visitor_of
+from nilometer.console.http.visitor import LaptopGate, visitor_of
 from nilometer.console.money import pages as money
 from nilometer.console.operations import pages as operations
 from nilometer.console.sql import pages as sql
@@ -133,3 +134,24 @@ def test_a_token_of_a_workspace_never_acts_on_the_stack() -> None:
         assert found
         assert not found.operates
         assert not found.sees("other")
+
+
+@pytest.mark.parametrize(
+    ("cookies", "role"),
+    [
+        ("", None),
+        ("nilometer_key=wrong", None),
+        ("nilometer_key=", None),
+        ("nilometer_role=Admin", None),
+        ("nilometer_key=right", "Admin"),
+        ("nilometer_key=right; nilometer_role=Analyst", "Analyst"),
+        ("nilometer_key=right; nilometer_role=Emperor", "Viewer"),
+    ],
+)
+def test_a_console_with_a_key_is_closed_without_it(cookies: str, role: str | None) -> None:
+    """Other users of the machine do not have it; a role that is none sees least."""
+    request = Request({"type": "http", "headers": [(b"cookie", cookies.encode())]})
+
+    found = LaptopGate(key="right").visitor(request)
+
+    assert (found.role if found else None) == role

@@ -82,7 +82,6 @@ def _serve(
     served = application(place(connection), gate=LaptopGate(key=key), embedders=embed)
     config = uvicorn.Config(served, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off")
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are set
     if until_stdin_closes:
         threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):

@@ -46,7 +46,6 @@ def place(connection: Connection) -> Place:
         bus=connection.bus(),
         trigger=lambda event_type, workspace_id: trigger(connection, event_type, workspace_id),
         event_types=sorted(EVENT_TYPES),
-        is_local=connection.is_local,
     )
 
 

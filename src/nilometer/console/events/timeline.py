@@ -8,7 +8,7 @@ webhook ─▶ billing ─▶ changes ─▶ lake        an event of Stripe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -230,10 +230,3 @@ class EventFilter:
             and (not self.kind or life.kind == self.kind)
             and (not self.text or self.text in f"{life.event_id} {life.source} {life.reason}")
         )
-
-
-def lives_of(lines: Iterable[str]) -> Iterator[tuple[str, Sighting]]:
-    """Key and sighting of every line that tells of a record, for a terminal."""
-    for line in lines:
-        for one in sightings(line):
-            yield one.key, one

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 ZERO_DECIMAL = frozenset(
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
@@ -149,6 +149,5 @@ FILTERS = {
     "pretty": pretty,
     "words": words,
     "anchor": anchor,
-    "escaped": escape,
 }
 TESTS = {"numeric": is_number}

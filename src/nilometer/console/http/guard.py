@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -136,6 +136,3 @@ async def _form(request: Request) -> Form:
         if len(body) > BODY_BYTES:
             raise HTTPException(413, "the form is too large")
     return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-
-
-Endpoint = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]

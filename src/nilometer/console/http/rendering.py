@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -70,9 +69,3 @@ def back(request: Request, fallback: str = "/", *, said: str = "") -> Response:
 def query(request: Request, name: str, default: str = "") -> str:
     """A parameter of the address, without the spaces around it."""
     return request.query_params.get(name, default).strip()
-
-
-def kept(request: Request, **changes: str | None) -> Mapping[str, str]:
-    """The parameters of the address with some of them changed, or left out with None."""
-    merged = {**request.query_params, **changes}
-    return {name: value for name, value in merged.items() if value}
