@@ -134,6 +134,7 @@ WRONG: list[tuple[str, AuditStep]] = [
     ("state", step({**HELD, "status": "settled"}, then(HELD, status="open"))),
     ("state", step({**HELD, "status": "expired"}, then(HELD, status="released"))),
     ("state", step(None, {**HELD, "status": "settled"})),
+    ("state", step(None, {**HELD, "updated_at": "2026-11-25"})),
     ("reserved", step(item("allowance", reserved=1), then(item("allowance"), reserved=-1))),
     ("counter", step(COUNTER, then(COUNTER, total=Decimal(8), count=5))),
     ("counter", step(COUNTER, then(COUNTER, count=3))),

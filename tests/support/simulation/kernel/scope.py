@@ -54,6 +54,8 @@ class Plant:
         self.world.every_change = self.steps.check
         self.outcomes: Counter[Any] = Counter()
         self.dead: list[Message] = []
+        self.unsure: list[str] = []
+        """What had to come again although nothing had gone wrong."""
         self.open = contextlib.ExitStack()
 
     def during(self, patched: contextlib.AbstractContextManager[None]) -> None:
@@ -73,6 +75,8 @@ class Plant:
         def done(results: list[Result] | None) -> None:
             failed = list(messages) if results is None else _failed(messages, results)
             self.outcomes.update(result.outcome for result in results or ())
+            if failed and not self.world.faults:
+                self.unsure.append(name)
             if failed and receive >= receives(queue):
                 self.dead += failed
             elif failed:
@@ -97,14 +101,20 @@ class Plant:
         times: int = 5,
         until: type[Exception] | tuple[type[Exception], ...] = (),
         after: Callable[[], None] = lambda: None,
+        surely: bool = False,
     ) -> None:
-        """As a caller or a schedule does: the same again when the process died or raised `until`; then `after`."""
+        """As a caller or a schedule does: the same again when the process died or raised `until`; then `after`.
+
+        `surely`: as long as nothing goes wrong the first attempt has its answer, whoever works at the same time.
+        """
 
         def attempt() -> bool:
             try:
                 work()
             except until as error:
                 self.world.tell(f"{name} is answered: {error}")
+                if surely and not self.world.faults:
+                    self.unsure.append(name)
                 return False
             return True
 
@@ -112,7 +122,7 @@ class Plant:
             if ended or times == 1:
                 after()
             else:
-                self.repeat(f"{name}'", work, times=times - 1, until=until, after=after)
+                self.repeat(f"{name}'", work, times=times - 1, until=until, after=after, surely=surely)
 
         self.world.spawn(name, attempt, done)
 
@@ -174,6 +184,8 @@ def play(
             plant.tables.written = None
         if plant.dead:
             raise LawBroken(f"{len(plant.dead)} messages are dead letters")
+        if plant.unsure:
+            raise LawBroken(f"nothing went wrong, and {', '.join(plant.unsure)} had to come again")
         laws()
     return plant
 

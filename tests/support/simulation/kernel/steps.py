@@ -1,4 +1,4 @@
-"""The law of every change: what `nilometer verify --steps` reads in the audit holds for each write of a run."""
+"""The laws of every change: it is a step that `nilometer verify --steps` allows, and nothing expires at once."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class StepLaw:
 
     def __init__(self, tables: SimTables) -> None:
         self.tables = tables
-        self.read = 0
+        self.read = self.began = 0
 
     def begin(self) -> None:
         """What a setup wrote by hand is not judged."""
-        self.read = len(self.tables.stream)
+        self.began = self.read = len(self.tables.stream)
 
     def check(self) -> None:
         """The same changes come in many schedules: each is judged once."""
@@ -41,6 +41,8 @@ class StepLaw:
 
     def _judge(self, change: StreamChange) -> None:
         step = _step(change)
+        if step.new and "expires_at" in step.new and int(step.new["expires_at"]) <= change.second:
+            raise LawBroken(f"{step.pk} {step.sk} expires before it is read")
         if change.table == Table.EVENTS and (step.action is not ItemAction.MODIFY or step.kind in PUT_AGAIN):
             return
         wrong = next(wrong_steps(step, is_void=self._is_void), None)

@@ -17,7 +17,7 @@ from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer.aws.eventbridge import Bus
 from nilometer.domain.billing.record.refold import REFOLD_INDEX
-from nilometer.domain.events.outcome import Message
+from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope as StripeScope
 from nilometer.domain.stripe.signature import sign
@@ -74,7 +74,9 @@ def with_customer(plant: Plant) -> None:
     played(plant, world.events[:known])
 
 
-def is_true(plant: Plant, world: StripeWorld, events: Sequence[Any]) -> None:
+def is_true(
+    plant: Plant, world: StripeWorld, events: Sequence[Any], *, workspace: str = "ws_1", plan: str = "reed"
+) -> None:
     """Objects and the workspace's record are Stripe's once the schedule has run, and each event is a fact once."""
     catalog.resume(plant.store, now=PLAYED_AT)
     law(not list(plant.store.query_index(REFOLD_INDEX)), "a change of the catalog is not in every record")
@@ -82,9 +84,9 @@ def is_true(plant: Plant, world: StripeWorld, events: Sequence[Any]) -> None:
     law(not bad, f"these differ from Stripe: {bad}")
     facts = [item["event_id"] for item in plant.store.scan(Table.EVENTS, kind="stripe_event")]
     law(sorted(facts) == sorted({event["id"] for event in events}), f"facts {facts}")
-    records = [item for item in plant.store.scan(Table.RECORDS, kind="billing") if item["workspace_id"] == "ws_1"]
+    records = [item for item in plant.store.scan(Table.RECORDS, kind="billing") if item["workspace_id"] == workspace]
     law(len(records) == 1, f"{len(records)} records of one workspace")
-    law(records[0].get("plan") == "reed", f"the record's plan is {records[0].get('plan')}")
+    law(records[0].get("plan") == plan, f"the record's plan is {records[0].get('plan')}")
 
 
 def consumers(cut: Callable[[list[Any], int, int], list[list[Any]]]) -> Callable[[Plant], Callable[[], None]]:
@@ -100,6 +102,80 @@ def consumers(cut: Callable[[list[Any], int, int], list[list[Any]]]) -> Callable
     return prepare
 
 
+def one_event_alone(plant: Plant) -> Callable[[], None]:
+    """The same event comes to two consumers, alone in its batch."""
+    world, _, known = company()
+    for name in ("consumer 1", "consumer 2"):
+        consume(plant, name, world.events[known : known + 1])
+
+    def laws() -> None:
+        facts = [item["event_id"] for item in plant.store.scan(Table.EVENTS, kind="stripe_event")]
+        law(sorted(facts) == sorted(event["id"] for event in world.events[: known + 1]), f"facts {facts}")
+        law(plant.outcomes[Outcome.ACCEPTED] <= 1, "one event was new twice")
+
+    return laws
+
+
+def a_refused_item(plant: Plant) -> Callable[[], None]:
+    """DynamoDB will not have one customer's link, whatever is tried: his events are rejects, his neighbours' facts."""
+    world, _, known = company()
+    other = StripeWorld(BEGAN + timedelta(minutes=30), seed=2)
+    bad = other.customer("ws_2")
+    plant.client.refuses = bad
+    consume(plant, "consumer", [*world.events[known:], *other.events])
+
+    def laws() -> None:
+        is_true(plant, world, world.events)
+        rejects = [item["event_id"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
+        law(sorted(rejects) == sorted(event["id"] for event in other.events), f"rejects {rejects}")
+
+    return laws
+
+
+def disputes(plant: Plant) -> Callable[[], None]:
+    """A dispute and a warning of a charge, before and beside the event that tells whose the charge is."""
+    batches = [[DISPUTED], [CHARGED], [WARNED]]
+    for number, batch in enumerate(batches, 1):
+        consume(plant, f"consumer {number}", batch)
+
+    def laws() -> None:
+        waits = list(plant.store.scan(Table.RECORDS, kind="waiting_risk"))
+        law(not waits, f"{len(waits)} disputes wait for a charge that is known")
+        [record] = [item for item in plant.store.scan(Table.RECORDS, kind="billing") if item["workspace_id"] == "ws"]
+        risk = record.get("risk") or {}
+        law((risk.get("open_disputes"), risk.get("warnings")) == (1, 1), f"the risk is {risk}")
+
+    return laws
+
+
+def _stripe(kind: str, second: int, **state: Any) -> dict[str, Any]:
+    moment = int(BEGAN.timestamp())
+    data = {"object": {"livemode": False, "created": moment, **state}}
+    about = {"object": "event", "livemode": False, "api_version": "2026-10-28.endive", "created": moment + second}
+    return {"id": f"evt_{state['id']}_{second}", "type": kind, "data": data, **about}
+
+
+CUSTOMER = _stripe("customer.created", 0, id="cus_1", object="customer", metadata={"workspace_id": "ws"})
+CHARGED = _stripe(
+    "charge.succeeded", 1, id="ch_1", object="charge", customer="cus_1", currency="usd", amount_refunded=0
+)
+DISPUTED = _stripe(
+    *("charge.dispute.created", 2),
+    id="dp_1",
+    object="dispute",
+    charge="ch_1",
+    reason="fraudulent",
+    status="needs_response",
+)
+WARNED = _stripe(
+    *("radar.early_fraud_warning.created", 3),
+    id="issfr_1",
+    object="radar.early_fraud_warning",
+    charge="ch_1",
+    fraud_type="card_never",
+)
+
+
 def an_answer_beside_an_event(plant: Plant) -> Callable[[], None]:
     """A refetched subscription is merged while events of it arrive."""
     world, _, known = company()
@@ -113,7 +189,7 @@ def an_answer_beside_an_event(plant: Plant) -> Callable[[], None]:
             plant.store, answer, scope=OWN, object_type="subscription", object_id=subscription["id"], now=PLAYED_AT
         )
 
-    plant.repeat("refetch", ask, until=Unavailable)
+    plant.repeat("refetch", ask, until=Unavailable, surely=True)
     return lambda: is_true(plant, world, world.events)
 
 
@@ -189,5 +265,8 @@ SCOPES = (
     Scope("a subscription before its customer", consumers(lambda e, c, k: [e[k:], e[c:k]]), with_catalog, 1),
     Scope("a refetched object beside its events", an_answer_beside_an_event, with_customer, 1),
     Scope("the comparison with Stripe beside events", a_comparison_beside_events, with_customer, 1),
+    Scope("one event, twice alone", one_event_alone, with_customer),
+    Scope("an item that DynamoDB refuses, and its neighbours", a_refused_item, with_customer, 1),
+    Scope("a dispute before its charge", disputes, lambda plant: played(plant, [CUSTOMER]), 1),
     Scope("webhooks and a forgery", a_webhook),
 )

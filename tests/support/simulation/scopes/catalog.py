@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from tests.support.simulation.kernel.scope import Scope
-from tests.support.simulation.scopes import billing, lake, outbox, people, reservations, usage
+from tests.support.simulation.scopes import billing, fetches, lake, leases, outbox, people, periods, reservations, usage
 
 SCOPES: tuple[Scope, ...] = (
     *usage.SCOPES,
+    *periods.SCOPES,
     *reservations.SCOPES,
+    *leases.SMALL,
     *people.SCOPES,
     *billing.SCOPES,
+    *fetches.SCOPES,
     *outbox.SCOPES,
     *lake.SCOPES,
 )

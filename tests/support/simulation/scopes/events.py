@@ -33,9 +33,9 @@ def void(of: str, id_: str, *, workspace: str = "a", time: str = "2026-11-23T12:
     return said("usage.voided.v1", {"id": of, "reason": "test run"}, id_=id_, subject=workspace, time=time)
 
 
-def changed(workspace_id: str, kind: str = "workspace") -> dict[str, Any]:
+def changed(workspace_id: str, kind: str = "workspace", pk: str = "") -> dict[str, Any]:
     """The announcement of a record that is new."""
-    data = {"kind": kind, "action": "INSERT", "workspace_id": workspace_id}
+    data = {"kind": kind, "action": "INSERT", "workspace_id": workspace_id, "pk": pk}
     return said("record.changed.v1", data, id_=f"new {workspace_id}", subject=None)
 
 

@@ -60,6 +60,8 @@ def with_changes(plant: Plant) -> None:
     gone = {"pk": "FLAG#x", "sk": "FLAG", "kind": "flag", "version": 1, "expires_at": 1}
     plant.store.commit([Put(table=Table.RECORDS, item=gone)])
     plant.tables.expire(2)
+    broken = {"pk": "STRIPE#self#evt_x", "sk": "FACT", "kind": "stripe_event", "version": 1, "payload": b"no JSON"}
+    plant.store.commit([Put(table=Table.EVENTS, item=broken)])
 
 
 def relayed(plant: Plant) -> Callable[[], None]:
@@ -87,6 +89,8 @@ def relayed(plant: Plant) -> Callable[[], None]:
         usage_rows = {id_ for body in queue.taken for id_ in decode_packed(body)[1].event_ids}
         law(usage_rows == {"e1", "e2"}, f"rows of usage {usage_rows}")
         law(not any(shard.given_up for shard, _ in shards), "records were given up")
+        kept = [key for key in plant.s3.kept if key.startswith(changes.REJECTS)]
+        law(len(kept) == 1, f"{len(kept)} records that cannot be read are kept")
 
     return laws
 

@@ -80,9 +80,14 @@ def leased(holders: int, checks: int, quantity: int, before: int) -> Callable[[P
     return prepare
 
 
+SMALL = (
+    Scope("a lease of one process", leased(1, 1, 2, 0), limited),
+    Scope("a lease beside the last of a limit", leased(2, 1, 3, 5), used_up, faults=1),
+)
 SCOPES = (
+    *SMALL,
     Scope("one lease gives out by itself", leased(1, 3, 2, 0), limited),
     Scope("two leases share the last of a limit", leased(2, 2, 1, 5), used_up),
     Scope("three leases near the end of a limit", leased(3, 5, 1, 0), limited),
 )
-"""Too large for every schedule of them: they are played by seed."""
+"""All but the small ones are too large for every schedule of them: they are played by seed."""

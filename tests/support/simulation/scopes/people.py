@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tests.support.simulation.kernel.scope import NOW, Plant, Scope
@@ -17,14 +20,16 @@ from nilometer import (
     Invite,
     IssueToken,
     RemoveMember,
+    ResendInvitation,
     RevokeInvitation,
+    UpdateWorkspace,
     issue,
     perform,
 )
 from nilometer.domain.access.token import TokenPurpose
 from nilometer.domain.acts.act import Caller, service
 from nilometer.domain.acts.roles import Role
-from nilometer.domain.events.outcome import Message
+from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.people.membership import membership_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
@@ -58,7 +63,7 @@ def attempt(plant: Plant, name: str, work: Callable[[], Any], answers: Counter[s
         except (Refused, Rejected):
             answers[f"{name} refused"] += 1
 
-    plant.repeat(name, body, until=Unavailable)
+    plant.repeat(name, body, until=Unavailable, surely=True)
 
 
 def admins_hold(plant: Plant) -> None:
@@ -172,6 +177,62 @@ def one_address_twice(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def sent_again_beside_acceptance(plant: Plant) -> Callable[[], None]:
+    """The invited person accepts with the first token while the invitation is sent again."""
+    first = issue(plant.store, DOOR, Invite(email=INVITED, role=Role.VIEWER), now=NOW)
+    answers: Counter[str] = Counter()
+    invitation_id = first.of.id
+    again: list[str] = []
+
+    def send() -> None:
+        again.append(issue(plant.store, admin("u0"), ResendInvitation(invitation_id=invitation_id), now=NOW).token)
+
+    attempt(plant, "u0 sends again", send, answers)
+    accepts = lambda token: members.accept_invitation(plant.store, token, user_id="n1", email=INVITED, now=NOW)  # noqa: E731
+    attempt(plant, "n1 accepts", lambda: accepts(first.token), answers)
+
+    def laws() -> None:
+        found = [m for m in map(membership_of, _members(plant)) if m and m.user_id == "n1"]
+        item = next(iter(plant.store.scan(Table.RECORDS, kind="invitation")))
+        law((item["status"] == "accepted") == bool(found), f"the invitation is {item['status']}, members are {found}")
+        law(bool(answers["n1 accepts"]) == bool(found), f"answers {answers}, members {found}")
+        if not found:  # it was sent again: the newest token works, the first does not, and a second Admin cannot invite
+            _refuses(lambda: accepts(first.token), "the old token still works")
+            again_for_one = Invite(email=INVITED, role=Role.VIEWER)
+            _refuses(lambda: issue(plant.store, admin("u1"), again_for_one, now=NOW), "one address has two invitations")
+            accepts(again[-1])
+
+    return laws
+
+
+def _refuses(work: Callable[[], Any], text: str) -> None:
+    try:
+        work()
+    except Refused:
+        return
+    law(False, text)
+
+
+def inviter_demoted(plant: Plant) -> Callable[[], None]:
+    """Who invited loses his rights at the moment of the acceptance: whichever is first decides."""
+    invited = issue(plant.store, admin("u0"), Invite(email=INVITED, role=Role.MANAGER), now=NOW)
+    answers: Counter[str] = Counter()
+    accept = lambda: members.accept_invitation(plant.store, invited.token, user_id="n1", email=INVITED, now=NOW)  # noqa: E731
+    attempt(plant, "n1 accepts", accept, answers)
+    demotion = ChangeRole(user_id="u0", role=Role.VIEWER)
+    attempt(plant, "u1 demotes u0", lambda: perform(plant.store, admin("u1"), demotion, now=NOW), answers)
+
+    def laws() -> None:
+        order = [change.key[1] for change in plant.tables.stream[plant.steps.began :]]
+        joined, demoted = (order.index(sk) if sk in order else len(order) for sk in ("MEMBER#n1", "MEMBER#u0"))
+        law(
+            joined == len(order) or joined < demoted,
+            "a member joined by an invitation whose inviter had no right to it any more",
+        )
+
+    return laws
+
+
 def a_slug_for_one(plant: Plant) -> Callable[[], None]:
     answers: Counter[str] = Counter()
     for name in ("w1", "w2"):
@@ -194,6 +255,62 @@ def a_slug_for_one(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def renamed(plant: Plant) -> Callable[[], None]:
+    """Two workspaces want one new slug, and a third the slug that one of them leaves."""
+    answers: Counter[str] = Counter()
+    for name, slug in (("a", "taken"), ("b", "taken"), ("c", "a")):
+        deed = UpdateWorkspace(slug=slug)
+        attempt(
+            plant,
+            f"{name} takes {slug}",
+            lambda name=name, deed=deed: perform(plant.store, service(name, "s"), deed, now=NOW),
+            answers,
+        )
+
+    def laws() -> None:
+        workspaces = {item["workspace_id"]: item["slug"] for item in plant.store.scan(Table.RECORDS, kind="workspace")}
+        holders = {item["slug"]: item["workspace_id"] for item in plant.store.scan(Table.RECORDS, kind="slug")}
+        law(len(set(workspaces.values())) == len(workspaces), f"slugs of two: {workspaces}")
+        law(holders == {slug: name for name, slug in workspaces.items()}, f"holders {holders}, slugs {workspaces}")
+
+    return laws
+
+
+def three_workspaces(plant: Plant) -> None:
+    """Each with the slug of its name."""
+    for name in "abc":
+        perform(plant.store, service(name, "s"), CreateWorkspace(name="W", slug=name, admin="z"), now=EARLY)
+
+
+def a_slug_after_its_workspace(plant: Plant) -> Callable[[], None]:
+    """The grace of a deleted workspace is over: two take its slug, one gets it."""
+    later = NOW + timedelta(days=60)
+    answers: Counter[str] = Counter()
+    for name in ("b", "c"):
+        deed = UpdateWorkspace(slug="a")
+        attempt(
+            plant,
+            f"{name} takes it",
+            lambda name=name, deed=deed: perform(plant.store, service(name, "s"), deed, now=later),
+            answers,
+        )
+
+    def laws() -> None:
+        owners = [i["workspace_id"] for i in plant.store.scan(Table.RECORDS, kind="workspace") if i["slug"] == "a"]
+        living = [name for name in owners if name != "a"]
+        law(len(living) == 1, f"{living} have one slug")
+        law(min(answers["b takes it"], answers["c takes it"]) == 0, f"both were told that they have it: {answers}")
+        holder = plant.store.get(Table.RECORDS, keys.slug("a"), consistent=True) or {}
+        law(holder["workspace_id"] == living[0], f"the slug names {holder['workspace_id']}, {living} have it")
+
+    return laws
+
+
+def a_deleted_workspace(plant: Plant) -> None:
+    three_workspaces(plant)
+    perform(plant.store, service("a", "s"), UpdateWorkspace(status="deleted"), now=NOW)
+
+
 def operated(plant: Plant, name: str, events: list[dict[str, Any]]) -> None:
     messages = [Message(f"{name}{n}", envelope(one)) for n, one in enumerate(events)]
     plant.deliver(
@@ -204,25 +321,29 @@ def operated(plant: Plant, name: str, events: list[dict[str, Any]]) -> None:
     )
 
 
-def operations_twice(plant: Plant) -> Callable[[], None]:
+def operations_twice(plant: Plant, *, reuses: bool = False) -> Callable[[], None]:
     """Operations events about people come in two batches, one event in both."""
     added = said("member.added.v1", {"user_id": "n1", "role": "Admin"}, id_="o1", subject="a")
     demoted = said("member.role_changed.v1", {"user_id": "u1", "role": "Viewer"}, id_="o2", subject="a")
-    operated(plant, "consumer 1", [added, demoted])
+    reused = said("member.added.v1", {"user_id": "n2", "role": "Viewer"}, id_="o2", subject="a")
+    operated(plant, "consumer 1", [added, demoted, *([reused] if reuses else [])])
     operated(plant, "consumer 2", [added])
     plant.world.invariant = lambda: admins_hold(plant)
 
     def laws() -> None:
         facts = [item["event_id"] for item in plant.store.scan(Table.EVENTS, kind="operation")]
         law(sorted(facts) == ["o1", "o2"], f"facts {facts}")
+        rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
+        law(rejects == ["id_reuse"] * reuses, f"rejects {rejects}")
         roles = {m.user_id: m.role for m in map(membership_of, _members(plant)) if m}
-        law(roles["n1"] is Role.ADMIN and roles["u1"] is Role.VIEWER, f"roles are {roles}")
+        law(roles["n1"] is Role.ADMIN, f"roles are {roles}")
+        law((roles["u1"] is Role.VIEWER) is not ("n2" in roles), f"one id did two things: {roles}")
 
     return laws
 
 
-def a_notice_once(plant: Plant) -> Callable[[], None]:
-    """A change that people hear of comes twice, in two batches."""
+def _promotion() -> str:
+    """A change of a role, of which the Admins hear."""
     row = {
         "kind": "membership",
         "pk": "WORKSPACE#a",
@@ -234,7 +355,12 @@ def a_notice_once(plant: Plant) -> Callable[[], None]:
         "old_image": {"status": "active", "role": "Analyst", "user_id": "u2", "version": 1},
         "new_image": {"status": "active", "role": "Admin", "user_id": "u2", "version": 2},
     }
-    body = envelope(said("record.changed.v1", row, id_="c1", subject=None), source="nilometer.changes")
+    return envelope(said("record.changed.v1", row, id_="c1", subject=None), source="nilometer.changes")
+
+
+def a_notice_once(plant: Plant) -> Callable[[], None]:
+    """A change that people hear of comes twice, in two batches."""
+    body = _promotion()
     for number in (1, 2):
         plant.deliver(
             f"consumer {number}",
@@ -249,8 +375,28 @@ def a_notice_once(plant: Plant) -> Callable[[], None]:
         law(set(told.values()) == {1}, f"somebody was told twice: {told}")
         unread = sum(item["unread"] for item in plant.store.scan(Table.RECORDS, kind="unread"))
         law(unread == len(told), f"{unread} are unread, {len(told)} were told")
+        law(plant.outcomes[Outcome.ACCEPTED] <= 1, "two deliveries say that they told it")
 
     return laws
+
+
+def a_notice_after_leaving(plant: Plant) -> Callable[[], None]:
+    """Who has left hears nothing of what comes after."""
+    plant.world.spawn(
+        "u1 leaves, then a notice",
+        lambda: _leaves_then_hears(plant),
+    )
+    return lambda: law(
+        not [i for i in plant.store.scan(Table.RECORDS, kind="notification") if i["user_id"] == "u1"],
+        "somebody who had left was told",
+    )
+
+
+def _leaves_then_hears(plant: Plant) -> None:
+    with contextlib.suppress(Unavailable):
+        perform(plant.store, admin("u1"), RemoveMember(user_id="u1"), now=NOW)
+        message = Message("c1", _promotion())
+        notices.handle([message], store=plant.store, objects=plant.objects, now=plant.world.now)
 
 
 SCOPES = (
@@ -258,7 +404,14 @@ SCOPES = (
     Scope("an Admin leaves beside a demotion", leave_and_demote, two_admins),
     Scope("three hold one token", a_token_twice, two_admins),
     Scope("two accept one invitation", an_invitation_for_one, two_admins, faults=1),
+    Scope("one address is invited twice", one_address_twice, two_admins),
+    Scope("an invitation is sent again beside its acceptance", sent_again_beside_acceptance, two_admins),
+    Scope("an invitation beside its inviter's demotion", inviter_demoted, two_admins),
     Scope("one slug is taken twice", a_slug_for_one, two_admins),
+    Scope("a slug that two want and one leaves", renamed, three_workspaces, faults=1),
+    Scope("the slug of a workspace that is gone", a_slug_after_its_workspace, a_deleted_workspace),
     Scope("operations about people, twice", operations_twice, two_admins),
+    Scope("operations about people, one under a used id", partial(operations_twice, reuses=True), two_admins, faults=1),
+    Scope("a notice after leaving", a_notice_after_leaving, two_admins),
     Scope("a notice for one person, twice", a_notice_once, two_admins),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tests.support.simulation.kernel.scope import NOW, Plant, Scope
@@ -15,7 +17,7 @@ from nilometer import LimitRule, OverrideLimit, perform
 from nilometer.domain.acts.act import service
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.errors import Refused, Unavailable
+from nilometer.errors import Refused, Rejected, Unavailable
 from nilometer.flows.limits import reserving, thresholds
 
 HARD = 10
@@ -65,7 +67,7 @@ def asks(plant: Plant, name: str, quantity: int, granted: dict[str, bool], *, ca
         except Refused:
             granted[caller or name] = False
 
-    plant.repeat(f"client {caller or name}", work, until=Unavailable)
+    plant.repeat(f"client {caller or name}", work, until=Unavailable, surely=True)
 
 
 def reservations(plant: Plant) -> list[Any]:
@@ -95,8 +97,17 @@ def settled(plant: Plant) -> None:
     thresholds.tell(plant.known(), "a", "m", START, now=LATER)
     law(not [one for one in reservations(plant) if one["status"] == "open"], "the sweeper left a reservation open")
     item = plant.store.get(Table.RECORDS, keys.allowance("a", "m", START), consistent=True)
+    _asks_for_what_nothing_limits(plant)
     left = HARD - usage.counted(plant)
     law(item is None or (item["reserved"], item["remaining"]) == (0, left), f"the allowance is {item}, left are {left}")
+
+
+def _asks_for_what_nothing_limits(plant: Plant) -> None:
+    given: Any = {"workspace_id": "a", "quantity": Decimal(10**6), "ttl": TTL, "now": NOW}
+    law(reserving.reserve(plant.known(), "free", meter="users", **given).granted, "a meter without a limit was refused")
+    with contextlib.suppress(Rejected):
+        reserving.reserve(plant.known(), "none", meter="none", **given)
+        law(False, "a meter that does not exist was granted")
 
 
 def two_reserve_the_last(plant: Plant) -> Callable[[], None]:
@@ -131,9 +142,8 @@ def usage_settles(plant: Plant) -> Callable[[], None]:
     used = event("u1", "3", reservation_id="held")
     consume(plant, "consumer 1", [used], known=warm(plant))
     consume(plant, "consumer 2", [used], known=warm(plant))
-    plant.repeat(
-        "release", lambda: reserving.release(plant.known(), "held", workspace_id="a", now=NOW), until=Unavailable
-    )
+    release = lambda: reserving.release(plant.known(), "held", workspace_id="a", now=NOW)  # noqa: E731  # short
+    plant.repeat("release", release, until=Unavailable, surely=True)
     plant.world.invariant = lambda: allowance_holds(plant)
 
     def laws() -> None:
@@ -146,7 +156,9 @@ def usage_settles(plant: Plant) -> Callable[[], None]:
 def two_sweepers(plant: Plant) -> Callable[[], None]:
     """The time of a reservation is over: two sweepers and its usage meet."""
     for number in (1, 2):
-        plant.repeat(f"sweeper {number}", lambda: reserving.sweep(plant.store, now=LATER), until=Unavailable)
+        plant.repeat(
+            f"sweeper {number}", lambda: reserving.sweep(plant.store, now=LATER), until=Unavailable, surely=True
+        )
     consume(plant, "consumer", [event("u1", "4", reservation_id="held")], known=warm(plant))
     plant.world.invariant = lambda: allowance_holds(plant)
 
@@ -174,16 +186,94 @@ def a_lower_limit(plant: Plant) -> Callable[[], None]:
     return laws
 
 
-def alerts_once(plant: Plant) -> Callable[[], None]:
+def given_back(plant: Plant) -> Callable[[], None]:
+    """A client takes what is left, gives it back and takes it again, beside another who asks."""
+    granted: dict[str, bool] = {}
+
+    def work() -> None:
+        known = plant.known()
+        if not reserve(plant, "mine", 1).granted:
+            return
+        law(reserving.release(known, "mine", workspace_id="a", now=NOW), "what was held could not be given back")
+        law(
+            all(one["reservation_id"] != "mine" or one["status"] != "open" for one in reservations(plant)), "still held"
+        )
+
+    once = plant.world.spawn
+    once("client", lambda: _ignoring(Unavailable, work))
+    asks(plant, "other", 1, granted)
+    plant.world.invariant = lambda: allowance_holds(plant)
+    return lambda: settled(plant)
+
+
+def _ignoring(error: type[Exception], work: Callable[[], None]) -> None:
+    with contextlib.suppress(error):
+        work()
+
+
+def room_after_release(plant: Plant) -> Callable[[], None]:
+    """Five are used and four held: they are given back, and five are asked for."""
+    granted: list[bool] = []
+
+    def work() -> None:
+        reserving.release(plant.known(), "held", workspace_id="a", now=NOW)
+        granted.append(reserve(plant, "five", 5).granted)
+
+    plant.repeat("client", work, until=Unavailable, surely=True)
+    plant.world.invariant = lambda: allowance_holds(plant)
+
+    def laws() -> None:
+        law(granted[-1:] == [True], f"there was room for five: {granted}")
+        settled(plant)
+
+    return laws
+
+
+def used_and_reserved(plant: Plant) -> None:
+    """At every step: where all use is reserved, what is used and held fits below the limit."""
+    allowance_holds(plant)
+    held = sum(one["quantity"] for one in reservations(plant) if one["status"] == "open")
+    law(usage.counted(plant) + held <= HARD, f"{usage.counted(plant)} used and {held} held of {HARD}")
+
+
+def a_look_beside_settling(plant: Plant) -> Callable[[], None]:
+    """The allowance is brought up to date while usage settles its reservation; then others ask for the rest."""
+    granted: dict[str, bool] = {}
+    consume(plant, "consumer", [event("u1", "4", reservation_id="held")], known=warm(plant))
+    look = lambda: thresholds.tell(plant.known(), "a", "m", START, now=NOW)  # noqa: E731  # short
+    plant.repeat("reaction", look, until=Unavailable, after=lambda: asks(plant, "r2", 4, granted))
+    plant.world.invariant = lambda: used_and_reserved(plant)
+    return lambda: settled(plant)
+
+
+def a_lower_limit_for_a_warm_process(plant: Plant) -> Callable[[], None]:
+    """A process that read the limit a moment ago reacts to the change of it."""
+    known = warm(plant)
+    react = lambda: thresholds.tell(known, "a", None, None, now=NOW)  # noqa: E731  # short
+    plant.repeat(
+        "operator",
+        lambda: limit(plant, 5),
+        until=Unavailable,
+        after=lambda: plant.repeat("reaction", react, until=Unavailable, times=9),
+    )
+
+    def laws() -> None:
+        item = plant.store.get(Table.RECORDS, keys.allowance("a", "m", START), consistent=True) or {}
+        law(item["remaining"] == 5 - 5 - 4, f"the allowance is {item}")
+
+    return laws
+
+
+def alerts_once(plant: Plant, *, quantity: str, expected: Sequence[str]) -> Callable[[], None]:
     """Usage crosses thresholds while two reactions look at the counter."""
-    consume(plant, "consumer", [event("u1", "4")], known=warm(plant))
+    consume(plant, "consumer", [event("u1", quantity)], known=warm(plant))
     told = [0]
 
     def look() -> None:
         told[0] += thresholds.tell(plant.known(), "a", "m", START, now=NOW)
 
     for number in (1, 2):
-        plant.repeat(f"reaction {number}", look, until=Unavailable)
+        plant.repeat(f"reaction {number}", look, until=Unavailable, surely=True)
 
     def laws() -> None:
         look()
@@ -192,7 +282,7 @@ def alerts_once(plant: Plant) -> Callable[[], None]:
         names = sorted(item["sk"].split("#")[3] for item in items)
         law(len(names) == len(set(names)), f"an alert was given twice: {names}")
         law(told[0] <= len(items), f"{told[0]} alerts were told, {len(items)} exist")
-        law(bool(names), "no alert although thresholds are crossed")
+        law(names == list(expected), f"alerts {names}")
         settled(plant)
 
     return laws
@@ -204,5 +294,15 @@ SCOPES = (
     Scope("usage settles a reservation beside its release", usage_settles, used_up, faults=1),
     Scope("two sweepers and late usage", two_sweepers, used_up, faults=1),
     Scope("a limit is lowered beside a reservation", a_lower_limit, used_up),
-    Scope("alerts of one crossing", alerts_once, used_up, faults=1),
+    Scope("what is given back can be taken again", given_back, used_up, faults=1),
+    Scope("room after a release", room_after_release, used_up),
+    Scope("a look beside a settlement", a_look_beside_settling, used_up, faults=1),
+    Scope("a lower limit for a warm process", a_lower_limit_for_a_warm_process, used_up),
+    Scope("alerts of one crossing", partial(alerts_once, quantity="4", expected=("50", "80")), used_up, faults=1),
+    Scope(
+        "alerts of the end of a limit",
+        partial(alerts_once, quantity="5", expected=("100", "50", "80", "hard")),
+        used_up,
+        faults=1,
+    ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
 from nilometer.errors import NilometerError, Unavailable
 from nilometer.flows.usage import batch as usage
-from nilometer.flows.usage import rebucket, waiting
+from nilometer.flows.usage import waiting
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
 
@@ -154,13 +155,31 @@ def a_new_workspace(plant: Plant, *, events: Sequence[Any], expected: int) -> Ca
     return laws
 
 
+def _wait_for_a_meter(plant: Plant) -> datetime:
+    """Usage of a meter that does not exist waits; the time at which its time to wait is over.
+
+    Whoever gives up looks only at two days, so that every schedule can be tried.
+    """
+    messages = [Message("1", envelope(event("e1", "3", "late")))]
+    usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    plant.during(_looking_back(timedelta(days=1)))
+    return NOW + timedelta(hours=25)
+
+
+@contextmanager
+def _looking_back(days: timedelta) -> Iterator[None]:
+    before, waiting.KEPT = waiting.KEPT, days
+    try:
+        yield
+    finally:
+        waiting.KEPT = before
+
+
 def an_end_of_waiting(plant: Plant) -> Callable[[], None]:
     """Two runs give up what waited too long."""
-    messages = [Message("1", envelope(event("e1", "3", workspace="late", time=NOW - timedelta(hours=1))))]
-    usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
-    later = NOW + timedelta(days=36)
-    plant.repeat("abandon 1", lambda: waiting.abandon(plant.store, now=later), until=NilometerError)
-    plant.repeat("abandon 2", lambda: waiting.abandon(plant.store, now=later), until=NilometerError)
+    later = _wait_for_a_meter(plant)
+    for number in (1, 2):
+        plant.repeat(f"abandon {number}", lambda: waiting.abandon(plant.store, now=later), until=NilometerError)
 
     def laws() -> None:
         waiting.abandon(plant.store, now=later)  # the next run
@@ -173,17 +192,36 @@ def an_end_of_waiting(plant: Plant) -> Callable[[], None]:
 
 def an_end_of_waiting_too_late(plant: Plant) -> Callable[[], None]:
     """A function whose clock is behind counts what waited, while another gives it up."""
-    messages = [Message("1", envelope(event("e1", "3", workspace="late", time=NOW - timedelta(hours=1))))]
-    usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
-    perform(plant.store, service("late", "test"), CreateWorkspace(name="L"), now=EARLY)
-    consume(plant, "announcement", [changed("late")])
-    later = NOW + timedelta(days=36)
+    later = _wait_for_a_meter(plant)
+    perform(plant.store, operator("test"), CreateMeter(meter="late", unit="u", aggregation="sum"), now=EARLY)
+    consume(plant, "announcement", [changed("a", kind="meter", pk="METER#late")])
     plant.repeat("abandon", lambda: waiting.abandon(plant.store, now=later), until=NilometerError)
 
     def laws() -> None:
         waiting.abandon(plant.store, now=later)  # the next run
-        ends = (counted(plant, workspace="late"), len(list(plant.store.scan(Table.EVENTS, kind="reject"))))
+        ends = (counted(plant, "late"), len(list(plant.store.scan(Table.EVENTS, kind="reject"))))
         law(ends in {(3, 0), (0, 1)}, f"counted and rejects: {ends}")
+
+    return laws
+
+
+def a_new_meter(plant: Plant) -> Callable[[], None]:
+    """Usage of a meter, twice in its batch, arrives while the meter is created and announced."""
+    late = event("e1", "3", "late")
+    consume(plant, "consumer", [late, late, event("e2", "5")], known=warm(plant))
+    meter = CreateMeter(meter="late", unit="u", aggregation="sum")
+    announce = lambda: consume(plant, "announcement", [changed("a", kind="meter", pk="METER#late")])  # noqa: E731
+    create = lambda: perform(plant.store, operator("test"), meter, now=EARLY)  # noqa: E731  # short
+    plant.repeat("creation", create, until=Unavailable, surely=True, after=announce)
+    plant.world.invariant = lambda: sums_hold(plant)
+
+    def laws() -> None:
+        told = [Message("told", envelope(changed("a", kind="meter", pk="METER#late")))]
+        with plant.calm():
+            usage.handle(told, store=plant.store, objects=plant.objects, now=plant.world.now, known=plant.known())
+        totals(plant, 3, "late")
+        totals(plant, 5)
+        law(not list(plant.store.scan(Table.EVENTS, kind="waiting_usage")), "usage waits for a meter that is known")
 
     return laws
 
@@ -203,6 +241,22 @@ def a_voided_event(batches: Sequence[Sequence[Any]], expected: int) -> Callable[
         return with_voids
 
     return prepare
+
+
+def one_id_for_two_voids(plant: Plant) -> Callable[[], None]:
+    """One void is done, the other is a reject: each takes back another event under one id."""
+    first = [Message("1", envelope(E1)), Message("2", envelope(E2))]
+    usage.handle(first, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    consume(plant, "consumer 1", [void("e1", "v1")], known=warm(plant))
+    consume(plant, "consumer 2", [void("e2", "v1")], known=warm(plant))
+    plant.world.invariant = lambda: sums_hold(plant)
+
+    def laws() -> None:
+        law(counted(plant) in {3, 5}, f"counted {counted(plant)}")
+        rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
+        law(rejects == ["id_reuse"], f"rejects {rejects}")
+
+    return laws
 
 
 def a_reused_id(plant: Plant) -> Callable[[], None]:
@@ -233,52 +287,6 @@ def a_bad_neighbour(plant: Plant) -> Callable[[], None]:
     return laws
 
 
-def a_moved_boundary(plant: Plant, *, voids: bool) -> Callable[[], None]:
-    """A fact moves to the period in which it belongs, while it is voided or a neighbour is counted."""
-    counting = [Message("1", envelope(event("e1", "3")))]
-    usage.handle(counting, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
-    _bill_from(plant, "2026-11-15T00:00:00.000Z")
-    plant.repeat("rebucket 1", lambda: _rebucket(plant), until=Unavailable)
-    if voids:
-        consume(plant, "consumer 1", [void("e1", "v1")], known=warm(plant))
-    else:
-        plant.repeat("rebucket 2", lambda: _rebucket(plant), until=Unavailable)
-        consume(plant, "consumer 1", [event("e2", "5")], known=warm(plant))
-    plant.world.invariant = lambda: sums_hold(plant)
-
-    def laws() -> None:
-        with plant.calm():
-            _rebucket(plant)
-        totals_at = {start: counted(plant, start=start) for start in (START, "2026-11-15T00:00:00.000Z")}
-        expected = {START: Decimal(0), "2026-11-15T00:00:00.000Z": Decimal(0 if voids else 8)}
-        law(totals_at == expected, f"periods say {totals_at}, true is {expected}")
-
-    return laws
-
-
-def _rebucket(plant: Plant) -> None:
-    identities = [("/services/sim", "e1"), ("/services/sim", "e2")]
-    found = rebucket.rebucket(plant.store, "a", identities, now=plant.world.now, dry_run=False)
-    if found.left:
-        raise Unavailable("some are left for the next run")
-
-
-def _bill_from(plant: Plant, start: str) -> None:
-    """A billing record whose period begins at `start`."""
-    second = int(datetime.fromisoformat(start).timestamp())
-    key = keys.billing("a")
-    item = {
-        "pk": key.pk,
-        "sk": key.sk,
-        "kind": "billing",
-        "version": 1,
-        "workspace_id": "a",
-        "periods": [[second, second + 30 * 86_400]],
-        "updated_at": "2026-11-23T00:00:00.000Z",
-    }
-    plant.store.commit([Put(table=Table.RECORDS, item=item)])
-
-
 E1, E2, E3 = event("e1", "3"), event("e2", "5"), event("e3", "7")
 VOID = void("e1", "v1")
 
@@ -294,6 +302,7 @@ SCOPES = (
     _scope("three consumers with a common event", consumers([[E1], [E1, E2], [E2]], 8), faults=1),
     _scope("a void beside what it voids", a_voided_event([[E1, E2], [VOID]], 5)),
     _scope("two voids of one event", a_voided_event([[E1, VOID], [void("e1", "v2")]], 0), faults=1),
+    _scope("one id for two voids", one_id_for_two_voids, faults=1),
     _scope("a void twice beside its event", a_voided_event([[VOID], [E1, VOID]], 0)),
     _scope("a maximum", consumers([[event("s1", "3", "top")], [event("s2", "5", "top")]], 5, meter="top")),
     _scope(
@@ -321,8 +330,7 @@ SCOPES = (
         "usage waits for a workspace",
         lambda plant: a_new_workspace(plant, events=[event("e1", "3", workspace="late")], expected=3),
     ),
+    _scope("usage waits for a meter", a_new_meter, faults=1),
     _scope("the end of waiting", an_end_of_waiting),
-    _scope("the end of waiting beside the workspace", an_end_of_waiting_too_late),
-    _scope("a moved boundary, beside a void", lambda plant: a_moved_boundary(plant, voids=True)),
-    _scope("a moved boundary, twice, beside usage", lambda plant: a_moved_boundary(plant, voids=False), faults=1),
+    _scope("the end of waiting beside what it waits for", an_end_of_waiting_too_late),
 )

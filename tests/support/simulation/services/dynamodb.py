@@ -159,6 +159,8 @@ class SimDynamoDB:
         self.tables = tables
         self.world = world
         self.page = page
+        self.refuses = ""
+        """What no record may contain: the engine refuses such an item for its content."""
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ calls
@@ -225,6 +227,8 @@ class SimDynamoDB:
             raise _error("ValidationException", "Transaction request cannot include multiple operations on one item")
         if sum(one.stored.size for one in actions if one.stored) > TRANSACTION_BYTES:
             raise _error("ValidationException", "Transaction request exceeds 4 MB")
+        if self.refuses and any(one.table == "records" and self.refuses in repr(one.request) for one in actions):
+            raise _error("ValidationException", "Item size has exceeded the maximum allowed size")
         self._request(
             "commit",
             lambda trouble: self._commit(actions, trouble, token),

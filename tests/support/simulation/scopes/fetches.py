@@ -1,0 +1,141 @@
+"""Scopes of what is asked of Stripe, and of the catalog's changes on their way to all records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from tests.support.flows.billing_play import PLAYED_AT
+from tests.support.simulation.kernel.scope import Plant, Scope
+from tests.support.simulation.scopes.billing import BEGAN, OWN, consume, is_true, played
+from tests.support.simulation.scopes.usage import law
+from tests.support.simulation.services.stripe import SimStripe
+
+from nilometer.domain.store.writes import Table
+from nilometer.domain.stripe.registers.refetch import request
+from nilometer.errors import NilometerError, Unavailable
+from nilometer.flows.billing import catalog, refetch
+from nilometer.local.stripe.world import StripeWorld
+
+
+@cache
+def company() -> tuple[StripeWorld, int]:
+    """Two customers with a subscription each to one price; then the product and one subscription change. How many
+    events came before that."""
+    world = StripeWorld(BEGAN, seed=3)
+    product = world.product("Reed", {"limit_api_calls": "100", "plan": "reed"})
+    price = world.price(product, 1900)
+    world.advance(timedelta(hours=1))
+    subscriptions = [world.subscribe(world.customer(f"ws_{number}"), [(price, 2)]) for number in (1, 2)]
+    known = len(world.events)
+    world.advance(timedelta(hours=1))
+    world.change_quantity(subscriptions[0], 3)
+    world.update(product, metadata={"limit_api_calls": "200", "plan": "rush"})
+    return world, known
+
+
+def settled(plant: Plant) -> None:
+    """All that came before the last changes."""
+    world, known = company()
+    played(plant, world.events[:known])
+    catalog.resume(plant.store, now=PLAYED_AT)
+
+
+def asked(plant: Plant) -> None:
+    """The same, and the subscription and the product that change are to be fetched; no event tells of it."""
+    settled(plant)
+    for object_ in _changed():
+        about = {"second": int(BEGAN.timestamp()), "cause": "test", "updated_at": "2026-10-01T00:00:00.000Z"}
+        plant.store.commit([request(OWN, object_["object"], object_["id"], **about)])
+
+
+def _changed() -> list[dict[str, Any]]:
+    world, known = company()
+    ids = {event["data"]["object"]["id"] for event in world.events[known:]}
+    return [world.objects[id_] for id_ in sorted(ids)]
+
+
+def fetched_alone(plant: Plant) -> Callable[[], None]:
+    """The schedule fetches what is due: nothing else tells it. Another reason to ask comes meanwhile."""
+    world, known = company()
+    api: Any = SimStripe(plant.world, world)
+    plant.repeat("refetch", lambda: _refetch(plant, api), until=Unavailable, times=4)
+    subscription = next(one for one in _changed() if one["object"] == "subscription")
+
+    def ask_again() -> None:
+        about = {"second": int(BEGAN.timestamp()), "cause": "other", "updated_at": "2026-10-01T00:00:09.000Z"}
+        plant.store.commit([request(OWN, "subscription", subscription["id"], **about)])
+
+    plant.world.spawn("another reason", lambda: _trying(ask_again))
+    return lambda: _fetched(plant, api, world, known)
+
+
+def two_fetch(plant: Plant) -> Callable[[], None]:
+    """Two schedules at once."""
+    world, known = company()
+    api: Any = SimStripe(plant.world, world)
+    for number in (1, 2):
+        plant.repeat(f"refetch {number}", lambda: _refetch(plant, api), until=Unavailable, times=4)
+    return lambda: _fetched(plant, api, world, known)
+
+
+def _trying(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except NilometerError:
+        return
+
+
+def _refetch(plant: Plant, api: Any) -> None:
+    found = refetch.refetch_due(plant.store, api, scope=OWN, now=PLAYED_AT)
+    if any(one.outcome != "settled" for one in found):
+        raise Unavailable("some are asked again")
+
+
+def _fetched(plant: Plant, api: Any, world: StripeWorld, known: int) -> None:
+    with plant.calm():
+        refetch.refetch_due(plant.store, api, scope=OWN, now=PLAYED_AT)
+    left = list(plant.store.scan(Table.RECORDS, kind="refetch"))
+    law(not left, f"{len(left)} requests are left")
+    law(_plans(plant) == {"rush"}, f"plans are {_plans(plant)}")
+    is_true(plant, world, world.events[:known], workspace="ws_1", plan="rush")
+
+
+def _plans(plant: Plant) -> set[Any]:
+    catalog.resume(plant.store, now=PLAYED_AT)
+    return {item.get("plan") for item in plant.store.scan(Table.RECORDS, kind="billing")}
+
+
+def a_product_changes(plant: Plant) -> Callable[[], None]:
+    """The change of a product reaches its users a record at a time, beside a change of one of them and the schedule."""
+    world, known = company()
+    plant.during(_pages_of_one())
+    consume(plant, "consumer 1", [event for event in world.events[known:] if "product" in event["type"]])
+    consume(plant, "consumer 2", [event for event in world.events[known:] if "product" not in event["type"]])
+    resume = lambda: catalog.resume(plant.store, now=PLAYED_AT)  # noqa: E731  # short
+    plant.repeat("schedule", resume, until=Unavailable)
+
+    def laws() -> None:
+        law(_plans(plant) == {"rush"}, f"plans are {_plans(plant)}")
+        is_true(plant, world, world.events, workspace="ws_1", plan="rush")
+
+    return laws
+
+
+@contextmanager
+def _pages_of_one() -> Iterator[None]:
+    before, catalog.PAGE = catalog.PAGE, 1
+    try:
+        yield
+    finally:
+        catalog.PAGE = before
+
+
+SCOPES = (
+    Scope("an object that only the schedule asks for", fetched_alone, asked, 1),
+    Scope("two schedules fetch one object", two_fetch, asked, 1),
+    Scope("a product changes beside its users", a_product_changes, settled, 1),
+)
