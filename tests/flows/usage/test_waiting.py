@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.operations import NOW
-from tests.support.flows.usage import cloud, handle
+from tests.support.flows.usage import changed, cloud, handle, outcomes, totals
 
+from nilometer import CreateWorkspace, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store import keys
@@ -66,6 +67,26 @@ def test_two_who_abandon_at_once_reject_once(ready: Store, objects: Objects) -> 
     together([lambda at=at: done.append(abandon(ready, now=at)) for at in nights])  # type: ignore[misc]
 
     assert (sum(done), kept_for(ready, "ws_never")) == (20, (0, 20))
+
+
+def test_what_was_given_up_is_not_counted_by_a_slow_twin(ready: Store, objects: Objects) -> None:
+    """Between reading what waits and counting it, it is given up: it is a reject and nothing else; and the other way
+    round, a hundred that wait are counted in transactions that hold them and their checks."""
+    for workspace in ("ws_slow", "ws_quick"):
+        handle(ready, objects, *(cloud(str(n), workspace=workspace, source=f"/{workspace}") for n in range(100)))
+        perform(ready, service(workspace, "test"), CreateWorkspace(name="New"), now=NOW)
+    meanwhile = [lambda: abandon(ready, now=LATE)]
+
+    def fault(name: str, _call: int, after: bool) -> None:
+        if name == "commit" and not after and meanwhile:
+            meanwhile.pop()()
+
+    assert outcomes(handle(ready, objects, changed("ws_quick"))) == ["accepted"]
+    assert totals(ready, workspace="ws_quick") == {"api_calls": 1000}
+    handle(FaultyStore(ready, fault), objects, changed("ws_slow"))  # type: ignore[arg-type]
+
+    assert (kept_for(ready, "ws_slow"), totals(ready, workspace="ws_slow")) == ((0, 100), {})
+    assert kept_for(ready, "ws_quick") == (0, 0)
 
 
 def test_a_meter_that_never_comes_leaves_rejects(ready: Store, objects: Objects) -> None:

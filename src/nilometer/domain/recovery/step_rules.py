@@ -98,6 +98,8 @@ def _token(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
 
 def _reservation(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
     yield from _status(RESERVATION_STEPS, step)
+    if step.old is None and step.new is not None and str(step.new["ends_at"]) <= str(step.new.get("updated_at", "")):
+        yield "state", "a reservation ended before it began"
 
 
 def _allowance(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:

@@ -132,8 +132,9 @@ class StoredBefore:
 NOTHING_STORED = StoredBefore({}, frozenset())
 
 
-def chunks(group: UsageGroup, events: Sequence[UsageEvent]) -> list[list[UsageEvent]]:
-    """Events that fit one transaction with their counters. Ordered by meter and day, so that a chunk has few.
+def chunks(group: UsageGroup, events: Sequence[UsageEvent], *, each: int = 1) -> list[list[UsageEvent]]:
+    """Events that fit one transaction with their counters, with `each` writes an event. Ordered by meter and day, so
+    that a chunk has few.
 
     A fact has at most 3 KB (every part is bounded), so 100 actions stay far below the 4 MB of a transaction.
     """
@@ -142,7 +143,7 @@ def chunks(group: UsageGroup, events: Sequence[UsageEvent]) -> list[list[UsageEv
     items: set[tuple[CounterName, str | None]] = set()
     for event in sorted(events, key=lambda one: (one.meter, one.day)):
         needed = group.items(event)
-        if len(chunk) + 1 + len(items | needed) > ACTIONS:
+        if each * (len(chunk) + 1) + len(items | needed) > ACTIONS:
             done.append(chunk)
             chunk, items = [], set()
         chunk.append(event)

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome
-from nilometer.domain.store.writes import Key, Table, Write
+from nilometer.domain.store.writes import Check, Key, Present, Table, Write
 from nilometer.domain.usage.counter import (
     CounterDelta,
     CounterName,
@@ -74,7 +74,18 @@ class UsageBatch:
         for one in doubtful:
             if one.key in stored:
                 self._found(one, stored[one.key]["payload_hash"])
+        if consistent:
+            self.drop_abandoned(arrivals)
         return [one for one in arrivals if one.outcome is Outcome.FAILED and not one.buried]
+
+    def drop_abandoned(self, arrivals: Sequence[UsageArrival]) -> None:
+        """Settles the arrivals that waited and no longer do: somebody else counted or rejected them."""
+        waited = [(one, one.waited) for one in arrivals if one.waited and one.outcome is Outcome.FAILED]
+        wanted = [key for _, key in waited]
+        found = self.store.batch_get(Table.EVENTS, wanted, consistent=True, attributes=("kind",))
+        for one, key in waited:
+            if key not in found:
+                one.outcome = Outcome.DUPLICATE
 
     def _found(self, one: UsageArrival, payload_hash: str) -> None:
         if payload_hash:
@@ -114,7 +125,8 @@ def count_together(batch: UsageBatch, group: UsageGroup, arrivals: Sequence[Usag
     """Counts new events of one group, up to some 95 a transaction; what is not settled in time stays FAILED."""
     by_event = {id(one.event): one for one in arrivals}
     events = [one.event for one in arrivals if isinstance(one.event, UsageEvent)]
-    for chunk in chunks(group, events):
+    each = 2 if any(one.waited for one in arrivals) else 1  # a fact, and a check that the event still waits
+    for chunk in chunks(group, events, each=each):
         _count_chunk(batch, group, [by_event[id(event)] for event in chunk], tenant)
 
 
@@ -147,7 +159,13 @@ def counting_writes(batch: UsageBatch, group: UsageGroup, chunk: Sequence[UsageA
     deltas = group.deltas(event for event, _ in events)
     seen = _seen(batch, group, deltas, shard)
     cause = chunk[-1].valid.id
-    return [*facts, *counter_writes(group, deltas, seen, shard=shard, cause=cause, now=batch.now)]
+    counters = counter_writes(group, deltas, seen, shard=shard, cause=cause, now=batch.now)
+    return [*facts, *counters, *still_waiting(chunk)]
+
+
+def still_waiting(arrivals: Iterable[UsageArrival]) -> list[Check]:
+    """That what waited still does, for the transaction that settles it: whoever gives it up meanwhile cancels this."""
+    return [Check(table=Table.EVENTS, key=one.waited, expected=Present()) for one in arrivals if one.waited]
 
 
 def _seen(batch: UsageBatch, group: UsageGroup, deltas: Mapping[CounterName, CounterDelta], shard: int) -> StoredBefore:

@@ -22,7 +22,7 @@ from nilometer.domain.usage.event import UsageEvent, fact
 from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent, counted, tombstone, void_fact, void_marker, void_of
 from nilometer.errors import Cancelled, Rejected, Unavailable
-from nilometer.flows.usage.counting import UsageBatch, counting_writes
+from nilometer.flows.usage.counting import UsageBatch, counting_writes, still_waiting
 from nilometer.flows.usage.events import UsageArrival
 from nilometer.flows.usage.known import Tenant
 
@@ -77,7 +77,7 @@ def _settle(batch: UsageBatch, one: UsageArrival, writes: Callable[[], list[Writ
                 return
         if not batch.expired:
             doubt = True
-            _commit(batch, one, writes())
+            _commit(batch, one, [*writes(), *still_waiting([one])])
 
     batch.retry(attempt)
 

@@ -4,7 +4,8 @@ What if it becomes known at this very moment? The checks and the puts are one tr
 what waits, or the puts are cancelled and the events are counted at once.
 
 What if it never is? When its time to wait is over each event becomes a reject in one transaction with its removal:
-whoever dies or is late on the way leaves it waiting or rejected, never both and never neither.
+whoever dies or is late on the way leaves it waiting or rejected, never both and never neither. Whoever counts it at
+that moment checks in the same transaction that it still waits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nilometer.domain.store.writes import Check, Delete, Item, Key, Present, Put
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.waiting import Missing, is_overdue, missing_of, waited, waiting
 from nilometer.errors import Cancelled, Unavailable
-from nilometer.flows.usage.counting import UsageBatch
+from nilometer.flows.usage.counting import UsageBatch, still_waiting
 from nilometer.flows.usage.events import UsageArrival, note, parse, settle
 
 TOGETHER = 90  # in one transaction; an event has at most 16 KB, a transaction 4 MB
@@ -34,8 +35,9 @@ Settle = Callable[[Sequence[UsageArrival]], None]
 
 def wait(batch: UsageBatch, arrivals: Sequence[UsageArrival], missing: Missing) -> list[UsageArrival]:
     """Keeps events that need the same; returns the unsettled when it is known by now."""
-    for start in range(0, len(arrivals), TOGETHER):
-        if not _keep(batch, arrivals[start : start + TOGETHER], missing):
+    together = TOGETHER // 2 if any(one.waited for one in arrivals) else TOGETHER
+    for start in range(0, len(arrivals), together):
+        if not _keep(batch, arrivals[start : start + together], missing):
             return [one for one in arrivals if one.outcome is Outcome.FAILED]
     return []
 
@@ -136,7 +138,9 @@ def _keep(batch: UsageBatch, chunk: Sequence[UsageArrival], missing: Missing) ->
         pending = _not_waiting(batch, pending, missing) if doubt else pending
         if pending and not batch.expired:
             doubt = True
-            _commit(batch, pending, [*(_put(one, missing) for one in pending), *days, *missing.checks])
+            puts = [_put(one, missing) for one in pending]
+            moved = [check for check in still_waiting(pending) if check.key not in {put.key for put in puts}]
+            _commit(batch, pending, [*puts, *days, *missing.checks, *moved])
             _waits(pending, missing)
         return True
 
@@ -165,6 +169,7 @@ def _not_waiting(batch: UsageBatch, arrivals: Sequence[UsageArrival], missing: M
         if put.key in stored:
             one.settle(stored[put.key]["payload_hash"], Outcome.WAITING)
     _waits((one for one in arrivals if one.outcome is Outcome.WAITING), missing)
+    batch.drop_abandoned(arrivals)
     return [one for one in arrivals if one.outcome is Outcome.FAILED]
 
 

@@ -208,6 +208,7 @@ def an_end_of_waiting_too_late(plant: Plant) -> Callable[[], None]:
 def a_new_meter(plant: Plant) -> Callable[[], None]:
     """Usage of a meter, twice in its batch, arrives while the meter is created and announced."""
     late = event("e1", "3", "late")
+    plant.patient = True
     consume(plant, "consumer", [late, late, event("e2", "5")], known=warm(plant))
     meter = CreateMeter(meter="late", unit="u", aggregation="sum")
     announce = lambda: consume(plant, "announcement", [changed("a", kind="meter", pk="METER#late")])  # noqa: E731
