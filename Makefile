@@ -51,6 +51,10 @@ SEEDS ?= 10000
 simulate: $(VENV)/.dev  ## play SEEDS=10000 days of the simulation (docs/proof.md), from seed FIRST=0
 	@$(VENV)/bin/python -m tests.simulation days $(SEEDS) --first $(or $(FIRST),0) --jobs $(or $(JOBS),$(shell nproc))
 
+.PHONY: teeth
+teeth: $(VENV)/.dev  ## judge the bugs that a tool plants: new ones and those that are not found any more (docs/proof.md)
+	@$(VENV)/bin/python -m tests.simulation teeth
+
 .PHONY: build
 build: $(VENV)/sam/.installed  ## the Lambda functions into .aws-sam/build, for ARCHITECTURE=arm64 or x86_64
 	@PYTHON=$(abspath $(VENV))/bin/python $(VENV)/sam/bin/sam build --parallel --build-dir $(BUILD) \

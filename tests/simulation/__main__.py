@@ -16,6 +16,7 @@ from tests.support.simulation.kernel.scope import explore, story
 from tests.support.simulation.kernel.shrinking import shrunk
 from tests.support.simulation.kernel.world import LawBroken
 from tests.support.simulation.scopes.catalog import BY_NAME, SCOPES
+from tests.support.simulation.teeth.verdicts import judge_all
 
 FIXED = {"PYTHONHASHSEED": "0"}
 CHUNK = 25  # seeds that a process takes at a time
@@ -35,9 +36,15 @@ def main(arguments: Sequence[str]) -> int:
     scope.add_argument("name", nargs="?", choices=[*BY_NAME], metavar="NAME")
     scope.add_argument("--faults", type=int, help="at most so many faults, in the place of the scope's own number")
     scope.add_argument("--unpruned", action="store_true", help="without pruning: the same verdict, much slower")
+    teeth = commands.add_parser(
+        "teeth", help="judge the planted bugs that are new or no longer found, and write the list"
+    )
+    teeth.add_argument("--all", action="store_true", help="judge every one anew")
     given = parser.parse_args(arguments)
     if given.command == "day":
         return _day(given.seed)
+    if given.command == "teeth":
+        return judge_all(say, anew=given.all)
     if given.command == "days":
         return _days(given.first, given.count, given.jobs)
     return _scopes([BY_NAME[given.name]] if given.name else SCOPES, given.faults, pruned=not given.unpruned)

@@ -22,6 +22,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.writes import Table
+from nilometer.errors import Unavailable
 from nilometer.flows.usage.known import Known
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -94,6 +95,18 @@ class Plant:
             yield
         finally:
             self.world.calm = was
+
+    def on_change(self, part: str, react: Callable[[], Any], *, name: str = "reaction") -> Callable[[], None]:
+        """An invariant that does what the stream does: `react` comes after each change of a record with `part` in its key."""
+        seen = [len(self.tables.stream)]
+
+        def look() -> None:
+            for change in self.tables.stream[seen[0] :]:
+                if part in change.key[1] and change.new is not None:
+                    self.repeat(f"{name} {change.number}", react, until=Unavailable, times=6, surely=True)
+            seen[0] = len(self.tables.stream)
+
+        return look
 
     def repeat(
         self,

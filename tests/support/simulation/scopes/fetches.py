@@ -33,6 +33,8 @@ def company() -> tuple[StripeWorld, int]:
     known = len(world.events)
     world.advance(timedelta(hours=1))
     world.change_quantity(subscriptions[0], 3)
+    world.update(product, metadata={"limit_api_calls": "150", "plan": "rice"})
+    world.advance(timedelta(hours=1))
     world.update(product, metadata={"limit_api_calls": "200", "plan": "rush"})
     return world, known
 
@@ -80,6 +82,45 @@ def two_fetch(plant: Plant) -> Callable[[], None]:
     for number in (1, 2):
         plant.repeat(f"refetch {number}", lambda: _refetch(plant, api), until=Unavailable, times=4)
     return lambda: _fetched(plant, api, world, known)
+
+
+def newly_used(plant: Plant) -> Callable[[], None]:
+    """What an answer begins to use changes a moment later: the record that the answer made follows."""
+    world, known = company()
+    api: Any = SimStripe(plant.world, world)
+    plant.repeat("refetch", lambda: _refetch(plant, api), until=Unavailable, times=4)
+    consume(plant, "consumer", [event for event in world.events[known:] if "product" in event["type"]])
+
+    def laws() -> None:
+        law(_plans(plant) == {"rush"}, f"plans are {_plans(plant)}")
+
+    return laws
+
+
+def unsubscribed(plant: Plant) -> None:
+    """Catalog and customers are known; no event told of a subscription, and one is to be fetched."""
+    world, known = company()
+    played(plant, [one for one in world.events[:known] if one["data"]["object"]["object"] in {"product", "price"}])
+    customer = next(one for one in world.events if one["type"] == "customer.created")
+    played(plant, [customer])
+    about = {"second": int(BEGAN.timestamp()), "cause": "test", "updated_at": "2026-10-01T00:00:00.000Z"}
+    mine = next(
+        one
+        for one in world.objects.values()
+        if one["object"] == "subscription" and one["customer"] == customer["data"]["object"]["id"]
+    )
+    plant.store.commit([request(OWN, "subscription", mine["id"], **about)])
+
+
+def a_product_changes_twice(plant: Plant) -> Callable[[], None]:
+    """The second change comes while the first is on its way to the records."""
+    world, known = company()
+    plant.during(_pages_of_one())
+    first, second = [event for event in world.events[known:] if "product" in event["type"]]
+    consume(plant, "consumer 1", [first])
+    consume(plant, "consumer 2", [second])
+    plant.repeat("schedule", lambda: catalog.resume(plant.store, now=PLAYED_AT), until=Unavailable)
+    return lambda: law(_plans(plant) == {"rush"}, f"plans are {_plans(plant)}")
 
 
 def _trying(work: Callable[[], None]) -> None:
@@ -138,4 +179,6 @@ SCOPES = (
     Scope("an object that only the schedule asks for", fetched_alone, asked, 1),
     Scope("two schedules fetch one object", two_fetch, asked, 1),
     Scope("a product changes beside its users", a_product_changes, settled, 1),
+    Scope("a product changes twice", a_product_changes_twice, settled, 1),
+    Scope("what an answer begins to use", newly_used, unsubscribed, 1),
 )

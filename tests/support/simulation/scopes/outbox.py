@@ -57,10 +57,9 @@ def drains(plant: Plant, *, beside_usage: bool, drainers: int) -> Callable[[], N
         plant.repeat(f"drainer {number + 1}", drain, until=Unavailable, times=3)
     if beside_usage:
         consume(plant, "consumer", [event("e2", "5")], known=warm(plant))
-        plant.repeat("reaction", touch, until=Unavailable)
+        plant.world.invariant = plant.on_change(f"USAGE#m#{START}", touch)
 
     def laws() -> None:
-        touch()
         for _ in range(3):
             list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
         law(stripe.total == counted(plant) == Decimal(8 if beside_usage else 3), f"Stripe was told {stripe.total}")
@@ -69,7 +68,35 @@ def drains(plant: Plant, *, beside_usage: bool, drainers: int) -> Callable[[], N
     return laws
 
 
+def another_payer(plant: Plant) -> Callable[[], None]:
+    """The process that drains remembers the workspace from before another customer paid for it."""
+    stripe = SimStripe(plant.world, company()[0])
+    plant.world.stores.append(stripe)
+    api: Any = stripe
+    known = warm(plant)
+    inputs = with_views(
+        Inputs(), "self/test/cus_2", {"sub_2": {"object": "subscription", "status": "active", "version": 1}}
+    )
+    item = record_item(keys.billing("a"), inputs, workspace_id="a", version=2, cause="evt2", updated_at="now")
+    plant.store.commit([Put(table=Table.RECORDS, item=item)])
+
+    def drain() -> None:
+        found = list(metering.drain(known, api, scope=StripeScope(), now=NOW))
+        if any(one.told is metering.Told.UNAVAILABLE for one in found):
+            raise Unavailable(found[0].message)
+
+    plant.repeat("drainer", drain, until=Unavailable, surely=True)
+
+    def laws() -> None:
+        list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
+        told = {one.customer_id: one.value for one in stripe.taken.values()}
+        law(told == {"cus_2": 3}, f"Stripe was told {told}")
+
+    return laws
+
+
 SCOPES = (
+    Scope("a drain after another customer paid", another_payer, billed),
     Scope("two drain the outbox", lambda plant: drains(plant, beside_usage=False, drainers=2), billed, 1),
     Scope("one drains the outbox beside usage", lambda plant: drains(plant, beside_usage=True, drainers=1), billed, 1),
 )

@@ -306,6 +306,24 @@ def a_slug_after_its_workspace(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def deleted(plant: Plant) -> Callable[[], None]:
+    """A workspace is deleted twice at once, and its log says who did it."""
+    answers: Counter[str] = Counter()
+    deed = UpdateWorkspace(status="deleted")
+    for name in ("one", "two"):
+        attempt(plant, name, lambda: perform(plant.store, service("a", "s"), deed, now=NOW), answers)
+
+    def laws() -> None:
+        workspace = plant.store.get(Table.RECORDS, keys.workspace("a"), consistent=True) or {}
+        law(workspace["status"] == "deleted", f"it is {workspace['status']}")
+        log = [
+            item["action"] for item in plant.store.scan(Table.RECORDS, kind="security") if item["workspace_id"] == "a"
+        ]
+        law(log.count("workspace_deleted") == 1, f"the log has {log}")
+
+    return laws
+
+
 def a_deleted_workspace(plant: Plant) -> None:
     three_workspaces(plant)
     perform(plant.store, service("a", "s"), UpdateWorkspace(status="deleted"), now=NOW)
@@ -410,6 +428,7 @@ SCOPES = (
     Scope("one slug is taken twice", a_slug_for_one, two_admins),
     Scope("a slug that two want and one leaves", renamed, three_workspaces, faults=1),
     Scope("the slug of a workspace that is gone", a_slug_after_its_workspace, a_deleted_workspace),
+    Scope("a workspace is deleted twice", deleted, three_workspaces),
     Scope("operations about people, twice", operations_twice, two_admins),
     Scope("operations about people, one under a used id", partial(operations_twice, reuses=True), two_admins, faults=1),
     Scope("a notice after leaving", a_notice_after_leaving, two_admins),

@@ -22,6 +22,7 @@ SECONDS = 6.0  # of CPU for each scope
 ENDLESS = 30.0  # seconds of CPU of one schedule or day
 SEEDS = range(100)
 DAYS = range(8)
+SHARE = 0.95  # of the bugs that change something are found, at least
 LIKELY = {"turn": 0.5, "fault": 0.12}
 
 Verdict = Mapping[str, Any]
@@ -46,6 +47,7 @@ def store(verdicts: Mapping[str, Verdict]) -> None:
 
 def finds(bug: PlantedBug, verdict: Verdict) -> str:
     """The law that the schedule of a verdict still breaks with this bug; "" when it breaks none."""
+    _warm(verdict)
     with planted(bug):
         if "day" in verdict:
             return _broken(lambda: day(int(verdict["day"])))
@@ -54,9 +56,25 @@ def finds(bug: PlantedBug, verdict: Verdict) -> str:
         return found if found or not verdict.get("search") else _search(scope, SECONDS)[0]
 
 
+def _warm(verdict: Verdict) -> None:
+    """A setup is done once for all schedules: without a bug."""
+    if "day" in verdict:
+        day(0)
+    else:
+        play(BY_NAME[verdict["scope"]], Replayed(), faults=0)
+
+
+def replayed(verdict: Verdict) -> str:
+    """The law that its schedule breaks with the product as it is: ""."""
+    return _broken(lambda: _replay(BY_NAME[verdict["scope"]], verdict["choices"]))
+
+
 def judge(bug: PlantedBug, reached: Mapping[str, frozenset[str]], *, seconds: float = SECONDS) -> Verdict:
     """Tries drawn schedules of the scopes that reach it, then days, then every schedule of these scopes."""
     scopes = [scope for scope in SCOPES if f"{bug.module}:{bug.function}" in reached[scope.name]]
+    day(0)
+    for scope in scopes:
+        play(scope, Replayed(), faults=0)
     with planted(bug):
         found = _by_chance(scopes) or _by_day() or _by_search(scopes, seconds)
     if not found:
@@ -91,6 +109,39 @@ def _by_search(scopes: Iterable[Scope], seconds: float) -> Verdict | None:
         if law:
             return _verdict(scope, law, choices)
     return None
+
+
+def judge_all(say: Callable[[str], None], *, anew: bool = False) -> int:
+    """Judges what is new or no longer found, and writes the list after each. 0 when at most a twentieth is missed."""
+    before, verdicts, planted_ = known(), {}, all_bugs()
+    reached: dict[str, frozenset[str]] = {}
+    for name, bug in sorted(planted_.items()):
+        old = before.get(name, {})
+        if "equal" in old or (old and "missed" not in old and not anew and finds(bug, old)):
+            verdicts[name] = old
+            continue
+        reached = reached or reached_functions()
+        verdicts[name] = judge(bug, reached)
+        say(f"{name}: {verdicts[name]}"[:300])
+        store({**{name: one for name, one in before.items() if name in planted_}, **verdicts})
+    store(verdicts)
+    say(told(verdicts))
+    return int(share_found(verdicts) < SHARE)
+
+
+def share_found(verdicts: Mapping[str, Verdict]) -> float:
+    """Of those that are not equal in behaviour."""
+    judged = [one for one in verdicts.values() if "equal" not in one]
+    return sum("missed" not in one for one in judged) / max(1, len(judged))
+
+
+def told(verdicts: Mapping[str, Verdict]) -> str:
+    equal, missed = (sum(word in one for one in verdicts.values()) for word in ("equal", "missed"))
+    found = len(verdicts) - equal - missed
+    share = f"{share_found(verdicts):.1%}"
+    return (
+        f"{len(verdicts)} bugs: {found} found, {missed} missed, {equal} equal in behaviour; {share} of the others found"
+    )
 
 
 def reached_functions(scopes: Iterable[Scope] = SCOPES) -> dict[str, frozenset[str]]:
