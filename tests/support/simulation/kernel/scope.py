@@ -97,7 +97,7 @@ class Plant:
             self.world.calm = was
 
     def on_change(self, part: str, react: Callable[[], Any], *, name: str = "reaction") -> Callable[[], None]:
-        """An invariant that does what the stream does: `react` comes after each change of a record with `part` in its key."""
+        """Does, as an invariant, what a stream does: `react` follows each change of a record with `part` in its key."""
         seen = [len(self.tables.stream)]
 
         def look() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -95,7 +97,38 @@ def another_payer(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def an_old_delta(plant: Plant) -> Callable[[], None]:
+    """Stripe did not answer for a day: a person must look. For an hour: the same delta is sent again."""
+    stripe = SimStripe(plant.world, company()[0])
+    plant.world.stores.append(stripe)
+    api: Any = stripe
+    told: list[metering.Told] = []
+
+    def drain(hours: int = 0) -> None:
+        at = NOW + timedelta(hours=hours)
+        told.extend(one.told for one in metering.drain(plant.known(), api, scope=StripeScope(), now=at))
+
+    plant.world.spawn("drainer whom Stripe does not answer", lambda: _trying(drain))
+
+    def laws() -> None:
+        waiting = bool([item for item in metering.outbox(plant.store) if "pending" in item])
+        taken = set(stripe.taken)
+        drain(48)
+        law((told[-1:] == [metering.Told.OVERDUE]) is waiting, f"after two days: {told}")
+        law(not waiting or set(stripe.taken) == taken, "what may be there already was sent again")
+        drain(1)
+        law(stripe.total == 3, f"Stripe was told {stripe.total}")
+
+    return laws
+
+
+def _trying(work: Callable[[], None]) -> None:
+    with contextlib.suppress(Unavailable):
+        work()
+
+
 SCOPES = (
+    Scope("a delta that waits for a day", an_old_delta, billed),
     Scope("a drain after another customer paid", another_payer, billed),
     Scope("two drain the outbox", lambda plant: drains(plant, beside_usage=False, drainers=2), billed, 1),
     Scope("one drains the outbox beside usage", lambda plant: drains(plant, beside_usage=True, drainers=1), billed, 1),

@@ -39,6 +39,9 @@ def a_moved_boundary(plant: Plant, *, voids: bool) -> Callable[[], None]:
 
     def laws() -> None:
         with plant.calm():
+            before = plant.tables.digest
+            rebucket.rebucket(plant.store, "a", _identities(), now=plant.world.now, dry_run=True)
+            law(plant.tables.digest == before, "a dry run moved a fact")
             _rebucket(plant)
         totals_at = {start: counted(plant, start=start) for start in (START, "2026-11-15T00:00:00.000Z")}
         expected = {START: Decimal(0), "2026-11-15T00:00:00.000Z": Decimal(0 if voids else 8)}

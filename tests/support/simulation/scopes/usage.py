@@ -151,8 +151,9 @@ def _wait_for_a_meter(plant: Plant) -> datetime:
 
     Whoever gives up looks only at three days, so that every schedule can be tried.
     """
-    messages = [Message("1", envelope(event("e1", "3", "late")))]
-    usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    messages = [Message(str(number), envelope(event("e1", "3", "late"))) for number in (1, 2)]
+    found = usage.handle(messages, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    law([one.outcome for one in found] == [Outcome.WAITING] * 2, "a copy in the batch does not wait with it")
     plant.during(_looking_back(timedelta(days=2)))
     return NOW + timedelta(hours=25)
 
@@ -301,7 +302,7 @@ def _scope(name: str, prepare: Prepare, filled: Callable[[Plant], None] = setup,
 
 SCOPES = (
     _scope("two consumers with a common event", consumers([[E1, E2], [E3, E2]], 15)),
-    _scope("the same, with cold caches", consumers([[E1], [E1]], 3, cold=True)),
+    _scope("the same, with cold caches", consumers([[E1, E1], [E1]], 3, cold=True)),
     _scope("the same, over four shards", consumers([[E1, E2], [E2]], 8), sharded),
     _scope("three consumers with a common event", consumers([[E1], [E1, E2], [E2]], 8), faults=1),
     _scope("a void beside what it voids", a_voided_event([[E1, E2], [VOID]], 5)),
