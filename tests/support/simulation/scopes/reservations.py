@@ -288,8 +288,8 @@ def alerts_once(plant: Plant, *, quantity: str, expected: Sequence[str]) -> Call
 
 
 SCOPES = (
-    Scope("two reserve the last of a limit", two_reserve_the_last, limited),
-    Scope("one reservation is asked for twice", one_id_twice, limited),
+    Scope("two reserve the last of a limit", two_reserve_the_last, limited, faults=1),
+    Scope("one reservation is asked for twice", one_id_twice, limited, faults=1),
     Scope("usage settles a reservation beside its release", usage_settles, used_up, faults=1),
     Scope("two sweepers and late usage", two_sweepers, used_up, faults=1),
     Scope("a limit is lowered beside a reservation", a_lower_limit, used_up),
