@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from nilometer.cli.terminal.output import table
+from nilometer.cli.terminal.output import lines, table
 
 COLUMNS = ("queue", "id", ">receives", "~reason")
 ROWS = [
@@ -62,3 +62,8 @@ def test_every_value_is_shown_whole(rows: list[tuple[str, str, str]], width: int
 
     letters = sorted(re.sub(r"[^a-j]", "", shown))
     assert all(letters.count(one) >= sum("".join(row).count(one) for row in rows) for one in "abcdefghij")
+
+
+def test_only_our_own_lines_are_lines() -> None:
+    """A value from outside shows its line breaks as signs."""
+    assert lines(["role: Viewer", "name: one\ntwo"]).plain == "role: Viewer\nname: one␊two"

@@ -14,7 +14,7 @@ from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
-from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.output import json_option, lines, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.recovery.history import Step, state
 from nilometer.errors import Rejected
@@ -32,7 +32,7 @@ def history() -> None:
 @click.argument("kind")
 @click.argument("key")
 @time_option("--as-of", help="What it was then: the changes up to this time.")
-@click.option("--diff", is_flag=True, help="Each change with what it changed, before and after.")
+@click.option("--diff", is_flag=True, help="Each change with its values, before and after.")
 @stack_options
 @json_option
 def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool) -> None:
@@ -115,11 +115,14 @@ def _rows(steps: Iterable[Step], *, diff: bool) -> Iterable[tuple[object, ...]]:
         yield when, f"{step.action} {step.key.sk}", step.actor, step.cause, _changed(step, diff=diff)
 
 
-def _changed(step: Step, *, diff: bool) -> str:
+def _changed(step: Step, *, diff: bool) -> object:
     names = {name: both for name, both in step.fields.items() if name not in {"version", "updated_at", "cause"}}
-    if not diff or step.old is None or step.new is None:
+    if not diff:
         return ", ".join(names)
-    return "\n".join(f"{name}: {before} → {after}" for name, (before, after) in names.items())
+    if step.old is None or step.new is None:
+        only = 0 if step.new is None else 1
+        return lines(f"{name}: {both[only]}" for name, both in names.items())
+    return lines(f"{name}: {before} → {after}" for name, (before, after) in names.items())
 
 
 def _as_json(step: Step) -> dict[str, Any]:

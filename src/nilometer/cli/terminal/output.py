@@ -156,6 +156,13 @@ def styled(text: str, style: str) -> Text:
     return Text(visible(text), style)
 
 
+def lines(texts: Iterable[str]) -> Text:
+    """A value of a table that has several lines; what came from outside makes none of its own."""
+    from rich.text import Text
+
+    return Text("\n".join(map(visible, texts)))
+
+
 def _seconds(text: str) -> str:
     """`2026-11-28T23:56:42.123Z` as a person reads it: `2026-11-28 23:56:42`. Every time of ours is UTC."""
     return text[:19].replace("T", " ")
