@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 BATCH_GET_LIMIT = 100  # keys in one BatchGetItem
 BATCH_WRITE_LIMIT = 25  # items in one BatchWriteItem
 TRANSACTION_LIMIT = 100  # actions in one TransactWriteItems
+WALK_LIMIT = 500  # items that one page of a walk reads
 INDEX = "gsi1"  # the one overloaded index of `records`
 
 _T = TypeVar("_T")
@@ -139,6 +140,7 @@ class Store:
             FilterExpression=f"#kind IN ({', '.join(names)})",
             ExpressionAttributeNames={"#kind": "kind"},
             ExpressionAttributeValues=names,
+            Limit=WALK_LIMIT,
             **({"ExclusiveStartKey": _key(after)} if after else {}),
         )
 

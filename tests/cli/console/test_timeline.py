@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nilometer.console.events.feed import TAIL_BYTES, LogFolder
+from nilometer.console.events.feed import CLOUD_SECONDS, TAIL_BYTES, CloudLogs, LogFolder
 from nilometer.console.events.timeline import KEPT, EventFilter, Timeline, sightings
+from nilometer.local.plane.engine import REGION, Engine
 
 ALL = EventFilter()
 
@@ -57,6 +61,15 @@ def test_lines_of_one_event_are_one_life() -> None:
 def test_the_order_of_lines_does_not_matter(lines: list[str]) -> None:
     """Files are read one after the other."""
     assert timeline(*lines).newest(ALL) == timeline(*STRIPE).newest(ALL)
+
+
+def test_a_stage_without_a_line_was_passed_when_a_later_one_was() -> None:
+    """Lines may be older than what is kept of a log."""
+    [life] = timeline(*STRIPE).newest(ALL)
+    [begun] = timeline(*STRIPE[:1]).newest(ALL)
+
+    assert [life.at_stage(flow) for flow in life.path] == ["accepted", "accepted", "passed", "accepted"]
+    assert [begun.at_stage(flow) for flow in begun.path] == ["accepted", "not yet", "not yet", "not yet"]
 
 
 def test_a_refusal_without_an_id_is_an_event_of_its_own() -> None:
@@ -133,3 +146,25 @@ def test_of_a_long_log_its_end_is_read(tmp_path: Path) -> None:
     (tmp_path / "f.log").write_text("x" * 99 + "\n" + ("y" * 99 + "\n") * (TAIL_BYTES // 100))
 
     assert len(list(LogFolder(tmp_path).poll())) == TAIL_BYTES // 100
+
+
+def test_lines_of_cloudwatch_make_lives(aws: Engine) -> None:
+    """Of every group that may be read; asked again at once it is not asked; a line that comes twice counts once."""
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    logs = session.client("logs", endpoint_url=aws.endpoint_url)
+    group, now = f"/test/{uuid.uuid4().hex}", datetime.now(UTC)
+    said = {"message": "usage.accepted", "timestamp": f"{now:%Y-%m-%d %H:%M:%S},000+0000", "event_id": "u-1"}
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    events = [{"timestamp": int(now.timestamp() * 1000), "message": json.dumps(said)}]
+    logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+    lines = CloudLogs(logs, [group, "/test/not-there"])
+    lives = Timeline(lines)
+
+    lives.refresh()
+
+    assert [life.event_id for life in lives.newest(ALL)] == ["u-1"]
+    assert list(lines.poll()) == []
+    lines._next = 0.0
+    assert len(list(lines.poll())) == 1
+    assert CLOUD_SECONDS >= 1

@@ -85,6 +85,13 @@ class EventLife:
         decided = [self.stages[flow].outcome for flow in (*_ENTRANCES, "datasets") if flow in self.stages]
         return next((one for one in decided if one in {"rejected", "failed"}), decided[0] if decided else "accepted")
 
+    def at_stage(self, flow: str) -> str:
+        """Its outcome in a flow of its path. `passed` where a later flow has it and no line is left; `not yet` else."""
+        if flow in self.stages:
+            return self.stages[flow].outcome
+        later = self.path[self.path.index(flow) + 1 :]
+        return "passed" if any(one in self.stages for one in later) else "not yet"
+
     @property
     def path(self) -> Sequence[str]:
         """The flows that an event of its kind passes."""
