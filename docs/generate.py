@@ -113,11 +113,16 @@ def _data() -> Iterator[str]:
 
 
 def _matrix() -> Iterator[str]:
-    yield f"| permission | {' | '.join(Role)} |"
-    yield f"|---|{'---|' * len(Role)}"
+    """Of a deed whose need depends on what it says, such as the closing of a workspace, its docstring tells."""
+    needed: dict[Permission, list[str]] = {}
+    for deed in dict.fromkeys(TYPES.values()):
+        if deed.permission:
+            needed.setdefault(deed.permission, []).append(f"`{deed.__name__}`")
+    yield f"| permission | {' | '.join(Role)} | deeds that always need it |"
+    yield f"|---|{'---|' * (len(Role) + 1)}"
     for permission in Permission:
         marks = ("x" if permission in MATRIX[role] else "-" for role in Role)
-        yield f"| `{permission}` | {' | '.join(marks)} |"
+        yield f"| `{permission}` | {' | '.join(marks)} | {', '.join(needed.get(permission, ()))} |"
     yield ""
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 import nilometer
 from nilometer.cli.recovery.rejects import rejects
-from nilometer.cli.terminal.caller import OPERATOR, SOURCE
+from nilometer.cli.terminal.caller import SOURCE, perform_for_all
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
@@ -75,7 +75,7 @@ def declare(
         order_by=order_by,
         description=description if description is not None else known.description if known else "",
     )
-    changed = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=connection.now)
+    changed = perform_for_all(connection, deed)
     note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
     if as_json:
         print_json({**_shown(deed.said()), "changed": changed})

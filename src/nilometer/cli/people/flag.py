@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, row, yes_option
+from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, perform_for_all, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.flows.people import flags
@@ -45,20 +46,16 @@ def list_flags(connection: Connection, as_json: bool) -> None:
 
 
 @flag.command(name="set")
-@click.argument("name", metavar="FLAG")
-@click.option("--on/--off", "enabled", default=None, help="For everybody.")
-@click.option("--rollout", type=click.IntRange(0, 100), metavar="PERCENT", help="Of the workspaces, while it is off.")
-@click.option("--description")
+@takes(
+    nilometer.SetFlag,
+    flag=argument("FLAG"),
+    enabled=option("--on/--off", help="For everybody."),
+    rollout=option(metavar="PERCENT", help="Of the workspaces, while it is off."),
+    description=option(),
+)
 @stack_options
 @json_option
-def set_(
-    connection: Connection,
-    name: str,
-    enabled: bool | None,
-    rollout: int | None,
-    description: str | None,
-    as_json: bool,
-) -> None:
+def set_(connection: Connection, deed: nilometer.SetFlag, as_json: bool) -> None:
     """Set FLAG for everybody; what is not given stays. The first time creates it, off.
 
     A share of the workspaces is stable: who has the feature keeps it while the percentage grows.
@@ -67,7 +64,7 @@ def set_(
     Example:
       nilometer flag set csv_exports --rollout 25 --description "Exports as CSV"
     """
-    _say(_change(connection, name, enabled=enabled, rollout=rollout, description=description), as_json)
+    _say(perform_for_all(connection, deed), as_json)
 
 
 @flag.command()
@@ -82,7 +79,7 @@ def archive(connection: Connection, name: str, yes: bool) -> None:
       nilometer flag archive csv_exports --yes
     """
     confirmed(f"Switch {name} off in every workspace?", yes)
-    _change(connection, name, archived=True)
+    perform_for_all(connection, nilometer.SetFlag(flag=name, archived=True))
     note(f"flag {name} is archived")
 
 
@@ -97,7 +94,7 @@ def restore(connection: Connection, name: str, as_json: bool) -> None:
     Example:
       nilometer flag restore csv_exports
     """
-    _say(_change(connection, name, archived=False), as_json)
+    _say(perform_for_all(connection, nilometer.SetFlag(flag=name, archived=False)), as_json)
 
 
 @flag.command()
@@ -112,7 +109,7 @@ def override(at: InWorkspace, name: str, value: str, as_json: bool) -> None:
     Example:
       nilometer flag override acme csv_exports on
     """
-    nilometer.perform(at.store, at.caller, nilometer.OverrideFlag(flag=name, enabled=_VALUES[value]), now=at.now)
+    at.perform(nilometer.OverrideFlag(flag=name, enabled=_VALUES[value]))
     answer = row(flags.explain(at.store, at.caller, name))
     note(_sentence(answer))
     if as_json:
@@ -159,12 +156,6 @@ def explain(at: InWorkspace, name: str | None, as_json: bool) -> None:
         return
     columns = ("flag", "on", "reason", ">bucket", ">rollout", "changed_by", "changed_at")
     out().print(table(columns, ([one[column.lstrip(">")] for column in columns] for one in found)))
-
-
-def _change(connection: Connection, name: str, **given: Any) -> Mapping[str, Any]:
-    said = {field: value for field, value in given.items() if value is not None}
-    deed = nilometer.SetFlag(flag=name, **said)
-    return nilometer.perform(connection.store(), nilometer.operator(OPERATOR), deed, now=connection.now)
 
 
 def _say(item: Mapping[str, Any], as_json: bool) -> None:

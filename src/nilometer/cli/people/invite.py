@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 import nilometer
-from nilometer.cli.people.member import ROLES
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
-from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.invitation import Invitation
 from nilometer.flows.people import members as people
 from nilometer.flows.people.acting import Issued
@@ -23,17 +22,16 @@ def invite() -> None:
 
 @invite.command()
 @in_workspace
-@click.argument("email")
-@click.option("--role", type=ROLES, required=True)
+@takes(nilometer.Invite, email=argument("EMAIL"), role=option())
 @json_option
-def create(at: InWorkspace, email: str, role: str, as_json: bool) -> None:
+def create(at: InWorkspace, deed: nilometer.Invite, as_json: bool) -> None:
     """Invite EMAIL into workspace W. Its token is printed now and never again; it is valid for 7 days.
 
     \b
     Example:
       nilometer invite create acme grace@example.com --role Analyst
     """
-    _issued(nilometer.issue(at.store, at.caller, nilometer.Invite(email=email, role=Role(role)), now=at.now), as_json)
+    _issued(at.issue(deed), as_json)
 
 
 @invite.command(name="list")
@@ -60,35 +58,32 @@ def list_invitations(at: InWorkspace, as_json: bool) -> None:
 
 @invite.command()
 @in_workspace
-@click.argument("invitation_id", metavar="ID")
+@takes(nilometer.ResendInvitation, invitation_id=argument("ID"))
 @json_option
-def resend(at: InWorkspace, invitation_id: str, as_json: bool) -> None:
+def resend(at: InWorkspace, deed: nilometer.ResendInvitation, as_json: bool) -> None:
     """A new token and a new term for a pending or expired invitation; the old token is worth nothing.
 
     \b
     Example:
       nilometer invite resend acme 01M844DZG0ZP4ZJFW39KERYDV6
     """
-    _issued(
-        nilometer.issue(at.store, at.caller, nilometer.ResendInvitation(invitation_id=invitation_id), now=at.now),
-        as_json,
-    )
+    _issued(at.issue(deed), as_json)
 
 
 @invite.command()
 @in_workspace
-@click.argument("invitation_id", metavar="ID")
+@takes(nilometer.RevokeInvitation, invitation_id=argument("ID"))
 @yes_option
-def revoke(at: InWorkspace, invitation_id: str, yes: bool) -> None:
+def revoke(at: InWorkspace, deed: nilometer.RevokeInvitation, yes: bool) -> None:
     """Take an invitation back.
 
     \b
     Example:
       nilometer invite revoke acme 01M844DZG0ZP4ZJFW39KERYDV6 --yes
     """
-    confirmed(f"Revoke invitation {invitation_id}?", yes)
-    nilometer.perform(at.store, at.caller, nilometer.RevokeInvitation(invitation_id=invitation_id), now=at.now)
-    note(f"invitation {invitation_id} is revoked")
+    confirmed(f"Revoke invitation {deed.invitation_id}?", yes)
+    at.perform(deed)
+    note(f"invitation {deed.invitation_id} is revoked")
 
 
 @invite.command()

@@ -10,6 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, row, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.acts.roles import Role
@@ -57,18 +58,16 @@ def workspaces(connection: Connection, user_id: str, as_json: bool) -> None:
 
 @member.command()
 @in_workspace
-@click.argument("user_id", metavar="USER")
-@click.option("--role", type=ROLES, required=True)
+@takes(nilometer.AddMember, user_id=argument("USER"), role=option())
 @json_option
-def add(at: InWorkspace, user_id: str, role: str, as_json: bool) -> None:
+def add(at: InWorkspace, deed: nilometer.AddMember, as_json: bool) -> None:
     """Make USER a member of W. Doing it again changes nothing.
 
     \b
     Example:
       nilometer member add acme user_ada --role Admin
     """
-    made = nilometer.perform(at.store, at.caller, nilometer.AddMember(user_id=user_id, role=Role(role)), now=at.now)
-    _said(made, as_json)
+    _said(at.perform(deed), as_json)
 
 
 @member.command()
@@ -86,25 +85,23 @@ def role(at: InWorkspace, user_id: str, role: str | None, wanted: str | None, as
     """
     if (role is None) == (wanted is None):
         raise click.UsageError("say the role once, with --role")
-    chosen = nilometer.ChangeRole(user_id=user_id, role=Role(wanted or role or ""))
-    changed = nilometer.perform(at.store, at.caller, chosen, now=at.now)
-    _said(changed, as_json)
+    _said(at.perform(nilometer.ChangeRole(user_id=user_id, role=Role(wanted or role or ""))), as_json)
 
 
 @member.command()
 @in_workspace
-@click.argument("user_id", metavar="USER")
+@takes(nilometer.RemoveMember, user_id=argument("USER"))
 @yes_option
-def remove(at: InWorkspace, user_id: str, yes: bool) -> None:
+def remove(at: InWorkspace, deed: nilometer.RemoveMember, yes: bool) -> None:
     """Remove USER from W: his sessions are over at once. The last Admin stays.
 
     \b
     Example:
       nilometer member remove acme user_bob --yes
     """
-    confirmed(f"Remove {user_id} from {at.caller.workspace_id}?", yes)
-    nilometer.perform(at.store, at.caller, nilometer.RemoveMember(user_id=user_id), now=at.now)
-    note(f"{user_id} is no member of {at.caller.workspace_id}")
+    confirmed(f"Remove {deed.user_id} from {at.workspace_id}?", yes)
+    at.perform(deed)
+    note(f"{deed.user_id} is no member of {at.workspace_id}")
 
 
 def _show(found: Iterable[Membership], as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_json_lines, print_rows, table
 from nilometer.flows.notices import notifications
@@ -63,30 +64,24 @@ def count(at: InWorkspace, user_id: str, as_json: bool) -> None:
 
 @notification.command()
 @in_workspace
-@_user
-@click.option("--topic", required=True, help="exports.ready")
-@click.option("--title", required=True)
-@click.option("--text", default="")
-@click.option("--link", help="A path of the console, or an https:// address.")
+@takes(
+    nilometer.Notify,
+    user_id=argument("USER"),
+    topic=option(help="exports.ready"),
+    title=option(),
+    text=option(),
+    link=option(),
+)
 @json_option
-def send(
-    at: InWorkspace,
-    user_id: str,
-    topic: str,
-    title: str,
-    text: str,
-    link: str | None,
-    as_json: bool,
-) -> None:
+def send(at: InWorkspace, deed: nilometer.Notify, as_json: bool) -> None:
     """Tell USER something about workspace W, on the channels that he wants.
 
     \b
     Example:
       nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
     """
-    deed = nilometer.Notify(user_id=user_id, topic=topic, title=title, text=text, link=link)
-    done = nilometer.perform(at.store, at.caller, deed, now=at.now)
-    note(f"{user_id} is told" if done.told else f"{user_id} does not want to hear of {topic}")
+    done = at.perform(deed)
+    note(f"{deed.user_id} is told" if done.told else f"{deed.user_id} does not want to hear of {deed.topic}")
     if as_json:
         print_json({"id": done.id, "told": done.told})
 
@@ -141,13 +136,7 @@ def prefer(
     }
     if not said or (forget and (in_app, email) != (None, None)):
         raise click.UsageError("say --email, --no-email, --in-app or --no-in-app; or --forget alone")
-    now = at.now
-    nilometer.perform(
-        at.store,
-        at.caller,
-        nilometer.SetPreference(user_id=user_id, topic=topic, channels=said, everywhere=everywhere),
-        now=now,
-    )
+    at.perform(nilometer.SetPreference(user_id=user_id, topic=topic, channels=said, everywhere=everywhere))
     note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + at.caller.workspace_id}")
 
 

@@ -34,14 +34,8 @@ def advance(at: InWorkspace, user_id: str, tutorial: str, step: str | None, mark
     """
     if bool(step) == bool(mark):
         raise click.UsageError("name a step, or say --mark")
-    nilometer.perform(
-        at.store,
-        at.caller,
-        nilometer.AdvanceOnboarding(
-            user_id=user_id, tutorial=tutorial, step=step, mark=nilometer.Mark(mark) if mark else None
-        ),
-        now=at.now,
-    )
+    wanted = nilometer.Mark(mark) if mark else None
+    at.perform(nilometer.AdvanceOnboarding(user_id=user_id, tutorial=tutorial, step=step, mark=wanted))
     note(f"{user_id}: {tutorial} {step or mark}")
 
 

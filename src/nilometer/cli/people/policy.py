@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import OPERATOR, confirmed, yes_option
+from nilometer.cli.terminal.caller import confirmed, perform_for_all, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
@@ -66,7 +66,7 @@ def publish(
         material=not editorial,
     )
     confirmed(f"Publish version {deed.version} of {which} for good?", yes)
-    new = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=now)
+    new = perform_for_all(connection, deed)
     note(f"version {deed.version} of {which} {'is published' if new else 'was published before'}")
     if as_json:
         print_json({"policy": which, "policy_version": deed.version, "published": new})

@@ -7,6 +7,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, confirmed, in_workspace, print_issued, row, secret, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import argument, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
 from nilometer.flows.people import access
@@ -19,16 +20,16 @@ def session() -> None:
 
 @session.command(name="open")
 @in_workspace
-@click.argument("user_id", metavar="USER")
+@takes(nilometer.OpenSession, user_id=argument("USER"))
 @json_option
-def open_(at: InWorkspace, user_id: str, as_json: bool) -> None:
+def open_(at: InWorkspace, deed: nilometer.OpenSession, as_json: bool) -> None:
     """Open a session of USER in W, as a service does after a login. Its token is printed now and never again.
 
     \b
     Example:
       nilometer session open acme user_ada
     """
-    made = nilometer.issue(at.store, at.caller, nilometer.OpenSession(user_id=user_id), now=at.now)
+    made = at.issue(deed)
     print_issued(
         made, f"session {made.of.id} until {made.of.expires_at:%Y-%m-%d %H:%M} UTC; its token", as_json=as_json
     )
@@ -81,12 +82,12 @@ def revoke(at: InWorkspace, user_id: str, session_id: str | None, all_: bool, ye
     """
     if all_ == bool(session_id):
         raise click.UsageError("name a session, or say --all")
-    now, whose = at.now, f"of {user_id} in {at.caller.workspace_id}"
+    whose = f"of {user_id} in {at.caller.workspace_id}"
     if session_id:
         confirmed(f"Revoke session {session_id} {whose}?", yes)
-        access.revoke_session(at.store, at.caller, session_id, user_id=user_id, now=now)
+        access.revoke_session(at.store, at.caller, session_id, user_id=user_id, now=at.now)
         note(f"session {session_id} is over")
     else:
         confirmed(f"Revoke all sessions {whose}?", yes)
-        nilometer.perform(at.store, at.caller, nilometer.EndSessions(user_id=user_id), now=now)
+        at.perform(nilometer.EndSessions(user_id=user_id))
         note(f"all sessions {whose} are over")

@@ -10,6 +10,7 @@ import click
 import nilometer
 from nilometer.cli.terminal.caller import OPERATOR, InWorkspace, confirmed, in_workspace, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.acts.act import service
@@ -91,20 +92,22 @@ def show(at: InWorkspace, as_json: bool) -> None:
 
 @workspace.command()
 @in_workspace
-@click.option("--name", help="For people.")
-@click.option("--slug", help="For addresses; no other workspace has the same.")
+@takes(
+    nilometer.UpdateWorkspace,
+    name=option(help="For people."),
+    slug=option(help="For addresses; no other workspace has the same."),
+)
 @json_option
-def update(at: InWorkspace, name: str | None, slug: str | None, as_json: bool) -> None:
+def update(at: InWorkspace, deed: nilometer.UpdateWorkspace, as_json: bool) -> None:
     """Give W another name or slug. The old slug is free at once.
 
     \b
     Example:
       nilometer workspace update acme --slug acme-europe
     """
-    if name is None and slug is None:
+    if deed == nilometer.UpdateWorkspace():
         raise click.UsageError("say --name or --slug")
-    given: dict[str, Any] = {field: value for field, value in (("name", name), ("slug", slug)) if value is not None}
-    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(**given), now=at.now), as_json)
+    _said(at.perform(deed), as_json)
 
 
 @workspace.command()
@@ -119,7 +122,7 @@ def delete(at: InWorkspace, yes: bool, as_json: bool) -> None:
       nilometer workspace delete acme --yes
     """
     confirmed(f"Close workspace {at.caller.workspace_id} for everybody?", yes)
-    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(status="deleted"), now=at.now), as_json)
+    _said(at.perform(nilometer.UpdateWorkspace(status="deleted")), as_json)
 
 
 @workspace.command()
@@ -132,7 +135,7 @@ def restore(at: InWorkspace, as_json: bool) -> None:
     Example:
       nilometer workspace restore acme
     """
-    _said(nilometer.perform(at.store, at.caller, nilometer.UpdateWorkspace(status="active"), now=at.now), as_json)
+    _said(at.perform(nilometer.UpdateWorkspace(status="active")), as_json)
 
 
 @workspace.command()

@@ -18,14 +18,16 @@ from nilometer.aws.dynamodb import Store
 from nilometer.cli.terminal.completing import workspace_ids
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import echo, note, print_json
-from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.acts.act import Caller, operator, service
+from nilometer.domain.acts.deed import Deed, Issuing
 from nilometer.flows.people import access
-from nilometer.flows.people.acting import Issued
+from nilometer.flows.people.acting import Issued, issue, perform
 
 OPERATOR = "nilometer cli"
 SOURCE = "/nilometer/cli"  # of the CloudEvents that commands publish
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
@@ -42,6 +44,14 @@ class InWorkspace:
     def now(self) -> datetime:
         """The time of the command, read once."""
         return self.connection.now
+
+    def perform(self, deed: Deed[_T]) -> _T:
+        """Its answer, once it is stored."""
+        return perform(self.store, self.caller, deed, now=self.now)
+
+    def issue(self, deed: Issuing[_T]) -> Issued[_T]:
+        """What it created, with its secret."""
+        return issue(self.store, self.caller, deed, now=self.now)
 
     @property
     def workspace_id(self) -> str:
@@ -62,6 +72,11 @@ def in_workspace(command: _Command) -> _Command:
         return command(*args, at=InWorkspace(connection, store, caller), **kwargs)
 
     return called  # type: ignore[return-value]  # functools.wraps forgets the type
+
+
+def perform_for_all(connection: Connection, deed: Deed[_T]) -> _T:
+    """The answer of a deed of the operator that concerns all workspaces."""
+    return perform(connection.store(), operator(OPERATOR), deed, now=connection.now)
 
 
 def confirmed(question: str, yes: bool) -> None:

@@ -22,9 +22,13 @@ class _Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+MOMENT = _Time()
+"""Click's type of a moment, or a date for its first moment in UTC."""
+
+
 def time_option(name: str, *, help: str) -> Callable[[Any], Any]:  # noqa: A002  # click's own word
     """An option that takes a moment, or a date for its first moment in UTC."""
-    return click.option(name, type=_Time(), metavar="TIME", help=f"{help} RFC 3339 or a date.")
+    return click.option(name, type=MOMENT, metavar="TIME", help=f"{help} RFC 3339 or a date.")
 
 
 class _Age(click.ParamType[timedelta]):

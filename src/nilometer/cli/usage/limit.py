@@ -11,6 +11,7 @@ import click
 
 import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, table
 from nilometer.cli.terminal.times import time_option
@@ -88,18 +89,21 @@ def override(
         raise click.UsageError("say what differs (--included, --hard, ...), or --plan to take it back")
     limit = nilometer.LimitRule(**rule) if rule else None
     deed = nilometer.OverrideLimit(meter=meter, limit=limit, ends_at=until)
-    nilometer.perform(at.store, at.caller, deed, now=at.now)
+    at.perform(deed)
     note(f"{meter} of {at.caller.workspace_id} is {'as the plan says' if takes_back else f'overridden{_until(until)}'}")
 
 
 @limit.command()
 @in_workspace
-@click.argument("meter", metavar="METER")
-@click.argument("grant_id", metavar="GRANT")
-@click.argument("amount", metavar="[AMOUNT]", required=False)
 @click.option("--revoke", is_flag=True, help="Take the grant back.")
-@time_option("--until", help=_UNTIL)
-def grant(at: InWorkspace, meter: str, grant_id: str, amount: str | None, revoke: bool, until: datetime | None) -> None:
+@takes(
+    nilometer.GrantLimit,
+    meter=argument("METER"),
+    grant=argument("GRANT"),
+    amount=argument("[AMOUNT]", required=False),
+    ends_at=option("--until", metavar="TIME", help=f"{_UNTIL} RFC 3339 or a date."),
+)
+def grant(at: InWorkspace, deed: nilometer.GrantLimit, revoke: bool) -> None:
     """Give workspace W AMOUNT more of METER than its plan, under the name GRANT; the same name replaces it.
 
     \b
@@ -107,11 +111,11 @@ def grant(at: InWorkspace, meter: str, grant_id: str, amount: str | None, revoke
       nilometer limit grant acme llm_tokens sorry_for_the_outage 500000 --until 2027-01-01
       nilometer limit grant acme llm_tokens sorry_for_the_outage --revoke
     """
-    if (amount is None) != revoke:
+    if (deed.amount is None) != revoke:
         raise click.UsageError("say the AMOUNT, or --revoke to take the grant back")
-    deed = nilometer.GrantLimit(meter=meter, grant=grant_id, amount=amount, ends_at=until)
-    nilometer.perform(at.store, at.caller, deed, now=at.now)
-    note(f"{grant_id}: {'revoked' if revoke else f'{amount} more {meter} for {at.caller.workspace_id}{_until(until)}'}")
+    at.perform(deed)
+    given = f"{deed.amount} more {deed.meter} for {at.workspace_id}{_until(deed.ends_at)}"
+    note(f"{deed.grant}: {'revoked' if revoke else given}")
 
 
 def _rows(effective: Iterable[Effective]) -> Iterator[list[str]]:

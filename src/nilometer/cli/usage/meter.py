@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 import nilometer
-from nilometer.cli.terminal.caller import OPERATOR
+from nilometer.cli.terminal.caller import perform_for_all
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.deeds import argument, option, takes
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, print_json_lines, table
 from nilometer.domain.store import keys
@@ -17,12 +18,8 @@ from nilometer.domain.store.writes import Table
 
 _FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
 
-_dimensions = click.option(
-    "--dimension", "dimensions", multiple=True, metavar="NAME", help="That events may carry; repeatable."
-)
-_stripe_event_name = click.option(
-    "--stripe-event-name", metavar="NAME", help="Of the meter at Stripe that is told of its usage."
-)
+_dimensions = option("--dimension", metavar="NAME", help="That events may carry; repeatable.")
+_stripe_event_name = option(metavar="NAME", help="Of the meter at Stripe that is told of its usage.")
 
 
 @click.group(cls=SectionedGroup)
@@ -31,44 +28,45 @@ def meter() -> None:
 
 
 @meter.command()
-@click.argument("slug")
-@click.option("--unit", required=True, help="Of the quantities: call, token, gb_hour.")
-@click.option(
-    "--aggregation",
-    type=click.Choice(["sum", "count", "max", "latest", "unique"]),
-    required=True,
-    help="How events become a number; max and latest are fed by snapshots.",
+@takes(
+    nilometer.CreateMeter,
+    meter=argument("SLUG"),
+    unit=option(help="Of the quantities: call, token, gb_hour."),
+    aggregation=option(
+        type=click.Choice(["sum", "count", "max", "latest", "unique"]),
+        help="How events become a number; max and latest are fed by snapshots.",
+    ),
+    dimensions=_dimensions,
+    stripe_event_name=_stripe_event_name,
 )
-@_dimensions
-@_stripe_event_name
 @stack_options
 @json_option
-def create(connection: Connection, slug: str, *, unit: str, aggregation: str, as_json: bool, **given: Any) -> None:
+def create(connection: Connection, deed: nilometer.CreateMeter, as_json: bool) -> None:
     """Create the meter SLUG. Doing it again changes nothing; one that differs is refused.
 
     \b
     Example:
       nilometer meter create llm_tokens --unit token --aggregation sum --dimension model
     """
-    store = connection.store()
-    existing = store.get(Table.RECORDS, keys.meter(slug), consistent=True)
-    now = connection.now
-    deed = nilometer.CreateMeter(meter=slug, unit=unit, aggregation=aggregation, **given)
-    made = nilometer.perform(store, nilometer.operator(OPERATOR), deed, now=now)
-    note(f"meter {slug} {'exists already' if existing else 'created'}")
+    existing = connection.store().get(Table.RECORDS, keys.meter(deed.meter), consistent=True)
+    made = perform_for_all(connection, deed)
+    note(f"meter {deed.meter} {'exists already' if existing else 'created'}")
     if as_json:
         print_json({**_shown(made), "created": not existing})
 
 
 @meter.command()
-@click.argument("slug")
-@_dimensions
-@_stripe_event_name
-@click.option("--active/--inactive", default=None, help="Whether it takes usage.")
-@click.option("--fail-open/--fail-closed", default=None, help="Whether work goes on when a limit cannot be read.")
+@takes(
+    nilometer.UpdateMeter,
+    meter=argument("SLUG"),
+    dimensions=_dimensions,
+    stripe_event_name=_stripe_event_name,
+    active=option("--active/--inactive", help="Whether it takes usage."),
+    fail_open=option("--fail-open/--fail-closed", help="Whether work goes on when a limit cannot be read."),
+)
 @stack_options
 @json_option
-def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as_json: bool, **said: Any) -> None:
+def update(connection: Connection, deed: nilometer.UpdateMeter, as_json: bool) -> None:
     """Change the meter SLUG; what is not given stays. Unit and aggregation are for good.
 
     \b
@@ -76,17 +74,10 @@ def update(connection: Connection, slug: str, *, dimensions: tuple[str, ...], as
       nilometer meter update llm_tokens --stripe-event-name llm_tokens
       nilometer meter update llm_tokens --inactive
     """
-    given = {name: value for name, value in said.items() if value is not None}
-    given |= {"dimensions": dimensions} if dimensions else {}
-    if not given:
+    if deed == nilometer.UpdateMeter(meter=deed.meter):
         raise click.UsageError("say what to change; see nilometer meter update --help")
-    made = nilometer.perform(
-        connection.store(),
-        nilometer.operator(OPERATOR),
-        nilometer.UpdateMeter(meter=slug, **given),
-        now=connection.now,
-    )
-    note(f"meter {slug} updated")
+    made = perform_for_all(connection, deed)
+    note(f"meter {deed.meter} updated")
     if as_json:
         print_json(_shown(made))
 
