@@ -10,11 +10,11 @@ import click
 import msgspec
 
 import nilometer
-from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import SOURCE, perform_for_all
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
+from nilometer.cli.terminal.rejects import rejects
 from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
 from nilometer.errors import Refused
 from nilometer.flows.lake import declaring

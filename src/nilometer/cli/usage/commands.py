@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from nilometer.aws.eventbridge import BusEntry
-from nilometer.cli.recovery.rejects import rejects
 from nilometer.cli.terminal.caller import SOURCE
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json, styled, table
+from nilometer.cli.terminal.rejects import rejects
 from nilometer.cli.terminal.times import time_option
 from nilometer.cli.usage.corrections import recount, void
 from nilometer.cli.usage.lines import send_lines

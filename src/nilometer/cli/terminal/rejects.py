@@ -1,4 +1,4 @@
-"""`nilometer usage rejects`, `nilometer datasets rejects`: what a flow refused for good, and why."""
+"""The commands `rejects` of `nilometer usage` and `nilometer datasets`: what a flow refused for good, and why."""
 
 from __future__ import annotations
 
