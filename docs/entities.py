@@ -118,7 +118,8 @@ SECURITY = Entity(
     name="Security log",
     command="security",
     kinds=("security", "lockout"),
-    meaning="What was done to a workspace's doors, written once; and who is locked out after five failures.",
+    meaning="The security log of a workspace: logins, roles, tokens and keys, each entry written once; and who is locked "
+    "out after five failures.",
     rows=("Security entry", "Lock-out after failures"),
     access=(
         ("by workspace and time", "security.entries"),
@@ -147,7 +148,7 @@ NOTIFICATION = Entity(
     name="Notification",
     command="notification",
     kinds=("notification", "unread"),
-    meaning="What a person is told, once a cause, and whether it was read; counted while unread.",
+    meaning="Notifications of a person, one for each cause, read or unread; the unread ones are counted.",
     rows=("Notification (TTL)", "Unread in a workspace (TTL)"),
     access=(
         ("of a person", "notifications.shown"),
@@ -164,7 +165,7 @@ PREFERENCE = Entity(
     name="Notification preference",
     command="notification",
     kinds=("preference",),
-    meaning="Which topics a person wants to hear of, on which channels, everywhere or in one workspace.",
+    meaning="Which topics a person wants notifications of, on which channels, everywhere or in one workspace.",
     rows=("Notification preference",),
     access=(
         ("of a person", "notifications.preferences"),
@@ -242,8 +243,8 @@ DATASET = Entity(
 CUSTOMER_LINK = Entity(
     name="Customer link",
     kinds=("link",),
-    meaning="Which workspace a Stripe customer is billed for. Metadata at Stripe says it, or an operator, who is right "
-    "when both do; of several words of operators the newest holds. See [billing](billing.md).",
+    meaning="Which workspace a Stripe customer is billed for. Metadata at Stripe says it, or an operator, whose "
+    "decision holds against metadata; of several decisions the newest holds. See [billing](billing.md).",
     rows=("Customer → workspace link",),
     access=(),
     ends="never",

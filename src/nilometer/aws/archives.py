@@ -22,7 +22,7 @@ _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """`days` of retention; 0 keeps for ever. `bus` is the ARN of what it archives."""
+    """`days` of retention; 0 keeps everything without end. `bus` is the ARN of what it archives."""
 
     name: str
     arn: str

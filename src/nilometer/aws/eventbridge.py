@@ -1,4 +1,4 @@
-"""Publishing to the bus: every entry accepted, or the caller knows which were not."""
+"""Publishing to the bus: every entry is accepted, or the error says which were not."""
 
 from __future__ import annotations
 

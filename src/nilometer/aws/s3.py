@@ -71,7 +71,7 @@ class Objects:
             raise Unavailable(f"S3 did not give {prefix}: {error}") from error
 
     def delete(self, key: str) -> None:
-        """Nothing happens when it is gone already."""
+        """An object that does not exist is no error."""
         try:
             self._client.delete_object(Bucket=self.bucket, Key=key)
         except (ClientError, BotoCoreError) as error:

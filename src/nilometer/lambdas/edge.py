@@ -69,7 +69,7 @@ def count(flow: str, outcomes: Iterable[str]) -> None:
 
 
 def metric(flow: str, name: str, value: int) -> None:
-    """One number for an alarm, also when it is nought."""
+    """One number for an alarm, also when it is zero."""
     _embed(f"{flow}.metric", flow, {name: value})
 
 

@@ -29,7 +29,7 @@ from nilometer.stripe_api.client import StripeApi, is_live
 
 _RESERVE_SECONDS = 60.0  # a page of a hundred differing objects, and a request that Stripe refuses a few times
 _REFETCH_SECONDS = 50.0  # the next minute has a run of its own
-_REQUESTS_PER_SECOND = 10  # a refetch beside the nightly comparison stays below Stripe's 25 with it
+_REQUESTS_PER_SECOND = 10  # a refetch and the nightly reconcile together stay below Stripe's 25
 
 _OutOfTime = Callable[[], bool]
 

@@ -123,12 +123,12 @@ class StripeApi:
             yield StripePage([{**event, **whose} for event in page.objects], page.second)
 
     def webhook_endpoints(self) -> Iterator[Object]:
-        """Newest first. Their secrets are not among what Stripe tells."""
+        """Newest first. Stripe does not send their secrets."""
         for page in self._pages("/v1/webhook_endpoints", {}):
             yield from page.objects
 
     def create_webhook_endpoint(self, *, idempotency_key: str, **params: Any) -> Object:
-        """With its `secret`, which Stripe tells this once; with the same key, the same answer again for a day."""
+        """With its `secret`, which Stripe sends only here; with the same key, the same answer again for a day."""
         return self._write("/v1/webhook_endpoints", idempotency_key=idempotency_key, **params)
 
     def update_webhook_endpoint(self, endpoint_id: str, **params: Any) -> Object:
@@ -136,7 +136,7 @@ class StripeApi:
         return self._write(f"/v1/webhook_endpoints/{endpoint_id}", **params)
 
     def delete_webhook_endpoint(self, endpoint_id: str) -> None:
-        """One that is gone already is deleted."""
+        """One that does not exist counts as deleted."""
         self._insist("delete", f"/v1/webhook_endpoints/{endpoint_id}", {})
 
     def _summary(self, customer_id: str) -> StripeAnswer:

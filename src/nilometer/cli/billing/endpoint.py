@@ -116,7 +116,7 @@ def rotate_secret(endpoints: Endpoints, *, hours: float, show_secret: bool, as_j
 
     Meanwhile both send and both secrets verify; an event that comes twice counts once. Stripe tries for three days to
     deliver what an endpoint did not take, and forgets it with the endpoint: hence the overlap. A run that was stopped
-    is gone on with by the next one.
+    is continued by the next one.
 
     \b
     Examples:

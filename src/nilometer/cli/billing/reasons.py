@@ -75,6 +75,6 @@ def _row(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _digest(value: Any) -> Any:
-    """The first signs of a digest, which tell two apart."""
+    """The first characters of a digest, enough to distinguish two."""
     text = value.hex() if isinstance(value, bytes) else value
     return text[:8] if text else None

@@ -18,7 +18,7 @@ import click
 
 SUFFIXES = (".png", ".svg")
 PANELS = 4
-SERIES = 10  # as many colours can be told apart
+SERIES = 10  # as many colours can be distinguished
 BARS = 40
 _STYLE = {
     "axes.axisbelow": True,
@@ -156,7 +156,7 @@ def _bars(chart: Chart, figure: Any) -> str:
 
 
 def _panels(chart: Chart, figure: Any, **shared: bool) -> list[tuple[Any, int]]:
-    """One a column of numbers, named after it: below each other over time, beside each other for bars."""
+    """One a column of numbers, named after it: below each other over time, next to each other for bars."""
     count = len(chart.numbers)
     shape = (count, 1) if chart.time is not None else (1, count)
     panels = figure.subplots(*shape, squeeze=False, **shared).flatten()
@@ -166,7 +166,7 @@ def _panels(chart: Chart, figure: Any, **shared: bool) -> list[tuple[Any, int]]:
 
 
 def _short(value: float, _position: int) -> str:
-    """12k and 3.4M: an axis has no room for more."""
+    """12k and 3.4M: an axis has no space for more."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nilometer.lake.metrics.metrics import Metric
     from nilometer.lake.metrics.period import MetricPeriod
 
-MONTHS = 12  # shown unless told
+MONTHS = 12  # shown by default
 
 
 def _names() -> Iterable[str]:

@@ -64,7 +64,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> int:
     """Write checkpoints, remove expired logs and files, compact days: what the schedule does every hour.
 
-    Never blocks the writers; safe beside another run. Exit code 1 when something failed or the time was over.
+    Never blocks the writers; two runs at once are safe. Exit code 1 when something failed or the time was over.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, m
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[str]:
-    """What there is to tell: nothing that is absent, empty or none."""
+    """The values that are not absent, empty or zero."""
     for name, value in report.items():
         if name != "table" and value not in (None, 0, (), [], {}, False):
             shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
@@ -147,7 +147,7 @@ def _named(connection: Connection, names: tuple[str, ...]) -> tuple[DeltaTable, 
 
 
 def dataset_names(connection: Connection) -> list[str]:
-    """Those that have been written, as S3 knows them: who may read the lake may not see the tables of DynamoDB."""
+    """Those that have been written, from the objects in S3: who may read the lake may not read DynamoDB."""
     bucket = connection.objects()
     folder = connection.description.lake_uri.removeprefix(f"s3://{bucket.bucket}/")
     return bucket.folders(f"{folder}/{FOLDER}/")

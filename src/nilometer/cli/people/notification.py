@@ -1,4 +1,4 @@
-"""`nilometer notification`: what people are told, and what they want to hear."""
+"""`nilometer notification`: notifications of people, and their preferences."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def count(at: InWorkspace, user_id: str, as_json: bool) -> None:
 )
 @json_option
 def send(at: InWorkspace, deed: nilometer.Notify, as_json: bool) -> None:
-    """Tell USER something about workspace W, on the channels that he wants.
+    """Notify USER of something about workspace W, on the channels that he wants.
 
     \b
     Example:
       nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
     """
     done = at.perform(deed)
-    note(f"{deed.user_id} is told" if done.told else f"{deed.user_id} does not want to hear of {deed.topic}")
+    note(f"{deed.user_id} is notified" if done.told else f"{deed.user_id} wants no notification of {deed.topic}")
     if as_json:
         print_json({"id": done.id, "told": done.told})
 
@@ -114,8 +114,8 @@ def read(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_:
 @click.argument("topic")
 @click.option("--in-app/--no-in-app", default=None)
 @click.option("--email/--no-email", default=None)
-@click.option("--forget", is_flag=True, help="Take back what was said of this topic.")
-@click.option("--everywhere", is_flag=True, help="In every workspace, where nothing else is said.")
+@click.option("--forget", is_flag=True, help="Remove the preference for this topic.")
+@click.option("--everywhere", is_flag=True, help="In every workspace that has no preference of its own.")
 def prefer(
     at: InWorkspace,
     user_id: str,
@@ -125,7 +125,7 @@ def prefer(
     forget: bool,
     everywhere: bool,
 ) -> None:
-    """Say on which channels USER hears of TOPIC in workspace W; `*` is every topic.
+    """Set on which channels USER is notified of TOPIC in workspace W; `*` is every topic.
 
     \b
     Example:
@@ -146,7 +146,7 @@ def prefer(
 @click.argument("topic")
 @json_option
 def explain(at: InWorkspace, user_id: str, topic: str, as_json: bool) -> None:
-    """On which channels USER hears of TOPIC in workspace W, and which preference makes it so.
+    """On which channels USER is notified of TOPIC in workspace W, and which preference decides it.
 
     \b
     Example:
@@ -165,7 +165,7 @@ def explain(at: InWorkspace, user_id: str, topic: str, as_json: bool) -> None:
 @_user
 @json_option
 def preferences(at: InWorkspace, user_id: str, as_json: bool) -> None:
-    """What USER has said, everywhere and in workspace W.
+    """Preferences of USER, for all workspaces and for W.
 
     \b
     Example:
@@ -176,7 +176,7 @@ def preferences(at: InWorkspace, user_id: str, as_json: bool) -> None:
         print_json_lines(found)
         return
     if not found:
-        note(f"{user_id} has said nothing: the defaults hold")
+        note(f"{user_id} has no preferences: the defaults hold")
         return
     rows = ([one["workspace"] or "everywhere", one["topic"], *map(", ".join, (one["on"], one["off"]))] for one in found)
     out().print(table(("workspace", "topic", "on", "off"), rows))

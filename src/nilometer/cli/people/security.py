@@ -1,4 +1,4 @@
-"""`nilometer security`: what was done to a workspace's doors."""
+"""`nilometer security`: the security log of a workspace."""
 
 from __future__ import annotations
 

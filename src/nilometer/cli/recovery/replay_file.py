@@ -27,7 +27,7 @@ SHOWN = 20  # refused lines that are named one by one
 @stack_options
 @json_option
 def replay_file(connection: Connection, file: IO[bytes], connections: int, as_json: bool) -> int:
-    """Post the Stripe events of FILE (one JSON a line; - for stdin), signed anew. In no order.
+    """Post the Stripe events of FILE (one JSON a line; - for stdin), signed again, in no order.
 
     The word `file` may be left out. Exit code 1 when any line was not taken; the others are posted all the same.
 

@@ -33,7 +33,7 @@ def trace(connection: Connection, event: str, account: str | None, workspace_id:
 
     Places are arrival, fact, changes, notifications and the lake; or reject and dead letter. EVENT_ID is Stripe's,
     or SOURCE#ID of an event that a service published; of usage that is in the lake the ID is enough. A record's
-    change names one event of its batch, so others are told by the batch. Times are exact to the second or better.
+    change names one event of its batch, so the others are found by the batch. Times are exact to the second or better.
     Exit code 1 when nothing is known of the event.
 
     \b

@@ -1,4 +1,4 @@
-"""Python and what is installed beside it."""
+"""Python and its installed packages."""
 
 from __future__ import annotations
 

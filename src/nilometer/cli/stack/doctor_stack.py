@@ -46,7 +46,7 @@ def identity(connection: Connection) -> Iterator[Finding]:
 
 
 def clock(theirs: datetime, ours: datetime) -> Finding:
-    """This machine's clock beside AWS's, which refuses signatures of another time."""
+    """This machine's clock compared with AWS's, which refuses signatures of another time."""
     skew = round(abs((ours - theirs).total_seconds()))
     judge = fail if skew >= REFUSED_SKEW_SECONDS else warn
     if skew <= SKEW_SECONDS:
@@ -68,7 +68,7 @@ def deployment(connection: Connection) -> Iterator[Finding]:
 
 
 def table(connection: Connection, name: str, physical: str, view: str) -> Iterator[Finding]:
-    """What the template promises of it and somebody may have changed by hand."""
+    """What the template sets, and somebody may have changed by hand."""
     dynamodb, check = connection.client("dynamodb"), f"{name} table"
     wrong = list(_lacking(dynamodb.describe_table(TableName=physical)["Table"], view))
     if not connection.is_local:

@@ -49,7 +49,7 @@ def skip(check: str, found: str) -> Finding:
 
 
 def guarded(check: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """A look that is refused, or not answered, is a finding too; the others go on."""
+    """A check that is refused, or not answered, is a finding too; the other checks go on."""
     try:
         yield from look()
     except NilometerError as error:

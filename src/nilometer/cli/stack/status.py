@@ -71,7 +71,7 @@ def wait(connection: Connection, timeout: float, as_json: bool) -> None:
 
 
 def reader(connection: Connection) -> Callable[[], dict[str, Any]]:
-    """How to read the status: a local runner tells, on AWS the queues are asked."""
+    """How to read the status: from the local runner, or from the queues on AWS."""
     if connection.is_local:
         return lambda: _from_runner(connection.description.origin)
     return _from_queues(connection)

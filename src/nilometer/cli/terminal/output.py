@@ -1,4 +1,4 @@
-"""How commands speak: data on stdout, everything else on stderr."""
+"""What commands print: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 

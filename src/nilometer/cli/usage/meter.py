@@ -19,7 +19,7 @@ from nilometer.domain.store.writes import Table
 _FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
 
 _dimensions = option("--dimension", metavar="NAME", help="That events may carry; repeatable.")
-_stripe_event_name = option(metavar="NAME", help="Of the meter at Stripe that is told of its usage.")
+_stripe_event_name = option(metavar="NAME", help="Of the meter at Stripe that gets its usage.")
 
 
 @click.group(cls=SectionedGroup)

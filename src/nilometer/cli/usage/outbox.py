@@ -1,4 +1,4 @@
-"""`nilometer usage outbox`: what Stripe's meters have yet to be told."""
+"""`nilometer usage outbox`: usage that Stripe's meters have not got yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nilometer.flows.usage import metering
 @stack_options
 @json_option
 def outbox(connection: Connection, sent: str | None, send_again: str | None, as_json: bool) -> None:
-    """Usage that Stripe's meters may not have in full; the hourly run tells them.
+    """Usage that Stripe's meters may not have in full; the hourly run sends it.
 
     A delta that could not be sent for 23 hours waits until somebody has looked for its identifier at Stripe.
 

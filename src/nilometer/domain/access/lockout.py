@@ -1,7 +1,7 @@
-"""Repeated failures at the door lock a member out for a while.
+"""Repeated failed logins lock a member out for a while.
 
     failure, failure, ... five within 15 minutes ──▶ locked for 15 minutes ──▶ open, counted anew
-    a login between them ──▶ counted anew
+    a login between them ──▶ counted from zero
 
 The signal is the record's change, announced as `security.locked_out.v1` once a lock-out, with an entry in the log.
 """
@@ -38,7 +38,7 @@ class LockedOut:
 
     @property
     def id(self) -> str:
-        """The same for every delivery: a lock-out is known by when it ends, for the record's version begins anew."""
+        """The same for every delivery: a lock-out is known by when it ends, because the record's version restarts."""
         return f"{self.workspace_id}:{self.user_id}:{self.locked_until}:{LOCKED_OUT}"
 
 

@@ -19,7 +19,7 @@ Code = Annotated[str, Bounds(pattern="^[a-z0-9_.]{1,64}$", says="A word of the s
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSecurity(Deed[datetime | None]):
-    """Something was done, or tried in vain, at a door of the workspace.
+    """A login, or another act that concerns security, succeeded or failed.
 
     The entry, and what it means for the user's lock-out. The answer is until when he is locked out, if he is.
     """

@@ -64,7 +64,7 @@ def session_hash(item: Item) -> str:
 class OpenSession(Issuing[Session]):
     """A verified login: the service holds the token, we its hash.
 
-    `Refused` for a stranger and while he is locked out.
+    `Refused` for one who is no member, and while he is locked out.
     """
 
     permission = Permission.SESSION_CREATE

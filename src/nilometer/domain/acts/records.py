@@ -17,14 +17,14 @@ def record(act: Act, key: Key, kind: str, stored: Item | None, **attributes: Any
 
 
 def put(act: Act, key: Key, kind: str, stored: Item | None, attributes: Item) -> Put:
-    """The whole record anew, written only if it is still as `stored` was read."""
+    """Replaces the whole record, only if it is still as `stored` was read."""
     stamps = {"updated_at": rfc3339(act.now), "cause": act.cause, "actor": act.caller.user_id}
     item = {**attributes, **new_item(key, kind, version_after(stored), **stamps)}
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 
 def newer(act: Act, stored: Item | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `given` says later than the record knows. Each field keeps the stamp of what set it.
+    """The fields of `given` that are newer than in the record. Each field keeps the stamp of what set it.
 
     An event may come late, so that an older one changes nothing; who calls the library saw what is stored, and a
     switch that he turns is turned.
@@ -49,7 +49,7 @@ def alive(item: Item | None, now: datetime) -> Item | None:
 
 
 def is_late(stored: Item | None, act: Act) -> bool:
-    """Whether the record knows something newer than the event behind `act`."""
+    """Whether the record has a field that is newer than the event behind `act`."""
     return bool(stored and act.stamp and act.stamp <= stored.get("stamp", ""))
 
 

@@ -1,4 +1,4 @@
-"""The security log of a workspace: what was done to its doors, written once and never changed.
+"""The security log of a workspace: logins, roles, tokens and keys, each entry written once and never changed.
 
 An entry says who, what, to whom and when. It holds no token, hash, address or text of a person.
 """
@@ -48,7 +48,7 @@ class SecurityAction(StrEnum):
 
 
 class Reported(StrEnum):
-    """What services report; the other entries are written with the change that they tell of."""
+    """What services report; the other entries are written with the change that they report."""
 
     LOGIN = "login"
     LOGIN_FAILED = "login_failed"

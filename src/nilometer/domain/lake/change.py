@@ -1,4 +1,4 @@
-"""One change of one item: what a DynamoDB stream says, in our words."""
+"""One change of one item: what a DynamoDB stream says, as a value of ours."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def action_of(event_name: str, user_identity: Mapping[str, Any] | None) -> ItemA
 def table_of(stream_view_type: str) -> Table:
     """Which of our tables a stream belongs to: facts never change, so theirs has no old images.
 
-    `KeyError` for a view that neither stream has. The kinds of an item do not tell: new ones come with every flow.
+    `KeyError` for a view that neither stream has. The kind of an item does not decide it: flows add new kinds.
     """
     return {"NEW_AND_OLD_IMAGES": Table.RECORDS, "NEW_IMAGE": Table.EVENTS}[stream_view_type]
 

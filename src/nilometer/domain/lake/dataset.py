@@ -70,7 +70,7 @@ class Dataset:
 
     @property
     def table(self) -> DeltaTable:
-        """In the lake: the declared columns and the stamped ones. A merge changes rows, so only some are for ever."""
+        """In the lake: the declared columns and the stamped ones. A merge changes rows, so only some never change."""
         return DeltaTable(
             name=f"{FOLDER}/{self.name}",
             meaning=self.description,

@@ -40,7 +40,7 @@ PROVEN_COLUMNS = (
     "sequence_number",
     "created",
 )
-"""What a proof speaks of, in this order: every column but those that follow from `created` or are stamped."""
+"""What a proof covers, in this order: every column but those that follow from `created` or are stamped."""
 
 
 def proof(content: bytes, key: str) -> str:

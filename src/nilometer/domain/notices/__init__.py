@@ -1,1 +1,1 @@
-"""Notifications: who hears of what, and who wants to."""
+"""Notifications and preferences of people."""

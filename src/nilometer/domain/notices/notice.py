@@ -1,4 +1,4 @@
-"""What the system itself tells people: which changes of records are worth a notice, and who should hear of it.
+"""Notifications by the system itself: which changes of records cause one, and for whom.
 
 | change                                    | topic                      | told to          | once per              |
 |-------------------------------------------|----------------------------|------------------|-----------------------|
@@ -39,7 +39,7 @@ class RecordChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """What to tell, and to whom: one person, or the members with one of `roles`. Told once per `cause`."""
+    """What to say, and to whom: one person, or the members with one of `roles`. Sent once per `cause`."""
 
     topic: str
     title: str
@@ -103,7 +103,7 @@ def _payment(change: RecordChange) -> Announcement | None:
 
 
 def _role(change: RecordChange) -> Announcement | None:
-    """Not of a new member, who knows; nor of what somebody did to himself."""
+    """Not of a new member, and not of what somebody did to himself."""
     old, new = change.old or {}, change.new
     both_active = old.get("status") == new.get("status") == "active"
     if not both_active or old["role"] == new["role"] or change.actor == new["user_id"]:

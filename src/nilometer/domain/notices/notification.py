@@ -1,4 +1,4 @@
-"""What a person is told once, whether they have read it, and how many they have not.
+"""Notifications of a person: each once, read or unread, and the count of unread ones.
 
     requested ──▶ unread ──▶ read ──▶ expired
                      └────────────────▶ (TTL)
@@ -40,7 +40,7 @@ Ulid = Annotated[str, Bounds(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", says="The notif
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What is to be told to one person. `cause` identifies what happened: the same cause is told once."""
+    """A notification for one person. `cause` identifies what happened: the same cause notifies once."""
 
     user_id: str
     topic: str
@@ -72,7 +72,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notified:
-    """The notification's id, and whether the person is told now."""
+    """The notification's id, and whether the person is notified now."""
 
     id: str
     told: bool
@@ -80,10 +80,10 @@ class Notified:
 
 @dataclass(frozen=True, kw_only=True)
 class Notify(Deed[Notified]):
-    """A person is to be told something, once and as he prefers; the subject is the workspace that it is about.
+    """A person is notified once, as he prefers; the subject is the workspace that it is about.
 
-    Not when he was told, or wants to hear it on no channel. Of the library `once` names what happened: the same is told
-    only once.
+    Nothing is sent a second time, or when all channels are off. In the library `once` names what happened: the same
+    name notifies only once.
     """
 
     reach = Reach.PERSON
@@ -104,7 +104,7 @@ class Notify(Deed[Notified]):
         _check_link(self.link)
 
     def notice(self, act: Act) -> Notice:
-        """What is told, with an identity that is the same for the same cause."""
+        """The notice, with an identity that is the same for the same cause."""
         cause = f"{act.caller.user_id}\n{act.cause}" if act.is_event else self.once or act.chance.hex()
         return Notice(
             user_id=self.user_id,
@@ -161,12 +161,12 @@ class ReadNotification(Deed[int]):
 
 
 def request_reads(notice: Notice) -> tuple[Key, ...]:
-    """The notification, and the preferences that may speak of it, the strongest first."""
+    """The notification, and the preferences that may concern it, the strongest first."""
     return (notice.key, *candidates(notice.user_id, notice.topic, notice.workspace_id))
 
 
 def request(stored: Mapping[Key, Item], notice: Notice, *, act: Act) -> list[Write]:
-    """The notification and its count; nothing when it was told, no channel is on, or it expired on the way.
+    """The notification and its count; nothing when it was sent before, no channel is on, or it expired on the way.
 
     `stored` holds what exists of `request_reads`.
     """

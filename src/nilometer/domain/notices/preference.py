@@ -1,4 +1,4 @@
-"""What a person wants to hear of, and through which channel.
+"""Which notifications a person wants, and through which channel.
 
 A preference speaks for one topic or for all (`*`), in one workspace or everywhere. The first that says something
 of a channel decides it:

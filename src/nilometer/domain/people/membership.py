@@ -108,7 +108,7 @@ class AddMember(MemberDeed[Membership]):
 class ChangeRole(MemberDeed[Membership]):
     """A member has another role.
 
-    `Refused` for the last Admin, for a stranger, and for roles that the caller does not rule.
+    `Refused` for the last Admin, for one who is no member, and for roles that the caller does not rule.
     """
 
     permission = Permission.MEMBER_CHANGE
@@ -207,7 +207,7 @@ def found(act: Act, stored: Stored, *, user_id: str) -> list[Write]:
 
 
 def current(act: Act, stored: Item | None, user_id: str) -> Membership:
-    """The membership. `Refused` for a stranger."""
+    """The membership. `Refused` for one who is no member."""
     known = membership_of(stored)
     if known is None:
         raise Refused(f"{user_id} is no member of {act.workspace_id}")

@@ -26,7 +26,7 @@ STEPS = 50  # of one tutorial
 
 
 class Mark(StrEnum):
-    """What may happen beside a step."""
+    """What may happen besides a step."""
 
     RESTARTED = "restarted"
     DISMISSED = "dismissed"
@@ -37,7 +37,7 @@ class Mark(StrEnum):
 class AdvanceOnboarding(Deed[None]):
     """A member did a step of a tutorial, or restarted, dismissed or completed it: give a step or a mark.
 
-    The step or mark keeps its latest time. What expired begins anew.
+    The step or mark keeps its latest time. What expired begins again.
     """
 
     permission = Permission.ONBOARDING_UPDATE

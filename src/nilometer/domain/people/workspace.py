@@ -214,7 +214,7 @@ def gone_at(workspace: Item) -> datetime:
 def workspace_writes(before: Item | None, put: Put, stored: Stored, *, now: datetime) -> list[Write]:
     """`put` with its slug's record.
 
-    `Refused` when another workspace has the slug, or when the workspace is gone.
+    `Refused` when another workspace has the slug, or when the workspace does not exist.
     """
     if before and is_gone(before, now):
         raise Refused(f"workspace {before['workspace_id']} was deleted and its grace is over; create another")

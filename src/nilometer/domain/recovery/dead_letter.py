@@ -17,7 +17,7 @@ _LOGGED_AT = "%Y-%m-%d %H:%M:%S,%f%z"  # as Powertools writes it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """`receives` counts deliveries, and every look at the letter since. What is not known is None.
+    """`receives` counts deliveries, and each time that the letter was read since. What is not known is None.
 
     `type` is the event's, or `usage rows` for packed rows of a table. `event_id` is Stripe's or the CloudEvent's.
     """
@@ -73,7 +73,7 @@ def dead_letter(
     event_type, event_id = _described(body)
     sent_at = _milliseconds(system["SentTimestamp"])
     undelivered = "ERROR_CODE" in attributes
-    # Only what was moved here by its queue was received before; else the first receive is a look of ours.
+    # Only what its queue moved here was received before; otherwise we ourselves were the first to receive it.
     moved = "DeadLetterQueueSourceArn" in system
     return DeadLetter(
         queue=queue,

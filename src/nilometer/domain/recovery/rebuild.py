@@ -1,4 +1,4 @@
-"""What of an image is no longer what the record held: redaction forgets, and JSON has no bytes."""
+"""Which parts of an image are no longer what the record held: some are redacted, and JSON has no bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REHASHED = "#~"  # of a key with a token's hash (`redaction.key_text`)
 
 
 def incomplete(image: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the attributes that are not what the record held, sorted: redacted, hashed anew, or once bytes."""
+    """Names of the attributes that are not what the record held, sorted: redacted, hashed again, or bytes before."""
     return tuple(sorted(name for name, value in image.items() if name in _COMPRESSED or _lost(value)))
 
 

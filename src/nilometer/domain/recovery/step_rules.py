@@ -125,7 +125,7 @@ def _counter(step: AuditStep, is_void: IsVoid) -> Iterator[Broken]:
 
 
 def _metered(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
-    """A delta is fixed before it is sent, and is told under one identifier."""
+    """A delta is fixed before it is sent, and is sent under one identifier."""
     if step.new is None:
         return
     old = step.old or {}

@@ -41,7 +41,7 @@ class WrongStep:
 
 
 def wrong_steps(step: AuditStep, *, is_void: Callable[[str], bool]) -> Iterator[WrongStep]:
-    """What is wrong with one row; nothing when the domain allows it. `is_void` tells whether a cause is a void."""
+    """What is wrong with one row; nothing when the domain allows it. `is_void` says whether a cause is a void."""
     advice = f"{ADVICE.format(kind=step.kind, pk=step.pk, sk=step.sk)}; {FORGED}"
     for rule, what in (*_of_every_kind(step), *RULES.get(step.kind, _nothing)(step, is_void)):
         yield WrongStep(rule=rule, what=what, advice=advice)

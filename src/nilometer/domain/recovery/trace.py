@@ -129,7 +129,7 @@ def fact_hops(fact: Item) -> Iterator[Hop]:
 
 
 def row_hops(row: Mapping[str, Any], table: str, *, whole: bool) -> Iterator[Hop]:
-    """Of a row of the lake; `whole` when no fact tells when it happened and arrived."""
+    """Of a row of the lake; `whole` when no fact says when it happened and arrived."""
     if whole:
         yield Hop(place=TraceStage.HAPPENED, at=row.get("time") or row["created_at"], what=_what(row))
         yield Hop(place=TraceStage.ARRIVED, at=row["received_at"], what=_arrived(row))

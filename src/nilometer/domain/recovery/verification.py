@@ -26,7 +26,7 @@ class DifferenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ComparedEntry:
-    """One side's word on one key. `changed_at` (RFC 3339) tells what is still on its way from what is wrong."""
+    """What one side has under one key. `changed_at` (RFC 3339) separates a change on its way from an error."""
 
     key: Key
     value: Any

@@ -1,1 +1,1 @@
-"""Keys, writes and times: the words in which every other subject is stored."""
+"""Keys, writes and times: how every other subject is stored."""

@@ -28,7 +28,7 @@ EXACT = Context(prec=60)
 """Wider than DynamoDB's 38 digits: no sum of counters is ever rounded."""
 
 ACTIONS = 100  # in one TransactWriteItems
-UNIQUE_CAP = 10_000  # values of one counter's shard; more are not told apart
+UNIQUE_CAP = 10_000  # values of one counter's shard; more are not distinguished
 
 
 class CounterName(NamedTuple):
@@ -83,7 +83,7 @@ class UsageGroup:
         return CounterName(event.meter, self.start), CounterName(event.meter, f"DAY#{event.day}")
 
     def value(self, event: UsageEvent) -> str | None:
-        """What a unique meter tells apart: the hash of its first dimension."""
+        """What a unique meter counts: the hash of its first dimension."""
         meter = self.meters[event.meter]
         if meter.aggregation is not Aggregation.UNIQUE:
             return None

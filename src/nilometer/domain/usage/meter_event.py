@@ -1,4 +1,4 @@
-"""What Stripe is told of a counter: deltas, each fixed before it is sent.
+"""What Stripe gets of a counter: deltas, each fixed before it is sent.
 
     unsent ──▶ pending (identifier, value and timestamp are stored) ──▶ sent
 
@@ -115,7 +115,7 @@ def next_delta(
 def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, now: datetime) -> Put | None:
     """The pending delta for the meter and customer of today; `None` when it is for them.
 
-    Under its identifier: should Stripe have taken it for the others after all, it says so and nothing is told twice.
+    Under its identifier: if Stripe has taken it already, it answers so, and nothing counts twice.
     """
     names = {"event_name": event_name, "customer_id": customer_id}
     if names.items() <= stored["pending"].items():

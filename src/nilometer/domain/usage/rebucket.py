@@ -35,7 +35,7 @@ MOVED = "usage.moved.v1"
 def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> datetime | None:
     """The first instant, of those whose facts are still kept, that lies in another period by `after` than by `before`.
 
-    Between the bounds that either knows and the turns of the months nothing changes, so only these are compared.
+    Periods change only at the bounds in either record and at the turns of months, so only these are compared.
     """
     since = now - KEPT
     months = {calendar_month(since + timedelta(days=days)).end for days in range(0, KEPT.days + 1, 28)}

@@ -50,7 +50,7 @@ class VoidEvent(ProducerEvent):
 def void_event(
     event: CloudEvent, *, voids_source: str, voids_id: str, voids_time: datetime | None, arrival: datetime
 ) -> VoidEvent:
-    """`voids_time`, when given, tells that what it voids is too old to be found any more."""
+    """With `voids_time`, a void of an event that is too old to be found is `Rejected`."""
     workspace_id = workspace_of(event)
     if (voids_source, voids_id) == (event.source, event.id):
         raise Rejected("invalid_schema", "a void has an id of its own; data.id names the event that it takes back")

@@ -99,7 +99,7 @@ def append(
 
 
 def _open(message: Message) -> Arriving:
-    """What can be told without reading the rows one by one."""
+    """Checks that need not read the rows one by one."""
     if message.body.startswith('{"table":'):
         with contextlib.suppress(Rejected, RecursionError):  # why, the slower way finds out
             table, ready = decode_packed(message.body)
@@ -150,7 +150,7 @@ def _read(
 
 
 def _is_proven(parcel: Parcel[Arriving], content: bytes, proofs: AuditProofs) -> bool:
-    """What is refused leaves the rows beside it alone."""
+    """A refused row does not affect the other rows."""
     try:
         proofs.check(content)
     except (Rejected, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:

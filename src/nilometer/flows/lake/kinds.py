@@ -1,4 +1,4 @@
-"""What each kind of change becomes: a row of a table or the change itself as an event, and what is announced beside it.
+"""What each kind of change becomes: a row of a table, or the change itself as an event; and what is announced with it.
 
 A kind that is not named here is written to the audit when it is a record, and passed over when it is a fact.
 """
@@ -59,7 +59,7 @@ class ChangeKind:
     output: Callable[[Change, RelayMeans], PackedRow | BusEntry | None]
     announces: Callable[[Change], Iterable[BusEntry]] = lambda _change: ()
     books: Callable[[Change, RelayMeans], Iterable[PackedRow]] = lambda _change, _means: ()
-    """Rows of tables beside the audit."""
+    """Rows of other tables than the audit."""
 
 
 def kind_of(change: Change) -> ChangeKind:

@@ -20,7 +20,7 @@ def record_id(record: StreamRecord) -> str:
 
 
 def change_of(record: StreamRecord) -> Change:
-    """Raises whatever an odd record makes it raise."""
+    """Raises any error for a record that is not as DynamoDB describes it."""
     stream = record["dynamodb"]
     images = {name: _item(stream[name]) for name in ("OldImage", "NewImage") if name in stream}
     keys = _item(stream["Keys"])

@@ -31,7 +31,7 @@ _Fields = dict[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What to look at: one counter of a workspace, or without a meter all that its limits and periods decide."""
+    """What is checked: one counter of a workspace, or without a meter all that its limits and periods decide."""
 
     workspace_id: str
     meter: str | None = None

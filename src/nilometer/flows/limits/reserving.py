@@ -61,7 +61,7 @@ def reserve(
     """Holds `quantity` of the hard limit for `ttl`: one transaction of two conditional writes. What is `leased` has no
     end, whatever `ttl` says (`flows.limits.leasing`).
 
-    A limit that changed applies at once where it leaves less: a refused write reads it anew. The same id again is the
+    A limit that changed applies at once where it leaves less: a refused write reads it again. The same id again is the
     same answer; `Refused` for the same id with another content or one that has ended. Where
     no hard limit is, everything is granted and nothing is held. `Unavailable`: ask again with the same id.
     """

@@ -45,7 +45,7 @@ class Checked:
 
 
 def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now: datetime) -> Checked:
-    """Whether `quantity` more may be used: one query, besides what the process knows already.
+    """Whether `quantity` more may be used: one query, besides what the process has cached.
 
     When the tables do not answer, the meter's `fail_open` decides. `Rejected("unknown_meter")` for no meter.
     """
@@ -60,7 +60,7 @@ def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now
 
 
 def tell(known: Known, workspace_id: str, meter: str | None, start: str | None, *, now: datetime) -> int:
-    """Puts an alert for every threshold that is reached and was not told; how many. Of one counter, the `meter`'s in
+    """Puts an alert for every threshold that is reached and had none; how many. Of one counter, the `meter`'s in
     the period that starts at `start`, or of all limits now.
 
     Level-triggered: it asks what is true now, with the limits read afresh, so a lost, repeated or late call does not

@@ -1,1 +1,1 @@
-"""Changes of records that people hear of, and their notifications."""
+"""Changes of records that people are notified of, and their notifications."""

@@ -1,4 +1,4 @@
-"""Notices: changes of records that people should hear of, told to each of them once.
+"""Notices: changes of records that people should be notified of, each person once.
 
 A change comes as `record.changed.v1`, any number of times and in any order, through the operations queue. For each
 person a fact, his notification and his count are one transaction; the fact's key is the cause, so that no copy and no
@@ -68,7 +68,7 @@ def is_change(message: Message) -> bool:
 
 
 def handle(messages: Sequence[Message], *, store: Store, objects: Objects, now: datetime) -> list[Result]:
-    """One result a message, in their order: IGNORED for a change that nobody needs to hear of."""
+    """One result a message, in their order: IGNORED for a change that needs no notification."""
     into = inbox("notices", store=store, objects=objects, now=now)
     return settle(messages, into, open=lambda message: _row(message, objects), decide=partial(_decide, store, now))
 
@@ -104,7 +104,7 @@ def _row(message: Message, objects: Objects) -> _AuditRow:
 
 
 def _audience(store: Store, change: RecordChange, told: Announcement) -> list[str]:
-    """Members of this moment, by id: whoever left in the meantime hears nothing."""
+    """Members of this moment, by id: who left in the meantime is not notified."""
     items = store.query(Table.RECORDS, keys.workspace(change.workspace_id).pk, prefix="MEMBER#", consistent=True)
     members = [member for member in map(membership_of, items) if member]
     return sorted(one.user_id for one in members if one.user_id == told.user_id or one.role in told.roles)
@@ -115,7 +115,7 @@ def _notify(user_id: str, told: Announcement) -> Notify:
 
 
 def _tell(store: Store, notices: Sequence[Notice], act: Act) -> int:
-    """How many were told, or would have been if they wanted to hear it. `Cancelled` when a twin was faster."""
+    """How many were notified, or would have been without their preferences. `Cancelled` when a twin was faster."""
     facts = [_fact(notice, act.now) for notice in notices]
     seen = store.batch_get(Table.EVENTS, [fact.key for fact in facts], consistent=True, attributes=("kind",))
     fresh = [(notice, fact) for notice, fact in zip(notices, facts, strict=True) if fact.key not in seen]

@@ -1,4 +1,4 @@
-"""The notification center of a person, and what he wants to hear of.
+"""The notification center of a person, and his preferences.
 
 A caller has his own notifications only, and in a workspace those of that workspace and those of none. What if two
 of his windows read the same notification at once? Its version has moved for one of them: it finds it read, and the
@@ -73,7 +73,7 @@ def preferences(store: Store, caller: Caller, *, user_id: str | None = None) -> 
 
 
 def explain(store: Store, caller: Caller, topic: str, *, user_id: str | None = None) -> tuple[Resolved, ...]:
-    """Whether each channel would tell of `topic`, and which statement makes it so."""
+    """Whether each channel is on for `topic`, and which preference decides it."""
     preference.check_topic(topic)
     wanted = preference.candidates(_reading(store, caller, user_id), topic, caller.workspace_id)
     stored = store.batch_get(Table.RECORDS, wanted)

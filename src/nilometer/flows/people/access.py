@@ -38,9 +38,9 @@ def authenticate(store: Store, secret: str, *, now: datetime) -> Caller:
 
 
 def member_caller(store: Store, workspace_id: str, user_id: str) -> Caller:
-    """The caller for a user whom the service in front of us has authenticated itself. `Refused` for a stranger.
+    """The caller for a user whom the calling service has authenticated. `Refused` for one who is no member.
 
-    Also in a deleted workspace, which its Admins may restore; everything else asks whether it is open.
+    Also in a deleted workspace, which its Admins may restore; everything else checks that it is open.
     """
     theirs = membership_of(store.get(Table.RECORDS, keys.member(workspace_id, user_id), consistent=True))
     if theirs is None:

@@ -66,7 +66,7 @@ def decline_invitation(store: Store, token: str, *, now: datetime) -> None:
 
 
 def _found(store: Store, token: str) -> tuple[str, str]:
-    """Workspace and id of the invitation that a token is for, as the index knows; the decision reads it again."""
+    """Workspace and id of the invitation that a token is for, as in the index; the decision reads the record itself."""
     for item in store.query_index(keys.invitation_token(hash_of(token))):
         return item["workspace_id"], item["invitation_id"]
     raise Refused(INVALID)

@@ -40,7 +40,7 @@ def entries_by(
 
 
 def locked_until(store: Store, caller: Caller, user_id: str, *, now: datetime) -> datetime | None:
-    """For the service at the door: `None` when he may try."""
+    """For the service that logs people in: `None` when he may try."""
     reading(store, caller, Permission.SECURITY_RECORD)
     stored = store.get(Table.RECORDS, keys.lockout(caller.workspace_id, user_id), consistent=True)
     return lockout.locked_until(alive(stored, now), now)

@@ -18,13 +18,13 @@ from nilometer.flows.lake.batch_ready import BATCH_READY, BatchReady
 from nilometer.flows.operations.types import TYPES, data_of, has_workspace
 
 ANNOUNCED: Mapping[str, type] = {lockout.LOCKED_OUT: lockout.LockedOut}
-"""What people's records announce on the bus beside their change, with the type of its data."""
+"""Events that changes of people's records announce, besides `record.changed.v1`, with the type of their data."""
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH}
 
 
 def schema(event_type: str) -> dict[str, Any]:
-    """Of the whole CloudEvent. Extension attributes are allowed beside `data`, unknown fields in it are not."""
+    """Of the whole CloudEvent. Extension attributes are allowed next to `data`; unknown fields in `data` are not."""
     optional = set() if has_workspace(TYPES[event_type]) else {"subject"}
     return _schema(event_type, data_of(event_type), optional=optional)
 

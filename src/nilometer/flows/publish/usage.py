@@ -29,7 +29,7 @@ TOGETHER = 100  # events in one usage.batch.v1
 BILLED_BYTES = 60_000  # the bus bills an entry per 64 KB
 
 Event = Mapping[str, Any]
-"""A CloudEvent as JSON values, valid as far as that can be told without the tables."""
+"""A CloudEvent as JSON values, valid as far as can be checked without the tables."""
 
 
 def recorded(

@@ -31,7 +31,7 @@ class LetterBox(Protocol):
 
     @property
     def source_url(self) -> str | None:
-        """Of the queue in which the letters failed; None when nobody knows it."""
+        """Of the queue in which the letters failed; None when it is not known."""
 
     @property
     def is_movable(self) -> bool:

@@ -58,7 +58,7 @@ class Lane:
         return one.payload if one.payload is not None else self.objects.get(str(one.claim)).decode()
 
     def resend(self, one: KeptReject, *, actor: str) -> None:
-        """Through the entrance that it came by, so that nobody else hears of it again; then marks it."""
+        """Sends it the same way that it came, so that no other consumer gets it again; then marks it."""
         payload = self.payload(one)
         if one.flow == "changes":
             self.relay(payload)

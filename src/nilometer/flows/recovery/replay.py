@@ -1,4 +1,4 @@
-"""Replay: events again. Nothing counts twice, because no flow gets what it could not tell from a new event.
+"""Replay: events are sent again. Nothing counts twice: no flow gets an event so old that its copy would pass as new.
 
 What if the process dies in the middle? What was published is dropped when it is published again.
 """
@@ -59,7 +59,7 @@ def reachable(flow: str, since: datetime, *, now: datetime) -> tuple[datetime, s
 def missing_usage(
     rows: Iterable[Mapping[str, Any]], *, store: Store, bus: Bus | None, now: datetime
 ) -> Iterator[MissingUsage]:
-    """Publishes the usage of the lake's `rows` that no fact knows: the tables were restored to an earlier time.
+    """Publishes the usage of the lake's `rows` that have no fact: the tables were restored to an earlier time.
 
     Without `bus` it only counts. Yields the same count after each page. A reservation that an event settled is not
     in the lake; it ends by itself.

@@ -92,7 +92,7 @@ def trace(name: str, sources: Sources, *, account: str | None = None, workspace_
 def traced(
     name: str, sources: Sources, *, account: str | None = None, workspace_id: str | None = None
 ) -> tuple[Trace, list[Audited]]:
-    """The way of the event that is called `evt_1`, `SOURCE#ID`, or by an id alone that the lake knows, and the changes
+    """The way of the event that is called `evt_1`, `SOURCE#ID`, or by an id alone that is in the lake, and the changes
     of records on it.
 
     `account` is Stripe's connected account. With `workspace_id` usage that waits for its workspace is found.
@@ -155,7 +155,7 @@ def _usage(source: str, event_id: str, rows: Sequence[Mapping[str, Any]], source
 
 
 def _fact(key: Key, sources: Sources) -> Item | None:
-    """One that has expired is none, though DynamoDB removes it later. An event lies beside the void that came first."""
+    """One that has expired is none, though DynamoDB removes it later. One voided before it came is next to its void."""
     fact = sources.store.get(Table.EVENTS, keys.late(key)) or sources.store.get(Table.EVENTS, key)
     return fact if fact and fact["expires_at"] > epoch(sources.now) else None
 
@@ -225,7 +225,7 @@ def _as_change(row: Mapping[str, Any], objects: Objects) -> Audited:
 
 
 def _effects(identity: TracedEvent, audited: Iterable[Audited], sources: Sources, since: datetime) -> Iterator[Hop]:
-    """What changed, what the bus said of it, and who was told."""
+    """What changed, which event announced it, and who was notified."""
     reasons: set[str] = set()
     yield from audit_hops(audited)
     for one in audited:

@@ -66,7 +66,7 @@ class UsageBatch:
     ) -> list[UsageArrival]:
         """Settles the arrivals whose identity is stored, marks those whose void came first, returns the others.
 
-        `only` are the positions worth a look; all of them when it is `None`.
+        `only` are the positions to check; `None` checks all.
         """
         doubtful = [one for index, one in enumerate(arrivals) if only is None or index in only]
         wanted = [one.key for one in doubtful]

@@ -106,7 +106,7 @@ class UsageArrival:
         self.outcome, self.error = Outcome.REJECTED, error
 
     def note(self, error: Exception) -> None:
-        """Our own messages are safe to log; of a stranger's error only its name is."""
+        """Our own messages are safe to log; of an error from a library only the name of its class is."""
         self.failure = str(error) if isinstance(error, Unavailable) else type(error).__name__
 
 

@@ -44,7 +44,7 @@ class Rebucketed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """One workspace that was marked; `done` when nothing was left to move, so that its mark is gone."""
+    """One workspace that was marked; `done` when nothing was left to move and its mark is removed."""
 
     workspace_id: str
     moved: int

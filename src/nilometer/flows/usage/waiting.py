@@ -58,7 +58,7 @@ def _page(store: Store, missing: Missing) -> list[Item]:
 
 
 def _count_page(items: Sequence[Item], missing: Missing, batch: UsageBatch, settle_all: Settle) -> bool:
-    """True when the whole page is settled and gone. What waits for something else by now does so elsewhere."""
+    """True when the whole page is settled and removed. What waits for another cause is stored under that cause."""
     arrivals = [_arrival(item, batch.now) for item in items]
     settle_all(arrivals)
     left = [one for one in arrivals if one.outcome is Outcome.FAILED or one.missing == missing]

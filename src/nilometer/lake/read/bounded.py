@@ -1,4 +1,4 @@
-"""SQL of people whom nobody watches: it reads the lake's tables and nothing else, within a time and a memory.
+"""SQL that anybody may write: it reads the lake's tables and nothing else, within a time and a memory.
 
 The tables are Arrow datasets that were opened before; then DuckDB loses files, network and extensions, and the lock
 on its configuration keeps it so. Source: DuckDB documentation, "Securing DuckDB".

@@ -18,7 +18,7 @@ from nilometer.lake.tables.proven import OVERLAP, proven_content
 from nilometer.lake.tables.tables import added_at, table_uri
 
 AUDITED = (*PROVEN_COLUMNS, "occurred_at", "proof")
-"""The columns that tell whether a row is history."""
+"""The columns that decide whether a row is history."""
 
 _JSON = ("changed_fields", "old_image", "new_image")
 _BEFORE_PROOFS = datetime(9000, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What a proof of the audit's rows speaks of, as bytes that no writer and no reader on the way changes."""
+"""The bytes that a proof of an audit row covers. They are the same before the row is written and after it is read."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lake:
-    """The Delta tables below one URI. Holds no state: a table is opened anew for each attempt."""
+    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt."""
 
     uri: str
     storage_options: dict[str, str]
@@ -140,7 +140,9 @@ class _RowGroup:
 
     def __init__(self, table: tables.DeltaTable, rows: TableRows, places: Sequence[int], recorded_at: datetime) -> None:
         rows = take(rows, places)
-        if not any(len(set(column)) == len(rows) for column in reversed(rows.key)):  # else one tells them apart
+        if not any(
+            len(set(column)) == len(rows) for column in reversed(rows.key)
+        ):  # else one column distinguishes them
             firsts = list(_firsts(rows).values())
             rows, places = take(rows, firsts), _pick(places, firsts)
         self.table = table

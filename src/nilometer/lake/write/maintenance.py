@@ -65,7 +65,7 @@ class Vacuumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upkeep:
-    """One table's part of a run. `progress` hears of every step before it is taken."""
+    """One table's part of a run. `progress` is called with the name of each step before it begins."""
 
     today: date
     out_of_time: Callable[[], bool]
@@ -169,7 +169,7 @@ def clean(snapshot: DeltaTable, *, retention_hours: int = RETENTION_HOURS, dry_r
     if not dry_run:
         snapshot.create_checkpoint()
         snapshot.cleanup_metadata()
-        # The checkpoint forgets the files that earlier vacuums deleted; what was loaded before it still names them.
+        # The checkpoint no longer names files that earlier vacuums deleted; a table loaded before it still does.
         snapshot.load_as_version(snapshot.version())
     expired = snapshot.vacuum(retention_hours, dry_run=True, full=True)
     if expired and not dry_run:

@@ -20,7 +20,7 @@ DAYS = timedelta(days=32, hours=6)
 DUPLICATES = 0.3
 SOURCE = "/services/gateway"
 UNKNOWN_YET = "siwa"
-"""Uses the product before anybody has told who it is: its usage waits."""
+"""Uses the product before its workspace is created: its usage waits."""
 
 _PLANS = (("reed", 1900, 500, 20), ("papyrus", 4900, 2000, 200), ("obelisk", 19900, 10000, 5000))
 _CALLS = {"thebes": 180, "memphis": 420, "alexandria": 260, "aswan": 330, "luxor": 130, "giza": 90, UNKNOWN_YET: 60}
@@ -63,7 +63,7 @@ def month(now: datetime, *, seed: int) -> StripeWorld:
     world.warn_trial_end(alexandria)
     day(14)
     world.change_quantity(memphis, 5)
-    # Twice within one second: no timestamp tells which was the last.
+    # Twice within one second: no timestamp says which was the last.
     world.change_quantity(memphis, 6)
     day(15)
     world.end_trial(alexandria)

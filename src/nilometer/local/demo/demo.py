@@ -122,7 +122,7 @@ class DemoReport:
 
 
 def demo(*, keep: Path | None, progress: DemoProgress) -> DemoReport:
-    """Plays the month and reads everything back. The stack is gone afterwards; `keep` keeps its state."""
+    """Plays the month and reads everything back. The stack is stopped afterwards; `keep` keeps its state."""
     began = time.monotonic()
     progress.stage("starting the stack: engine, template.yaml, functions")
     with stack(Options(port=0, aws_port=0, data=keep)) as running:

@@ -36,7 +36,7 @@ MINUTES = 43_830
 
 def stage(parameters: Mapping[str, str]) -> Stage:
     """`parameters` over the template's defaults; `Misconfigured` for one that it has not."""
-    body = yaml.load(template(), Loader=_Loader)  # noqa: S506  # a SafeLoader that knows the tags
+    body = yaml.load(template(), Loader=_Loader)  # noqa: S506  # a SafeLoader with the tags
     known = {name: str(one.get("Default", "")) for name, one in body["Parameters"].items()}
     if unknown := sorted(parameters.keys() - known.keys()):
         raise Misconfigured(f"{', '.join(unknown)} is no parameter of template.yaml; one of {', '.join(sorted(known))}")

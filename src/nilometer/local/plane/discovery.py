@@ -81,7 +81,7 @@ class StackDescription:
 
 
 def describe(outputs: Mapping[str, str], **known: Any) -> StackDescription:
-    """From the stack's outputs; `known` adds what only the caller knows and overrides what it knows better."""
+    """From the stack's outputs; `known` adds and overrides what only the caller can say."""
     lake_uri = outputs["LakeUri"]
     return StackDescription(
         **{

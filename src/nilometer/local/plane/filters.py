@@ -113,7 +113,7 @@ def _rule_matches(values: list[Any], rule: Any) -> bool:
     ((name, operand),) = rule.items()
     leaves = [value for value in values if not isinstance(value, Mapping)]
     if name == "exists":
-        # It looks at leaves alone: an object does not "exist".
+        # It tests leaves only: an object does not "exist".
         return bool(leaves) is operand
     return any(_OPERATORS[name](value, operand) for value in leaves)
 

@@ -1,4 +1,4 @@
-"""What the engine must not forget: every table item, stream record and queued message, in one SQLite file.
+"""What the engine must keep: every table item, stream record and queued message, in one SQLite file.
 
 The engine holds its state in memory. What a request changed is written here in one transaction before the request is
 answered, so a kill -9 of all processes loses nothing that was acknowledged. The write-ahead log is synced at
@@ -27,7 +27,7 @@ create table if not exists services (name text primary key, state blob) without 
 
 @dataclass(slots=True)
 class Changes:
-    """Since the last write. `places` are tables and queues as the engine names them; a value of `None` is gone."""
+    """Since the last write. `places` are tables and queues as the engine names them; a value of `None` was deleted."""
 
     items: dict[tuple[str, str, str], bytes | None] = field(default_factory=dict)
     records: list[tuple[str, str, bytes]] = field(default_factory=list)

@@ -115,7 +115,7 @@ class Keeper:
         return state
 
     def adopt(self) -> None:
-        """All that memory holds, into a journal that knows nothing yet."""
+        """All that memory holds, into a journal that is empty."""
         for scoped, table in dynamodb._tables.all_items():
             for pk, members in table["items"].items():
                 for sk, item in members.items():

@@ -228,7 +228,7 @@ def _keep_objects() -> list[str]:
 
 
 def _adopt_buckets() -> None:
-    """A new stack takes over the lake of one whose journal is gone, as its bucket is kept."""
+    """A new stack takes over the lake of one whose journal was deleted, because its bucket is kept."""
     handlers = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
     create = handlers["create"]
 

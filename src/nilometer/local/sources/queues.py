@@ -70,11 +70,11 @@ class QueuePoller(Poller):
 
     @property
     def held(self) -> int:
-        """Deliveries in hand that no invocation has yet."""
+        """Deliveries that were received and are in no invocation yet."""
         return len(self._waiting) + len(self._later)
 
     def join(self) -> None:
-        """What is in hand goes back to the queue, visible at once."""
+        """What is in no invocation goes back to the queue, visible at once."""
         super().join()
         for batch in list(self._running):
             batch.join()
@@ -136,7 +136,7 @@ class QueuePoller(Poller):
         return due
 
     def _dispatch(self) -> None:
-        # A moment's patience when all are busy, not a turn after the other.
+        # Waits a moment when all are busy, instead of turning without end.
         if not self._free.acquire(timeout=0.05):
             return
         batch = self._take()

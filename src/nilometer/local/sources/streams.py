@@ -123,7 +123,7 @@ class ShardPoller(Poller):
         ]
 
     def _position(self) -> str:
-        """Behind what was read; from the oldest when that is gone, as after 24 hours."""
+        """After what was read; from the oldest record when that has expired, as after 24 hours."""
         if self._seen is None:
             return self._ask(self.mapping.starting_position)
         try:

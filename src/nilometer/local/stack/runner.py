@@ -123,7 +123,7 @@ class Runner:
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def status(self) -> Status:
-        """Asks the engine about every queue and looks at each source; a second or so."""
+        """Asks the engine about every queue, and each source; takes about a second."""
         return self._observer.status()
 
     def stop(self) -> None:

@@ -33,7 +33,7 @@ LOCK_SECONDS = 25  # a little longer than the guard lets a stopping engine save 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `nilometer local` may be told. Port 0 is a free one; without `data` all is gone at the end.
+    """The options of `nilometer local`. Port 0 is a free one; without `data` the state is deleted at the end.
 
     `counted` puts a proxy before the engine that counts every request (`Stack.counter`).
     """
@@ -66,7 +66,7 @@ class Stack:
 
     @property
     def failed(self) -> bool:
-        """Its engine is gone, and with it everything."""
+        """Its engine has ended, and nothing works any more."""
         return self.engine.process.poll() is not None
 
 

@@ -1,4 +1,4 @@
-"""Webhook endpoints as Stripe's API has them: the secret is told once, and metadata is merged.
+"""Webhook endpoints as Stripe's API has them: the secret is sent once, and metadata is merged.
 
 Source: https://docs.stripe.com/api/webhook_endpoints and https://docs.stripe.com/api/idempotent_requests.
 """
@@ -64,7 +64,7 @@ class WebhookEndpoints:
         return self.by_id[id_]
 
     def delete(self, id_: str) -> Object:
-        """The endpoint and its secret are gone; the answer is Stripe's. `KeyError` for an unknown id."""
+        """Removes the endpoint and its secret; the answer is Stripe's. `KeyError` for an unknown id."""
         del self.by_id[id_], self.secrets[id_]
         return {"id": id_, "object": "webhook_endpoint", "deleted": True}
 

@@ -176,7 +176,7 @@ class _VisibleObjects:
                 return None
 
     def _object(self, kind: str, object_id: str) -> tuple[int, Object]:
-        """A deleted customer is 200 and says so; anything else that is gone is 404."""
+        """A deleted customer is 200 and says so; any other deleted object is 404."""
         known = self.world.objects.get(object_id)
         if known is None or known["object"] != kind or (known.get("deleted") and kind != "customer"):
             return 404, _error("resource_missing", f"No such {kind}: '{object_id}'")

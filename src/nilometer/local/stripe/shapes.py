@@ -148,7 +148,7 @@ def subscription_item(id_: str, *, subscription_id: str, price: Object, quantity
 
 
 def plan(price: Object) -> Object:
-    """The older twin of a price, still sent beside it."""
+    """The older form of a price, still sent with it."""
     return {
         "id": price["id"],
         "object": "plan",

@@ -1,4 +1,4 @@
-"""What befalls a charge in a `StripeWorld`: disputes, refunds, early fraud warnings."""
+"""What happens to a charge in a `StripeWorld`: disputes, refunds, early fraud warnings."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class StripeWorld:
         self.events: list[Object] = []
         self.objects: dict[str, Object] = {}
         self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
-        self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event tells of them
+        self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event reports them
         self.meter_events: dict[str, Object] = {}  # by identifier
 
     @property
@@ -269,7 +269,7 @@ class StripeWorld:
             self.emit(f"{_PREFIX.get(kind, kind)}.updated", self.objects[object_id], previous)
 
     def delete(self, object_id: str) -> None:
-        """A customer, product or price is gone; what is left of it says so."""
+        """A customer, product or price is deleted; what is left of it says so."""
         last = self.objects[object_id]
         self.emit(f"{last['object']}.deleted", last)
         self.objects[object_id] = {"id": object_id, "object": last["object"], "deleted": True}

@@ -1,4 +1,4 @@
-"""Counts everything that the runner does, so that a look at several places can tell if something moved meanwhile."""
+"""Counts everything that the runner does, so that who reads several places sees whether something moved meanwhile."""
 
 from __future__ import annotations
 

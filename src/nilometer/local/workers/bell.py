@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 PATH = "/_nilometer/changes"
-IDLE_SECONDS = 10.0  # between two questions of a poller whom nobody tells anything
+IDLE_SECONDS = 10.0  # between two polls of a source that has nothing new
 _ANSWER_SECONDS = 30.0
 _UNREACHABLE_SECONDS = 1.0
 
@@ -41,7 +41,7 @@ class Bell:
             self._changed.notify_all()
 
     def seen(self, place: str) -> int:
-        """To be asked for before the place is looked at; `wait` gets it."""
+        """The version of the place. Read it before the place is polled, and give it to `wait`."""
         with self._changed:
             return self._versions.get(place, 0)
 
