@@ -118,8 +118,8 @@ SECURITY = Entity(
     name="Security log",
     command="security",
     kinds=("security", "lockout"),
-    meaning="The security log of a workspace: logins, roles, tokens and keys, each entry written once; and who is locked "
-    "out after five failures.",
+    meaning="The security log of a workspace: logins, roles, tokens and keys, each entry written once; and who is "
+    "locked out after five failures.",
     rows=("Security entry", "Lock-out after failures"),
     access=(
         ("by workspace and time", "security.entries"),
