@@ -107,7 +107,9 @@ CHANGES = [
 ]  # fmt: skip
 
 
-def book(change_id: str, number: str, second: int, status: str, remaining: int) -> dict[str, Any]:
+def book(
+    change_id: str, number: str, second: int, status: str, remaining: int, origin: str = "event"
+) -> dict[str, Any]:
     """A row of `invoices_history`."""
     return {
         "change_id": change_id,
@@ -129,7 +131,7 @@ def book(change_id: str, number: str, second: int, status: str, remaining: int) 
         "known_at": instant(START + second),
         "created": START + second,
         "event_date": instant(START + second)[:10],
-        "origin": "event",
+        "origin": origin,
         "digest": change_id,
         "sequence_number": str(second).zfill(40),
     }
@@ -141,6 +143,8 @@ INVOICES = [
     book("b3", "in_3", 2 * DAY, "paid", 0),
     book("b4", "in_4", 10, "open", 4900),
     book("b5", "in_4", 30, "void", 4900),
+    # What one event said, that came late: no state of the books.
+    book("b6", "in_4", 31, "open", 4900, origin="snapshot"),
 ]
 
 NOVEMBER = date(2026, 11, 1)

@@ -18,17 +18,19 @@ class Recipe:
 
 
 # Stripe's clock has seconds and deliveries have no order: within a second an object is created first and deleted last.
-# What the books say of a second comes after its events, for they resolve them; and they know what no event told:
-# what was backfilled, reconciled or fetched again. What was found there begins when Stripe made it.
+# The books resolve the events of a second as far as they had arrived, so a row of theirs stands among these by when it
+# was known. They know what no event told, too: what was backfilled, reconciled or fetched again comes after the events
+# of its second, and what was found so begins when Stripe made it.
 _SUBSCRIPTIONS = """
     subscriptions as (
       select customer_id, workspace_id, object_id as subscription,
              case when deleted then 'customer.subscription.deleted' else 'customer.subscription.updated' end as type,
              valid_from as created_at,
              coalesce(case origin when 'api' then created_at end, valid_from) as started_at,
-             change_id as event_id, cause, (valid_from, 3, known_at) as turn, status,
+             change_id as event_id, cause,
+             (valid_from, case origin when 'api' then 3 else 1 end, known_at) as turn, status,
              coalesce(items, '[null]')::json as items
-      from subscriptions_history where valid_from <= getvariable('as_of')
+      from subscriptions_history where origin <> 'snapshot' and valid_from <= getvariable('as_of')
       union all by name
       select customer_id, workspace_id, object_id as subscription, type, created_at, event_id, event_id as cause,
              (created_at, case when type like '%.created' then 0 when type like '%.deleted' then 2 else 1 end,
@@ -262,7 +264,8 @@ _ALL = (
           select object_id, account, livemode, case origin when 'event' then valid_from end,
                  coalesce(finalized_at, created_at), currency, amount_paid
           from invoices_history
-          where status = 'paid' and amount_paid is not null and valid_from <= getvariable('as_of')),
+          where origin <> 'snapshot' and status = 'paid' and amount_paid is not null
+            and valid_from <= getvariable('as_of')),
         paid as (
           select object_id, date_trunc('month', coalesce(min(paid_at), min(finalized_at)))::date as month,
                  any_value(currency) as currency, max(amount) as amount
@@ -285,7 +288,7 @@ _ALL = (
         question="Which invoices are open as of a time, since when, and what remains to be paid (minor units)?",
         sql="""
         with newest as (
-          select * from invoices_history where valid_from <= getvariable('as_of')
+          select * from invoices_history where origin <> 'snapshot' and valid_from <= getvariable('as_of')
           qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1)
         select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
                amount_due as due, amount_remaining as remaining
