@@ -155,7 +155,10 @@ def test_helpers_of_tests_stand_apart_from_tests() -> None:
         for node in ast.walk(module)
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").startswith("tests.")
-        and (node.module or "").rpartition(".")[2].startswith(("test_", "conftest"))
+        and any(
+            name.startswith(("test_", "conftest"))
+            for name in [(node.module or "").rpartition(".")[2], *(alias.name for alias in node.names)]
+        )
     ]
 
     assert wrong == []

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from tests.support.events.consumers import SAMPLES, around
+from tests.support.events.consumers import new_customer as good
 from tests.support.events.hostile import HOSTILE, LARGE, NO_JSON, fields, named, placed
 from tests.support.events.neighbours import Odd, Settle, complaints
 from tests.support.flows.billing_play import PLAYED_AT
-from tests.support.flows.operations import envelope
-from tests.support.project import EVENTS
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.aws.dynamodb import Store
@@ -22,8 +22,6 @@ from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.flows.inbox.rejects import listed
 
-SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((EVENTS / "stripe").glob("*.json"))}
-HERE = {"id": "here", "type": "here"}
 PARTS = 29
 """One part of 29 of all values in all fields is tried: 29 is prime, so the part holds every field and every value."""
 A_SECOND = 400
@@ -37,19 +35,6 @@ def odd_ones(values: Mapping[str, str], *, every: int, first: int = 0) -> Iterat
     for number in range(first, len(places) * len(names), every):
         (stem, place), name = places[number // len(names)], names[number % len(names)]
         yield Odd(f"{stem}: {name} at {named(place)}", around(placed(SAMPLES[stem], place, values[name])))
-
-
-def around(event: str) -> str:
-    """The bus's envelope around the text of an event, which may be no JSON."""
-    return envelope(HERE, source="nilometer.webhook").replace(json.dumps(HERE), event)
-
-
-def good(number: int) -> str:
-    """A customer of a workspace of his own."""
-    event = json.loads(json.dumps(SAMPLES["customer.created"]))
-    event["id"] = f"evt_good{number}"
-    event["data"]["object"] |= {"id": f"cus_good{number}", "metadata": {"workspace_id": f"ws_good{number}"}}
-    return around(json.dumps(event))
 
 
 def in_memory() -> Settle:

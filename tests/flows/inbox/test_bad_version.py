@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.flows.billing import test_hostile as stripe
-from tests.flows.inbox.test_hostile import FLOWS, Flow
+from tests.support.events.consumers import FLOWS, Flow, new_customer
 from tests.support.flows.operations import NOW
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
@@ -18,7 +17,7 @@ from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.inbox.settle import RECEIVES
 
 TRIED = {
-    "billing": Flow("stripe", billing.handle, stripe.good, lambda _store, _objects: None),
+    "billing": Flow("stripe", billing.handle, new_customer, lambda _store, _objects: None),
     "operations": FLOWS["operations"],
     "usage": FLOWS["usage"],
 }

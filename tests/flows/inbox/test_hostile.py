@@ -6,21 +6,17 @@ The odd one is accepted, known, refused with its reason, or waits: it never fail
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.events.consumers import FLOWS, Flow
 from tests.support.events.hostile import HOSTILE, LARGE, NO_JSON, fields, named, placed
 from tests.support.events.neighbours import Odd, Settle, complaints, odd_ones
-from tests.support.flows import sample_world
 from tests.support.flows.dataset_world import batch, new_world
-from tests.support.flows.operations import NOW, envelope, event
-from tests.support.flows.usage import cloud
-from tests.support.flows.usage import prepare as prepare_usage
+from tests.support.flows.operations import NOW
 from tests.support.lake.build import KEYS, packed
 from tests.support.lake.build import change as change_row
 from tests.support.lake.build import stripe_event as stripe_event_row
@@ -38,48 +34,10 @@ from nilometer.errors import Rejected
 from nilometer.flows.billing.webhook import receive
 from nilometer.flows.inbox.rejects import listed
 from nilometer.flows.lake import append
-from nilometer.flows.notices import batch as notices
-from nilometer.flows.operations import batch as operations
-from nilometer.flows.usage import batch as usage
 from nilometer.lake.write.append import Lake
 
 SECONDS_EACH = 0.05
 """Of a message, on average: a number of a million digits would take half a minute."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A consumer, its samples, a message that it accepts, and what that needs."""
-
-    samples: str
-    handle: Callable[..., Sequence[Result]]
-    good: Callable[[int], str]
-    prepare: Callable[[Store, Any], object]
-
-
-def new_workspace(number: int) -> str:
-    return event("workspace.created.v1", {"name": "A"}, id_=f"good {number}", subject=f"ws_good_{number}")
-
-
-def call(number: int) -> str:
-    return envelope(cloud(f"good {number}"))
-
-
-def new_role(number: int) -> str:
-    """A change that is told to its member."""
-    sample = json.loads((EVENTS / "changes/record.changed.v1.membership-modified.json").read_text())
-    data = sample["detail"]["data"]
-    for image in (data["old_image"], data["new_image"]):
-        image["user_id"] = "user_max"
-    data["new_image"]["version"] = 100 + number
-    return json.dumps(sample)
-
-
-FLOWS = {
-    "operations": Flow("operations", operations.handle, new_workspace, sample_world.prepare),
-    "usage": Flow("usage", usage.handle, call, lambda store, _objects: prepare_usage(store)),
-    "notices": Flow("changes", notices.handle, new_role, sample_world.prepare),
-}
 
 
 def worlds(flow: Flow) -> Callable[[], Settle]:
