@@ -101,6 +101,11 @@ SECTIONS = {
             "lake.metric:metric",
         ),
         ("explain", "Which events a figure is made of.", "lake.metric:explain"),
+        (
+            "mcp",
+            "Let an assistant ask the lake, by the Model Context Protocol on stdio.",
+            "lake.mcp_server:mcp",
+        ),
         ("recipes", "The ready questions of `nilometer query --recipe NAME`.", "lake.query:recipes"),
         ("tables", "The Delta tables: what they are, and their upkeep.", "lake.tables:tables"),
         (

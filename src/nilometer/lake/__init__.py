@@ -1,6 +1,6 @@
 """Delta tables in S3: the only room that imports deltalake, arro3, pyarrow and duckdb.
 
-For analysts: `connect`, imported when it is first used.
+For analysts: `connect` (DuckDB) and `scan` (Polars), imported when they are first used.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nilometer.lake.read.analyst import connect as connect
+    from nilometer.lake.read.frames import scan as scan
 
 
 def __getattr__(name: str) -> Any:
     """PEP 562: a Lambda that writes must not import what reads."""
-    if name != "connect":
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'nilometer.lake' has no attribute {name!r}")
-    return import_module("nilometer.lake.read.analyst").connect
+    return getattr(import_module(f"nilometer.lake.read.{module}"), name)
+
+
+_MODULES = {"connect": "analyst", "scan": "frames"}

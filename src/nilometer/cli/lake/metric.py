@@ -82,7 +82,7 @@ def metric(
         return
     if name not in METRICS:
         raise click.UsageError(f"there is no metric {name}; `nilometer metric` lists them")
-    period = _period(connection.now, days["from"], days["to"], known_at)
+    period = asked_period(connection.now, days["from"], days["to"], known_at)
     if as_sql:
         echo(METRICS[name].sql(period, workspace))
         return
@@ -126,9 +126,8 @@ def mrr(
     """
     from nilometer.lake.metrics.metrics import EXPLAIN_MRR
 
-    first = _month(month)
-    last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    period = _period(connection.now, _midnight(first), _midnight(last), known_at)
+    first, last = month_bounds(month)
+    period = asked_period(connection.now, _midnight(first), _midnight(last), known_at)
     columns, rows = _asked(connection, EXPLAIN_MRR, period, workspace)
     _show(columns, rows, as_csv=as_csv, as_json=as_json)
     for currency, amount in sorted({str(row["currency"]): row["mrr"] for row in rows}.items()):
@@ -144,7 +143,10 @@ def _asked(
     return answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
-def _period(now: datetime, first: datetime | None, last: datetime | None, known_at: datetime | None) -> MetricPeriod:
+def asked_period(
+    now: datetime, first: datetime | None, last: datetime | None, known_at: datetime | None
+) -> MetricPeriod:
+    """Whole UTC days, twelve months back and up to today unless told. `Rejected("invalid_period")` for none."""
     from nilometer.lake.metrics.period import MetricPeriod
 
     until = (last or now).astimezone(UTC).date()
@@ -159,11 +161,13 @@ def _months_before(day: date, months: int) -> date:
     return date(number // 12, number % 12 + 1, 1)
 
 
-def _month(text: str) -> date:
+def month_bounds(text: str) -> tuple[date, date]:
+    """First and last day of a month as 2026-10. `Rejected("invalid_month")` for anything else."""
     try:
-        return date.fromisoformat(f"{text}-01")
+        first = date.fromisoformat(f"{text}-01")
     except ValueError as error:
-        raise click.UsageError(f"{text!r} is no month; write it as 2026-10") from error
+        raise Rejected("invalid_month", f"{text!r} is no month; write it as 2026-10") from error
+    return first, (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
 
 
 def _midnight(day: date) -> datetime:

@@ -41,15 +41,26 @@ def trace(connection: Connection, event: str, account: str | None, workspace_id:
       nilometer trace evt_1SWfA2KZ9dQ
       nilometer trace "/services/inference#req_42" --json | jq '.hops[] | [.place, .seconds]'
     """
-    from nilometer.flows.recovery.trace import trace as follow
-
     with err().status("looking ..."):
-        found = follow(event, sources(connection), account=account, workspace_id=workspace_id)
+        found = _followed(connection, event, account=account, workspace_id=workspace_id)
     if as_json:
         print_json(_as_json(found))
     else:
         _show(found)
     return 0 if found.known else 1
+
+
+def traced(connection: Connection, event: str) -> dict[str, Any]:
+    """What `nilometer trace EVENT --json` prints."""
+    return _as_json(_followed(connection, event))
+
+
+def _followed(
+    connection: Connection, event: str, *, account: str | None = None, workspace_id: str | None = None
+) -> Trace:
+    from nilometer.flows.recovery.trace import trace as follow
+
+    return follow(event, sources(connection), account=account, workspace_id=workspace_id)
 
 
 def sources(connection: Connection) -> Sources:

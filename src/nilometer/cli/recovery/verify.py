@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
     from nilometer.flows.recovery.verify import VerifyReport
 
 CHECKS = ("records", "counters", "stripe_events", "usage_events", "origin", "books")
+GRACE = 120  # seconds that a change may be on its way
 DIFFERENCE = 3  # the exit code of a check that found one
 
 
 @click.command()
 @click.argument("checks", nargs=-1, type=click.Choice(CHECKS), metavar="[CHECK]...")
 @click.option("--steps", is_flag=True, help="Judge every row of the audit as a step; alone unless a CHECK is named.")
-@click.option("--grace", type=click.IntRange(min=0), default=120, help="Seconds that a change may be on its way; 120.")
+@click.option(
+    "--grace", type=click.IntRange(min=0), default=GRACE, help="Seconds that a change may be on its way; 120."
+)
 @stack_options
 @json_option
 def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: int, as_json: bool) -> int:
@@ -48,6 +52,21 @@ def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: 
       nilometer verify counters --json
       nilometer verify --steps
     """
+    reports = []
+    wanted = (*checks, "steps") if steps else checks or CHECKS
+    for report in _reports(connection, wanted, grace):
+        reports.append(report)
+        note(f"{report.check}: {report.compared:,} compared")
+    _show(reports, as_json=as_json)
+    return 0 if all(report.ok for report in reports) else DIFFERENCE
+
+
+def verified(connection: Connection, checks: Sequence[str]) -> list[dict[str, Any]]:
+    """What `nilometer verify CHECK... --json` prints, a line each."""
+    return [_as_json(report) for report in _reports(connection, checks, GRACE)]
+
+
+def _reports(connection: Connection, checks: Sequence[str], grace: int) -> Iterator[VerifyReport]:
     from nilometer.flows.recovery.verify import Verification
 
     verification = Verification(
@@ -57,19 +76,17 @@ def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: 
         now=connection.now,
         grace=timedelta(seconds=grace),
     )
-    reports = []
-    wanted = (*checks, "steps") if steps else checks or CHECKS
-    for report in verification.run(wanted):
-        reports.append(report)
-        note(f"{report.check}: {report.compared:,} compared")
-    _show(reports, as_json=as_json)
-    return 0 if all(report.ok for report in reports) else DIFFERENCE
+    yield from verification.run(checks)
+
+
+def _as_json(report: VerifyReport) -> dict[str, Any]:
+    return {**asdict(report), "ok": report.ok}
 
 
 def _show(reports: list[VerifyReport], *, as_json: bool) -> None:
     if as_json:
         for report in reports:
-            print_json({**asdict(report), "ok": report.ok})
+            print_json(_as_json(report))
         return
     rows = [
         (styled("✓", "green") if r.ok else styled("✗", "red"), r.check, f"{r.compared:,}", r.different, r.in_flight)

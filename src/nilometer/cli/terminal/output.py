@@ -31,7 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="For machines
 
 def print_json(value: object) -> None:
     """One line; what a terminal would obey instead of show is escaped."""
-    click.echo(visible_json(json.dumps(value, default=_plain, ensure_ascii=False)))
+    click.echo(visible_json(json.dumps(value, default=plain, ensure_ascii=False)))
 
 
 def print_json_lines(values: Iterable[object]) -> None:
@@ -142,7 +142,7 @@ def cell(value: object) -> str:
     if value is None:
         return f"[dim]{_NOTHING}[/dim]"
     if isinstance(value, Mapping | list):
-        return escape(visible(json.dumps(value, default=_plain, ensure_ascii=False)))
+        return escape(visible(json.dumps(value, default=plain, ensure_ascii=False)))
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     text = str(value)
@@ -168,7 +168,7 @@ def _seconds(text: str) -> str:
     return text[:19].replace("T", " ")
 
 
-def _plain(value: Any) -> object:
+def plain(value: Any) -> object:
     """JSON for what DynamoDB and Delta hold: decimals and times as text, bytes as a length only."""
     if isinstance(value, Decimal):
         return format(value, "f")

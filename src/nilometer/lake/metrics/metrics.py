@@ -47,7 +47,7 @@ class Metric:
 
 
 def text_literal(text: str) -> str:
-    """A string of SQL."""
+    """A string of standard SQL. Spark leaves a quote inside it out."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -9,11 +9,14 @@ lake.sql("select status, count(*) from subscriptions group by status").show()
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import duckdb
 
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.books import HISTORY
+from nilometer.lake.metrics.metrics import text_literal
 from nilometer.lake.read import query
 from nilometer.lake.tables.storage import storage_options
 
@@ -35,14 +38,25 @@ def connect(place: str | LakeStack) -> duckdb.DuckDBPyConnection:
 
     Each table is as it is now; connect again to see what came since. `Unavailable` when a table cannot be read.
     """
-    uri, options = _where(place)
+    uri, options = where(place)
     connection = query.connect(lake_uri=uri, storage_options=options)
     connection.execute("SET VARIABLE as_of = now()")
     connection.execute("SET VARIABLE since = now() - interval 31 days")
+    connection.execute("".join(_comments()))
     return connection
 
 
-def _where(place: str | LakeStack) -> tuple[str, dict[str, str]]:
+def _comments() -> Iterator[str]:
+    """What each column means and each table is, where `duckdb_columns()` and `duckdb_views()` show it."""
+    for table in ALL_TABLES.values():
+        views = {table.name, table.name.removesuffix(HISTORY)}
+        for view in sorted(views):
+            yield f"COMMENT ON VIEW {view} IS {text_literal(table.meaning)};"
+            for column in table.columns:
+                yield f"COMMENT ON COLUMN {view}.{column.name} IS {text_literal(column.meaning)};"
+
+
+def where(place: str | LakeStack) -> tuple[str, dict[str, str]]:
     """The lake's URI and delta-rs' options for it."""
     if isinstance(place, str):
         return place, storage_options(os.environ)

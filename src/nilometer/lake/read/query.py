@@ -6,9 +6,9 @@ DuckDB gets Arrow datasets made from the Delta log, because its own Delta extens
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -34,10 +34,18 @@ _CURRENT_PART = "create view {name} as select * from {history} where change_id i
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Column names, and rows that are read as they are asked for."""
+    """Column names, and rows that are read as they are asked for.
+
+    `opened` are the tables that are read, but those that nothing was written to.
+    """
 
     columns: tuple[str, ...]
     rows: Iterator[tuple[Any, ...]]
+    opened: Mapping[str, DeltaTable]
+
+    def versions(self) -> dict[str, tuple[int, datetime]]:
+        """By table: version, and the time of its commit, which costs a request a table."""
+        return {name: (table.version(), _committed_at(table)) for name, table in self.opened.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,8 @@ def query(
     SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
-    connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql)
+    opened: dict[str, DeltaTable] = {}
+    connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, opened=opened)
     add_datasets(connection, datasets, lake_uri, storage_options)
     with _refusing_wrong_sql():
         set_times(connection, as_of, since)
@@ -75,18 +84,33 @@ def query(
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
         reader = relation.to_arrow_reader(BATCH_ROWS)
-    return QueryResult(tuple(reader.schema.names), _rows(connection, reader))
+    return QueryResult(tuple(reader.schema.names), _rows(connection, reader), opened)
 
 
-def connect(*, lake_uri: str, storage_options: dict[str, str], naming: str | None = None) -> duckdb.DuckDBPyConnection:
+def _committed_at(table: DeltaTable) -> datetime:
+    [commit] = table.history(limit=1)
+    return datetime.fromtimestamp(int(commit["timestamp"]) / 1000, UTC)
+
+
+def connect(
+    *,
+    lake_uri: str,
+    storage_options: dict[str, str],
+    naming: str | None = None,
+    opened: dict[str, DeltaTable] | None = None,
+) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view per table of the lake, and one of the current state per book (`subscriptions`).
 
-    With `naming` only of those whose names stand in it: each table that is opened costs a listing of its log.
+    With `naming` only of those whose names stand in it: each table that is opened costs a listing of its log. `opened`
+    is filled with what is there.
     """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table in _named(naming):
-        connection.register(table.name, dataset(table, lake_uri=lake_uri, storage_options=storage_options))
+        stored = _open(table.name, lake_uri, storage_options)
+        connection.register(table.name, _dataset(table, stored))
+        if stored and opened is not None:
+            opened[table.name] = stored
         if table.name in BOOKS:
             connection.execute(_current(table.name))
     return connection
@@ -123,8 +147,11 @@ def add_datasets(
 
 def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
     """The newest version, with at least the declared columns when nothing has been written."""
-    opened = _open(table.name, lake_uri, storage_options)
-    return opened.to_pyarrow_dataset() if opened else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
+    return _dataset(table, _open(table.name, lake_uri, storage_options))
+
+
+def _dataset(table: tables.DeltaTable, stored: DeltaTable | None) -> ds.Dataset:
+    return stored.to_pyarrow_dataset() if stored else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
 
 
 def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[TableDescription]:

@@ -1,0 +1,160 @@
+"""`nilometer mcp`: a server of the Model Context Protocol that answers about one stack and changes nothing."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nilometer.cli.lake.metric import asked_period, month_bounds
+from nilometer.cli.lake.tables import lake_of
+from nilometer.cli.recovery.trace import traced
+from nilometer.cli.recovery.verify import CHECKS, verified
+from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.output import plain
+from nilometer.errors import NilometerError, Rejected
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+    from nilometer.lake.metrics.metrics import Metric
+
+ROWS = 1_000  # of an answer; more are told to be there
+
+Answer = dict[str, Any]
+
+
+@click.command()
+@stack_options
+def mcp(connection: Connection) -> None:
+    """Let an assistant ask the lake, by the Model Context Protocol on stdio.
+
+    Tools: recipes, metrics, what a figure is made of, the way of an event, and verify; all read only. Every answer of
+    the lake has its SQL, and the version and time of each table. Needs the extra `mcp`.
+
+    \b
+    Example:
+      nilometer mcp --stack nilometer-prod
+    """
+    server(connection).run("stdio")
+
+
+def server(connection: Connection) -> MCPServer:
+    """The server of one stack, on no transport yet."""
+    from mcp.server.mcpserver import MCPServer
+    from mcp.types import ToolAnnotations
+
+    tools = McpTools(connection)
+    made = MCPServer("nilometer", instructions=_INSTRUCTIONS)
+    reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
+    every: tuple[Callable[..., Answer], ...] = (
+        tools.recipes, tools.recipe, tools.metrics, tools.metric, tools.explain_mrr, tools.trace, tools.verify,
+    )  # fmt: skip
+    for tool in every:
+        made.tool(annotations=reading)(_saying(tool))
+    return made
+
+
+def _saying(tool: Callable[..., Answer]) -> Callable[..., Answer]:
+    """An error of ours is one sentence to the assistant; of others it learns nothing."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    @functools.wraps(tool)
+    def asked(*args: Any, **kwargs: Any) -> Answer:
+        try:
+            return tool(*args, **kwargs)
+        except NilometerError as error:
+            raise ToolError(str(error)) from None
+
+    return asked
+
+
+_INSTRUCTIONS = """Billing and usage of a product: Stripe's objects with their history, usage events, an audit of every
+change. Money is whole minor units of its currency. Say the version and time of the tables with a figure."""
+
+
+class McpTools:
+    """What an assistant may call; the docstrings are what it reads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def recipes(self) -> Answer:
+        """The ready questions about usage, billing, payments and changes, for the tool `recipe`."""
+        from nilometer.lake.read.recipes import RECIPES
+
+        return {"recipes": {recipe.name: recipe.question for recipe in RECIPES.values()}}
+
+    def recipe(self, name: str, as_of: datetime | None = None, since: datetime | None = None) -> Answer:
+        """The answer of a ready question, as of a time (now), since a time (31 days before)."""
+        from nilometer.lake.read.recipes import RECIPES
+
+        if name not in RECIPES:
+            raise Rejected("unknown_recipe", f"there is no recipe {name}; the tool `recipes` lists them")
+        return self._ask(RECIPES[name].sql, as_of=as_of, since=since)
+
+    def metrics(self) -> Answer:
+        """The figures of the business, for the tool `metric`."""
+        from nilometer.lake.metrics.metrics import METRICS
+
+        return {"metrics": {metric.name: metric.question for metric in METRICS.values()}}
+
+    def metric(
+        self, name: str, first: date, last: date, known_at: datetime | None = None, workspace: str | None = None
+    ) -> Answer:
+        """A figure from the first day to the last, as known at a time (now), of one workspace or of all."""
+        from nilometer.lake.metrics.metrics import METRICS
+
+        if name not in METRICS:
+            raise Rejected("unknown_metric", f"there is no metric {name}; the tool `metrics` lists them")
+        return self._metric(METRICS[name], first, last, known_at, workspace)
+
+    def explain_mrr(self, month: str, known_at: datetime | None = None, workspace: str | None = None) -> Answer:
+        """The events, trials and discounts that add up to the recurring revenue at the end of a month (2026-10)."""
+        from nilometer.lake.metrics.metrics import EXPLAIN_MRR
+
+        return self._metric(EXPLAIN_MRR, *month_bounds(month), known_at, workspace)
+
+    def trace(self, event_id: str) -> Answer:
+        """The way of one event through every place, from its arrival to the lake, and what is missing on it."""
+        return {"trace": _as_json(traced(self._connection, event_id)), "command": f"nilometer trace {event_id}"}
+
+    def verify(self, check: str) -> Answer:
+        """Whether lake and tables agree on records, counters, stripe_events, usage_events, origin or books."""
+        if check not in CHECKS:
+            raise Rejected("unknown_check", f"there is no check {check}; it is one of {', '.join(CHECKS)}")
+        [report] = verified(self._connection, [check])
+        return {"report": _as_json(report), "command": f"nilometer verify {check}"}
+
+    def _metric(
+        self, metric: Metric, first: date, last: date, known_at: datetime | None, workspace: str | None
+    ) -> Answer:
+        period = asked_period(self._connection.now, _midnight(first), _midnight(last), known_at)
+        return self._ask(metric.sql(period, workspace))
+
+    def _ask(self, sql: str, *, as_of: datetime | None = None, since: datetime | None = None) -> Answer:
+        from nilometer.lake.read.query import query
+
+        found = query(sql, **lake_of(self._connection), as_of=as_of, since=since)
+        rows = [dict(zip(found.columns, row, strict=True)) for row in islice(found.rows, ROWS)]
+        versions = {
+            name: {"version": version, "committed_at": committed_at}
+            for name, (version, committed_at) in found.versions().items()
+        }
+        answer = {"rows": rows, "more": next(iter(found.rows), None) is not None, "sql": sql, "tables": versions}
+        return _as_json(answer)
+
+
+def _as_json(value: dict[str, Any]) -> Answer:
+    """As `--json` prints it."""
+    answer: Answer = json.loads(json.dumps(value, default=plain))
+    return answer
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
