@@ -104,7 +104,7 @@ SECTIONS = {
         (
             "mcp",
             "Let an assistant ask the lake, by the Model Context Protocol on stdio.",
-            "lake.mcp_server:mcp",
+            "assistant.mcp_server:mcp",
         ),
         ("recipes", "The ready questions of `nilometer query --recipe NAME`.", "lake.query:recipes"),
         ("tables", "The Delta tables: what they are, and their upkeep.", "lake.tables:tables"),

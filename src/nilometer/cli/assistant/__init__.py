@@ -1,0 +1,1 @@
+"""What an assistant may ask of a stack."""
