@@ -6,9 +6,9 @@ Whose it is, is read before anything in it is checked: a reject must be found by
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,8 +22,7 @@ UNREADABLE = "unreadable"
 _SEARCHED = 4_000  # characters of an event that is no JSON
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """What of an event could be read; texts of bounded length, `None` for what is missing or is no text."""
 
     event_id: str | None = None
@@ -34,8 +33,7 @@ class Identity:
     @property
     def known(self) -> dict[str, str]:
         """The fields that could be read, as a log line names them."""
-        values = ((one.name, getattr(self, one.name)) for one in fields(self))
-        return {name: value for name, value in values if value}
+        return {name: value for name, value in self._asdict().items() if value}
 
 
 class _Loose(msgspec.Struct):

@@ -199,15 +199,16 @@ def _count_group(batch: UsageBatch, group: UsageGroup, tenant: Tenant, members: 
 def _conclude(parcel: Parcel[UsageMessage], batch: UsageBatch, into: Inbox) -> None:
     """The outcome of a message: of its worst event, or of what waited for a workspace."""
     message, is_overdue = parcel.content, partial(into.is_overdue, parcel.message)
-    _spare(message.arrivals, is_overdue)
-    outcomes = Counter(one.outcome for one in message.arrivals)
-    parcel.fields |= _identity(message)
-    parcel.refused = _refused(message.arrivals)
-    if len(message.arrivals) > 1:
-        parcel.fields |= {f"events_{name}": number for name, number in outcomes.items() if number}
+    wrong = [one for one in message.arrivals if one.error]
+    _spare(wrong, is_overdue)
+    outcomes = [one.outcome for one in message.arrivals]
+    parcel.fields |= _identity(message, wrong)
+    parcel.refused = _refused(wrong)
+    if len(outcomes) > 1:
+        parcel.fields |= {f"events_{name}": number for name, number in Counter(outcomes).items()}
     if message.became_known is not None:
-        outcomes[_count_waiting(message.became_known, batch, into, is_overdue)] += 1
-    outcome = next((worst for worst in _WORST if outcomes[worst]), Outcome.IGNORED)
+        outcomes.append(_count_waiting(message.became_known, batch, into, is_overdue))
+    outcome = min(outcomes, key=_WORST.index, default=Outcome.IGNORED)
     if outcome is Outcome.FAILED:
         failure = next((one.failure for one in message.arrivals if one.failure), "")
         waits = "events still wait; they are counted next time" if message.became_known else "not settled in time"
@@ -256,13 +257,14 @@ _WORST = (
 )
 
 
-def _identity(message: UsageMessage) -> dict[str, str | int]:
+def _identity(message: UsageMessage, wrong: Iterable[UsageArrival]) -> dict[str, str]:
     """Of the first event, else of the first that is none, and the first reason."""
-    arrivals = message.arrivals
-    fields: dict[str, str | int] = {}
-    if first := next((one for one in arrivals if one.event), next(iter(arrivals), None)):
-        fields |= {name: value for name, value in _identity_of(first).known.items() if name != "type"}
+    fields: dict[str, str] = {}
+    if message.arrivals:
+        first = next((one for one in message.arrivals if one.event), message.arrivals[0])
+        fields = _identity_of(first).known
+        fields.pop("type", None)
     if message.became_known and message.became_known.workspace_id:
         fields["workspace_id"] = message.became_known.workspace_id
-    error = next((one.error for one in arrivals if one.error), None)
+    error = next((one.error for one in wrong if one.error), None)
     return {**fields, "reason": error.reason} if error else fields
