@@ -93,6 +93,8 @@ class Notification:
 
 def as_id(value: object) -> str | None:
     """A reference is an id or, expanded, the object itself; None for what is neither, or longer than an id may be."""
+    if type(value) is str and value.isascii():
+        return value if 0 < len(value) <= ID_BYTES else None
     if not isinstance(value, str):
         value = value.get("id") if isinstance(value, Mapping) else None
     return value if isinstance(value, str) and value and fits(value) else None
@@ -110,7 +112,7 @@ def check_bounds(event: StripeEvent | Notification, *, now: int) -> None:
     """
     version = event.api_version if isinstance(event, StripeEvent) else None
     named = (event.id, event.type, event.scope.account, event.object_type, event.object_id, version)
-    if not all(fits(name or "") for name in named):
+    if any(name and not fits(name) for name in named):
         raise Rejected("too_large", f"id, type, account and the object's id have at most {ID_BYTES} bytes each")
     clocked = isinstance(event, StripeEvent) and not event.scope.livemode and event.object.get("test_clock")
     if event.created > now + FUTURE_SECONDS and not clocked:

@@ -23,6 +23,7 @@ CATALOG = frozenset({"product", "price", FEATURES})
 """The types of objects that records are folded with and that belong to no customer."""
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
 ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
 
 
@@ -185,7 +186,7 @@ def packed(inputs: Inputs) -> bytes:
     document: dict[str, Any] = {"customers": inputs.customers, "catalog": inputs.catalog}
     document |= {"claims": inputs.claims} if inputs.claims else {}
     document |= {"refused": inputs.refused} if inputs.refused else {}
-    return compressed.pack_record(json.dumps(document, sort_keys=True, separators=(",", ":"), default=int).encode())
+    return compressed.pack_record(_as_text(document).encode())
 
 
 def catalog_entry(register: Item | None) -> dict[str, Any]:

@@ -37,12 +37,12 @@ NAMED = 20  # unreadable fields that a projection names
 _SHOWN = 40  # characters of a key of metadata; Stripe allows no more
 _CATALOG_KEYS = ("plan", "limits", "seats", "features", "addon")
 UNREADABLE: Any = object()
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 
 def digest(projection: Projection) -> str:
     """Names a state: equal projections, equal digests, on every machine."""
-    text = json.dumps(projection, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_as_text(projection).encode()).hexdigest()[:12]
 
 
 def text(value: Any) -> Any:
@@ -93,8 +93,9 @@ def _plain(value: Any) -> Any:
 def take(snapshot: Object, reads: Mapping[str, Read], bad: Unreadable) -> dict[str, Any]:
     """The fields of `reads` that are there and hold what they should."""
     kept: dict[str, Any] = {}
+    get = snapshot.get
     for name, read in reads.items():
-        value = snapshot.get(name)
+        value = get(name)
         if value is not None:
             found = read(value)
             if found is UNREADABLE:

@@ -42,6 +42,7 @@ OWNED = frozenset(
 """Types of objects that never change their customer."""
 FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
 _INVOICE_RANKS = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _PROJECTIONS = {**BILLED, **PAYMENTS}
 _TERMINAL = {
     "subscription": {"canceled", "incomplete_expired"},
@@ -252,7 +253,7 @@ def pack(register: Register) -> bytes:
         "s": {element.post: element.state for element in full},
         "p": [[start, seen.second, seen.end] for start, seen in sorted(register.periods.items())],
     }
-    return compressed.pack(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+    return compressed.pack(_as_text(document).encode())
 
 
 def unpack(evidence: bytes) -> Register:
