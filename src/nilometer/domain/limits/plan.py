@@ -72,7 +72,7 @@ def _scaled(limit: Limit, name: str, quantity: int) -> int | Decimal | None:
 
 
 def _written(metadata: Mapping[str, str]) -> list[tuple[str, Any]]:
-    together = _json(metadata.get("limits", "{}")) or {}
+    together = (_json(metadata["limits"]) or {}) if "limits" in metadata else {}
     named = ((name.removeprefix("limit_"), text) for name, text in metadata.items() if name.startswith("limit_"))
     return sorted({**together, **dict(named)}.items())[:METERS]
 

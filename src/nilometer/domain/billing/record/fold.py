@@ -7,7 +7,7 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nilometer.domain.billing.group import View
@@ -72,11 +72,12 @@ def standing(subscription: View) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """`weak` are the customers that a buyer alone has linked."""
+    """`weak` are the customers that a buyer alone has linked; `told` is the metadata of items that were asked for."""
 
     customers: Mapping[str, Views]
     catalog: Mapping[str, View]
     weak: frozenset[str]
+    told: dict[int, Mapping[str, str]] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         subscriptions = self._of("subscription")
@@ -163,12 +164,15 @@ class _Fold:
     def _marked(self, items: Iterable[View]) -> list[View]:
         return [item for item in items if self._metadata(item).get("seats")]
 
-    def _metadata(self, item: View) -> dict[str, str]:
+    def _metadata(self, item: View) -> Mapping[str, str]:
         """Product, then price: as registered, or as the subscription's snapshot showed the price."""
+        if (known := self.told.get(id(item))) is not None:
+            return known
         product = self._catalog("product", item)
         price = self._catalog("price", item)
         of_price = price.get("metadata", {}) if price.get("version") else item.get("metadata", {})
-        return {**product.get("metadata", {}), **of_price}
+        told = self.told[id(item)] = {**product.get("metadata", {}), **of_price}
+        return told
 
     def _name(self, items: Sequence[View]) -> str | None:
         if not items:
