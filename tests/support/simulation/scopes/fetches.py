@@ -12,7 +12,8 @@ from tests.support.flows.billing_play import PLAYED_AT
 from tests.support.simulation.kernel.scope import Plant, Scope
 from tests.support.simulation.scopes.billing import BEGAN, OWN, consume, is_true, played
 from tests.support.simulation.scopes.usage import law
-from tests.support.simulation.services.stripe import SimStripe
+from tests.support.simulation.services.dynamodb import StreamChange
+from tests.support.simulation.services.stripe import SimAnswer, SimStripe
 
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.registers.refetch import request
@@ -63,7 +64,7 @@ def _changed() -> list[dict[str, Any]]:
 def fetched_alone(plant: Plant) -> Callable[[], None]:
     """The schedule fetches what is due: nothing else tells it. Another reason to ask comes meanwhile."""
     world, known = company()
-    api: Any = SimStripe(plant.world, world)
+    api: Any = _Asked(plant, world)
     plant.repeat("refetch", lambda: _refetch(plant, api), until=Unavailable, times=4)
     subscription = next(one for one in _changed() if one["object"] == "subscription")
 
@@ -72,7 +73,32 @@ def fetched_alone(plant: Plant) -> Callable[[], None]:
         plant.store.commit([request(OWN, "subscription", subscription["id"], **about)])
 
     plant.world.spawn("another reason", lambda: _trying(ask_again))
-    return lambda: _fetched(plant, api, world, known)
+
+    def laws() -> None:
+        _fetched(plant, api, world, known)
+        reasons = [change.number for change in plant.tables.stream if _is_reason(change)]
+        law(not reasons or api.asked[-1] >= reasons[-1], "nobody asked Stripe after the last reason to ask")
+
+    return laws
+
+
+class _Asked(SimStripe):
+    """Remembers after how many changes it was asked."""
+
+    def __init__(self, plant: Plant, truth: StripeWorld) -> None:
+        super().__init__(plant.world, truth)
+        self.plant = plant
+        self.asked: list[int] = []
+
+    def fetch(self, object_type: str, object_id: str) -> SimAnswer:
+        found = super().fetch(object_type, object_id)
+        if object_type == "subscription":
+            self.asked.append(len(self.plant.tables.stream))
+        return found
+
+
+def _is_reason(change: StreamChange) -> bool:
+    return change.new is not None and change.new.get("cause") == {"S": "other"}
 
 
 def two_fetch(plant: Plant) -> Callable[[], None]:

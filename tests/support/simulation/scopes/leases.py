@@ -70,6 +70,7 @@ def leased(holders: int, checks: int, quantity: int, before: int) -> Callable[[P
         def laws() -> None:
             used = counted(plant) - before
             law(used <= sum(given), f"{used} are counted, {sum(given)} were given out")
+            law(plant.world.faults > 0 or used == sum(given), f"{sum(given)} were given out and {used} are counted")
             law(sum(given) - used <= held(plant), "what was given out is neither counted nor held")
             law(used + before + held(plant) <= HARD, f"{used} used and {held(plant)} held of {HARD}")
             item = plant.store.get(Table.RECORDS, keys.allowance("a", "m", START), consistent=True) or {}
@@ -82,6 +83,7 @@ def leased(holders: int, checks: int, quantity: int, before: int) -> Callable[[P
 
 SMALL = (
     Scope("a lease of one process", leased(1, 1, 2, 0), limited),
+    Scope("a lease that lasts for two checks", leased(1, 2, 2, 0), limited, faults=1),
     Scope("a lease beside the last of a limit", leased(2, 1, 3, 5), used_up, faults=1),
 )
 SCOPES = (

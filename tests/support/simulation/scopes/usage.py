@@ -26,6 +26,8 @@ from nilometer.flows.usage.known import Known
 EARLY = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 START = "2026-11-01T00:00:00.000Z"
 AT = NOW - timedelta(hours=1)
+LAST_LATE = int(datetime.fromisoformat("2027-01-05T00:00:00+00:00").timestamp())
+"""When the last event of November is taken, 35 days late."""
 Prepare = Callable[[Plant], Callable[[], None]]
 METERS = {"m": "sum", "top": "max", "level": "latest", "users": "unique"}
 
@@ -121,7 +123,13 @@ def consumers(
         for number, batch in enumerate(batches, 1):
             consume(plant, f"consumer {number}", batch, known=None if cold else warm(plant))
         plant.world.invariant = lambda: sums_hold(plant)
-        return lambda: totals(plant, expected, meter)
+
+        def laws() -> None:
+            totals(plant, expected, meter)
+            lives = [item["expires_at"] for item in plant.store.scan(Table.EVENTS, kind="unique_value")]
+            law(not lives or max(lives) >= LAST_LATE, "a value is forgotten while events of its period are still taken")
+
+        return laws
 
     return prepare
 
