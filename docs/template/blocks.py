@@ -62,6 +62,7 @@ def _queue(row: QueueRow) -> str:
         function=row.function,
         batch=row.batch,
         concurrency=row.concurrency,
+        read=row.read,
         visibility=6 * timeout + max(10, longest),
         window=f"!If [OnAws, !Ref {parameter}, {local}]" if parameter else local,
     )
@@ -104,8 +105,7 @@ def _alarm(row: AlarmRow) -> str:
         note=row.note and f"# {row.note}",
         namespace=row.namespace,
         metric=row.metric,
-        dimension=row.dimension[0],
-        value=row.dimension[1],
+        dimensions=row.dimension[0] and f"Dimensions: [{{Name: {row.dimension[0]}, Value: {row.dimension[1]}}}]",
         statistic=f"{kind}: {row.statistic}",
         period=row.period,
     ) + _when(of=row.of, points=row.points, threshold=row.threshold, comparison=row.comparison, missing=row.missing)

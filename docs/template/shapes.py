@@ -22,7 +22,7 @@ QUEUE = """\
     Type: AWS::Lambda::EventSourceMapping
     Properties:
       # On one machine the runner of `nilometer local` polls instead.
-      Enabled: !If [OnAws, true, false]
+      Enabled: !If [<read>, true, false]
       FunctionName: !Ref <function>Function.Alias
       EventSourceArn: !GetAtt <name>Queue.Arn
       <above_BatchSize>
@@ -118,7 +118,7 @@ ALARM = """\
       <note>
       Namespace: <namespace>
       MetricName: <metric>
-      Dimensions: [{Name: <dimension>, Value: <value>}]
+      <dimensions>
       <statistic>
       Period: <period>
 """

@@ -37,7 +37,7 @@ class QueueRow:
     """An SQS queue with its dead letters and its mapping.
 
     `window` in seconds; of three values the first is a parameter's name, then its largest value, then that on one
-    machine. `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
+    machine. `read` is the condition under which Lambda polls it. `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
     stands above.
     """
 
@@ -46,6 +46,7 @@ class QueueRow:
     batch: int
     concurrency: int
     window: int | tuple[str, int, int] = 1
+    read: str = "OnAws"
     rules: tuple[tuple[str, str], ...] = ()
     note: tuple[str, str] = ("", "")
 
@@ -124,6 +125,7 @@ FUNCTIONS = (
     FunctionRow("Lake", 120, queues=("LakeStripeEvents", "LakeUsage", "LakeAudit")),
     FunctionRow("Datasets", 120, queues=("Datasets",)),
     FunctionRow("Maintenance", 600, canary=False, scheduled=True),
+    FunctionRow("Redrive", 120, canary=False, scheduled=True),
     FunctionRow("Reconcile", 900, canary=False, scheduled=True),
 )
 
@@ -138,19 +140,21 @@ QUEUES = (
     QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
     QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
     QueueRow("Operations", "Operations", 100, 5, rules=(("OperationsRule", ""), ("NoticesRule", ""))),
-    QueueRow("LakeStripeEvents", "Lake", 2000, 2, _LAKE_WINDOW, note=_LARGE),
-    QueueRow("LakeUsage", "Lake", 2000, 2, _LAKE_WINDOW, note=_LARGE),
-    QueueRow("LakeAudit", "Lake", 2000, 2, _LAKE_WINDOW, (("LakeAuditRule", ""),), _LARGE),
-    QueueRow("Datasets", "Datasets", 1, 2, 0, (("DatasetsRule", ""),), _ALONE),
+    QueueRow("LakeStripeEvents", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
+    QueueRow("LakeUsage", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
+    QueueRow("LakeAudit", "Lake", 2000, 2, _LAKE_WINDOW, rules=(("LakeAuditRule", ""),), note=_LARGE),
+    QueueRow("Datasets", "Datasets", 1, 2, 0, "HasDatasets", (("DatasetsRule", ""),), _ALONE),
 )
 DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDeadLetters")
 
 _HOURLY = "Every hour, because an open day of thousands of files is slow to read and to append to."
+_UPKEEP = "!If [UpkeepDaily, cron(20 3 * * ? *), cron(20 * * * ? *)]"
 SCHEDULES = (
     ScheduleRow("Refetch", "rate(1 minute)", "Reconcile", 1, 60, '{"do": "refetch"}'),
     ScheduleRow("Reconcile", "cron(40 2-8 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
     ScheduleRow("Metering", "cron(25 * * * ? *)", "Reconcile", 1, 1800, '{"do": "meter"}'),
-    ScheduleRow("Maintenance", "cron(20 * * * ? *)", "Maintenance", 2, 3600, note=_HOURLY),
+    ScheduleRow("Maintenance", _UPKEEP, "Maintenance", 2, 3600, note=_HOURLY),
+    ScheduleRow("Redrive", "rate(15 minutes)", "Redrive", 1, 600, note="Dead letters whose cause may be gone."),
     ScheduleRow("Limits", "rate(5 minutes)", "Limits", 2, 300, note="Releases reservations that nobody settled."),
     ScheduleRow("Usage", "cron(10 4 * * ? *)", "Usage", 2, 3600, note="Rejects what waited too long."),
 )
@@ -164,10 +168,13 @@ def alarms() -> Iterator[AlarmRow]:
     """Every alarm on one metric, in the order of the template."""
     visible, oldest = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     for name in DEAD_LETTERS:
-        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible)
-    for name in (f"{queue.name}Queue" for queue in QUEUES):
-        said = f"{name} is not emptied: its oldest message waits for 15 minutes"
-        yield _of_queue(name, f"{name}AgeAlarm", said, "queue-age", oldest, threshold=900, points=3, of=3)
+        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible, **_DETAIL)
+    yield from _TOGETHER
+    for row in QUEUES:
+        name, waits = f"{row.name}Queue", "its oldest message waits for 15 minutes"
+        when = {"OnAws": "HasAlarms"}.get(row.read, f"{row.read}Alarms")
+        kept: dict[str, Any] = {"threshold": 900, "points": 3, "of": 3, "condition": when}
+        yield _of_queue(name, f"{name}AgeAlarm", f"{name} is not emptied: {waits}", "queue-age", oldest, **kept)
     for one in FUNCTIONS:
         when = "HasAlarms" if one.scheduled else "HasDetail"
         yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2, condition=when)
@@ -204,7 +211,8 @@ def _given_up(mapping: str, table: str, function: str) -> AlarmRow:
     said = f"Records of {table} were given up by {function} and lie in the bucket below aws/lambda/"
     dimension = ("EventSourceMappingUUID", f"!Ref {mapping}StreamMapping")
     metric = "OnFailureDestinationDeliveredEventCount"
-    return AlarmRow(f"{mapping}StreamFailuresAlarm", said, "stream-failures", "AWS/Lambda", metric, dimension)
+    name = f"{mapping}StreamFailuresAlarm"
+    return AlarmRow(name, said, "stream-failures", "AWS/Lambda", metric, dimension, **_DETAIL)
 
 
 def _own(name: str, said: str, paragraph: str, flow: str, metric: str, **other: Any) -> AlarmRow:
@@ -240,28 +248,53 @@ _OF_STRIPE = (
         note="Both ways end in this queue.",
     ),
 )
+_ONE_BY_ONE = {"condition": "HasDetail"}
+_TOGETHER = (
+    _own(
+        "DeadLetters",
+        "Dead letters, or batches given up of a stream, lie in the stack",
+        "dead-letters",
+        "redrive",
+        "DeadLettersFound",
+        condition="IsLean",
+        period=900,
+    ),
+    AlarmRow(
+        "AttentionAlarm",
+        "Something waits for a person: rejects, drift, or usage that Stripe cannot count",
+        "attention",
+        "!Ref AWS::StackName",
+        "Attention",
+        ("", ""),
+        condition="IsLean",
+    ),
+)
+"""In lean monitoring each of them stands for several alarms of the full one."""
 _GONE = "rejected events for good"
 _REJECTS = (
-    _own("BillingRejects", f"BillingFunction {_GONE}", "rejects", "billing", "rejected"),
-    _own("UsageRejects", f"UsageFunction {_GONE}", "rejects", "usage", "rejected"),
-    _own("OperationsRejects", f"OperationsFunction {_GONE}", "rejects", "operations", "rejected"),
-    _own("ChangesRejects", "ChangesFunction could not relay changes and kept them", "rejects", "changes", "rejected"),
-    _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected"),
-    _own("DatasetsRejects", "DatasetsFunction rejected batches for good", "dataset-rejects", "datasets", "rejected"),
+    _own("BillingRejects", f"BillingFunction {_GONE}", "rejects", "billing", "rejected", **_ONE_BY_ONE),
+    _own("UsageRejects", f"UsageFunction {_GONE}", "rejects", "usage", "rejected", **_ONE_BY_ONE),
+    _own("OperationsRejects", f"OperationsFunction {_GONE}", "rejects", "operations", "rejected", **_ONE_BY_ONE),
+    _own("ChangesRejects", "ChangesFunction could not relay changes and kept them", "rejects", "changes", "rejected", **_ONE_BY_ONE),
+    _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected", **_ONE_BY_ONE),
+    _own("DatasetsRejects", "DatasetsFunction rejected batches for good", "dataset-rejects", "datasets", "rejected", **_ONE_BY_ONE),
 )
 _DOUBTS = "Objects in doubt could not be settled with Stripe for an hour"
-_NO_UPKEEP = "The upkeep of a table of the lake was stopped three hours in a row"
+_NO_UPKEEP = "The upkeep of a table of the lake was stopped, of hourly upkeep three times in a row"
 _NOT_COMPARED = "Objects of Stripe's have not been compared for 48 hours"
 _DRIFT = "The nightly comparison found objects that differ from Stripe's"
 _UNCOUNTED = "Stripe could not count meter events that it took"
 _OF_RECONCILE = (
-    _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound"),
-    _own("NotCompared", _NOT_COMPARED, "not-compared", "reconcile", "NotCompared"),
-    _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck"),
-    _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports"),
+    _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound", **_ONE_BY_ONE),
+    _own("NotCompared", _NOT_COMPARED, "not-compared", "reconcile", "NotCompared", **_ONE_BY_ONE),
+    _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck", **_ONE_BY_ONE),
+    _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports", **_ONE_BY_ONE),
     _own("Refetch", _DOUBTS, "refetch", "reconcile", "RefetchUnsettled", points=12, of=12),
 )
-_OF_LAKE = (_own("MaintenanceStopped", _NO_UPKEEP, "upkeep", "maintenance", "stopped", points=3, of=3, period=3600),)
+_RUNS = "!If [UpkeepDaily, 1, 3]"
+_OF_LAKE = (
+    _own("MaintenanceStopped", _NO_UPKEEP, "upkeep", "maintenance", "stopped", points=_RUNS, of=_RUNS, period=3600),
+)
 
 
 def ratios() -> Iterator[RatioRow]:

@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from nilometer.aws import secrets as room
-from nilometer.aws.secrets import REFRESH_SECONDS, SigningSecrets, api_key
+from nilometer.aws.secrets import REFRESH_SECONDS, ApiKey, SigningSecrets, api_key
 from nilometer.errors import Misconfigured, Unavailable
 
 
@@ -95,6 +95,20 @@ def test_an_api_key_is_taken_as_it_is_stored(client: Any) -> None:
     arn = client.create_secret(Name="key", SecretString="rk_test_1234\n")["ARN"]
 
     assert api_key(client, arn=arn) == "rk_test_1234"
+
+
+def test_an_api_key_is_read_again_every_five_minutes(client: Any, clock: list[float]) -> None:
+    """It is asked for every minute; a key that was stored meanwhile is used soon."""
+    arn = client.create_secret(Name="key", SecretString="unset")["ARN"]
+    key = ApiKey(client, arn=arn)
+    assert key.current() is None
+    client.put_secret_value(SecretId=arn, SecretString="rk_test_new")
+
+    clock[0] += 299
+    before = key.current()
+    clock[0] += 1
+
+    assert (before, key.current()) == (None, "rk_test_new")
 
 
 def test_the_placeholder_is_no_api_key(client: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.lambdas import edge
 
 
@@ -20,11 +20,35 @@ def test_what_went_wrong_is_counted_by_version_too(
     edge.count("changes", [Outcome.ACCEPTED, Outcome.REJECTED])
 
     [line] = [vars(record) for record in caplog.records]
-    by_flow, by_version = line["_aws"]["CloudWatchMetrics"]
+    by_flow, by_version, of_all = line["_aws"]["CloudWatchMetrics"]
     assert (by_flow["Dimensions"], by_version["Dimensions"]) == ([["flow"]], [["flow", "version"]])
     assert [metric["Name"] for metric in by_flow["Metrics"]] == ["accepted", "rejected"]
     assert [metric["Name"] for metric in by_version["Metrics"]] == ["rejected"]
     assert (line["flow"], line["version"], line["accepted"], line["rejected"]) == ("changes", "7", 1, 1)
+    assert (of_all["Dimensions"], of_all["Metrics"][0]["Name"], line["Attention"]) == ([[]], "Attention", 1)
+
+
+def test_what_no_alarm_reads_is_a_field_and_no_metric(caplog: pytest.LogCaptureFixture) -> None:
+    """CloudWatch bills every metric; nothing of the count is lost."""
+    edge.count("usage", [Outcome.DUPLICATE, Outcome.DUPLICATE], zone="quiet")
+
+    [line] = [vars(record) for record in caplog.records]
+    assert (line["duplicate"], line["zone"], "_aws" in line) == (2, "quiet", False)
+
+
+def test_quiet_logs_keep_what_went_wrong_and_every_count(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the log level WARNING a record that went well has no line of its own."""
+    monkeypatch.setattr(edge, "_LOGS_EVERY_RECORD", False)
+    outcomes = (Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.FAILED, Outcome.REJECTED)
+    results = [Result(message_id=str(n), outcome=outcome) for n, outcome in enumerate(outcomes)]
+
+    edge.batch_response("usage", results)
+
+    assert [record.message for record in caplog.records] == ["usage.failed", "usage.rejected", "usage.outcomes"]
+    counts = vars(caplog.records[-1])
+    assert (counts["accepted"], counts["duplicate"], counts["failed"]) == (1, 1, 1)
 
 
 def test_every_line_of_a_call_carries_its_request_id() -> None:

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws.sqs import MESSAGES, Queue
 from nilometer.domain.recovery.dead_letter import DeadLetter, dead_letter
+from nilometer.domain.recovery.redrive import TRIES, tries
 from nilometer.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -53,9 +54,16 @@ class DeadLetterQueue:
 
     def send_back(self, letters: Sequence[DeadLetter]) -> None:
         """To the source, then deletes them here. `Refused` where there is no source."""
+        self._send_back(letters, {})
+
+    def try_again(self, letter: DeadLetter) -> None:
+        """As `send_back`; the message carries how often that was done by itself."""
+        self._send_back([letter], {TRIES: str(tries(letter) + 1)})
+
+    def _send_back(self, letters: Sequence[DeadLetter], attributes: Mapping[str, str]) -> None:
         if self.source_url is None:
             raise Refused(f"no queue redrives to {self.name}: invoke the function once by hand, then purge the letter")
-        Queue(self._client, url=self.source_url).send([letter.body for letter in letters])
+        Queue(self._client, url=self.source_url).send([letter.body for letter in letters], attributes=attributes)
         self.delete(letters)
 
     def delete(self, letters: Sequence[DeadLetter]) -> None:

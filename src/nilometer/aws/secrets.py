@@ -112,6 +112,21 @@ class AuditKeys:
         return keys
 
 
+class ApiKey:
+    """Stripe's API key as this process knows it: at most five minutes old, for it is asked for every minute."""
+
+    def __init__(self, client: SecretsManagerClient, *, arn: str) -> None:
+        self._read = lambda: api_key(client, arn=arn)
+        self._key: str | None = None
+        self._read_at = float("-inf")
+
+    def current(self) -> str | None:
+        """None while none is stored."""
+        if time.monotonic() - self._read_at >= _KEY_SECONDS:
+            self._key, self._read_at = self._read(), time.monotonic()
+        return self._key
+
+
 def api_key(client: SecretsManagerClient, *, arn: str) -> str | None:
     """Stripe's API key, secret (`sk_...`) or restricted (`rk_...`); None while the template's placeholder is there."""
     text = _text(client, arn).strip()

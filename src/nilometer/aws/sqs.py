@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,28 +26,38 @@ class Queue:
         self._url = url
         self.requests = 0
 
-    def send(self, bodies: Sequence[str], *, attempts: int = 4) -> None:
-        """Returns only when SQS has taken every body. Retries the failed alone; at least once."""
-        for batch in _batches(bodies):
-            self._send(dict(enumerate(batch)), attempts)
+    def send(
+        self, bodies: Sequence[str], *, attempts: int = 4, attributes: Mapping[str, str] | None = None
+    ) -> None:
+        """Returns only when SQS has taken every body. Retries the failed alone; at least once.
 
-    def _send(self, pending: dict[int, str], attempts: int) -> None:
+        Each message carries the `attributes`, which are texts.
+        """
+        for batch in _batches(bodies):
+            self._send(dict(enumerate(batch)), attempts, _typed(attributes or {}))
+
+    def _send(self, pending: dict[int, str], attempts: int, attributes: Mapping[str, Any]) -> None:
         for attempt in range(attempts):
             if attempt:
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
-            pending = self._put(pending)
+            pending = self._put(pending, attributes)
             if not pending:
                 return
         raise Unavailable(f"SQS did not take {len(pending)} messages; send them again")
 
-    def _put(self, bodies: dict[int, str]) -> dict[int, str]:
-        entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index, body in bodies.items()]
+    def _put(self, bodies: dict[int, str], attributes: Mapping[str, Any]) -> dict[int, str]:
+        more = {"MessageAttributes": attributes} if attributes else {}
+        entries: list[Any] = [{"Id": str(index), "MessageBody": body, **more} for index, body in bodies.items()]
         self.requests += 1
         try:
             response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"SQS did not answer: {error}") from error
         return {int(failed["Id"]): bodies[int(failed["Id"])] for failed in response.get("Failed", ())}
+
+
+def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
 
 
 def _batches(bodies: Sequence[str]) -> Iterator[list[str]]:

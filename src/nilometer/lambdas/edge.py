@@ -14,10 +14,37 @@ from aws_lambda_powertools import Logger
 
 from nilometer.domain.events.outcome import Message, Outcome, Result
 
-logger = Logger()
+# Metrics are lines too: they are written whatever POWERTOOLS_LOG_LEVEL says of the other lines.
+logger = Logger(level="INFO")
 _VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
 _RESERVE_SECONDS = 30.0  # to answer before Lambda kills: a request under way may be retried for 20
 _NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "nilometer")
+_LOGS_EVERY_RECORD = os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO") == "INFO"
+_QUIET = frozenset({Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.IGNORED})
+
+METRICS = frozenset(
+    {
+        Outcome.ACCEPTED,
+        Outcome.REJECTED,
+        Outcome.FAILED,
+        "invalid_signature",
+        "invalid_json",
+        "too_large",
+        "stopped",
+        "reconciled",
+        "without_key",
+        "DeadLettersFound",
+        "DriftFound",
+        "NotCompared",
+        "MeterErrorReports",
+        "MeterEventsStuck",
+        "RefetchUnsettled",
+    }
+)
+"""What an alarm or the dashboard reads. CloudWatch bills every metric; the other counts are fields of the same line."""
+
+ATTENTION = frozenset({Outcome.REJECTED, "DriftFound", "NotCompared", "MeterErrorReports", "MeterEventsStuck"})
+"""What waits for a person. Their sum is the metric `Attention` of the stack, one alarm for all flows."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -48,8 +75,13 @@ def commit_deadline(context: Any) -> float:
 
 
 def batch_response(flow: str, results: Sequence[Result]) -> dict[str, Any]:
-    """One line a record, one count an outcome; what failed or waits in its queue is delivered again."""
+    """One line a record, one count an outcome; what failed or waits in its queue is delivered again.
+
+    With `POWERTOOLS_LOG_LEVEL=WARNING` what went well has no line of its own.
+    """
     for result in results:
+        if result.outcome in _QUIET and not _LOGS_EVERY_RECORD:
+            continue
         log = logger.warning if result.outcome in {Outcome.FAILED, Outcome.REJECTED} else logger.info
         log(f"{flow}.{result.outcome}", extra={"message_id": result.message_id, **result.fields})
     count(flow, (result.outcome for result in results))
@@ -57,15 +89,15 @@ def batch_response(flow: str, results: Sequence[Result]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
 
-def count(flow: str, outcomes: Iterable[str]) -> None:
-    """Outcomes as CloudWatch embedded metrics: one line a batch, no API call.
+def count(flow: str, outcomes: Iterable[str], message: str = "outcomes", **fields: str) -> None:
+    """Outcomes as CloudWatch embedded metrics: one line a batch, with `fields`, and no API call.
 
     Source: the CloudWatch embedded metric format specification. Powertools' Metrics flushes per
     decorated handler and imports its validators, which a webhook's cold start need not pay for.
     """
     counts = Counter(outcomes)
     if counts:
-        _embed(f"{flow}.outcomes", flow, counts)
+        _embed(f"{flow}.{message}", flow, counts, **fields)
 
 
 def metric(flow: str, name: str, value: int) -> None:
@@ -83,14 +115,21 @@ def _receives(record: Mapping[str, Any]) -> int:
     return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
 
 
-def _embed(message: str, flow: str, values: Mapping[str, int]) -> None:
+def _embed(message: str, flow: str, values: Mapping[str, int], **fields: str) -> None:
     """What went wrong is counted by version too, so that a canary is judged by its own failures."""
     wrong = values.keys() & {Outcome.FAILED, Outcome.REJECTED}
-    directives = [_directive(values, ["flow"]), *([_directive(wrong, ["flow", "version"])] if wrong else [])]
-    embedded = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}
-    logger.info(message, extra={"_aws": embedded, "flow": flow, "version": _VERSION, **values})
+    waiting = sum(values[name] for name in values.keys() & ATTENTION)
+    directives = [
+        *_directive(values.keys() & METRICS, ["flow"]),
+        *_directive(wrong, ["flow", "version"]),
+        *_directive({"Attention"} if waiting else (), []),
+    ]
+    extra: dict[str, Any] = {**fields, "flow": flow, "version": _VERSION, **values}
+    if directives:
+        extra["_aws"] = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}
+    logger.info(message, extra=extra | ({"Attention": waiting} if waiting else {}))
 
 
-def _directive(names: Iterable[str], dimensions: list[str]) -> dict[str, Any]:
-    metrics = [{"Name": name, "Unit": "Count"} for name in names]
-    return {"Namespace": _NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}
+def _directive(names: Iterable[str], dimensions: list[str]) -> list[dict[str, Any]]:
+    metrics = [{"Name": str(name), "Unit": "Count"} for name in sorted(names)]
+    return [{"Namespace": _NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}] if metrics else []

@@ -20,6 +20,7 @@ from nilometer.lambdas.edge import count, handling, logger
 from nilometer.settings import variables
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up
+VACUUM_HOUR = 3  # of the day in UTC: listing every file of every table each hour was most of what upkeep cost
 _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 
 
@@ -45,9 +46,9 @@ def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
 
 
 def _maintain(store: Store, lake: Lake, *, deadline: float) -> list[dict[str, Any]]:
-    reports = []
-    tables = maintenance.all_tables(store)
-    for report in maintenance.maintain(lake, now=datetime.now(UTC), deadline=deadline, tables=tables):
+    reports, now = [], datetime.now(UTC)
+    tables, vacuums = maintenance.all_tables(store), now.hour == VACUUM_HOUR
+    for report in maintenance.maintain(lake, now=now, deadline=deadline, tables=tables, vacuums=vacuums):
         log = logger.warning if report.stopped else logger.info
         log("maintenance.table", extra=asdict(report))
         reports.append(report)

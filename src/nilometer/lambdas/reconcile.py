@@ -16,7 +16,7 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.secrets import api_key
+from nilometer.aws.secrets import ApiKey
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import catalog, coverage, reconcile, refetch
@@ -37,10 +37,10 @@ _OutOfTime = Callable[[], bool]
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
-    store, secrets, key_arn = _dependencies()
+    store, stored_key = _dependencies()
     if event["do"] == "refetch":
         _resume(store, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
-    key = api_key(secrets, arn=key_arn)
+    key = stored_key.current()
     if key is None:
         logger.info("reconcile.off", extra={"reason": "no API key of Stripe is stored"})
         count("reconcile", ["without_key"] * (event["do"] == "reconcile"))
@@ -147,6 +147,6 @@ def _deadline(seconds: float) -> _OutOfTime:
 
 
 @cache
-def _dependencies() -> tuple[Store, Any, str]:
+def _dependencies() -> tuple[Store, ApiKey]:
     records, events, key = variables("RECORDS_TABLE", "EVENTS_TABLE", "STRIPE_API_KEY_ARN")
-    return Store(client("dynamodb"), records=records, events=events), client("secretsmanager"), key
+    return Store(client("dynamodb"), records=records, events=events), ApiKey(client("secretsmanager"), arn=key)

@@ -29,15 +29,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             _body(event), _signature(event), secrets=secrets, bus=bus, objects=objects, now=datetime.now(UTC)
         )
     except Rejected as error:
-        logger.warning("webhook.rejected", extra={"reason": error.reason})
-        count("webhook", [error.reason])
+        count("webhook", [error.reason], "rejected", reason=error.reason)
         return _answer(_STATUS.get(error.reason, 400), {"error": error.reason, "message": str(error)})
     except (Unavailable, Misconfigured) as error:
         logger.error("webhook.failed", extra={"reason": str(error)})
         count("webhook", ["failed"])
         return _answer(500, {"error": "unavailable", "message": "not taken; deliver it again"})
-    logger.info("webhook.accepted", extra={"event_id": published.event_id, "type": published.type})
-    count("webhook", ["accepted"])
+    count("webhook", ["accepted"], "accepted", event_id=published.event_id, type=published.type)
     return _answer(200, {"received": published.event_id})
 
 

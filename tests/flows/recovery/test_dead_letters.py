@@ -47,6 +47,9 @@ class Box:
             raise Unavailable("SQS did not take 1 messages; send them again")
         self.sent += [one.id for one in letters]
 
+    def try_again(self, letter: DeadLetter) -> None:
+        self.send_back([letter])
+
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         raise AssertionError(letters)
 

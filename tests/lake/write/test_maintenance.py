@@ -168,6 +168,18 @@ def test_a_table_that_is_always_out_of_time_is_cleaned(lake: Lake) -> None:
     assert not abandoned.exists()
 
 
+def test_files_are_listed_once_a_day_and_days_compacted_each_time(lake: Lake) -> None:
+    """What was abandoned waits for the run that vacuums; the checkpoint and the compaction do not."""
+    abandoned = stray(lake, "abandoned", age_days=8)
+
+    [hourly] = maintain(lake, now=NOW, deadline=1e9, tables=(USAGE,), vacuums=False)
+    waited = abandoned.exists()
+    [nightly] = maintain(lake, now=NOW, deadline=1e9, tables=(USAGE,))
+
+    assert (hourly.vacuumed, waited, bool(hourly.days)) == (0, True, True)
+    assert (nightly.vacuumed, abandoned.exists()) == (1, False)
+
+
 def test_a_table_gets_its_share_of_the_time(lake: Lake) -> None:
     """One that could use all of it leaves the other half."""
     asked = count_seconds()

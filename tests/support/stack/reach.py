@@ -50,7 +50,13 @@ _SERVICES = {
     ("landing", "get"): _READ,
     ("bus", "publish"): Use("events:PutEvents", "bus"),
     ("queue", "send"): Use("sqs:SendMessage", "queue"),
+    ("objects", "delete"): _DELETE,
     ("client", "get_secret_value"): Use("secretsmanager:GetSecretValue", "secret"),
+    ("client", "receive_message"): Use("sqs:ReceiveMessage", "dead letters"),
+    ("client", "delete_message_batch"): Use("sqs:DeleteMessage", "dead letters"),
+    ("client", "change_message_visibility_batch"): Use("sqs:ChangeMessageVisibility", "dead letters"),
+    ("client", "send_message_batch"): Use("sqs:SendMessage", "queue"),
+    ("client", "invoke"): Use("lambda:InvokeFunction", "function"),
 }
 # What deltalake does to the bucket, by its method; in modules of nilometer.lake alone.
 _DELTA = {

@@ -12,6 +12,7 @@ import pytest
 from tests.support.cloudformation import Properties, Template, referred
 
 from nilometer.domain.events.outcome import Outcome
+from nilometer.lambdas.edge import ATTENTION, METRICS
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def metrics(alarm: Properties) -> Iterator[Mapping[str, Any]]:
 
 
 def dimensions(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+    return {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", ())}
 
 
 def watched(alarms: Mapping[str, Properties], metric: str) -> set[str]:
@@ -81,9 +82,21 @@ def test_an_alarm_on_our_own_numbers_uses_names_that_are_counted(alarms: dict[st
 
     assert ours
     for metric in ours:
-        name, flow = metric["MetricName"], dimensions(metric)["flow"]
+        name, flow = metric["MetricName"], dimensions(metric).get("flow", "edge")
         assert name in set(Outcome) or f'"{name}"' in source
         assert (project / f"src/nilometer/lambdas/{flow}.py").exists()
+
+
+def test_what_nobody_reads_is_no_metric(template: Template, alarms: dict[str, Properties]) -> None:
+    """CloudWatch bills each; and what an alarm or the dashboard reads is one."""
+    [dashboard] = template.of("AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
+    shown = {m[1] for one in widgets for m in one["properties"]["metrics"] if m[0] == "${AWS::StackName}"}
+    read = {
+        m["MetricName"] for a in alarms.values() for m in metrics(a) if m["Namespace"] == {"Ref": "AWS::StackName"}
+    }
+
+    assert shown | read == METRICS | {"Attention"}
 
 
 def test_every_flow_that_rejects_has_an_alarm(alarms: dict[str, Properties], project: Path) -> None:
@@ -138,8 +151,12 @@ def test_a_new_stack_without_secrets_rings_for_nobody(alarms: dict[str, Properti
         )
 
 
-LEAN, DETAILED = {"HasAlarms", "HasRatios"}, {"HasDetail", "HasDetailedRatios"}
-DETAIL = re.compile(r"(Throttles|Duration)Alarm$|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$")
+QUEUES = {"HasLakeQueuesAlarms", "HasDatasetsAlarms"}
+LEAN, DETAILED = {"HasAlarms", "HasRatios", "IsLean", *QUEUES}, {"HasDetail", "HasDetailedRatios"}
+DETAIL = re.compile(
+    r"(Throttles|Duration|DeadLetters|StreamFailures|Rejects|Drift|MeterEvents|MeterErrors)Alarm$"
+    r"|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$"
+)
 
 
 def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms: dict[str, Properties]) -> None:
@@ -147,11 +164,21 @@ def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms:
     detail = {name for name in alarms if template.resources[name]["Condition"] in DETAILED}
     lean = {name: a for name, a in alarms.items() if template.resources[name]["Condition"] in LEAN}
 
-    assert detail == {n for n in alarms if DETAIL.search(n)} | {"WebhookFailedAlarm", "ApiRefusalsAlarm"}
-    assert watched(lean, "Errors") == {"UsageFunction", "LimitsFunction", "MaintenanceFunction", "ReconcileFunction"}
+    found = {n for n in alarms if DETAIL.search(n)} - {"DeadLettersAlarm"}
+    assert detail == found | {"WebhookFailedAlarm", "ApiRefusalsAlarm"}
+    assert watched(lean, "Errors") == {f"{one}Function" for one in ("Usage", "Limits", "Maintenance", "Reconcile", "Redrive")}
     assert watched(lean, "ApproximateAgeOfOldestMessage") == set(template.source_queues)
     assert watched(lean, "IteratorAge") == {"ChangesFunction", "LimitsFunction"}
     assert "ApiFailuresAlarm" in lean
+
+
+def test_one_alarm_of_lean_stands_for_what_waits_for_a_person(alarms: dict[str, Properties]) -> None:
+    """Dead letters and given-up batches in one metric; rejects, drift and meters in another: no alarm rings for less."""
+    together = {n for n in alarms if re.search(r"(Rejects|Drift|MeterEvents|MeterErrors)Alarm$", n)}
+
+    assert {alarms[name]["MetricName"] for name in together} == ATTENTION
+    assert all(alarms[name]["Threshold"] == alarms["AttentionAlarm"]["Threshold"] == 0 for name in together)
+    assert alarms["DeadLettersAlarm"]["MetricName"] == "DeadLettersFound"
 
 
 def test_the_dashboard_stays_within_the_free_metrics(template: Template) -> None:
@@ -206,7 +233,7 @@ def test_metrics_have_the_dimensions_that_aws_gives_them(alarms: dict[str, Prope
         "AWS/SQS": [{"QueueName"}],
         "AWS/ApiGateway": [{"ApiId"}],
         "AWS/Lambda": [{"FunctionName"}, {"EventSourceMappingUUID"}, {"FunctionName", "Resource", "ExecutedVersion"}],
-        "ours": [{"flow"}, {"flow", "version"}],
+        "ours": [{"flow"}, {"flow", "version"}, set()],
     }
 
     for alarm in alarms.values():

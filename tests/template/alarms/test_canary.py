@@ -18,7 +18,7 @@ from samtranslator.translator.translator import Translator
 from tests.support.cloudformation import Template, listed, referred, under
 
 # Their work is the night's: nothing of it would be seen in ten minutes of the day.
-AT_ONCE = {"MaintenanceFunction", "ReconcileFunction"}
+AT_ONCE = {"MaintenanceFunction", "ReconcileFunction", "RedriveFunction"}
 
 
 @pytest.fixture(scope="module", params=["true", "false"])

@@ -81,7 +81,7 @@ def test_shared_variables_are_powertools_own(template: Template) -> None:
     """Nothing of ours reads the environment past settings.py."""
     shared = template.body["Globals"]["Function"]["Environment"]["Variables"]
 
-    assert set(shared) == {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+    assert set(shared) == {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
 
 
 # What may all the same, and why.
@@ -108,7 +108,10 @@ def test_logs_are_json_and_kept_for_a_bounded_time(template: Template) -> None:
     """A log group that Lambda makes by itself is kept for ever."""
     groups = template.of("AWS::Logs::LogGroup")
 
-    assert template.body["Globals"]["Function"]["LoggingConfig"] == {"LogFormat": "JSON"}
+    assert template.body["Globals"]["Function"]["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "SystemLogLevel": {"Fn::If": ["IsQuiet", "WARN", "INFO"]},
+    }
     for function in template.functions.values():
         assert groups[referred(function["LoggingConfig"]["LogGroup"])]["RetentionInDays"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +101,23 @@ def test_a_failed_stream_batch_cannot_block_its_shard(template: Template) -> Non
 
 def test_mappings_are_asleep_on_one_machine(template: Template) -> None:
     """There the runner of `nilometer local` polls; the engine's own pollers would race it."""
-    assert all(m["Enabled"] == {"Fn::If": ["OnAws", True, False]} for m in template.mappings.values())
+    asleep = {"OnAws", "HasLakeQueues", "HasDatasets"}
+
+    assert all(m["Enabled"]["Fn::If"][1:] == [True, False] for m in template.mappings.values())
+    assert {m["Enabled"]["Fn::If"][0] for m in template.mappings.values()} == asleep
+    for condition in asleep - {"OnAws"}:
+        assert {"Condition": "OnAws"} in template.body["Conditions"][condition]["Fn::And"]
+
+
+def test_what_the_relay_sends_to_one_queue_is_read_there(template: Template) -> None:
+    """With one queue for all tables the two that are not read get nothing any more."""
+    variables = template.of("AWS::Serverless::Function")["ChangesFunction"]["Environment"]["Variables"]
+    for name in ("LakeStripeEvents", "LakeUsage"):
+        variable = "_".join(re.findall("[A-Z][a-z]+", name)).upper() + "_QUEUE_URL"
+        assert variables[variable] == {
+            "Fn::If": ["HasOneLakeQueue", {"Ref": "LakeAuditQueue"}, {"Ref": f"{name}Queue"}]
+        }
+        assert template.mappings[f"{name}Mapping"]["Enabled"]["Fn::If"][0] == "HasLakeQueues"
 
 
 def test_no_event_source_hides_in_a_function(template: Template) -> None:

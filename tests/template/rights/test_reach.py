@@ -23,6 +23,7 @@ FLOWS = (
     "datasets",
     "reconcile",
     "maintenance",
+    "redrive",
 )
 # Lambda itself asks for these with the function's role: to log, to poll, to keep what it gives up. Each has a test.
 LAMBDAS_OWN = re.compile(
@@ -37,6 +38,8 @@ KINDS = {
     "RecordsTable": "records",
     "EventsTable": "events",
     "LakeBucket": "bucket",
+    "DeadLetters": "dead letters",
+    "Function.Alias": "function",
     "event-bus/": "bus",
     "StripeSigningSecrets": "secret",
     "StripeApiKey": "secret",
@@ -53,7 +56,8 @@ def allowed(template: Template, flow: str) -> set[Use]:
         if role == f"{flow.title()}Role"
         for action in set(listed(statement["Action"])) - OF_EVERY_READER
         for resource in listed(statement["Resource"])
-        if not LAMBDAS_OWN.match(action) and "aws/lambda/" not in str(resource)
+        if flow == "redrive" or not (LAMBDAS_OWN.match(action) or "aws/lambda/" in str(resource))
+        if not action.startswith("logs:")
     }
 
 

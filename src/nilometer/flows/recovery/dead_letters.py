@@ -43,6 +43,9 @@ class LetterBox(Protocol):
     def send_back(self, letters: Sequence[DeadLetter]) -> None:
         """To where they failed, and away from here."""
 
+    def try_again(self, letter: DeadLetter) -> None:
+        """The same by a schedule, which counts its tries where the letter can carry a number."""
+
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         """For good."""
 
@@ -112,6 +115,10 @@ class StreamBatches:
         for letter in sorted(letters, key=lambda one: one.sent_at):
             self.invoke(letter.attributes["function"], letter.body)
             self.objects.delete(letter.id)
+
+    def try_again(self, letter: DeadLetter) -> None:
+        """As `send_back`."""
+        self.send_back([letter])
 
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         """For good."""

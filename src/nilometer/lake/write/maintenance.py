@@ -65,10 +65,14 @@ class Vacuumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upkeep:
-    """One table's part of a run. `progress` is called with the name of each step before it begins."""
+    """One table's part of a run. `progress` is called with the name of each step before it begins.
+
+    `vacuums`: as of `clean`.
+    """
 
     today: date
     out_of_time: Callable[[], bool]
+    vacuums: bool = True
     dry_run: bool = False
     progress: Callable[[str], None] = lambda _: None
 
@@ -89,7 +93,8 @@ class Upkeep:
 
     def _clean(self, snapshot: DeltaTable, report: Maintained) -> Maintained:
         self.progress(f"{report.table}: cleaning")
-        return replace(report, vacuumed=len(clean(snapshot, dry_run=self.dry_run)))
+        found = clean(snapshot, dry_run=self.dry_run, vacuums=self.vacuums)
+        return replace(report, vacuumed=len(found))
 
     def _compact_days(self, snapshot: DeltaTable, table: tables.DeltaTable, report: Maintained) -> Maintained:
         found = worth_compacting(days(snapshot), today=self.today)
@@ -160,14 +165,20 @@ def vacuum(
     return Vacuumed(table=table.name, files=tuple(files))
 
 
-def clean(snapshot: DeltaTable, *, retention_hours: int = RETENTION_HOURS, dry_run: bool = False) -> list[str]:
+def clean(
+    snapshot: DeltaTable, *, retention_hours: int = RETENTION_HOURS, dry_run: bool = False, vacuums: bool = True
+) -> list[str]:
     """A checkpoint, then expired logs and then the files that no version within the retention names; those files.
 
     Also files that no version ever named, once they are older than it: of a writer or compactor that died. Younger
     ones may belong to a commit that is on its way. Delta refuses a shorter retention than the table's.
+    Without `vacuums` only the checkpoint, because the rest lists the whole table.
     """
     if not dry_run:
         snapshot.create_checkpoint()
+    if not vacuums:
+        return []
+    if not dry_run:
         snapshot.cleanup_metadata()
         # The checkpoint no longer names files that earlier vacuums deleted; a table loaded before it still does.
         snapshot.load_as_version(snapshot.version())

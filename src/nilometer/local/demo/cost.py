@@ -64,7 +64,7 @@ BY_QUEUE = {
     "OperationsQueue": EventKind.OPERATION,
     "LakeAuditQueue": EventKind.CHANGE,
 }
-NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "DatasetsFunction", "DatasetsQueue"})
+NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"})
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
 BY_PREFIX = {"lake/stripe_events": EventKind.WEBHOOK, "lake/usage": EventKind.USAGE, "lake/audit": EventKind.CHANGE}

@@ -1,0 +1,51 @@
+"""The schedule → dead letters that are due go back to where they failed → one line a place, and how many are left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+from nilometer.aws.clients import client
+from nilometer.aws.dead_letters import DeadLetterQueue, invoke
+from nilometer.aws.s3 import Objects
+from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
+from nilometer.flows.recovery.redriving import redrive_due
+from nilometer.lambdas.edge import handling, logger, metric
+from nilometer.settings import variables
+
+_RESERVE_SECONDS = 20.0  # one letter, or one batch that a function takes
+
+
+@handling
+def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry: what failed while something was away is tried again."""
+    queues, objects, functions = _dependencies()
+    again = partial(invoke, functions)
+    streams = [StreamBatches(name, objects, again) for name in sorted({one.queue for one in given_up(objects)})]
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
+    return _redrive([*queues, *streams], until)
+
+
+def _redrive(boxes: list[LetterBox], until: float) -> dict[str, Any]:
+    left = sent = 0
+    for report in redrive_due(boxes, now=datetime.now(UTC), out_of_time=lambda: time.monotonic() >= until):
+        left, sent = left + report.left, sent + len(report.sent)
+        if report.found or report.failed:
+            log = logger.warning if report.failed else logger.info
+            log("redrive.queue", extra=asdict(report))
+    metric("redrive", "DeadLettersFound", left)
+    return {"sent": sent, "left": left}
+
+
+@cache
+def _dependencies() -> tuple[list[DeadLetterQueue], Objects, Any]:
+    """`DEAD_LETTERS` is `name,url` or `name,url,url of its source`, separated by spaces."""
+    dead_letters, bucket = variables("DEAD_LETTERS", "LAKE_BUCKET")
+    queues = []
+    for one in dead_letters.split():
+        name, url, *source = one.split(",")
+        queues.append(DeadLetterQueue(client("sqs"), name=name, url=url, source_url=next(iter(source), None)))
+    return queues, Objects(client("s3"), bucket=bucket), client("lambda")
