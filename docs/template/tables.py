@@ -37,7 +37,8 @@ class QueueRow:
     """An SQS queue with its dead letters and its mapping.
 
     `window` in seconds; of three values the first is a parameter's name, then its largest value, then that on one
-    machine. `read` is the condition under which Lambda polls it. `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
+    machine. `read` is the condition under which Lambda polls it.
+    `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
     stands above.
     """
 
@@ -148,7 +149,7 @@ QUEUES = (
 DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDeadLetters")
 
 _HOURLY = "Every hour, because an open day of thousands of files is slow to read and to append to."
-_UPKEEP = "!If [UpkeepDaily, cron(20 3 * * ? *), cron(20 * * * ? *)]"
+_UPKEEP = '!If [UpkeepDaily, "cron(20 3 * * ? *)", "cron(20 * * * ? *)"]'
 SCHEDULES = (
     ScheduleRow("Refetch", "rate(1 minute)", "Reconcile", 1, 60, '{"do": "refetch"}'),
     ScheduleRow("Reconcile", "cron(40 2-8 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
@@ -275,9 +276,23 @@ _REJECTS = (
     _own("BillingRejects", f"BillingFunction {_GONE}", "rejects", "billing", "rejected", **_ONE_BY_ONE),
     _own("UsageRejects", f"UsageFunction {_GONE}", "rejects", "usage", "rejected", **_ONE_BY_ONE),
     _own("OperationsRejects", f"OperationsFunction {_GONE}", "rejects", "operations", "rejected", **_ONE_BY_ONE),
-    _own("ChangesRejects", "ChangesFunction could not relay changes and kept them", "rejects", "changes", "rejected", **_ONE_BY_ONE),
+    _own(
+        "ChangesRejects",
+        "ChangesFunction could not relay changes and kept them",
+        "rejects",
+        "changes",
+        "rejected",
+        **_ONE_BY_ONE,
+    ),
     _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected", **_ONE_BY_ONE),
-    _own("DatasetsRejects", "DatasetsFunction rejected batches for good", "dataset-rejects", "datasets", "rejected", **_ONE_BY_ONE),
+    _own(
+        "DatasetsRejects",
+        "DatasetsFunction rejected batches for good",
+        "dataset-rejects",
+        "datasets",
+        "rejected",
+        **_ONE_BY_ONE,
+    ),
 )
 _DOUBTS = "Objects in doubt could not be settled with Stripe for an hour"
 _NO_UPKEEP = "The upkeep of a table of the lake was stopped, of hourly upkeep three times in a row"
@@ -287,7 +302,14 @@ _UNCOUNTED = "Stripe could not count meter events that it took"
 _OF_RECONCILE = (
     _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound", **_ONE_BY_ONE),
     _own("NotCompared", _NOT_COMPARED, "not-compared", "reconcile", "NotCompared", **_ONE_BY_ONE),
-    _own("MeterEvents", "Usage cannot be told to Stripe's meters", "stripes-meters", "reconcile", "MeterEventsStuck", **_ONE_BY_ONE),
+    _own(
+        "MeterEvents",
+        "Usage cannot be told to Stripe's meters",
+        "stripes-meters",
+        "reconcile",
+        "MeterEventsStuck",
+        **_ONE_BY_ONE,
+    ),
     _own("MeterErrors", _UNCOUNTED, "stripes-meters", "billing", "MeterErrorReports", **_ONE_BY_ONE),
     _own("Refetch", _DOUBTS, "refetch", "reconcile", "RefetchUnsettled", points=12, of=12),
 )

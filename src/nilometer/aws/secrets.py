@@ -116,14 +116,16 @@ class ApiKey:
     """Stripe's API key as this process knows it: at most five minutes old, for it is asked for every minute."""
 
     def __init__(self, client: SecretsManagerClient, *, arn: str) -> None:
-        self._read = lambda: api_key(client, arn=arn)
+        self._client = client
+        self._arn = arn
         self._key: str | None = None
         self._read_at = float("-inf")
 
     def current(self) -> str | None:
         """None while none is stored."""
         if time.monotonic() - self._read_at >= _KEY_SECONDS:
-            self._key, self._read_at = self._read(), time.monotonic()
+            self._key = api_key(self._client, arn=self._arn)
+            self._read_at = time.monotonic()
         return self._key
 
 

@@ -26,9 +26,7 @@ class Queue:
         self._url = url
         self.requests = 0
 
-    def send(
-        self, bodies: Sequence[str], *, attempts: int = 4, attributes: Mapping[str, str] | None = None
-    ) -> None:
+    def send(self, bodies: Sequence[str], *, attempts: int = 4, attributes: Mapping[str, str] | None = None) -> None:
         """Returns only when SQS has taken every body. Retries the failed alone; at least once.
 
         Each message carries the `attributes`, which are texts.

@@ -10,7 +10,7 @@ from nilometer.aws.eventbridge import Bus
 from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
-from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.flows.lake import changes
 from nilometer.lambdas.edge import batch_response, handling
 from nilometer.settings import variables
@@ -22,19 +22,19 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
     Source: Lambda Developer Guide, "Configuring partial batch response with DynamoDB and Lambda".
     """
-    bus, queues, objects, keys = _dependencies()
-    results = changes.relay(event["Records"], bus=bus, queues=queues, objects=objects, keys=keys)
+    bus, queues, objects, keys, tells_all = _dependencies()
+    results = changes.relay(event["Records"], bus=bus, queues=queues, objects=objects, keys=keys, tells_all=tells_all)
     response = batch_response("changes", results)
     return {"batchItemFailures": response["batchItemFailures"][:1]}
 
 
 @cache
-def _dependencies() -> tuple[Bus, dict[str, Queue], Objects, AuditKeys]:
-    name, bucket, key = variables("BUS_NAME", "LAKE_BUCKET", "AUDIT_KEY_ARN")
-    stripe_events, usage = variables("LAKE_STRIPE_EVENTS_QUEUE_URL", "LAKE_USAGE_QUEUE_URL")
+def _dependencies() -> tuple[Bus, dict[str, Queue], Objects, AuditKeys, bool]:
+    name, bucket, key, told = variables("BUS_NAME", "LAKE_BUCKET", "AUDIT_KEY_ARN", "CHANGES_ON_BUS")
+    names = ("LAKE_STRIPE_EVENTS_QUEUE_URL", "LAKE_USAGE_QUEUE_URL", "LAKE_AUDIT_QUEUE_URL")
     queues = {
-        STRIPE_EVENTS.name: Queue(client("sqs"), url=stripe_events),
-        USAGE.name: Queue(client("sqs"), url=usage),
+        table.name: Queue(client("sqs"), url=url)
+        for table, url in zip((STRIPE_EVENTS, USAGE, AUDIT), variables(*names), strict=True)
     }
     keys = AuditKeys.stored(later("secretsmanager"), arn=key)
-    return Bus(client("events"), name=name), queues, Objects(client("s3"), bucket=bucket), keys
+    return Bus(client("events"), name=name), queues, Objects(client("s3"), bucket=bucket), keys, told != "needed"

@@ -25,15 +25,15 @@ _MOVING_SHARE = 0.5  # of the time, at most: the tables get the rest
 
 
 @handling
-def handler(_event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Lambda's entry: the hourly upkeep of the lake."""
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda's entry: the upkeep of the lake. `{"vacuums": true}` deletes files at another hour than `VACUUM_HOUR`."""
     records, events, uri = variables("RECORDS_TABLE", "EVENTS_TABLE", "LAKE_URI")
     lake = Lake(uri=uri, storage_options=storage_options(os.environ))
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     begun = time.monotonic()
     store = Store(client("dynamodb"), records=records, events=events)
     moved = _move(store, lake, until=begun + seconds * _MOVING_SHARE)
-    return {"workspaces": moved, "tables": _maintain(store, lake, deadline=begun + seconds)}
+    return {"workspaces": moved, "tables": _maintain(store, lake, begun + seconds, event.get("vacuums"))}
 
 
 def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
@@ -45,9 +45,9 @@ def _move(store: Store, lake: Lake, *, until: float) -> list[dict[str, Any]]:
     return found
 
 
-def _maintain(store: Store, lake: Lake, *, deadline: float) -> list[dict[str, Any]]:
+def _maintain(store: Store, lake: Lake, deadline: float, asked: bool | None) -> list[dict[str, Any]]:
     reports, now = [], datetime.now(UTC)
-    tables, vacuums = maintenance.all_tables(store), now.hour == VACUUM_HOUR
+    tables, vacuums = maintenance.all_tables(store), now.hour == VACUUM_HOUR if asked is None else asked
     for report in maintenance.maintain(lake, now=now, deadline=deadline, tables=tables, vacuums=vacuums):
         log = logger.warning if report.stopped else logger.info
         log("maintenance.table", extra=asdict(report))

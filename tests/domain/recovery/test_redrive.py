@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,4 +51,4 @@ def test_a_batch_of_a_stream_is_tried_once_an_hour_for_a_day() -> None:
     due = [now for now in looks if is_due(letter(function="arn"), now=now)]
 
     assert len(due) == 24
-    assert {later - earlier for earlier, later in zip(due, due[1:], strict=False)} == {timedelta(hours=1)}
+    assert {later - earlier for earlier, later in itertools.pairwise(due)} == {timedelta(hours=1)}

@@ -73,6 +73,26 @@ def test_a_forged_change_is_a_reject_and_its_neighbours_pass(lake: Lake, objects
     assert stored(lake) == ["also", "good"]
 
 
+def test_a_change_past_the_bus_lands_as_one_that_went_over_it(world: World, lake: Lake) -> None:
+    """The same row, proven, once: also when the stack is switched from one way to the other in between."""
+    counter = {"pk": "WORKSPACE#ws_1", "sk": "COUNTER#m", "kind": "counter", "version": 1, "quantity": Decimal("1.5")}
+    alert = {"pk": "WORKSPACE#ws_1", "sk": "ALERT#m", "kind": "alert", "version": 1, "workspace_id": "ws_1"}
+    records = [record(counter, sequence="1"), record(alert, sequence="2")]
+
+    direct = world.relay(*records, tells_all=False)
+    told, packed_rows = world.bodies("bus"), world.bodies("audit")
+    world.relay(*records)
+    later = world.bodies("bus")
+
+    assert outcomes(direct) == [Outcome.ACCEPTED] * 2
+    assert [one["detail"]["data"]["kind"] for one in told] == ["alert"]
+    assert sorted(one["detail"]["data"]["kind"] for one in later) == ["alert", "counter"]
+    bodies = [*map(json.dumps, packed_rows), *(json.dumps(one["detail"]) for one in (*told, *later))]
+    assert len(packed_rows) == 1
+    assert outcomes(land(lake, world.objects, *bodies))[0] is Outcome.ACCEPTED
+    assert len(stored(lake)) == 2
+
+
 @pytest.mark.parametrize("row", [change("c"), proven(change("c"), key=OTHER)], ids=["no proof", "another key"])
 def test_no_other_form_of_a_message_goes_past_the_proof(lake: Lake, objects: Objects, row: dict[str, Any]) -> None:
     """Packed as columns, as rows, or in the bus's envelope."""

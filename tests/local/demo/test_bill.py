@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.stack.costs import charge, run
 
 from nilometer.errors import Misconfigured
 from nilometer.local.demo.bill import BillLine, bill
-from nilometer.local.demo.cost import Run
+from nilometer.local.demo.cost import EventKind, Run
 from nilometer.local.demo.prices import prices
 from nilometer.local.demo.stage import MINUTES, calls, stage
 from nilometer.local.plane.charges import DELIVERED
@@ -51,7 +52,7 @@ def test_an_idle_stage_costs_what_its_template_makes(month: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("monitoring", "most"), [("full", Decimal("6.5")), ("lean", Decimal("3.6")), ("none", Decimal(0))]
+    ("monitoring", "most"), [("full", Decimal("6.5")), ("lean", Decimal("1.6")), ("none", Decimal(0))]
 )
 def test_monitoring_has_three_prices(month: Run, monitoring: str, most: Decimal) -> None:
     """And a stage to play with has none of it."""
@@ -64,6 +65,37 @@ def test_a_lonely_event_pays_its_own_commit_of_the_lake(month: Run) -> None:
 
     assert lonely["commits of the lake", False] == pytest.approx(Decimal("0.00002"), rel=Decimal("0.6"))
     assert many["commits of the lake", False] < lonely["commits of the lake", False] * 10_000_000 / 20
+
+
+PLAY = {"Stage": "dev", "Monitoring": "none", "ArchiveDays": "0", "LakeWindow": "60"}
+SMALL = {"Upkeep": "daily", "LakeQueues": "one", "Datasets": "false"}
+
+
+def test_an_idle_stage_to_play_with_costs_less_than_two_dollars(month: Run) -> None:
+    """Three secrets, and the polls of four queues beyond the million requests that are free."""
+    idle = lines(month, **PLAY, **SMALL)
+
+    assert Decimal("1.2") < sum(idle.values()) <= 2
+    assert sum(lines(month, **PLAY).values()) > 2
+
+
+def test_what_is_not_polled_is_not_paid(month: Run) -> None:
+    """Fifteen requests a minute of each queue that Lambda reads, forty cents a million."""
+    every, few = stage({"Stage": "prod"}), stage({"Stage": "prod", **SMALL})
+    polls = [lines(month, **given)["polls of idle queues", True] for given in ({}, SMALL)]
+
+    assert (every.queues, few.queues) == (7, 4)
+    assert float(polls[0] - polls[1]) == pytest.approx(3 * 15 * MINUTES * 0.4 / 1e6, rel=0.02)
+
+
+def test_storage_is_the_measured_size_times_its_price(month: Run) -> None:
+    """A million facts of a kilobyte for 1.3 months, beyond what is free, twice: the tables and their recovery."""
+    kept = replace(month, fact_bytes={EventKind.WEBHOOK: 1000.0, EventKind.USAGE: 1000.0}, bus_bytes={})
+    many = lines(kept, usage=100_000_000, ArchiveDays="0")
+
+    rows = Decimal(100_000_000) * 2 * 150 * 12 / 10**9 * Decimal("0.023")
+    tables = Decimal(130) * Decimal("0.20") + Decimal(105) * Decimal("0.25")
+    assert float(many["storage and archive", False]) == pytest.approx(float(tables + rows), rel=0.2)
 
 
 def test_longer_windows_make_fewer_commits(month: Run) -> None:

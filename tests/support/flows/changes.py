@@ -40,8 +40,9 @@ class World:
     sqs: Any
     urls: dict[str, str]
 
-    def relay(self, *records: dict[str, Any]) -> list[Result]:
-        return changes.relay(records, bus=self.bus, queues=self.queues, objects=self.objects, keys=KEYS)
+    def relay(self, *records: dict[str, Any], tells_all: bool = True) -> list[Result]:
+        given: Any = {"bus": self.bus, "queues": self.queues, "objects": self.objects, "keys": KEYS}
+        return changes.relay(records, **given, tells_all=tells_all)
 
     def bodies(self, name: str) -> list[dict[str, Any]]:
         """Everything in a queue, taken out."""
@@ -68,14 +69,15 @@ def world(aws: Engine, objects: Objects) -> World:
 
     sqs, events, suffix = client("sqs"), client("events"), uuid.uuid4().hex[:8]
     urls = {
-        name: sqs.create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"] for name in ("stripe_events", "usage", "bus")
+        name: sqs.create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"]
+        for name in ("stripe_events", "usage", "audit", "bus")
     }
     arn = sqs.get_queue_attributes(QueueUrl=urls["bus"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     bus = f"bus-{suffix}"
     events.create_event_bus(Name=bus)
     events.put_rule(Name="all", EventBusName=bus, EventPattern='{"source": ["nilometer.changes"]}')
     events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "q", "Arn": arn}])
-    queues = {name: Queue(sqs, url=urls[name]) for name in ("stripe_events", "usage")}
+    queues = {name: Queue(sqs, url=urls[name]) for name in ("stripe_events", "usage", "audit")}
     return World(Bus(events, name=bus), queues, objects, sqs, urls)
 
 

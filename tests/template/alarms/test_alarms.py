@@ -92,9 +92,7 @@ def test_what_nobody_reads_is_no_metric(template: Template, alarms: dict[str, Pr
     [dashboard] = template.of("AWS::CloudWatch::Dashboard").values()
     widgets = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
     shown = {m[1] for one in widgets for m in one["properties"]["metrics"] if m[0] == "${AWS::StackName}"}
-    read = {
-        m["MetricName"] for a in alarms.values() for m in metrics(a) if m["Namespace"] == {"Ref": "AWS::StackName"}
-    }
+    read = {m["MetricName"] for a in alarms.values() for m in metrics(a) if m["Namespace"] == {"Ref": "AWS::StackName"}}
 
     assert shown | read == METRICS | {"Attention"}
 
@@ -166,14 +164,16 @@ def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms:
 
     found = {n for n in alarms if DETAIL.search(n)} - {"DeadLettersAlarm"}
     assert detail == found | {"WebhookFailedAlarm", "ApiRefusalsAlarm"}
-    assert watched(lean, "Errors") == {f"{one}Function" for one in ("Usage", "Limits", "Maintenance", "Reconcile", "Redrive")}
+    assert watched(lean, "Errors") == {
+        f"{one}Function" for one in ("Usage", "Limits", "Maintenance", "Reconcile", "Redrive")
+    }
     assert watched(lean, "ApproximateAgeOfOldestMessage") == set(template.source_queues)
     assert watched(lean, "IteratorAge") == {"ChangesFunction", "LimitsFunction"}
     assert "ApiFailuresAlarm" in lean
 
 
 def test_one_alarm_of_lean_stands_for_what_waits_for_a_person(alarms: dict[str, Properties]) -> None:
-    """Dead letters and given-up batches in one metric; rejects, drift and meters in another: no alarm rings for less."""
+    """Dead letters and given-up batches in one metric; rejects, drift and meters in another: none rings for less."""
     together = {n for n in alarms if re.search(r"(Rejects|Drift|MeterEvents|MeterErrors)Alarm$", n)}
 
     assert {alarms[name]["MetricName"] for name in together} == ATTENTION

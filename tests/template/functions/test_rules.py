@@ -8,9 +8,10 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.cloudformation import Template
+from tests.support.cloudformation import Template, under
 
 from nilometer.flows.billing.webhook import SOURCE
+from nilometer.flows.lake.kinds import TOLD
 from nilometer.local.plane.engine import Engine
 
 # The folder below events/ whose samples a rule is for, where it is not the rule's own word.
@@ -94,6 +95,20 @@ def test_every_rule_says_whose_events_it_takes(template: Template) -> None:
 
 
 OURS = ("usage.recorded.v1", "usage.batch.v1", "usage.voided.v1", "usage.snapshot.v1", "dataset.batch_ready.v1")
+
+
+def test_the_bus_hears_of_every_change_that_a_rule_waits_for(template: Template) -> None:
+    """With `ChangesOnBus=needed` the relay tells of these kinds alone."""
+    waited = {
+        kind
+        for rule in template.of("AWS::Events::Rule").values()
+        for kinds in under("kind", rule["EventPattern"])
+        for kind in kinds
+    }
+
+    assert waited == TOLD
+
+
 FORGED = (*OURS, "workspace.created.v1", "record.changed.v1", "limit.set.v1", "billing.linked.v1")
 
 

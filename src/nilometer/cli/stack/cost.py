@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 )
 @click.option("--stripe", metavar="N/day", help="The bill of a month instead: so many webhooks of Stripe.")
 @click.option("--usage", metavar="N/day", help="And so many usage events. Also N/second, /minute, /hour, /month.")
+@click.option("--batched", is_flag=True, help="Usage comes as nilometer.publish sends it, up to 100 events together.")
 @click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of template.yaml, for the bill.")
 @json_option
 def cost(
-    prices_file: Path | None, stripe: str | None, usage: str | None, parameters: tuple[str, ...], as_json: bool
+    prices_file: Path | None,
+    stripe: str | None,
+    usage: str | None,
+    batched: bool,
+    parameters: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Dollars per million events of each kind on AWS, or the bill of a month.
 
@@ -46,7 +52,8 @@ def cost(
       nilometer cost --prices frankfurt.toml --json | jq .kinds
     """
     if stripe or usage or parameters:
-        _month(prices_file, _monthly(stripe), _monthly(usage), dict(_pair(one) for one in parameters), as_json)
+        given = dict(_pair(one) for one in parameters)
+        _month(prices_file, _monthly(stripe), _monthly(usage), given, batched, as_json)
         return
     from nilometer.local.demo.cost import as_json as machine_readable
     from nilometer.local.demo.cost import costs
@@ -55,7 +62,7 @@ def cost(
 
     chosen = prices(prices_file)
     with signals_interrupt(), progress_bars() as progress:
-        found = costs(count(progress=progress))
+        found = costs(count(progress=progress, batched=batched))
     if as_json:
         print_json(machine_readable(found, chosen))
     else:
@@ -79,7 +86,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _month(
-    prices_file: Path | None, stripe: Decimal, usage: Decimal, parameters: dict[str, str], as_json: bool
+    prices_file: Path | None,
+    stripe: Decimal,
+    usage: Decimal,
+    parameters: dict[str, str],
+    batched: bool,
+    as_json: bool,
 ) -> None:
     from nilometer.local.demo.bill import as_json as machine_readable
     from nilometer.local.demo.bill import bill
@@ -89,7 +101,8 @@ def _month(
 
     chosen, made = prices(prices_file), stage({"Stage": "prod", **parameters})
     with signals_interrupt(), progress_bars() as progress:
-        lines = bill(count(progress=progress), made, stripe=stripe, usage=usage, prices=chosen)
+        run = count(progress=progress, batched=batched, parameters=parameters)
+    lines = bill(run, made, stripe=stripe, usage=usage, prices=chosen)
     found = machine_readable(lines, chosen)
     if as_json:
         print_json(found)

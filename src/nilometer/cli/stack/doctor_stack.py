@@ -62,7 +62,7 @@ def deployment(connection: Connection) -> Iterator[Finding]:
         yield warn("deployment", stack["StackStatus"], "Read the stack's events and deploy again.")
     else:
         yield ok("deployment", stack["StackStatus"])
-    parameters = {one["ParameterKey"]: one.get("ParameterValue") for one in stack.get("Parameters", ())}
+    parameters = _parameters(stack)
     if not connection.is_local and not parameters.get("AlarmEmail"):
         yield warn("alarms", "nobody is told by mail", "Deploy with AlarmEmail, or subscribe to the alarm topic.")
 
@@ -187,11 +187,30 @@ def mappings(connection: Connection) -> Iterator[Finding]:
         return
     lambda_, ids = connection.client("lambda"), connection.resources("AWS::Lambda::EventSourceMapping")
     states = {name: lambda_.get_event_source_mapping(UUID=id_)["State"] for name, id_ in ids.items()}
-    idle = [name for name, state in states.items() if state not in {"Enabled", "Enabling", "Updating"}]
-    if idle:
-        yield fail("mappings", f"disabled: {', '.join(idle)}", "Enable them: nothing is read there until then.")
-    else:
+    idle = {name for name, state in states.items() if state not in {"Enabled", "Enabling", "Updating"}}
+    if not idle:
         yield ok("mappings", f"{len(states)} enabled")
+    elif idle <= _meant(connection):
+        yield ok("mappings", f"{len(states) - len(idle)} enabled, {len(idle)} off by a parameter of the stack")
+    else:
+        yield fail("mappings", f"disabled: {', '.join(sorted(idle))}", "Enable them: nothing is read there until then.")
+
+
+_OFF = {
+    ("LakeQueues", "one"): {"LakeStripeEventsMapping", "LakeUsageMapping"},
+    ("Datasets", "false"): {"DatasetsMapping"},
+}
+
+
+def _meant(connection: Connection) -> set[str]:
+    """Mappings that a parameter switches off."""
+    answer = connection.client("cloudformation").describe_stacks(StackName=connection.description.stack_name)
+    given = _parameters(answer["Stacks"][0]).items()
+    return {name for said, names in _OFF.items() if said in given for name in names}
+
+
+def _parameters(stack: Mapping[str, Any]) -> dict[str, str | None]:
+    return {one["ParameterKey"]: one.get("ParameterValue") for one in stack.get("Parameters", ())}
 
 
 def _logical(name: str) -> str:

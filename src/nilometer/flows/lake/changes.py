@@ -47,14 +47,21 @@ class Relayed:
 
 
 def relay(
-    records: Sequence[StreamRecord], *, bus: Bus, queues: Mapping[str, Queue], objects: Objects, keys: AuditKeys
+    records: Sequence[StreamRecord],
+    *,
+    bus: Bus,
+    queues: Mapping[str, Queue],
+    objects: Objects,
+    keys: AuditKeys,
+    tells_all: bool = True,
 ) -> list[Result]:
     """One result a record, in order; `message_id` is its sequence number. `queues` by table of the lake.
 
+    Without `tells_all` changes that no rule of ours waits for go to the lake without the bus.
     A FAILED one and all after it in its shard are delivered again. Sends rows before events, each at least once.
     `Misconfigured` or `Unavailable` without a key to sign with.
     """
-    means = RelayMeans(objects, keys.current()[0])
+    means = RelayMeans(objects, keys.current()[0], tells_all)
     results: dict[str, Result] = {}
     relayed: list[Relayed] = []
     for record in records:

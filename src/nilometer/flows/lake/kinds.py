@@ -20,7 +20,7 @@ from nilometer.domain.billing.record.changes import BillingChange, billing_chang
 from nilometer.domain.lake import exact, redaction, rows
 from nilometer.domain.lake.books import REGISTER, book_rows, has_book, snapshot_rows
 from nilometer.domain.lake.change import Change, ItemAction, audit_row
-from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.compressed import unpack
 from nilometer.domain.store.times import from_epoch, rfc3339
@@ -31,6 +31,9 @@ from nilometer.flows.lake.proof import signed
 ROW_PAYLOAD_BYTES = 700_000  # a larger payload rests in S3 and the row carries the reference
 ENTRY_MARGIN = 2_000  # for the bus' own count of source, detail type and time
 PAYLOADS = "payloads"  # kept as long as the rows that refer to it: for ever
+
+TOLD = frozenset({"workspace", "billing", "meter", "alert", "membership", "invitation"})
+"""Kinds of records whose changes a rule of ours waits for on the bus."""
 
 _json = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _text = _json.encode
@@ -46,10 +49,18 @@ class PackedRow:
 
 @dataclass(frozen=True, slots=True)
 class RelayMeans:
-    """What a change needs on its way out: where large parts rest, and the key that proves who sent it."""
+    """What a change needs on its way out: where large parts rest, and the key that proves who sent it.
+
+    Without `tells_all` the bus hears of the kinds in `TOLD` alone.
+    """
 
     objects: Objects
     key: str
+    tells_all: bool = True
+
+    def tells(self, kind: str) -> bool:
+        """Whether a change of this kind goes over the bus to the lake; else it goes straight to the lake's queue."""
+        return self.tells_all or kind in TOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,18 @@ def kind_of(change: Change) -> ChangeKind:
 def announced(change: Change) -> Iterable[BusEntry]:
     """What a change means to its workspace, as events of their own."""
     return kind_of(change).announces(change)
+
+
+def _changed(change: Change, means: RelayMeans) -> BusEntry | PackedRow:
+    """On the bus, which sends it on to the lake, or packed for the lake alone. The row is the same on both ways."""
+    entry = _record_changed(change, means)
+    if means.tells(change.kind):
+        return entry
+    return PackedRow(AUDIT.name, bytes(msgspec.json.decode(entry.detail, type=_Detail).data))
+
+
+class _Detail(msgspec.Struct):
+    data: msgspec.Raw
 
 
 def _record_changed(change: Change, means: RelayMeans) -> BusEntry:
@@ -107,10 +130,10 @@ def _usage(change: Change, _means: RelayMeans) -> PackedRow | None:
     return PackedRow(USAGE.name, _text(rows.usage_row(change.item))) if change.action is ItemAction.INSERT else None
 
 
-def _reject(change: Change, means: RelayMeans) -> BusEntry | None:
+def _reject(change: Change, means: RelayMeans) -> BusEntry | PackedRow | None:
     if change.action is not ItemAction.INSERT:
         return None
-    return _record_changed(replace(change, new=rows.reject_image(change.item)), means)
+    return _changed(replace(change, new=rows.reject_image(change.item)), means)
 
 
 def _booked(change: Change, _means: RelayMeans) -> Iterator[PackedRow]:
@@ -166,19 +189,17 @@ def _entry(
     return BusEntry(source=CHANGES, detail_type=detail_type, detail=_text(event).decode())
 
 
-_AUDITED = ChangeKind(output=_record_changed)
+_AUDITED = ChangeKind(output=_changed)
 _PASSED_OVER = ChangeKind(output=lambda _change, _means: None)
 
 KINDS: Mapping[tuple[Table, str], ChangeKind] = {
     (Table.EVENTS, "stripe_event"): ChangeKind(output=_stripe_event, books=_reported),
     (Table.EVENTS, "usage_event"): ChangeKind(output=_usage),
     (Table.EVENTS, "reject"): ChangeKind(output=_reject, announces=_rejected),
-    (Table.RECORDS, "lockout"): ChangeKind(output=_record_changed, announces=_locked_out),
-    (Table.RECORDS, REGISTER): ChangeKind(output=_record_changed, books=_booked),
-    (Table.RECORDS, "billing"): ChangeKind(
-        output=_record_changed, announces=lambda change: _told(billing_changes, change)
-    ),
+    (Table.RECORDS, "lockout"): ChangeKind(output=_changed, announces=_locked_out),
+    (Table.RECORDS, REGISTER): ChangeKind(output=_changed, books=_booked),
+    (Table.RECORDS, "billing"): ChangeKind(output=_changed, announces=lambda change: _told(billing_changes, change)),
     (Table.RECORDS, own_limits.KIND): ChangeKind(
-        output=_record_changed, announces=lambda change: _told(own_limits_changes, change)
+        output=_changed, announces=lambda change: _told(own_limits_changes, change)
     ),
 }

@@ -29,16 +29,14 @@ def maintain(
     progress: Callable[[str], None] = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Maintained]:
-    """One report a table, as each is done. `deadline` is on the `monotonic` clock; without `vacuums` no file is deleted.
+    """One report a table, as each is done. `deadline` is on the `monotonic` clock; `vacuums`: also deletes files.
 
     A table begins no further day when its even share of the time that is left is over, so that one with very many
     files does not take the others' turn again and again.
     """
     for position, table in enumerate(tables):
         out_of_time = _turn(deadline, len(tables) - position, monotonic)
-        upkeep = Upkeep(
-            today=now.date(), out_of_time=out_of_time, vacuums=vacuums, dry_run=dry_run, progress=progress
-        )
+        upkeep = Upkeep(today=now.date(), out_of_time=out_of_time, vacuums=vacuums, dry_run=dry_run, progress=progress)
         yield upkeep.run(table, lake_uri=lake.uri, storage_options=lake.storage_options)
 
 

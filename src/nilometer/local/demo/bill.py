@@ -13,23 +13,32 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nilometer.local.demo.cost import BY_PREFIX, BY_QUEUE, Cost, EventKind, Run, costs, priced
+from nilometer.local.demo.cost import BY_QUEUE, Cost, EventKind, Run, costs, kind_below, priced
 from nilometer.local.demo.prices import Prices
-from nilometer.local.demo.stage import MINUTES, Stage
+from nilometer.local.demo.stage import MINUTES, Stage, calls
 from nilometer.local.plane.deployed import logical
 
 POLLS = 5  # connections that Lambda keeps open to an idle queue, each asking three times a minute
-_BILLED_SECONDS = {"RefetchSchedule": 0.3, "LimitsSchedule": 0.3, "MeteringSchedule": 0.5, "UsageSchedule": 1.0}
+_KEY_MINUTES = 5  # until Stripe's key is read again
+_DEAD_LETTERS = 8  # queues that are looked into by schedule
+_BILLED_SECONDS = {
+    "RedriveSchedule": 1.0,
+    "RefetchSchedule": 0.3,
+    "LimitsSchedule": 0.3,
+    "MeteringSchedule": 0.5,
+    "UsageSchedule": 1.0,
+}
 _LONG_SECONDS = {"MaintenanceSchedule": 20.0, "ReconcileSchedule": 60.0}
 _SWEEP_UNITS = {"RefetchSchedule": 1.0, "LimitsSchedule": 16.0}  # read units of a call that finds nothing
-_METRICS = 10  # of our own that events write; fewer where whole hours are quiet
-_IDLE_METRICS = 2  # of the lake's upkeep and the nightly reconcile
+_METRICS = 10  # of our own that events write, where the run's logs were not read; fewer where whole hours are quiet
+_IDLE_METRICS = 2  # of scheduled redrive and of Stripe's meters
 _BUS_BYTES, _ITEM_BYTES, _ROW_BYTES, _REPORT_BYTES = 2_000, 1_200, 150, 900
 _KEPT_MONTHS = Decimal("1.3")  # facts stay 40 days
 _NAMES = {EventKind.WEBHOOK: "Stripe webhooks", EventKind.USAGE: "usage events", EventKind.CHANGE: "changes of records"}
 ASSUMED = (
-    f"{POLLS} polls at once of an idle queue; a call of a schedule bills 0.3 to 60 s; {_METRICS} metrics of our own",
-    f"{_BUS_BYTES} bytes an event in the archive, {_ITEM_BYTES} an item, {_ROW_BYTES} a row of the lake after a year",
+    f"{POLLS} polls at once of an idle queue; a call of a schedule bills 0.3 to 60 s",
+    f"{_BUS_BYTES} bytes a change in the archive, {_ROW_BYTES} a row of the lake after a year",
+    "sizes of facts and of their events are those of the run; what goes wrong has metrics of its own, not in it",
     f"Lambda itself logs {_REPORT_BYTES} bytes a call; a commit of the lake takes what it took in the run",
     "events come evenly through day and night; changes of records are to events as in the run",
     "what is free each month in every account is taken off; taxes, discounts and your own requests are not in it",
@@ -85,11 +94,15 @@ def _fixed(run: Run, made: Stage) -> Iterator[Item]:
         yield item("schedules", "function_gb_second", count * seconds * made.memory[function] / 1024)
         yield item("schedules", "read_unit", count * _SWEEP_UNITS.get(name, 0.0))
         yield item("logs of Lambda itself", "log_gb", count * _REPORT_BYTES / 1e9)
-        if function == "ReconcileFunction":
-            yield item("secrets", "secret_request", count)
-    for charge, requests in run.upkeep.charges:
-        if charge.service == "s3" and (price := priced(charge)):
-            yield item("upkeep of the lake", price, requests * made.schedules["MaintenanceSchedule"])
+    looks = made.schedules.get("RedriveSchedule", 0)
+    yield item("schedules", "queue_request", looks * _DEAD_LETTERS)
+    yield item("schedules", "object_write", looks)
+    yield item("secrets", "secret_request", MINUTES / _KEY_MINUTES)
+    nights = calls("rate(1 day)")
+    for counts, times in ((run.upkeep, made.schedules["MaintenanceSchedule"] - nights), (run.vacuum, nights)):
+        for charge, requests in counts.charges:
+            if charge.service == "s3" and (price := priced(charge)):
+                yield item("upkeep of the lake", price, requests * times)
 
 
 def _variable(run: Run, made: Stage, events: Mapping[EventKind, Decimal]) -> Iterator[Item]:
@@ -103,10 +116,12 @@ def _variable(run: Run, made: Stage, events: Mapping[EventKind, Decimal]) -> Ite
     every = {**events, EventKind.CHANGE: changes}
     for kind, count in every.items():
         yield from _of_kind(found[kind], count, lake[kind], _commits(count, made.window_seconds))
-    for price, amount in _kept(told + changes, told, made):
+    for price, amount in _kept(run, {**every}, made):
         yield Item(what="storage and archive", fixed=False, price=price, amount=amount)
     quiet = Decimal(math.exp(-float(told) * 60 / MINUTES))
-    yield Item(what="metrics of our own", fixed=False, price="custom_metric", amount=_METRICS * (1 - quiet))
+    yield Item(
+        what="metrics of our own", fixed=False, price="custom_metric", amount=(run.metrics or _METRICS) * (1 - quiet)
+    )
 
 
 def _of_kind(cost: Cost, count: Decimal, lake: Mapping[str, Decimal], commits: Decimal) -> Iterator[Item]:
@@ -128,7 +143,7 @@ def _lake(run: Run) -> dict[EventKind, dict[str, Decimal]]:
     """What the commits of each kind took: requests to S3, calls and seconds of the lake's writer."""
     found: dict[EventKind, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for charge, requests in run.counts.charges:
-        if charge.service == "s3" and (kind := BY_PREFIX.get(charge.resource)) and (price := priced(charge)):
+        if charge.service == "s3" and (kind := kind_below(charge.resource)) and (price := priced(charge)):
             found[kind][price] += requests
     for name, function in run.functions.items():
         if logical(name) == "LakeFunction":
@@ -146,15 +161,22 @@ def _commits(events: Decimal, window_seconds: int) -> Decimal:
     return windows * Decimal(1 - math.exp(-float(events / windows)))
 
 
-def _kept(bus: Decimal, facts: Decimal, made: Stage) -> Iterator[tuple[str, Decimal]]:
+def _kept(run: Run, events: Mapping[EventKind, Decimal], made: Stage) -> Iterator[tuple[str, Decimal]]:
+    """Facts in the tables, rows of the lake after a year, and all that was on the bus."""
     gigabyte = Decimal(1_000_000_000)
-    tables = facts * _ITEM_BYTES / gigabyte * _KEPT_MONTHS
+
+    def size(of: Mapping[EventKind, float], kind: EventKind, otherwise: int) -> Decimal:
+        return Decimal(str(of.get(kind, otherwise)))
+
+    facts = {kind: count for kind, count in events.items() if kind is not EventKind.CHANGE}
+    stored = sum(count * size(run.fact_bytes, kind, _ITEM_BYTES) for kind, count in facts.items())
+    archived = sum(count * size(run.bus_bytes, kind, _BUS_BYTES) for kind, count in events.items()) / gigabyte
+    tables = stored / gigabyte * _KEPT_MONTHS
     yield "table_gb", tables
-    yield "object_gb", bus * _ROW_BYTES / gigabyte * 12
+    yield "object_gb", sum(events.values(), Decimal(0)) * _ROW_BYTES / gigabyte * 12
     if made.recovery:
         yield "recovery_gb", tables
     if made.archive_days:
-        archived = bus * _BUS_BYTES / gigabyte
         yield "archive_gb", archived
         yield "archive_storage_gb", archived * made.archive_days / 30
 

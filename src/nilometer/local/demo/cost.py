@@ -64,10 +64,15 @@ BY_QUEUE = {
     "OperationsQueue": EventKind.OPERATION,
     "LakeAuditQueue": EventKind.CHANGE,
 }
-NOBODYS = frozenset({"ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"})
+NOBODYS = frozenset(
+    {"ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"}
+)
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
 BY_PREFIX = {"lake/stripe_events": EventKind.WEBHOOK, "lake/usage": EventKind.USAGE, "lake/audit": EventKind.CHANGE}
+
+
+_NOTHING = Counts(requests=0, read=0, written=0, charges=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +82,18 @@ class Run:
     counts: Counts
     functions: Mapping[str, FunctionStatus]
     deployment: Deployment
-    upkeep: Counts = field(default_factory=lambda: Counts(requests=0, read=0, written=0, charges=()))
+    upkeep: Counts = field(default_factory=lambda: _NOTHING)
     """Of one run of maintenance over what the events had left."""
+    vacuum: Counts = field(default_factory=lambda: _NOTHING)
+    """Of one that deletes files, too."""
+    batched: int = 0
+    """Usage events that came in batches: then an event of the bus is many of usage."""
+    fact_bytes: Mapping[EventKind, float] = field(default_factory=dict)
+    """Of a stored fact, as DynamoDB counts them, at the mean."""
+    bus_bytes: Mapping[EventKind, float] = field(default_factory=dict)
+    """Of an event in the archive, at the mean."""
+    metrics: int = 0
+    """Of our own: different names with their dimensions in the logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +149,8 @@ def _events(run: Run) -> Counter[EventKind]:
     for name, function in run.functions.items():
         if logical(name) == "WebhookFunction" and HTTP in function.used:
             found[EventKind.WEBHOOK] = function.used[HTTP].invocations
+    if run.batched:
+        found[EventKind.USAGE] = run.batched
     return found
 
 
@@ -155,9 +172,14 @@ def _kind(charge: Charge) -> EventKind | None:
         case "sqs":
             return BY_QUEUE.get(logical(charge.resource))
         case "s3":
-            return BY_PREFIX.get(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
+            return kind_below(charge.resource) or BY_FUNCTION.get(logical(charge.caller))
         case _:
             return BY_FUNCTION.get(logical(charge.caller))
+
+
+def kind_below(prefix: str) -> EventKind | None:
+    """Whose a table of the lake is; the books follow from what webhooks bring."""
+    return BY_PREFIX.get(prefix) or (EventKind.WEBHOOK if prefix.endswith("_history") else None)
 
 
 def _published_kind(charge: Charge) -> EventKind | None:

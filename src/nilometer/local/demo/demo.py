@@ -19,15 +19,18 @@ from typing import Any, Protocol
 import nilometer
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus, BusEntry
+from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.signature import sign
 from nilometer.errors import Unavailable
 from nilometer.flows.recovery import overview
 from nilometer.lake.read.query import TableDescription, describe, query
 from nilometer.lake.tables.storage import storage_options
-from nilometer.local.demo import company
-from nilometer.local.demo.cost import Run
+from nilometer.lake.tables.tables import open_or_create
+from nilometer.local.demo import company, measured
+from nilometer.local.demo.cost import EventKind, Run
 from nilometer.local.demo.delivery import WebhookClient
+from nilometer.local.plane.counting import Counts
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.stack import Options, Stack, stack
 from nilometer.local.stripe.world import StripeWorld
@@ -37,6 +40,8 @@ SEED = 7
 FORGED = "whsec_of_somebody_else"
 IDLE_SECONDS = 120
 ANNOUNCED = 200
+_FELT = ("ChangesOnBus", "LogLevel")  # the others change what runs without events, or only how often
+ENVELOPE_BYTES = 300  # source, account, region, time and ids around the detail of an event
 SAMPLE_ROWS = 3
 SAMPLES = {
     "stripe_events": """
@@ -133,27 +138,52 @@ def demo(*, keep: Path | None, progress: DemoProgress) -> DemoReport:
         return play.report(began=began, started=started)
 
 
-def count(*, progress: DemoProgress) -> Run:
-    """The same month, and what a service announces, through a stack whose requests are counted."""
+def count(*, progress: DemoProgress, batched: bool = False, parameters: Mapping[str, str] | None = None) -> Run:
+    """The same month, and what a service announces, through a stack whose requests are counted.
+
+    `parameters` are those of template.yaml; the stack runs with the ones that change what its functions do.
+    `batched`: usage is published as `nilometer.publish` does, up to a hundred events together. The lake's tables are
+    made before, for that is done once.
+    """
     progress.stage("starting the stack: engine, template.yaml, functions")
-    with stack(Options(port=0, aws_port=0, counted=True)) as running:
+    with stack(Options(port=0, aws_port=0, counted=True, parameters=felt(parameters or {}))) as running:
         assert running.counter  # noqa: S101  # asked for
-        play = _Play(running, progress)
+        play = _Play(running, progress, batched=batched)
+        play.make_tables()
         running.counter.reset()
         play.all()
         play.announce()
         counts, functions = running.counter.counts(), running.runner.status().functions
-        progress.stage("counting one run of the lake's upkeep")
-        running.counter.reset()
-        running.runner.invoke("MaintenanceFunction")
-        upkeep = running.counter.counts()
-        return Run(counts=counts, functions=functions, deployment=running.runner.deployment, upkeep=upkeep)
+        progress.stage("counting two runs of the lake's upkeep, by day and at night")
+        return Run(
+            counts=counts,
+            functions=functions,
+            deployment=running.runner.deployment,
+            upkeep=_counted_upkeep(running, vacuums=False),
+            vacuum=_counted_upkeep(running, vacuums=True),
+            batched=play.usage_sent if batched else 0,
+            fact_bytes=measured.fact_bytes(running),
+            bus_bytes=play.bus_bytes(),
+            metrics=measured.metrics(running),
+        )
+
+
+def felt(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Those that change what a function does at an event."""
+    return {name: value for name, value in parameters.items() if name in _FELT}
+
+
+def _counted_upkeep(running: Stack, *, vacuums: bool) -> Counts:
+    assert running.counter  # noqa: S101  # asked for
+    running.counter.reset()
+    running.runner.invoke("MaintenanceFunction", json.dumps({"vacuums": vacuums}).encode())
+    return running.counter.counts()
 
 
 class _Play:
     """One month through one stack."""
 
-    def __init__(self, running: Stack, progress: DemoProgress) -> None:
+    def __init__(self, running: Stack, progress: DemoProgress, *, batched: bool = False) -> None:
         about = running.description
         self._stack = running
         self._progress = progress
@@ -165,6 +195,25 @@ class _Play:
         self._bus = Bus(running.client("events"), name=about.bus)
         self._store = Store(running.client("dynamodb"), records=about.records_table, events=about.events_table)
         self._forged = 0
+        self._batched = batched
+
+    @property
+    def usage_sent(self) -> int:
+        """Usage events, copies too."""
+        return len(self._usage.events)
+
+    def bus_bytes(self) -> dict[EventKind, float]:
+        """Of an event on the bus, with the bus's envelope."""
+        webhooks, usage = list(map(len, self._events)), list(map(len, self._usage.events))
+        return {
+            EventKind.WEBHOOK: sum(webhooks) / len(webhooks) + ENVELOPE_BYTES,
+            EventKind.USAGE: sum(usage) / len(usage) + (0 if self._batched else ENVELOPE_BYTES),
+        }
+
+    def make_tables(self) -> None:
+        """All of the lake's, without a row."""
+        for table in ALL_TABLES.values():
+            open_or_create(self._lake, table, self._options)
 
     def all(self) -> None:
         """Usage follows when billing is known: it counts in the period of its subscription at once."""
@@ -206,7 +255,10 @@ class _Play:
             "stray", workspace="thebes", meter="camel-hours", quantity=Decimal(1), time=self._now
         )
         self._progress.stage("publishing usage events on the bus", len(self._usage.events) // 10)
-        self._send([*self._usage.events, stray])
+        if self._batched:
+            nilometer.publish(self._bus, map(json.loads, (*self._usage.events, stray)))
+        else:
+            self._send([*self._usage.events, stray])
 
     def _send(self, events: Sequence[str]) -> None:
         entries = [BusEntry(source="demo", detail_type=json.loads(event)["type"], detail=event) for event in events]

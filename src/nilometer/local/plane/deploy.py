@@ -33,14 +33,22 @@ Client = Callable[[str], Any]
 """A boto3 client by its service's name."""
 
 
-def deploy(client: Client, *, stripe_secrets: Sequence[str], stack_name: str = STACK_NAME) -> dict[str, str]:
+def deploy(
+    client: Client,
+    *,
+    stripe_secrets: Sequence[str],
+    stack_name: str = STACK_NAME,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Creates or updates the stack, stores the signing secrets, seeds the meters; the stack's outputs.
+
+    `parameters` are those of the template beside the stage.
 
     Doing it again changes nothing but the secrets, so a restart keeps every name and every item.
     `Misconfigured` names the resource that failed and its reason.
     """
     url = _upload(client("s3"))
-    outputs = _deploy_template(client("cloudformation"), stack_name, url)
+    outputs = _deploy_template(client("cloudformation"), stack_name, url, parameters or {})
     client("secretsmanager").put_secret_value(
         SecretId=outputs["StripeSecretArn"], SecretString=" ".join(stripe_secrets)
     )
@@ -74,11 +82,13 @@ def _upload(s3: Any) -> str:
     return f"{s3.meta.endpoint_url}/{_BUCKET}/{_TEMPLATE}"
 
 
-def _deploy_template(cloudformation: Any, name: str, url: str) -> dict[str, str]:
+def _deploy_template(cloudformation: Any, name: str, url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     request = {
         "StackName": name,
         "TemplateURL": url,
-        "Parameters": [{"ParameterKey": "Stage", "ParameterValue": "local"}],
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in {**parameters, "Stage": "local"}.items()
+        ],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
     try:

@@ -35,7 +35,8 @@ LOCK_SECONDS = 25  # a little longer than the guard lets a stopping engine save 
 class Options:
     """The options of `nilometer local`. Port 0 is a free one; without `data` the state is deleted at the end.
 
-    `counted` puts a proxy before the engine that counts every request (`Stack.counter`).
+    `counted` puts a proxy before the engine that counts every request (`Stack.counter`). `parameters` are those of
+    template.yaml beside the stage.
     """
 
     port: int = 8787
@@ -44,6 +45,7 @@ class Options:
     stripe_secrets: tuple[str, ...] = (deploy.STRIPE_SECRET,)
     chaos: Chaos | None = None
     counted: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,9 @@ def stack(options: Options) -> Iterator[Stack]:
         counter = parts.enter_context(CountingProxy(running_engine.endpoint_url)) if options.counted else None
         if counter:
             running_engine = replace(running_engine, endpoint_url=counter.url)
-        outputs = deploy.deploy(clients(running_engine), stripe_secrets=options.stripe_secrets)
+        outputs = deploy.deploy(
+            clients(running_engine), stripe_secrets=options.stripe_secrets, parameters=options.parameters
+        )
         runner = parts.enter_context(_runner(running_engine, options, data))
         description = _describe(outputs, running_engine, runner, options)
         parts.enter_context(discovery.announced(description))
