@@ -31,10 +31,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 @cache
 def _dependencies() -> tuple[Bus, dict[str, Queue], Objects, AuditKeys, bool]:
     name, bucket, key, told = variables("BUS_NAME", "LAKE_BUCKET", "AUDIT_KEY_ARN", "CHANGES_ON_BUS")
-    names = ("LAKE_STRIPE_EVENTS_QUEUE_URL", "LAKE_USAGE_QUEUE_URL", "LAKE_AUDIT_QUEUE_URL")
-    queues = {
-        table.name: Queue(client("sqs"), url=url)
-        for table, url in zip((STRIPE_EVENTS, USAGE, AUDIT), variables(*names), strict=True)
-    }
+    urls = variables("LAKE_STRIPE_EVENTS_QUEUE_URL", "LAKE_USAGE_QUEUE_URL", "LAKE_AUDIT_QUEUE_URL")
+    tables = (STRIPE_EVENTS, USAGE, AUDIT)
+    queues = {table.name: Queue(client("sqs"), url=url) for table, url in zip(tables, urls, strict=True)}
     keys = AuditKeys.stored(later("secretsmanager"), arn=key)
     return Bus(client("events"), name=name), queues, Objects(client("s3"), bucket=bucket), keys, told != "needed"

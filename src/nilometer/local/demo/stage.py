@@ -112,13 +112,13 @@ def _shown(dashboard: Mapping[str, Any]) -> int:
 
 
 def calls(expression: str) -> int:
-    """How often a schedule calls in a month: a rate, a minute of every hour, or a time of every day."""
+    """How often a schedule calls in a month: a rate, a minute of every hour, or of some hours of every day."""
     if found := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression):
         return MINUTES // (int(found[1]) * {"minute": 1, "hour": 60, "day": 1440}[found[2]])
     if re.fullmatch(r"cron\(\d+ \* \* \* \? \*\)", expression):
         return MINUTES // 60
-    if re.fullmatch(r"cron\(\d+ \d+ \* \* \? \*\)", expression):
-        return MINUTES // 1440
+    if found := re.fullmatch(r"cron\(\d+ (\d+)(?:-(\d+))? \* \* \? \*\)", expression):
+        return MINUTES // 1440 * (int(found[2] or found[1]) - int(found[1]) + 1)
     raise Misconfigured(f"how often {expression} calls cannot be told; say it in local/demo/stage.py")
 
 
