@@ -131,6 +131,11 @@ SECTIONS = {
             "Write the records back as they were, from the audit; without --into, count them.",
             "recovery.rebuild:rebuild",
         ),
+        (
+            "restore",
+            "Copy two tables that point-in-time recovery made into the tables of a stack that runs.",
+            "recovery.rebuild:restore",
+        ),
     ),
     "Shell": (
         (

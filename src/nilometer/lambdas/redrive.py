@@ -11,8 +11,7 @@ from typing import Any
 from nilometer.aws.clients import client
 from nilometer.aws.dead_letters import DeadLetterQueue, invoke
 from nilometer.aws.s3 import Objects
-from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
-from nilometer.flows.recovery.redriving import redrive_due
+from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up, redrive_due
 from nilometer.lambdas.edge import handling, logger, metric
 from nilometer.settings import variables
 

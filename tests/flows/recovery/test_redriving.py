@@ -12,7 +12,7 @@ import pytest
 
 from nilometer.aws.dead_letters import DeadLetterQueue
 from nilometer.domain.recovery.redrive import TRIES, WAITS
-from nilometer.flows.recovery.redriving import RedriveReport, redrive_due
+from nilometer.flows.recovery.dead_letters import RedriveReport, redrive_due
 from nilometer.local.plane.engine import Engine
 
 

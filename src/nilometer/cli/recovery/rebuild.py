@@ -1,4 +1,7 @@
-"""`nilometer rebuild`: what the records were at a time, from the lake into a table of its own."""
+"""`nilometer rebuild` and `nilometer restore`: what the tables were at a time.
+
+The one writes the records of the lake into a table to be read; the other copies what DynamoDB restored into a stack.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,43 @@ def rebuild(
         resume=resume,
     )
     _show(rebuilt, into, as_json=as_json)
+
+
+@click.command()
+@click.option("--records", metavar="TABLE", required=True, help="The records as DynamoDB restored them.")
+@click.option("--events", metavar="TABLE", required=True, help="The events, restored to the same second.")
+@click.option("--dry-run", is_flag=True, help="Count only; write nothing.")
+@yes_option
+@stack_options
+@json_option
+def restore(connection: Connection, *, records: str, events: str, dry_run: bool, yes: bool, as_json: bool) -> int:
+    """Copy two tables that point-in-time recovery made into the tables of a stack that runs.
+
+    Every item as it was, tokens and personal data too. What the stack wrote since is never replaced, so it may be
+    run again; exit code 3 when items differ. docs/restore.md has all steps, and what is done afterwards.
+
+    \b
+    Example:
+      nilometer restore --stack nilometer-new --records records-restored --events events-restored
+    """
+    from nilometer.flows.recovery.restoring import restore as copy
+
+    for name in (records, events):
+        _target(connection, name)
+    if not dry_run:
+        confirmed(f"Copy {records} and {events} into {connection.description.stack_name}?", yes)
+    source = Store(connection.client("dynamodb"), records=records, events=events)
+    found = list(copy(source, connection.store(), now=connection.now, dry_run=dry_run))
+    if as_json:
+        print_json({"dry_run": dry_run, "tables": [asdict(one) for one in found]})
+    else:
+        columns = ["table", ">found", ">put", ">equal", ">different", ">expired"]
+        rows = [
+            (one.table, *(f"{n:,}" for n in (one.found, one.put, one.equal, one.different, one.expired)))
+            for one in found
+        ]
+        out().print(table(columns, rows))
+    return 3 if any(one.different for one in found) else 0
 
 
 def _target(connection: Connection, into: str | None) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, Wanted, explained
+from nilometer.domain.recovery.redrive import is_due
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.errors import NilometerError
 
@@ -130,6 +132,59 @@ def given_up(objects: Objects) -> Iterator[DeadLetter]:
     """Every batch of every stream that was given up, with its records."""
     for key, content in objects.below(GIVEN_UP):
         yield _batch(key, json.loads(content))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedriveReport:
+    """Of one place: how many letters were found, which were sent back, and of the others that were due why not."""
+
+    queue: str
+    found: int
+    sent: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def left(self) -> int:
+        """Letters that still lie there."""
+        return self.found - len(self.sent)
+
+
+def redrive_due(
+    boxes: Sequence[LetterBox], *, now: datetime, out_of_time: Callable[[], bool]
+) -> Iterator[RedriveReport]:
+    """One report a place, as each is done; each letter by itself. A place that cannot be read is reported as failed."""
+    for box in boxes:
+        if out_of_time():
+            return
+        try:
+            yield _redriven(box, now, out_of_time)
+        except NilometerError as error:
+            yield RedriveReport(queue=box.name, found=0, sent=(), failed=(str(error),))
+
+
+def _redriven(box: LetterBox, now: datetime, out_of_time: Callable[[], bool]) -> RedriveReport:
+    found = 0
+    sent: list[str] = []
+    failed: list[str] = []
+    with box.opened() as batches:
+        for letter in (letter for batch in batches for letter in batch):
+            if out_of_time():
+                break
+            found += 1
+            if box.is_movable and is_due(letter, now=now):
+                why = _sent_back(box, letter)
+                sent += [] if why else [letter.id]
+                failed += [why] if why else []
+    return RedriveReport(queue=box.name, found=found, sent=tuple(sent), failed=tuple(failed))
+
+
+def _sent_back(box: LetterBox, letter: DeadLetter) -> str:
+    """Why it stays; empty when it went."""
+    try:
+        box.try_again(letter)
+    except NilometerError as error:
+        return str(error)
+    return ""
 
 
 def _find(queue: LetterBox, *, letter_id: str, reasons: Reasons) -> DeadLetter | None:
