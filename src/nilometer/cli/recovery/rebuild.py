@@ -91,11 +91,8 @@ def restore(connection: Connection, *, records: str, events: str, dry_run: bool,
         print_json({"dry_run": dry_run, "tables": [asdict(one) for one in found]})
     else:
         columns = ["table", ">found", ">put", ">equal", ">different", ">expired"]
-        rows = [
-            (one.table, *(f"{n:,}" for n in (one.found, one.put, one.equal, one.different, one.expired)))
-            for one in found
-        ]
-        out().print(table(columns, rows))
+        counts = ((one.table, one.found, one.put, one.equal, one.different, one.expired) for one in found)
+        out().print(table(columns, [(name, *(f"{number:,}" for number in numbers)) for name, *numbers in counts]))
     return 3 if any(one.different for one in found) else 0
 
 
