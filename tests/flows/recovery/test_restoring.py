@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from tests.support.flows.operations import NOW
-from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals
+from tests.support.flows.usage import cloud, handle, outcomes, prepare, totals
 from tests.support.stores.engine import new_store
 
-from nilometer import OpenSession, access, issue, service
+from nilometer import CreateWorkspace, OpenSession, access, issue, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store.writes import Key, Put, Table
@@ -51,7 +51,8 @@ def test_a_restored_stack_goes_on_where_it_was(lost: Store, target: Store, objec
 
 def test_tokens_work_again(lost: Store, target: Store) -> None:
     """Their hashes are in the tables, unlike in the lake."""
-    accounts = service(WORKSPACE, "accounts")
+    accounts = service("ws_people", "accounts")
+    perform(lost, accounts, CreateWorkspace(name="People", admin="user_ada"), now=NOW)
     session = issue(lost, accounts, OpenSession(user_id="user_ada"), now=NOW)
 
     list(restore(lost, target, now=NOW))
