@@ -152,7 +152,7 @@ def test_a_new_stack_without_secrets_rings_for_nobody(alarms: dict[str, Properti
 QUEUES = {"HasLakeQueuesAlarms", "HasDatasetsAlarms"}
 LEAN, DETAILED = {"HasAlarms", "HasRatios", "IsLean", *QUEUES}, {"HasDetail", "HasDetailedRatios"}
 DETAIL = re.compile(
-    r"(Throttles|Duration|DeadLetters|StreamFailures|Rejects|Drift|MeterEvents|MeterErrors)Alarm$"
+    r"(Throttles|Duration|DeadLetters|StreamFailures|Rejects|Drift|NotCompared|MeterEvents|MeterErrors)Alarm$"
     r"|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$"
 )
 
@@ -174,7 +174,7 @@ def test_lean_leaves_out_what_another_alarm_says_too(template: Template, alarms:
 
 def test_one_alarm_of_lean_stands_for_what_waits_for_a_person(alarms: dict[str, Properties]) -> None:
     """Dead letters and given-up batches in one metric; rejects, drift and meters in another: none rings for less."""
-    together = {n for n in alarms if re.search(r"(Rejects|Drift|MeterEvents|MeterErrors)Alarm$", n)}
+    together = {n for n in alarms if re.search(r"(Rejects|Drift|NotCompared|MeterEvents|MeterErrors)Alarm$", n)}
 
     assert {alarms[name]["MetricName"] for name in together} == ATTENTION
     assert all(alarms[name]["Threshold"] == alarms["AttentionAlarm"]["Threshold"] == 0 for name in together)
