@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from nilometer.aws import secrets as room
-from nilometer.aws.secrets import REFRESH_SECONDS, ApiKey, SigningSecrets, api_key
+from nilometer.aws.secrets import REFRESH_SECONDS, SigningSecrets, StripeKey, api_key
 from nilometer.errors import Misconfigured, Unavailable
 
 
@@ -100,7 +100,7 @@ def test_an_api_key_is_taken_as_it_is_stored(client: Any) -> None:
 def test_an_api_key_is_read_again_every_five_minutes(client: Any, clock: list[float]) -> None:
     """It is asked for every minute; a key that was stored meanwhile is used soon."""
     arn = client.create_secret(Name="key", SecretString="unset")["ARN"]
-    key = ApiKey(client, arn=arn)
+    key = StripeKey(client, arn=arn)
     assert key.current() is None
     client.put_secret_value(SecretId=arn, SecretString="rk_test_new")
 

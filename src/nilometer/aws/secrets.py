@@ -112,7 +112,7 @@ class AuditKeys:
         return keys
 
 
-class ApiKey:
+class StripeKey:
     """Stripe's API key as this process knows it: at most five minutes old, for it is asked for every minute."""
 
     def __init__(self, client: SecretsManagerClient, *, arn: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.secrets import ApiKey
+from nilometer.aws.secrets import StripeKey
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import catalog, coverage, reconcile, refetch
@@ -147,6 +147,6 @@ def _deadline(seconds: float) -> _OutOfTime:
 
 
 @cache
-def _dependencies() -> tuple[Store, ApiKey]:
+def _dependencies() -> tuple[Store, StripeKey]:
     records, events, key = variables("RECORDS_TABLE", "EVENTS_TABLE", "STRIPE_API_KEY_ARN")
-    return Store(client("dynamodb"), records=records, events=events), ApiKey(client("secretsmanager"), arn=key)
+    return Store(client("dynamodb"), records=records, events=events), StripeKey(client("secretsmanager"), arn=key)

@@ -14,7 +14,7 @@ from nilometer import CreateWorkspace, OpenSession, access, issue, perform, serv
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store.writes import Key, Put, Table
-from nilometer.flows.recovery.restoring import TableRestored, restore
+from nilometer.flows.recovery.rebuild import TableRestored, restore
 
 
 @pytest.fixture

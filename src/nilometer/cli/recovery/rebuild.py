@@ -79,7 +79,7 @@ def restore(connection: Connection, *, records: str, events: str, dry_run: bool,
     Example:
       nilometer restore --stack nilometer-new --records records-restored --events events-restored
     """
-    from nilometer.flows.recovery.restoring import restore as copy
+    from nilometer.flows.recovery.rebuild import restore as copy
 
     for name in (records, events):
         _target(connection, name)
