@@ -41,6 +41,7 @@ secret. Of an event a fact and its effect are one transaction, and a copy change
 event that builds on what is not known yet, or that a rule forbids, waits for a bounded time, then it is a reject. The
 later event wins, so one whose `time` is more than five minutes ahead is a reject too (`too_far_in_future`).
 
+<!-- tried by tests/flows/publish/test_public.py -->
 ```python
 import nilometer
 from nilometer import CreateWorkspace, Invite, OpenSession, Role, access, issue, members, perform

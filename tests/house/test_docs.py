@@ -132,6 +132,27 @@ def test_every_shell_example_parses(path: Path) -> None:
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 
+TRIED = re.compile(
+    r"<!-- (?:runs|athena|spark|trino|not run: \S.*|tried by (?P<places>tests/\S+(?: and tests/\S+)*)) -->"
+)
+
+
+def test_every_example_is_tried_or_says_why_not() -> None:
+    """The line above a block of code: `runs` (tests/cli/test_documents.py), which test tries it, or why none does.
+
+    A block for one engine (`athena`) is read by that engine's own parser.
+    """
+    untried = []
+    for path, text in texts():
+        for above, language in re.findall(r"^(.*)\n```(sh|python|sql|js|ts)\n(?:.*\n)*?```$", text, re.MULTILINE):
+            found = TRIED.fullmatch(above)
+            places = (found["places"] or "").split(" and ") if found else ["nowhere"]
+            if not all((ROOT / place).exists() for place in places if place):
+                untried.append(f"{path.relative_to(ROOT)}: {language} below {above!r}")
+
+    assert untried == []
+
+
 def test_every_output_that_the_guide_reads_exists() -> None:
     """The deployment guide asks the stack by name."""
     template = cfn_yaml.load(str(ROOT / "template.yaml"))
