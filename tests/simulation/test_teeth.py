@@ -9,8 +9,7 @@ from tests.support.simulation.teeth.planting import planted
 from tests.support.simulation.teeth.verdicts import SHARE, all_bugs, finds, known, replayed, share_found, told
 
 LEAST_BUGS = 60
-SAMPLE = 20
-SECONDS = 25.0  # of CPU
+SECONDS = 40.0  # of CPU
 
 
 def test_the_list_is_current() -> None:
@@ -31,9 +30,9 @@ def test_the_list_is_long_and_its_bugs_are_found() -> None:
 
 
 def test_a_sample_is_found_again() -> None:
-    """By the schedules of the list, another sample with each change of it; at least ten in the time."""
+    """By the schedules of the list, in an order that changes with it: as many as the time allows, and at least ten."""
     verdicts = {name: one for name, one in known().items() if "scope" in one and "search" not in one}
-    sample = random.Random(len(verdicts)).sample(sorted(verdicts), SAMPLE)
+    sample = random.Random(len(verdicts)).sample(sorted(verdicts), len(verdicts))
     began, tried = time.process_time(), 0
     for name in sample:
         assert finds(all_bugs()[name], verdicts[name]), f"{name} is not found any more: make teeth"
