@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     Source: Lambda Developer Guide, "Configuring partial batch response with DynamoDB and Lambda".
     """
     bus, queues, objects, keys, tells_all = _dependencies()
-    results = changes.relay(event["Records"], bus=bus, queues=queues, objects=objects, keys=keys, tells_all=tells_all)
+    given: dict[str, Any] = {"bus": bus, "queues": queues, "objects": objects, "keys": keys, "tells_all": tells_all}
+    results = changes.relay(event["Records"], **given, now=datetime.now(UTC))
     response = batch_response("changes", results)
     return {"batchItemFailures": response["batchItemFailures"][:1]}
 

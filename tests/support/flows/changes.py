@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.lake.build import KEYS
+from tests.support.lake.build import KEYS, NOW
 
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.items import marshal
@@ -41,7 +41,7 @@ class World:
     urls: dict[str, str]
 
     def relay(self, *records: dict[str, Any], tells_all: bool = True) -> list[Result]:
-        given: Any = {"bus": self.bus, "queues": self.queues, "objects": self.objects, "keys": KEYS}
+        given: Any = {"bus": self.bus, "queues": self.queues, "objects": self.objects, "keys": KEYS, "now": NOW}
         return changes.relay(records, **given, tells_all=tells_all)
 
     def bodies(self, name: str) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ Facts travel packed, many rows a message; changes of records travel one by one, 
 What if the process dies in the middle, or an answer is lost? The batch comes again, and every row and event carries
 an id that is the same each time: the lake drops what it has, subscribers can. What if a record cannot be converted,
 or becomes more than a queue or the bus takes? It is kept in S3 and passed over: one bad record must not stop all that
-come after it in its shard.
+come after it in its shard. What no rule foresaw waits first, for another version of ours may read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import msgspec
 
@@ -22,10 +23,10 @@ from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake.tables import STRIPE_EVENTS
-from nilometer.errors import NilometerError, Rejected, Unavailable
+from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.lake.kinds import PackedRow, RelayMeans, kind_of
 from nilometer.flows.lake.packed import BODY_BYTES, pack
-from nilometer.flows.lake.stream import StreamRecord, change_of, record_id
+from nilometer.flows.lake.stream import StreamRecord, change_of, may_pass_later, record_id
 
 REJECTS = "rejects/changes"
 
@@ -53,6 +54,7 @@ def relay(
     queues: Mapping[str, Queue],
     objects: Objects,
     keys: AuditKeys,
+    now: datetime,
     tells_all: bool = True,
 ) -> list[Result]:
     """One result a record, in order; `message_id` is its sequence number. `queues` by table of the lake.
@@ -62,25 +64,25 @@ def relay(
     `Misconfigured` or `Unavailable` without a key to sign with.
     """
     means = RelayMeans(objects, keys.current()[0], tells_all)
-    results: dict[str, Result] = {}
-    relayed: list[Relayed] = []
-    for record in records:
-        one = _open(record, means)
-        results[record_id(record)] = one if isinstance(one, Result) else one.result
-        relayed += [one] if isinstance(one, Relayed) else []
-    for failed in (*_send_rows(relayed, queues), *_publish(relayed, bus)):
-        known = results[failed.message_id].fields
-        results[failed.message_id] = replace(failed, fields={**known, **failed.fields})
-    return list(results.values())
+    opened = [_open(record, means, now) for record in records]
+    relayed = [one for one in opened if isinstance(one, Relayed)]
+    failed = {one.message_id: one for one in (*_send_rows(relayed, queues), *_publish(relayed, bus))}
+    return [one if isinstance(one, Result) else _result(one, failed.get(one.record_id)) for one in opened]
 
 
-def _open(record: StreamRecord, means: RelayMeans) -> Relayed | Result:
+def _result(one: Relayed, failed: Result | None) -> Result:
+    return replace(failed, fields={**one.fields, **failed.fields}) if failed else one.result
+
+
+def _open(record: StreamRecord, means: RelayMeans, now: datetime) -> Relayed | Result:
     """Whatever is wrong with one record, its neighbours go on."""
     try:
         return _bounded(_relayed(record, means))
     except Unavailable as error:
-        return _failed(record_id(record), error)
-    except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard
+        return _failed(record_id(record), str(error))
+    except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard for ever
+        if not isinstance(error, Rejected) and may_pass_later(record, now=now):
+            return _failed(record_id(record), type(error).__name__)
         return _keep(record, error, means.objects)
 
 
@@ -108,7 +110,7 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
     try:
         kept = objects.put(REJECTS, msgspec.json.encode({"reason": reason, "record": record}, order="deterministic"))
     except Unavailable as unavailable:
-        return _failed(record_id(record), unavailable)
+        return _failed(record_id(record), str(unavailable))
     return Result(message_id=record_id(record), outcome=Outcome.REJECTED, fields={"reason": reason, "kept": kept})
 
 
@@ -121,7 +123,7 @@ def _send_rows(relayed: Sequence[Relayed], queues: Mapping[str, Queue]) -> Itera
         try:
             queue.send(list(pack(table, mine.values())))
         except Unavailable as error:
-            yield from (_failed(record_id, error) for record_id in mine)
+            yield from (_failed(record_id, str(error)) for record_id in mine)
 
 
 def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[Result]:
@@ -130,8 +132,8 @@ def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[Result]:
     try:
         bus.publish([event for _, event in events])
     except Unavailable as error:
-        yield from (_failed(record_id, error) for record_id in dict(events))
+        yield from (_failed(record_id, str(error)) for record_id in dict(events))
 
 
-def _failed(record_id: str, error: NilometerError) -> Result:
-    return Result(message_id=record_id, outcome=Outcome.FAILED, fields={"reason": str(error)})
+def _failed(record_id: str, reason: str) -> Result:
+    return Result(message_id=record_id, outcome=Outcome.FAILED, fields={"reason": reason})

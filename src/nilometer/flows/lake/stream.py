@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nilometer.aws.items import unmarshal
@@ -14,9 +15,26 @@ StreamRecord = Mapping[str, Any]
 """Attribute values, binary in base64."""
 
 
+PATIENCE = timedelta(minutes=10)
+"""How long a record that our code stumbles over, and with it its shard, waits for a version that can read it."""
+
+
 def record_id(record: StreamRecord) -> str:
-    """Its sequence number: what a stream's batch response names."""
-    return str(record["dynamodb"]["SequenceNumber"])
+    """Its sequence number: what a stream's batch response names. Empty for a record that has none."""
+    try:
+        number = record["dynamodb"]["SequenceNumber"]
+    except (KeyError, TypeError):
+        return ""
+    return number if isinstance(number, str) else ""
+
+
+def may_pass_later(record: StreamRecord, *, now: datetime) -> bool:
+    """Whether what stumbled over it may be a bad version of ours: the record is young, and can be named."""
+    try:
+        written = datetime.fromtimestamp(float(record["dynamodb"]["ApproximateCreationDateTime"]), UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return False
+    return bool(record_id(record)) and now - written < PATIENCE
 
 
 def change_of(record: StreamRecord) -> Change:

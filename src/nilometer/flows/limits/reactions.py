@@ -6,7 +6,8 @@
     own limits              ──▶ alerts
 
 Each asks what is true now rather than what the change says, so a copy or a late one does no harm. A change that fails
-is delivered again with all after it in its shard.
+is delivered again with all after it in its shard. One that nobody can read is passed over, once a bad version of ours
+had its time to be taken back: the lake and its rejects have it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.writes import Item
 from nilometer.domain.usage.rebucket import moved_since
 from nilometer.errors import Unavailable
+from nilometer.flows.lake.stream import StreamRecord, may_pass_later, record_id
 from nilometer.flows.limits import thresholds as limits
 from nilometer.flows.usage import metering, rebucket
 from nilometer.flows.usage.known import Known
 
 _Fields = dict[str, str | int]
+_Answer = tuple[Outcome, _Fields]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,28 @@ class _Subject:
     billing_version: int = 0
 
 
-def react(records: Sequence[Mapping[str, Any]], *, known: Known, now: datetime) -> list[Result]:
+def react(records: Sequence[StreamRecord], *, known: Known, now: datetime) -> list[Result]:
     """One result a stream record of `records`, in order; changes of one counter are looked at once a batch."""
-    subjects = [_subject(record, now) for record in records]
-    results = {one: _try(one, known, now) for one in dict.fromkeys(subjects) if one}
-    return [_result(record, results.get(one) if one else None) for record, one in zip(records, subjects, strict=True)]
+    subjects = [_opened(record, now) for record in records]
+    concerned = dict.fromkeys(one for one in subjects if isinstance(one, _Subject))
+    results = {one: _try(one, known, now) for one in concerned}
+    return [
+        _result(record, results[one] if isinstance(one, _Subject) else one, now)
+        for record, one in zip(records, subjects, strict=True)
+    ]
 
 
-def _subject(record: Mapping[str, Any], now: datetime) -> _Subject | None:
+def _opened(record: StreamRecord, now: datetime) -> _Subject | _Answer:
+    """What to look at, or what becomes of a record that concerns nobody or cannot be read."""
+    try:
+        subject = _subject(record, now)
+        hash(subject)
+    except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard for ever
+        return Outcome.REJECTED, {"reason": type(error).__name__}
+    return subject or (Outcome.IGNORED, {})
+
+
+def _subject(record: StreamRecord, now: datetime) -> _Subject | None:
     image = record["dynamodb"].get("NewImage")
     kind = image["kind"]["S"] if image and "kind" in image else None
     if kind == "counter" and image["scope"]["S"] == "period":
@@ -73,12 +90,14 @@ def _part(image: Mapping[str, Any], *names: str) -> Item:
     return unmarshal({name: image[name] for name in names if name in image})
 
 
-def _try(subject: _Subject, known: Known, now: datetime) -> tuple[Outcome, _Fields]:
+def _try(subject: _Subject, known: Known, now: datetime) -> _Answer:
     fields: _Fields = {"workspace_id": subject.workspace_id}
     try:
         alerts = _react(subject, known, now)
     except Unavailable as error:
         return Outcome.FAILED, {**fields, "error": str(error)}
+    except Exception as error:  # noqa: BLE001  # nor one of a workspace whose records cannot be read
+        return Outcome.REJECTED, {**fields, "reason": type(error).__name__}
     return (Outcome.ACCEPTED, {**fields, "alerts": alerts}) if alerts else (Outcome.IGNORED, fields)
 
 
@@ -95,8 +114,19 @@ def _react(subject: _Subject, known: Known, now: datetime) -> int:
     return alerts
 
 
-def _result(record: Mapping[str, Any], found: tuple[Outcome, _Fields] | None) -> Result:
-    outcome, fields = found or (Outcome.IGNORED, {})
-    cause = _part(record["dynamodb"].get("NewImage", {}), "cause").get("cause")
-    fields = {**fields, "event_id": cause} if cause else fields
-    return Result(message_id=record["dynamodb"]["SequenceNumber"], outcome=outcome, fields=fields)
+def _result(record: StreamRecord, answer: _Answer, now: datetime) -> Result:
+    outcome, fields = answer
+    if outcome is Outcome.REJECTED and may_pass_later(record, now=now):
+        outcome = Outcome.FAILED
+    if cause := _cause(record):
+        fields = {**fields, "event_id": cause}
+    return Result(message_id=record_id(record), outcome=outcome, fields=fields)
+
+
+def _cause(record: StreamRecord) -> str | None:
+    """The id of the event that wrote it, as far as it can be read."""
+    try:
+        cause = _part(record["dynamodb"].get("NewImage", {}), "cause").get("cause")
+    except Exception:  # noqa: BLE001  # it is for the log alone
+        return None
+    return cause if isinstance(cause, str) else None

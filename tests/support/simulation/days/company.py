@@ -200,7 +200,7 @@ class CompanyDay:
         for number in (0, 1):
             mine = [record(change) for change in found if len(change.key[0]) % 2 == number]
             if mine:
-                handle = self._react if name == "limits" else self.relay
+                handle = self._react if name == "limits" else partial(self.relay, now=self.world.now)
                 shard = SimShard(self.world, f"{name} {number}/{self.read[name]}", handle, READERS[name])
                 shard.given_up = self.given_up
                 self.reading[name] += 1

@@ -70,7 +70,8 @@ def relayed(plant: Plant) -> Callable[[], None]:
     plant.world.stores += [bus, queue]
     clients: Any = (bus, queue)
     queues = {USAGE.name: Queue(clients[1], url="usage"), STRIPE_EVENTS.name: Queue(clients[1], url="stripe")}
-    handle = partial(changes.relay, bus=Bus(clients[0], name="bus"), queues=queues, objects=plant.objects, keys=KEYS)
+    to = {"bus": Bus(clients[0], name="bus"), "queues": queues, "objects": plant.objects}
+    handle = partial(changes.relay, **to, keys=KEYS, now=NOW)
     shards = []
     for table, mapping in ((Table.RECORDS, "RecordsStream"), (Table.EVENTS, "EventsStream")):
         mine = [record(change) for change in plant.tables.stream if change.table == table][-4:]
