@@ -17,6 +17,7 @@ from typing import Any
 from nilometer.aws.clients import client
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import StripeKey
+from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import catalog, coverage, reconcile, refetch
@@ -37,7 +38,7 @@ _OutOfTime = Callable[[], bool]
 @handling
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """`event` is the schedule's input: `{"do": "refetch"}`, `{"do": "reconcile"}` or `{"do": "meter"}`."""
-    store, stored_key = _dependencies()
+    store, stored_key, scopes = _dependencies()
     if event["do"] == "refetch":
         _resume(store, context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS)
     key = stored_key.current()
@@ -48,12 +49,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     base = optional("STRIPE_API_BASE")  # another Stripe than the real one, where a test plays it
     api = StripeApi(key, base_url=base, requests_per_second=_REQUESTS_PER_SECOND)
     seconds = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
-    return run(str(event["do"]), store=store, api=api, scope=Scope(livemode=is_live(key)), seconds=seconds)
+    scope, trust = Scope(livemode=is_live(key)), trust_of(scopes)
+    return run(str(event["do"]), store=store, api=api, scope=scope, seconds=seconds, trust=trust)
 
 
-def run(task: str, *, store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
-    """Does `task` for at most `seconds`; what is left waits for the next run. A task that is unknown is a KeyError."""
-    return _TASKS[task](store, api, scope, seconds)
+def run(
+    task: str, *, store: Store, api: StripeApi, scope: Scope, seconds: float, trust: Trust | None = None
+) -> dict[str, Any]:
+    """Does `task` for at most `seconds`; what is left waits for the next run. A task that is unknown is a KeyError.
+
+    `trust` says whose objects may name workspaces; None: as it was when their links were written.
+    """
+    return _TASKS[task](store, api, scope, seconds, trust)
 
 
 def _resume(store: Store, seconds: float) -> None:
@@ -62,9 +69,9 @@ def _resume(store: Store, seconds: float) -> None:
         logger.info("refold.done", extra={"changes": done})
 
 
-def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float, trust: Trust | None) -> dict[str, Any]:
     over = _deadline(min(seconds, _REFETCH_SECONDS))
-    asked = refetch.refetch_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+    asked = refetch.refetch_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over, trust=trust)
     for one in asked:
         log = logger.info if one.outcome == "settled" else logger.warning
         named = {"object_type": one.object_type, "object_id": one.object_id, "stripe_account": one.account}
@@ -75,17 +82,17 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict
     return {"asked": len(asked)}
 
 
-def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float, trust: Trust | None) -> dict[str, Any]:
     """The platform, then its Connect accounts; one that refuses the key is named and passed over."""
     over = _deadline(seconds)
     now = datetime.now(UTC)
-    report = _compare(store, api, scope, over)
+    report = _compare(store, api, scope, over, trust)
     overdue = _overdue(store, scope, now)
     accounts = coverage.accounts_of(store, scope, now)
     while accounts and not over():
         whose = Scope(account=accounts.pop(), livemode=scope.livemode)
         try:
-            found = _compare(store, api.of(whose.account), whose, over)
+            found = _compare(store, api.of(whose.account), whose, over, trust)
         except Misconfigured:  # most likely no longer connected
             logger.warning("reconcile.refused", extra={"stripe_account": whose.account})
             continue
@@ -109,8 +116,10 @@ def _overdue(store: Store, scope: Scope, now: datetime) -> int:
     return len(late)
 
 
-def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> reconcile.ReconcileReport:
-    report = coverage.reconcile_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over)
+def _compare(
+    store: Store, api: StripeApi, scope: Scope, over: _OutOfTime, trust: Trust | None
+) -> reconcile.ReconcileReport:
+    report = coverage.reconcile_due(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over, trust=trust)
     whose = {"stripe_account": scope.account}
     for drift in report.drift:
         extra = {**whose, "object_type": drift.object_type, "object_id": drift.object_id, "fields": drift.fields}
@@ -120,7 +129,7 @@ def _compare(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> re
     return report
 
 
-def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[str, Any]:
+def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float, _trust: Trust | None) -> dict[str, Any]:
     drained = metering.drain(
         Known(store), api.meter_events, scope=scope, now=datetime.now(UTC), out_of_time=_deadline(seconds)
     )
@@ -134,7 +143,7 @@ def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float) -> dict[s
     return dict(told)
 
 
-_TASKS: dict[str, Callable[[Store, StripeApi, Scope, float], dict[str, Any]]] = {
+_TASKS: dict[str, Callable[[Store, StripeApi, Scope, float, Trust | None], dict[str, Any]]] = {
     "refetch": _refetch,
     "reconcile": _reconcile,
     "meter": _meter,
@@ -147,6 +156,7 @@ def _deadline(seconds: float) -> _OutOfTime:
 
 
 @cache
-def _dependencies() -> tuple[Store, StripeKey]:
-    records, events, key = variables("RECORDS_TABLE", "EVENTS_TABLE", "STRIPE_API_KEY_ARN")
-    return Store(client("dynamodb"), records=records, events=events), StripeKey(client("secretsmanager"), arn=key)
+def _dependencies() -> tuple[Store, StripeKey, str]:
+    records, events, key, scopes = variables("RECORDS_TABLE", "EVENTS_TABLE", "STRIPE_API_KEY_ARN", "BILLING_SCOPES")
+    store = Store(client("dynamodb"), records=records, events=events)
+    return store, StripeKey(client("secretsmanager"), arn=key), scopes

@@ -88,7 +88,9 @@ def _taken(connection: Connection, api: StripeApi, since: int, after: str | None
     store, claims = connection.store(), connection.objects()
     return backfill_events(
         api,
-        lambda messages: billing.handle(messages, store=store, objects=claims, now=connection.now),
+        lambda messages: billing.handle(
+            messages, store=store, objects=claims, now=connection.now, trust=connection.trust
+        ),
         since=since,
         after=after,
     )

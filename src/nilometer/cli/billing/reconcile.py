@@ -94,6 +94,7 @@ def compare(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
         scope=scope,
         now=connection.now,
         dry_run=dry_run,
+        trust=connection.trust,
         progress=lambda object_type, compared: note(f"{object_type}: {compared:,} compared"),
     )
     if not dry_run:

@@ -23,6 +23,7 @@ from nilometer.local.plane import discovery
 from nilometer.local.plane.discovery import StackDescription
 
 if TYPE_CHECKING:
+    from nilometer.domain.billing.link import Trust
     from nilometer.local.demo.delivery import WebhookClient
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -78,6 +79,14 @@ class Connection:
             for resource in page["StackResourceSummaries"]
             if resource["ResourceType"] == resource_type
         }
+
+    @property
+    def trust(self) -> Trust:
+        """Whose objects of Stripe may name workspaces in this stack."""
+        from nilometer.domain.billing.link import Trust, trust_of
+
+        scopes = self.description.billing_scopes
+        return Trust() if scopes is None else trust_of(scopes)
 
     def landing(self) -> Landing:
         """Where services put files for datasets."""

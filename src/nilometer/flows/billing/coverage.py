@@ -15,6 +15,7 @@ from typing import Any
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.coverage import REST, TypePass, is_seen, pass_of, seen_digests, seen_item
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Version, new_item
@@ -51,13 +52,14 @@ def reconcile_due(
     scope: Scope,
     now: datetime,
     out_of_time: Callable[[], bool] = lambda: False,
+    trust: Trust | None = None,
 ) -> ReconcileReport:
     """Compares what is due, the type first that was compared longest ago, and merges what differs.
 
     A type is due 20 hours after the begin of its last whole pass, or when a pass of it was stopped. `out_of_time` is
-    asked after each page. `Misconfigured` when Stripe refuses the key for every type.
+    asked after each page; `trust` is that of `reconcile`. `Misconfigured` when Stripe refuses the key for every type.
     """
-    run = _CoverageRun(store, api, scope, now, out_of_time)
+    run = _CoverageRun(store, api, scope, now, out_of_time, trust)
     known = coverage(store, scope)
     due = sorted(
         (one for one in known if one.is_due(now)), key=lambda one: (one.started_at is None, one.covered_at or "")
@@ -101,13 +103,20 @@ class _CoverageRun:
     """One run over one account and mode."""
 
     def __init__(
-        self, store: Store, api: ReconcileApi, scope: Scope, now: datetime, out_of_time: Callable[[], bool]
+        self,
+        store: Store,
+        api: ReconcileApi,
+        scope: Scope,
+        now: datetime,
+        out_of_time: Callable[[], bool],
+        trust: Trust | None,
     ) -> None:
         self.store = store
         self.api = api
         self.scope = scope
         self.now = now
         self.out_of_time = out_of_time
+        self.trust = trust
         self.report = ReconcileReport()
         self._owners: set[str] = set()
 
@@ -129,7 +138,7 @@ class _CoverageRun:
     def _pages(self, current: TypePass) -> None:
         for page in self.api.pages(current.object_type, after=current.after):
             before = (self.report.compared, len(self.report.drift))
-            compare_page(self.store, page, self.scope, self.now, self.report)
+            compare_page(self.store, page, self.scope, self.now, self.report, trust=self.trust)
             self._ask_strangers(page)
             last = id_of(page.objects[-1]) if page.objects else None
             counts = {"compared": self.report.compared - before[0], "drift": len(self.report.drift) - before[1]}
@@ -166,7 +175,9 @@ class _CoverageRun:
 
     def _ask(self, object_type: str, object_id: str, stored: Item | None) -> None:
         answer = self.api.fetch(object_type, object_id)
-        compare_answer(self.store, answer, object_type, object_id, stored, self.scope, self.now, self.report)
+        compare_answer(
+            self.store, answer, object_type, object_id, stored, self.scope, self.now, self.report, trust=self.trust
+        )
 
     def _seen(self, one: TypePass) -> Iterator[dict[str, Any]]:
         key = keys.reconcile_seen(self.scope.account, self.scope.livemode, one.object_type, str(one.started_at), 0)

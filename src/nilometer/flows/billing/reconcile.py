@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.keys import stripe_event
 from nilometer.domain.store.times import from_epoch, rfc3339
@@ -130,9 +131,11 @@ def reconcile(
     object_types: Sequence[str] = LISTED,
     progress: Callable[[str, int], None] = lambda _type, _count: None,
     out_of_time: Callable[[], bool] = lambda: False,
+    trust: Trust | None = None,
 ) -> ReconcileReport:
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
+    `trust` says whose objects may name workspaces; None: as it was when their links were written.
     `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
     `Misconfigured` when Stripe refuses the key for every type.
     """
@@ -143,7 +146,7 @@ def reconcile(
         for page in _readable(api, object_type, report):
             seen |= {id_of(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
-            compare_page(store, page, scope, now, report, dry_run=dry_run)
+            compare_page(store, page, scope, now, report, dry_run=dry_run, trust=trust)
             progress(object_type, report.compared)
             if out_of_time():
                 report.stopped = True
@@ -157,7 +160,7 @@ def reconcile(
             report.stopped = True
             return report
         answer = api.fetch(object_type, object_id)
-        compare_answer(store, answer, object_type, object_id, stored, scope, now, report, dry_run=dry_run)
+        compare_answer(store, answer, object_type, object_id, stored, scope, now, report, dry_run=dry_run, trust=trust)
     return report
 
 
@@ -209,7 +212,14 @@ def _discounts(listed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def compare_page(
-    store: Store, page: ListPage, scope: Scope, now: datetime, report: ReconcileReport, *, dry_run: bool = False
+    store: Store,
+    page: ListPage,
+    scope: Scope,
+    now: datetime,
+    report: ReconcileReport,
+    *,
+    dry_run: bool = False,
+    trust: Trust | None = None,
 ) -> None:
     """One BatchGet a page; only what differs is written."""
     answers = [Listed(found, page.second) for listed in page.objects for found in (listed, *_discounts(listed))]
@@ -219,7 +229,7 @@ def compare_page(
         found = answer.object or {}
         if key in stored or not _nothing(found):
             kind, known = str(found["object"]), stored.get(key)
-            compare_answer(store, answer, kind, id_of(found), known, scope, now, report, dry_run=dry_run)
+            compare_answer(store, answer, kind, id_of(found), known, scope, now, report, dry_run=dry_run, trust=trust)
 
 
 def compare_answer(  # one comparison in full; it has two callers
@@ -233,6 +243,7 @@ def compare_answer(  # one comparison in full; it has two callers
     report: ReconcileReport,
     *,
     dry_run: bool = False,
+    trust: Trust | None = None,
 ) -> None:
     """Merges one answer where it says something else than what is `stored`, unless `dry_run`; `report` counts."""
     report.compared += 1
@@ -242,7 +253,16 @@ def compare_answer(  # one comparison in full; it has two callers
         return
     report.drift.append(Drift(object_type=object_type, object_id=object_id, fields=fields))
     if not dry_run:
-        merge_answer(store, answer, scope=scope, object_type=object_type, object_id=object_id, now=now, known=stored)
+        merge_answer(
+            store,
+            answer,
+            scope=scope,
+            object_type=object_type,
+            object_id=object_id,
+            now=now,
+            known=stored,
+            trust=trust,
+        )
 
 
 def changed(before: Register, after: Register) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.group import Evidence, Group, Torn
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.store.times import rfc3339
@@ -74,8 +75,11 @@ def refetch_due(
     now: datetime,
     limit: int = 500,
     out_of_time: Callable[[], bool] = lambda: False,
+    trust: Trust | None = None,
 ) -> list[DueObject]:
     """Settles due objects of one scope, at most `limit` and until `out_of_time`; the others stay due.
+
+    `trust` says whose objects may name workspaces; None: as it was when their links were written.
 
     The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
     stop others; an account that refuses the key is left alone until the next run.
@@ -89,10 +93,11 @@ def refetch_due(
         if not _within(scope, item) or account in refusing:
             continue
         if account == scope.account:
-            asked.append(_settle(store, api, scope, item, now))
+            asked.append(_settle(store, api, scope, item, now, trust))
             continue
+        connected = Scope(account=account, livemode=scope.livemode)
         try:
-            asked.append(_settle(store, api.of(account), Scope(account=account, livemode=scope.livemode), item, now))
+            asked.append(_settle(store, api.of(account), connected, item, now, trust))
         except Misconfigured:  # most likely no longer connected
             refusing.add(account)
             asked.append(_asked(item, "Misconfigured"))
@@ -103,7 +108,7 @@ def _within(scope: Scope, item: Item) -> bool:
     return item["livemode"] == scope.livemode and scope.account in {OWN_ACCOUNT, item["account"]}
 
 
-def _settle(store: Store, api: FetchApi, scope: Scope, item: Item, now: datetime) -> DueObject:
+def _settle(store: Store, api: FetchApi, scope: Scope, item: Item, now: datetime, trust: Trust | None) -> DueObject:
     key = Key(item["pk"], item["sk"])
     object_type, object_id = _named(item)
     outcome = "settled"
@@ -112,7 +117,14 @@ def _settle(store: Store, api: FetchApi, scope: Scope, item: Item, now: datetime
         if stored is not None and "gsi1pk" in stored:
             answer = api.fetch(object_type, object_id)
             merge_answer(
-                store, answer, scope=scope, object_type=object_type, object_id=object_id, now=now, known=stored
+                store,
+                answer,
+                scope=scope,
+                object_type=object_type,
+                object_id=object_id,
+                now=now,
+                known=stored,
+                trust=trust,
             )
             _done(store, key, stored)
     except Rejected as error:
@@ -151,6 +163,7 @@ def merge_answer(
     now: datetime,
     known: Item | None = None,
     dropped: str | None = None,
+    trust: Trust | None = None,
 ) -> None:
     """Merges what Stripe says of one object; `known` is an item that names its customer, should the answer not.
 
@@ -161,7 +174,14 @@ def merge_answer(
         return  # gone before we heard whose it was: there is no register to close
     element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
     evidence = Evidence(element=element, object_type=object_type, object_id=object_id)
-    group = Group(scope=scope, customer_id=customer_id, evidence=(evidence,), updated_at=rfc3339(now), dropped=dropped)
+    group = Group(
+        scope=scope,
+        customer_id=customer_id,
+        evidence=(evidence,),
+        updated_at=rfc3339(now),
+        dropped=dropped,
+        trusted=trust.names(scope) if trust else None,
+    )
     commit_group(store, group)
     if object_type in CATALOG:
         refold(store, catalog_name(scope, object_type, object_id), now=now)
@@ -175,9 +195,17 @@ def drop_event(store: Store, api: FetchApi, object_id: str, event_id: str, *, sc
     for item in store.scan(Table.RECORDS, kind="register"):
         mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
         if mine and item.get("object_id") == object_id and knows(register_of(item), event_id):
-            named = {"object_type": str(item["object_type"]), "object_id": object_id}
-            answer = api.fetch(**named)
-            merge_answer(store, answer, scope=scope, now=now, known=item, dropped=event_id, **named)
+            object_type = str(item["object_type"])
+            merge_answer(
+                store,
+                api.fetch(object_type, object_id),
+                scope=scope,
+                object_type=object_type,
+                object_id=object_id,
+                now=now,
+                known=item,
+                dropped=event_id,
+            )
             return True
     return False
 

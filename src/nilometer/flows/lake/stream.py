@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from nilometer.aws.items import unmarshal
 from nilometer.domain.lake.change import Change, action_of, change_id, table_of
 from nilometer.domain.store.writes import Key
+from nilometer.errors import Rejected
 
 StreamRecord = Mapping[str, Any]
 """Attribute values, binary in base64."""
 
+
+EXPONENT = 130  # of a number; DynamoDB's own bound is 125
 
 PATIENCE = timedelta(minutes=10)
 """How long a record that our code stumbles over, and with it its shard, waits for a version that can read it."""
@@ -64,8 +68,15 @@ def _binary(attribute: dict[str, Any]) -> dict[str, Any]:
     match tag:
         case "B" if isinstance(value, str):
             return {"B": base64.b64decode(value, validate=True)}
+        case "N" if not isinstance(value, str) or _is_beyond(value):
+            raise Rejected("invalid_row", "a number is beyond what a table holds")
         case "M":
             return {"M": {name: _binary(inner) for name, inner in value.items()}}
         case "L":
             return {"L": [_binary(inner) for inner in value]}
     return attribute
+
+
+def _is_beyond(number: str) -> bool:
+    """By its exponent: written out, nine characters would be a million."""
+    return "e" in number.lower() and abs(Decimal(number).adjusted()) > EXPONENT

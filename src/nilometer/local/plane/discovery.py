@@ -39,6 +39,7 @@ class StackDescription:
     stripe_secret_arn: str
     stripe_api_key_arn: str
     stack_name: str
+    billing_scopes: str | None = None
     stripe_secret: str | None = None
     pid: int | None = None
     data: str | None = None
@@ -94,6 +95,7 @@ def describe(outputs: Mapping[str, str], **known: Any) -> StackDescription:
             "tables": {name: f"{lake_uri}/{name}" for name in LAKE_TABLES},
             "stripe_secret_arn": outputs["StripeSecretArn"],
             "stripe_api_key_arn": outputs["StripeApiKeyArn"],
+            "billing_scopes": outputs.get("BillingScopes"),
             **known,
         }
     )

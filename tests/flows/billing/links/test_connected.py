@@ -11,6 +11,7 @@ from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play
 from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.link import Trust
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.stripe.event import Scope
 from nilometer.flows.billing import batch as billing
@@ -118,6 +119,26 @@ def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, StripeWorld]
 
 def handle(store: Store, messages: Sequence[Message]) -> list[Result]:
     return billing.handle(messages, store=store, objects=OBJECTS, now=PLAYED_AT)
+
+
+@pytest.mark.parametrize("do", ["reconcile", "refetch"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_what_stripe_answers_is_trusted_as_its_events_are(
+    store: Store, worlds: dict[str, StripeWorld], do: str, trusted: bool
+) -> None:
+    """A nightly comparison or a refetch of an account that `BillingScopes` does not name links no workspace, and of
+    one that it names it does."""
+    own, reed = worlds["self"], worlds["acct_reed"]
+    trust = Trust(frozenset({"acct_reed/test"} if trusted else {"self/test"}))
+    connected = Scope(account="acct_reed")
+    with serve(own, connected={"acct_reed": reed}) as (url, _):
+        if do == "reconcile":
+            reconcile(store, api(url, "acct_reed"), scope=connected, now=own.now, trust=trust)
+        else:
+            refetch_due(store, api(url, "acct_reed"), scope=connected, now=own.now, trust=trust)
+
+    refused = {one["account"] for one in reading.list_conflicts(store) if one["reason"] == "refused"}
+    assert refused == {"acct_palm"} if trusted else {"acct_palm", "acct_reed"}
 
 
 def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, StripeWorld]) -> None:

@@ -156,8 +156,10 @@ def secret(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     clients.client.cache_clear()
     arn = boto3.client("secretsmanager").create_secret(Name=f"key-{uuid.uuid4().hex}", SecretString="unset")["ARN"]
-    for name, value in (("RECORDS_TABLE", "none"), ("EVENTS_TABLE", "none"), ("STRIPE_API_KEY_ARN", arn)):
-        monkeypatch.setenv(name, value)
+    for name in ("RECORDS_TABLE", "EVENTS_TABLE"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("BILLING_SCOPES", "self/live self/test")
+    monkeypatch.setenv("STRIPE_API_KEY_ARN", arn)
     yield arn
     reconcile._dependencies.cache_clear()
     clients.client.cache_clear()
