@@ -110,6 +110,21 @@ def team(store: Store) -> Store:
 TEAM = ("ada", "max", "ann", "vic")
 
 
+def test_a_conflict_is_told_to_admins_once(team: Store, objects: Any) -> None:
+    """When a buyer's claim begins to wait, not again while it waits or when another change of the record comes."""
+    claims = [
+        {"customer": f"self/live/cus_{name}", "claimed_by": "client_reference_id", "object": f"cs_{name}", "created": 1}
+        for name in ("mallory", "eve")
+    ]
+    calm, first, both = billing(), billing(version=2, conflicts=claims[:1]), billing(version=3, conflicts=claims)
+    began, stays = changed(calm, first), changed(first, first | {"version": 3, "plan": "team"})
+
+    assert handle(team, objects, began, began, stays) == [Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.IGNORED]
+    assert told(team, *TEAM) == {"ada": ["billing.conflict"], "max": [], "ann": [], "vic": []}
+    assert handle(team, objects, changed(first, both), changed(both, calm)) == [Outcome.ACCEPTED, Outcome.IGNORED]
+    assert told(team, "ada") == {"ada": ["billing.conflict"] * 2}
+
+
 def test_a_threshold_is_told_to_who_can_act(team: Store, objects: Any) -> None:
     """Admins and Managers, once an alert, however often its change comes."""
     change = changed(None, threshold())

@@ -4,6 +4,7 @@
 |-------------------------------------------|----------------------------|------------------|-----------------------|
 | a threshold alert is put                  | usage.threshold_reached    | Admins, Managers | alert                 |
 | another payment of an open invoice failed | billing.payment_failed     | Admins           | invoice and attempt   |
+| a customer's claim waits as a conflict    | billing.conflict           | Admins           | claim                 |
 | a member has another role                 | member.role_changed        | the member       | version of the member |
 | an invitation is accepted                 | member.invitation_accepted | who invited      | invitation            |
 
@@ -102,6 +103,33 @@ def _payment(change: RecordChange) -> Announcement | None:
     )
 
 
+def _billing(change: RecordChange) -> Announcement | None:
+    """Of both the conflict, which is said once: a payment that fails is told again with its next attempt."""
+    return _conflict(change) or _payment(change)
+
+
+def _conflict(change: RecordChange) -> Announcement | None:
+    known = set(_claims(change.old or {}))
+    claims = [one for one in _claims(change.new) if one not in known]
+    if not claims:
+        return None
+    return Announcement(
+        topic="billing.conflict",
+        title="Another customer names this workspace",
+        text="A buyer gave its id with a payment. It changes nothing here until an operator decides.",
+        link="/billing",
+        cause=f"{change.pk} {claims[0]}",
+        roles=frozenset({Role.ADMIN}),
+    )
+
+
+def _claims(billing: Image) -> list[str]:
+    """The objects that claim the workspace in vain."""
+    conflicts = billing.get("conflicts")
+    found = conflicts if isinstance(conflicts, list) else []
+    return [str(one.get("object")) for one in found if isinstance(one, Mapping)]
+
+
 def _role(change: RecordChange) -> Announcement | None:
     """Not of a new member, and not of what somebody did to himself."""
     old, new = change.old or {}, change.new
@@ -134,7 +162,7 @@ def _accepted(change: RecordChange) -> Announcement | None:
 
 _KINDS: Mapping[str, Callable[[RecordChange], Announcement | None]] = {
     "alert": _threshold,
-    "billing": _payment,
+    "billing": _billing,
     "membership": _role,
     "invitation": _accepted,
 }

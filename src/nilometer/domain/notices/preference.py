@@ -46,6 +46,7 @@ EVERY = frozenset(Channel)
 DEFAULTS: Mapping[str, frozenset[Channel]] = {
     "usage.threshold_reached": EVERY,
     "billing.payment_failed": EVERY,
+    "billing.conflict": EVERY,
     "member.role_changed": EVERY,
     "member.invited": EVERY,
     "member.invitation_accepted": frozenset({Channel.IN_APP}),
