@@ -37,6 +37,25 @@ def test_every_sample_is_counted_once(path: Path, ready: Store, objects: Objects
     assert outcomes(handle(ready, objects, body, now=NOW)) == ["duplicate"]
 
 
+@pytest.mark.parametrize("depth", [95, 101, 900, 3_000])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_an_element_that_nests_too_deep_is_refused_alone(
+    ready: Store, objects: Objects, depth: int, opening: str
+) -> None:
+    """With its own payload as it came; the elements beside it count."""
+    deep = opening * depth + ("" if opening == "[" else "1") + ("]" if opening == "[" else "}") * depth
+    odd = cloud("odd", dimensions={"model": "HERE"})
+    body = envelope(batch([cloud("a"), odd, cloud("b")])).replace('"HERE"', deep)
+
+    [result] = handle(ready, objects, body)
+    [kept] = rejects(ready)
+
+    assert result.outcome is Outcome.REJECTED
+    assert (result.fields["events_accepted"], result.fields["events_rejected"]) == (2, 1)
+    assert kept["payload"] == json.dumps(odd).replace('"HERE"', deep)
+    assert kept["event_id"] == "odd"
+
+
 def test_events_are_counted_per_period_and_per_day(ready: Store, objects: Objects) -> None:
     """Both counters hold the same sum, and the facts are kept."""
     first, second = cloud("a", quantity="1.5"), cloud("b", quantity=2, time=NOW - timedelta(days=1))

@@ -22,6 +22,7 @@ DEPTH = 100
 """Levels of arrays and objects, for each of which a decoder calls itself. Stripe's events have about 12."""
 
 _OTHERS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_CONTROLS = bytes(range(32))  # between tokens they say nothing, and in a text they must not stand
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 CHANGES = "nilometer.changes"
@@ -73,6 +74,29 @@ def check_depth(content: bytes) -> None:
     """`Rejected("too_large")` for JSON that nests deeper than `DEPTH`; costs microseconds for what does not."""
     if content.count(b"[") + content.count(b"{") > DEPTH and not _is_flat(content) and _depth(content) > DEPTH:
         raise Rejected("too_large", f"it nests deeper than {DEPTH} levels")
+
+
+def deep_as_text(content: bytes, level: int) -> bytes:
+    """JSON in which each array or object that begins at `level` and nests too deep is the text of itself.
+
+    So that what holds many can refuse one of them. What is no JSON stays none.
+    """
+    parts, depth, start, done = [], 0, 0, 0
+    for token in _TOKEN.finditer(content):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+                start = token.start() if depth == level else start
+            case b"]" | b"}":
+                depth -= 1
+                if depth == level - 1 and _depth(content[start : token.end()]) > DEPTH - level + 1:
+                    parts += [content[done:start], _quoted(content[start : token.end()])]
+                    done = token.end()
+    return b"".join([*parts, content[done:]])
+
+
+def _quoted(content: bytes) -> bytes:
+    return b'"' + content.translate(None, _CONTROLS).replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def _is_flat(content: bytes) -> bool:

@@ -25,7 +25,7 @@ from nilometer.domain.usage.period import Period, period_at
 from nilometer.domain.usage.void import VoidEvent
 from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, read
+from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, deep_as_text, read
 from nilometer.flows.inbox.parcel import UNREADABLE, Identity, Parcel, Refusal, as_reject, as_rejected, identity_of
 from nilometer.flows.inbox.settle import Inbox, inbox, isolate, settle, together
 from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
@@ -33,6 +33,9 @@ from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant
 from nilometer.flows.usage.voiding import bury, count_reserved, take_back
 from nilometer.flows.usage.waiting import count_waiting, wait
+
+_ELEMENTS = 5
+"""Levels of nesting to an event of a batch: envelope, detail, data, events, event."""
 
 
 class _KnownRecord(msgspec.Struct):
@@ -81,11 +84,25 @@ def handle(
 
 
 def _open(message: Message, now: datetime) -> UsageMessage:
-    envelope = decode(message.body)
+    try:
+        envelope = decode(message.body)
+    except Rejected as error:
+        if error.reason != "too_large":
+            raise
+        return UsageMessage(_deep(message, error, now))
     if envelope.detail_type != RECORD_CHANGED:
         return UsageMessage(parse(bytes(envelope.detail), arrival=now))
     changed = read(envelope.detail, _RecordChanged, "not a change of a record").data
     return UsageMessage(became_known=_became_known(changed) if changed.action == "INSERT" else None)
+
+
+def _deep(message: Message, error: Rejected, now: datetime) -> list[UsageArrival]:
+    """Of a batch of which some elements nest too deep: these are refused, the others count. `error` for all else."""
+    envelope = decode(deep_as_text(message.body.encode(errors="replace"), _ELEMENTS))
+    arrivals = parse(bytes(envelope.detail), arrival=now)
+    if all(one.error for one in arrivals):
+        raise error
+    return arrivals
 
 
 def _became_known(changed: _KnownRecord) -> Missing | None:

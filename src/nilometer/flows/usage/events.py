@@ -17,7 +17,7 @@ from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, Usag
 from nilometer.domain.usage.void import VoidEvent, void_event
 from nilometer.domain.usage.waiting import Missing
 from nilometer.errors import Rejected, Unavailable
-from nilometer.flows.inbox.envelope import CloudEventWire
+from nilometer.flows.inbox.envelope import DEPTH, CloudEventWire
 
 TYPES = (RECORDED, SNAPSHOT, VOIDED)
 EVENTS = 100  # in one usage.batch.v1
@@ -153,6 +153,8 @@ def _elements(wire: CloudEventWire) -> list[msgspec.Raw]:
 
 
 def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> UsageArrival:
+    if payload[:1] == b'"':  # `bounds.deep_as_text` made it one
+        return _text(payload, arrival)
     try:
         element = _ELEMENT.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -167,6 +169,16 @@ def _element(batch: CloudEventWire, payload: bytes, arrival: datetime) -> UsageA
         subject=element.subject or batch.subject,
     )
     return _event(wire, msgspec.json.encode(wire), arrival)
+
+
+def _text(payload: bytes, arrival: datetime) -> UsageArrival:
+    """An element that was made a text, with what it was; or one that is a text."""
+    content = msgspec.json.decode(payload, type=str).encode(errors="backslashreplace")
+    is_deep = content[:1] == b"{"
+    why = f"an event of a batch is an object that nests at most {DEPTH} levels; {SEE}"
+    return refused(
+        content if is_deep else payload, arrival, Rejected("too_large" if is_deep else "invalid_schema", why)
+    )
 
 
 def _event(wire: CloudEventWire, payload: bytes, arrival: datetime) -> UsageArrival:
