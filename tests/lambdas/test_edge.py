@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nilometer.domain.events.outcome import Outcome, Result
+from nilometer.domain.lake.redaction import id_text
 from nilometer.lambdas import edge
 
 
@@ -49,6 +50,18 @@ def test_quiet_logs_keep_what_went_wrong_and_every_count(
     assert [record.message for record in caplog.records] == ["usage.failed", "usage.rejected", "usage.outcomes"]
     counts = vars(caplog.records[-1])
     assert (counts["accepted"], counts["duplicate"], counts["failed"]) == (1, 1, 1)
+
+
+def test_no_line_holds_an_address(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever chooses an id may choose an e-mail address: the hash of it is logged, the same as in the lake."""
+    fields = {"event_id": "ada@example.com", "event_ids": "u1 ada@example.com", "workspace_id": "ws", "rows": 2}
+    edge.batch_response("usage", [Result(message_id="1", outcome=Outcome.REJECTED, fields=fields)])
+
+    line = vars(caplog.records[0])
+    assert line["event_id"] == id_text("ada@example.com")
+    assert line["event_ids"] == f"u1 {id_text('ada@example.com')}"
+    assert (line["workspace_id"], line["rows"]) == ("ws", 2)
+    assert "ada@" not in str(line)
 
 
 def test_every_line_of_a_call_carries_its_request_id() -> None:

@@ -44,7 +44,10 @@ def recorded(
     dimensions: Mapping[str, str] | None = None,
     reservation_id: str | None = None,
 ) -> Event:
-    """An amount that was used. `Rejected` says what is wrong with it, as the consumer would."""
+    """An amount that was used. `Rejected` says what is wrong with it, as the consumer would.
+
+    `event_id` and `source` are the fact's identity and stay in the lake for ever: no address, no name of a person.
+    """
     data = _amount(meter, quantity, unit, dimensions)
     data |= {"reservation_id": reservation_id} if reservation_id else {}
     return _usage(_context(event_id, source, RECORDED, workspace_id, time), data)
