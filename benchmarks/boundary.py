@@ -24,7 +24,8 @@ from nilometer.domain.events.cloudevents import check_context
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store.times import epoch
 from nilometer.domain.stripe.event import StripeEvent, check, check_bounds
-from nilometer.domain.stripe.registers import fields, projection
+from nilometer.domain.stripe.registers import projection
+from nilometer.domain.stripe.registers.register import project
 from nilometer.domain.usage.event import check_window
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing.batch import arrived
@@ -134,13 +135,13 @@ def _field_checks(events: Sequence[StripeEvent]) -> list[tuple[Callable[[Any], b
         found.extend((checks[name], snapshot[name]) for name in checks if snapshot.get(name) is not None)
         return real(snapshot, checks, bad)
 
-    real = fields.take
-    fields.take = projection.take = recording  # type: ignore[attr-defined]  # for as long as it records
+    real = projection.take
+    projection.take = recording  # for as long as it records
     try:
         for event in events:
-            projection.project(event.object)
+            project(event.object)
     finally:
-        fields.take = projection.take = real  # type: ignore[attr-defined]
+        projection.take = real
     return found
 
 

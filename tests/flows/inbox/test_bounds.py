@@ -37,6 +37,12 @@ def test_exactly_what_nests_deeper_is_refused(value: Any, levels: int, kind: str
     assert is_refused(text.encode()) is (levels + 1 + _depth(value) > DEPTH)
 
 
+@pytest.mark.parametrize(("pairs", "refused"), [(DEPTH // 2, False), (DEPTH // 2 + 1, True), (DEPTH - 1, True)])
+def test_arrays_and_objects_in_turn_are_levels_each(pairs: int, refused: bool) -> None:
+    """However they alternate."""
+    assert is_refused(('[{"a":' * pairs + "1" + "}]" * pairs).encode()) is refused
+
+
 def _depth(value: Any) -> int:
     if isinstance(value, list):
         return 1 + max(map(_depth, value), default=0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.flows.changes import CREATED, World, record
+from tests.support.flows.changes import CREATED, World, billing, record, stripe_fact, usage_fact
 from tests.support.lake.build import unpacked
 
 from nilometer.domain.events.outcome import Outcome, Result
@@ -18,60 +18,6 @@ from nilometer.errors import Unavailable
 from nilometer.flows.lake.append import AUDIT_TYPE
 from nilometer.flows.lake.kinds import ROW_PAYLOAD_BYTES
 from nilometer.lake.write.rows import decode_packed
-
-
-def stripe_fact(payload: bytes | None = None, **changed: Any) -> dict[str, Any]:
-    event = {
-        "id": "evt_1",
-        "object": "event",
-        "data": {"object": {"object": "customer", "id": "cus_1", "email": "zoe@x.de"}},
-    }
-    return {
-        "pk": "STRIPE#self#evt_1",
-        "sk": "FACT",
-        "kind": "stripe_event",
-        "version": 1,
-        "event_id": "evt_1",
-        "type": "customer.created",
-        "account": "self",
-        "livemode": False,
-        "api_version": "2026-10-28.endive",
-        "created": CREATED,
-        "object_type": "customer",
-        "object_id": "cus_1",
-        "customer_id": "cus_1",
-        "workspace_id": None,
-        "request_id": None,
-        "source": "webhook",
-        "received_at": "2026-11-23T04:14:06.120Z",
-        "payload": payload or zlib.compress(json.dumps(event).encode()),
-    } | changed
-
-
-def usage_fact(event_id: str = "u1", **changed: Any) -> dict[str, Any]:
-    return {
-        "pk": f"USAGE#/s#{event_id}",
-        "sk": "FACT",
-        "kind": "usage_event",
-        "version": 1,
-        "event_id": event_id,
-        "source": "/s",
-        "type": "usage.recorded.v1",
-        "workspace_id": "ws_1",
-        "meter": "api_calls",
-        "quantity": Decimal("1.5"),
-        "unit": "call",
-        "dimensions": {"model": "m"},
-        "time": "2026-11-23T04:14:05.123Z",
-        "created": CREATED,
-        "period_start": "2026-11-01T00:00:00.000Z",
-        "received_at": "2026-11-23T04:14:06.120Z",
-        "payload_hash": "h",
-    } | changed
-
-
-def billing(**changed: Any) -> dict[str, Any]:
-    return {"pk": "WORKSPACE#ws_1", "sk": "BILLING", "kind": "billing", "version": 1, "workspace_id": "ws_1"} | changed
 
 
 def outcomes(results: list[Result]) -> list[Outcome]:

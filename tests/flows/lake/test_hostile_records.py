@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.flows.lake.test_changes import billing, stripe_fact, usage_fact
-from tests.flows.lake.test_hostile import ODD
-from tests.support.events.hostile import HOSTILE, fields, named, placed
-from tests.support.flows.changes import CREATED, record
+from tests.support.events.hostile import ENCODED, HOSTILE, fields, named, placed
+from tests.support.flows.changes import CREATED, billing, record, stripe_fact, usage_fact
 from tests.support.flows.usage import prepare
 from tests.support.lake.build import KEYS, NOW
 from tests.support.stores.memory import MemoryObjects, MemoryStore
@@ -59,7 +57,7 @@ def odd_records() -> Iterator[tuple[str, Any]]:
     """Of each sample each field with a part of the values."""
     for sample in SAMPLES:
         places = list(fields(sample))
-        for place, value in itertools.islice(itertools.product(places, ODD), 0, None, 7):
+        for place, value in itertools.islice(itertools.product(places, ENCODED), 0, None, 7):
             yield f"{value} at {named(place)}", json.loads(placed(sample, place, HOSTILE[value]))
 
 

@@ -11,6 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import msgspec
+
+from nilometer.errors import Rejected
+from nilometer.flows.inbox.envelope import check_depth
+
 Path = tuple[str | int, ...]
 
 _MARK = "\u2042 here \u2042"
@@ -142,6 +147,20 @@ LARGE: Mapping[str, str] = {
 """Slow to try: for a part of the fields."""
 
 HOSTILE: Mapping[str, str] = {**WRONG_TYPES, **NUMBERS, **TEXTS, **SHAPES}
+
+
+def _is_encoded(value: str) -> bool:
+    """Whether an encoder can write it: the relay's own does. Else the message is no JSON, and is refused as a whole."""
+    try:
+        check_depth(b"[[[[" + value.encode() + b"]]]]")
+        msgspec.json.decode(value)
+    except (Rejected, msgspec.DecodeError):
+        return False
+    return True
+
+
+ENCODED = [name for name, value in HOSTILE.items() if _is_encoded(value)]
+"""Names of those that an encoder writes."""
 
 NO_JSON: Sequence[str] = (
     "",

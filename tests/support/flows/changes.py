@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -101,3 +103,57 @@ def lambda_json(item: dict[str, Any]) -> Any:
         return base64.b64encode(value).decode()
 
     return json.loads(json.dumps(marshal(item), default=encode))
+
+
+def stripe_fact(payload: bytes | None = None, **changed: Any) -> dict[str, Any]:
+    event = {
+        "id": "evt_1",
+        "object": "event",
+        "data": {"object": {"object": "customer", "id": "cus_1", "email": "zoe@x.de"}},
+    }
+    return {
+        "pk": "STRIPE#self#evt_1",
+        "sk": "FACT",
+        "kind": "stripe_event",
+        "version": 1,
+        "event_id": "evt_1",
+        "type": "customer.created",
+        "account": "self",
+        "livemode": False,
+        "api_version": "2026-10-28.endive",
+        "created": CREATED,
+        "object_type": "customer",
+        "object_id": "cus_1",
+        "customer_id": "cus_1",
+        "workspace_id": None,
+        "request_id": None,
+        "source": "webhook",
+        "received_at": "2026-11-23T04:14:06.120Z",
+        "payload": payload or zlib.compress(json.dumps(event).encode()),
+    } | changed
+
+
+def usage_fact(event_id: str = "u1", **changed: Any) -> dict[str, Any]:
+    return {
+        "pk": f"USAGE#/s#{event_id}",
+        "sk": "FACT",
+        "kind": "usage_event",
+        "version": 1,
+        "event_id": event_id,
+        "source": "/s",
+        "type": "usage.recorded.v1",
+        "workspace_id": "ws_1",
+        "meter": "api_calls",
+        "quantity": Decimal("1.5"),
+        "unit": "call",
+        "dimensions": {"model": "m"},
+        "time": "2026-11-23T04:14:05.123Z",
+        "created": CREATED,
+        "period_start": "2026-11-01T00:00:00.000Z",
+        "received_at": "2026-11-23T04:14:06.120Z",
+        "payload_hash": "h",
+    } | changed
+
+
+def billing(**changed: Any) -> dict[str, Any]:
+    return {"pk": "WORKSPACE#ws_1", "sk": "BILLING", "kind": "billing", "version": 1, "workspace_id": "ws_1"} | changed

@@ -22,6 +22,7 @@ DEPTH = 100
 """Levels of arrays and objects, for each of which a decoder calls itself. Stripe's events have about 12."""
 
 _OTHERS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_SQUARE = bytes.maketrans(b"{}", b"[]")  # which of the two it is says a decoder
 _CONTROLS = bytes(range(32))  # between tokens they say nothing, and in a text they must not stand
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
@@ -101,9 +102,9 @@ def _quoted(content: bytes) -> bytes:
 
 def _is_flat(content: bytes) -> bool:
     """Whether taking away what is empty, level by level, leaves nothing. False when texts hold brackets too."""
-    brackets = content.translate(None, _OTHERS)
+    brackets = content.translate(_SQUARE, _OTHERS)
     for _ in range(DEPTH):
-        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        fewer = brackets.replace(b"[]", b"")
         if len(fewer) in {0, len(brackets)}:
             return not fewer
         brackets = fewer
