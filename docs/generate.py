@@ -16,6 +16,8 @@ from docs.template import blocks
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.domain.store import keys
+from nilometer.flows.api.openapi import document
+from nilometer.flows.api.routes import ROUTES
 from nilometer.flows.inbox.wire import first_line
 from nilometer.flows.lake.batch_ready import BATCH_READY
 from nilometer.flows.operations.types import TYPES
@@ -100,7 +102,8 @@ def pages() -> dict[Path, str]:
     }
     schemas[ROOT / "events" / "schemas" / f"{BATCH_READY}.json"] = json.dumps(batch_ready_schema(), indent=2) + "\n"
     template = {blocks.TEMPLATE: blocks.filled(blocks.TEMPLATE.read_text())}
-    return {ROOT / "docs" / "data.md": "\n".join(_data()), **template, **schemas}
+    api = {ROOT / "docs" / "openapi.json": json.dumps(document(ROUTES), indent=1) + "\n"}
+    return {ROOT / "docs" / "data.md": "\n".join(_data()), **template, **schemas, **api}
 
 
 def _data() -> Iterator[str]:

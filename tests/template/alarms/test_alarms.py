@@ -153,7 +153,7 @@ QUEUES = {"HasLakeQueuesAlarms", "HasDatasetsAlarms"}
 LEAN, DETAILED = {"HasAlarms", "HasRatios", "IsLean", *QUEUES}, {"HasDetail", "HasDetailedRatios"}
 DETAIL = re.compile(
     r"(Throttles|Duration|DeadLetters|StreamFailures|Rejects|Drift|NotCompared|MeterEvents|MeterErrors)Alarm$"
-    r"|^(Webhook|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$"
+    r"|^(Webhook|Api|Billing|Operations|Changes|Lake|Datasets)ErrorsAlarm$"
 )
 
 

@@ -14,6 +14,7 @@ from tests.support.stack.reach import Use, graph
 
 FLOWS = (
     "webhook",
+    "api",
     "billing",
     "usage",
     "operations",

@@ -92,12 +92,13 @@ def voided(
     return _event(context, {name: value for name, value in data.items() if value is not None})
 
 
-def publish(bus: Bus, events: Iterable[Event]) -> int:
+def publish(bus: Bus, events: Iterable[Event], *, sender: str | None = None) -> int:
     """Returns the number of events once the bus has all of them; entries that it refused are sent again alone.
+    `sender` is the source of the entries, else it is that of their first event.
 
     Up to 100 events share an entry, and ten entries a request. `Unavailable`: some may have been taken; send all again.
     """
-    entries = [_entry(group) for group in _groups(events)]
+    entries = [_entry(group, sender) for group in _groups(events)]
     bus.publish([entry for entry, _ in entries])
     return sum(count for _, count in entries)
 
@@ -154,10 +155,10 @@ def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield group
 
 
-def _entry(group: Sequence[Event]) -> tuple[BusEntry, int]:
+def _entry(group: Sequence[Event], sender: str | None) -> tuple[BusEntry, int]:
     event = group[0] if len(group) == 1 else _together(group)
     text = msgspec.json.encode(event).decode()
-    return BusEntry(source=str(event["source"]), detail_type=str(event["type"]), detail=text), len(group)
+    return BusEntry(source=sender or str(event["source"]), detail_type=str(event["type"]), detail=text), len(group)
 
 
 def _together(group: Sequence[Event]) -> Event:

@@ -1,0 +1,111 @@
+"""Check, reserve, settle and release over HTTP. A check writes nothing; a reservation is two conditional writes.
+
+What if the answer is lost? The reservation's id is the client's: the same request is the same answer. What if a client
+settles twice? The usage event has the reservation's id and counts once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+
+from nilometer.domain.access.scopes import LIMIT_USE
+from nilometer.domain.acts.roles import Permission
+from nilometer.domain.usage.event import parse_quantity
+from nilometer.errors import Rejected
+from nilometer.flows.api.events import SENDER
+from nilometer.flows.api.route import ApiCall, ApiRoute
+from nilometer.flows.limits.reserving import release, reserve
+from nilometer.flows.limits.thresholds import check
+from nilometer.flows.publish.usage import publish, recorded
+
+_Quantity = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?$", description="A decimal, as text")]
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+
+
+class CheckBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How much more is wanted."""
+
+    quantity: _Quantity = "1"
+
+
+class ReserveBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`id` is the client's own; `leased` has no end until it is settled or released."""
+
+    id: _Id
+    quantity: _Quantity
+    ttl_seconds: _Seconds = 300
+    leased: bool = False
+
+
+class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How much of the reservation was used."""
+
+    id: _Id
+    quantity: _Quantity
+
+
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Which reservation is given back."""
+
+    id: _Id
+
+
+def _check(call: ApiCall) -> Any:
+    quantity = parse_quantity(call.decoded(CheckBody).quantity)
+    return check(call.means.known, call.where, call.request.path["meter"], quantity=quantity, now=call.now)
+
+
+def _reserve(call: ApiCall) -> Any:
+    asked = call.decoded(ReserveBody)
+    return reserve(
+        call.means.known,
+        asked.id,
+        workspace_id=call.where,
+        meter=call.request.path["meter"],
+        quantity=parse_quantity(asked.quantity),
+        ttl=timedelta(seconds=asked.ttl_seconds),
+        now=call.now,
+        leased=asked.leased,
+    )
+
+
+def _settle(call: ApiCall) -> Any:
+    """One usage event with the reservation's id, durably queued."""
+    asked, slug = call.decoded(SettleBody), call.request.path["meter"]
+    meter = call.means.known.meters([slug]).get(slug)
+    if meter is None:
+        raise Rejected("unknown_meter", f"there is no meter {slug[:80]!r}")
+    event = recorded(
+        asked.id,
+        source=f"/workspaces/{call.where}/reservations",
+        workspace_id=call.where,
+        meter=slug,
+        quantity=asked.quantity,
+        unit=meter.unit,
+        time=call.now,
+        reservation_id=asked.id,
+    )
+    publish(call.means.bus, [event], sender=SENDER)
+    return {"settled": True}
+
+
+def _release(call: ApiCall) -> Any:
+    asked = call.decoded(ReleaseBody)
+    return {"released": release(call.means.known, asked.id, workspace_id=call.where, now=call.now)}
+
+
+def _route(verb: str, scope: str, run: Any, body: type, says: str) -> ApiRoute:
+    path = f"/v1/workspaces/{{workspace_id}}/limits/{{meter}}/{verb}"
+    return ApiRoute(method="POST", path=path, name=f"{verb}_limit", says=says, scope=scope, run=run, body=body)
+
+
+ROUTES = (
+    _route("check", Permission.LIMIT_VIEW, _check, CheckBody, "Whether so much more may be used"),
+    _route("reserve", LIMIT_USE, _reserve, ReserveBody, "Holds a part of a hard limit"),
+    _route("settle", LIMIT_USE, _settle, SettleBody, "Reports what was used of a reservation"),
+    _route("release", LIMIT_USE, _release, ReleaseBody, "Gives a reservation back"),
+)

@@ -1,0 +1,122 @@
+"""A route of the API as a value, the request that reaches it, and what it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from nilometer.aws.dynamodb import Store
+from nilometer.aws.eventbridge import Bus
+from nilometer.domain.acts.act import Caller, service
+from nilometer.flows.api.problem import ApiProblem
+from nilometer.flows.inbox.envelope import check_depth
+from nilometer.flows.people import access
+from nilometer.flows.usage.known import Known
+
+BODY_BYTES = 1_000_000
+PAGE, MOST = 100, 1000
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiMeans:
+    """What the routes need, one a process."""
+
+    store: Store
+    bus: Bus
+    known: Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRequest:
+    """Header names are in lower case; `path` holds the parameters of the route."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCall:
+    """A request of somebody who may make it.
+
+    `workspace_id` is where he is confined to; empty for a service key. `member` is who holds a session.
+    """
+
+    request: ApiRequest
+    means: ApiMeans
+    actor: str
+    workspace_id: str
+    member: Caller | None = None
+
+    @property
+    def store(self) -> Store:
+        """The two tables."""
+        return self.means.store
+
+    @property
+    def now(self) -> datetime:
+        """When the request arrived."""
+        return self.request.now
+
+    @property
+    def where(self) -> str:
+        """The workspace of the path, or of who asks; empty for neither."""
+        return self.request.path.get("workspace_id") or self.workspace_id
+
+    @property
+    def caller(self) -> Caller:
+        """Who acts: the session's member, or the key."""
+        return self.member or service(self.where, self.actor)
+
+    def person(self, user_id: str | None) -> Caller:
+        """Who reads or changes what belongs to one person: a key of a workspace acts as that member alone."""
+        if self.member or not self.workspace_id:
+            return self.caller
+        if not user_id:
+            raise ApiProblem(400, "invalid_schema", "say whose records you mean: user_id")
+        return access.member_caller(self.store, self.workspace_id, user_id)
+
+    def decoded(self, shape: type[_T]) -> _T:
+        """The body as `shape`; `ApiProblem` says what is wrong with it."""
+        check_depth(self.request.body)
+        try:
+            return msgspec.json.decode(self.request.body or b"{}", type=shape)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise ApiProblem(400, "invalid_schema", f"the body: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRoute:
+    """`path` has its parameters in braces. `scope` is what a key needs, `None` what everybody may ask.
+
+    A route `of_services` takes service keys alone. `body` and `query` are for the description.
+    """
+
+    method: str
+    path: str
+    name: str
+    says: str
+    scope: str | None
+    run: Callable[[ApiCall], Any]
+    body: Any = None
+    query: tuple[str, ...] = ()
+    of_services: bool = False
+
+
+def page(call: ApiCall, found: Iterable[_T], key: Callable[[_T], str]) -> dict[str, Any]:
+    """`limit` of them after `cursor`, the key of the last one seen: what comes or goes meanwhile moves nothing."""
+    asked, after = call.request.query.get("limit", str(PAGE)), call.request.query.get("cursor", "")
+    if not asked.isascii() or not asked.isdecimal() or not 0 < int(asked[:6]) <= MOST or len(asked) > 4:
+        raise ApiProblem(400, "invalid_schema", f"limit is 1 to {MOST}")
+    ordered = sorted(found, key=key)
+    rest = [one for one in ordered if key(one) > after]
+    shown = rest[: int(asked)]
+    return {"items": shown, "next": key(shown[-1]) if len(rest) > len(shown) else None}
