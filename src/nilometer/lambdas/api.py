@@ -18,7 +18,7 @@ from nilometer.flows.api.problem import ApiAnswer, ApiProblem, answer_of, failur
 from nilometer.flows.api.route import ApiMeans, ApiRequest, ApiRoute
 from nilometer.flows.api.routes import ROUTES
 from nilometer.flows.usage.known import Known
-from nilometer.lambdas.edge import count, handling, logger
+from nilometer.lambdas import count, handling, logger
 from nilometer.settings import variables
 
 

@@ -13,7 +13,7 @@ from nilometer.aws.secrets import AuditKeys
 from nilometer.flows.lake import append as lake
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
-from nilometer.lambdas.edge import batch_response, commit_deadline, handling, messages
+from nilometer.lambdas import batch_response, commit_deadline, handling, messages
 from nilometer.settings import variables
 
 

@@ -16,7 +16,7 @@ from nilometer.flows.usage import rebucket
 from nilometer.lake.read.facts import usage_identities
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
-from nilometer.lambdas.edge import count, handling, logger
+from nilometer.lambdas import count, handling, logger
 from nilometer.settings import variables
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up

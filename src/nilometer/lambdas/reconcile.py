@@ -24,7 +24,7 @@ from nilometer.flows.billing import catalog, coverage, reconcile, refetch
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told
-from nilometer.lambdas.edge import count, handling, logger, metric
+from nilometer.lambdas import count, handling, logger, metric
 from nilometer.settings import optional, variables
 from nilometer.stripe_api.client import StripeApi, is_live
 

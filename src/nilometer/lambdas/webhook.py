@@ -14,7 +14,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import SigningSecrets
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing import webhook
-from nilometer.lambdas.edge import count, handling, logger
+from nilometer.lambdas import count, handling, logger
 from nilometer.settings import variables
 
 _STATUS = {"too_large": 413}

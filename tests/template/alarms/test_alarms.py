@@ -12,7 +12,7 @@ import pytest
 from tests.support.cloudformation import Properties, Template, referred
 
 from nilometer.domain.events.outcome import Outcome
-from nilometer.lambdas.edge import ATTENTION, METRICS
+from nilometer.lambdas import ATTENTION, METRICS
 
 
 @pytest.fixture(scope="session")

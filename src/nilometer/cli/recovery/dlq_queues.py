@@ -20,7 +20,7 @@ from nilometer.errors import Unavailable
 from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
 
 _DEAD_LETTERS = "DeadLetters"  # how the template calls such queues
-_FAILED = '{ ($.message = "*.failed") || ($.message = "*.waiting") }'  # the lines of `lambdas.edge`
+_FAILED = '{ ($.message = "*.failed") || ($.message = "*.waiting") }'  # the lines of `nilometer.lambdas`
 
 
 def dead_letter_queues(connection: Connection, only: str | None = None) -> list[DeadLetterQueue]:

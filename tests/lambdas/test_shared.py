@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from nilometer import lambdas as edge
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake.redaction import id_text
-from nilometer.lambdas import edge
 
 
 def test_what_went_wrong_is_counted_by_version_too(
