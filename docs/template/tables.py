@@ -385,10 +385,10 @@ def _written(*tables: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((name, ("AWS/DynamoDB", metric, "TableName", f"${{{name}}}")) for name in tables)
 
 
-_NAMES = tuple(row.name for row in FUNCTIONS if row.name != "Api")  # fifty metrics; an alarm says when it fails
+_NAMES = tuple(row.name for row in FUNCTIONS)
 _CONSUMERS = ("billing", "usage", "operations", "lake", "datasets")
 _OUTCOMES = ("accepted", "rejected", "failed")
-_ANSWERS = ("accepted", "invalid_signature", "invalid_json", "too_large", "failed")
+_ANSWERS = ("accepted", "invalid_signature", "invalid_json", "failed")
 # Fifty metrics are free; the console of Lambda has the durations, that of DynamoDB the units.
 DASHBOARD = (
     Chart("Webhooks by outcome", "Sum", _flow("webhook", *_ANSWERS)),

@@ -65,7 +65,7 @@ BY_QUEUE = {
     "LakeAuditQueue": EventKind.CHANGE,
 }
 NOBODYS = frozenset(
-    {"ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"}
+    {"ApiFunction", "ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"}
 )
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
