@@ -285,6 +285,7 @@ _REJECTS = (
         "rejected",
         **_ONE_BY_ONE,
     ),
+    _own("LimitsRejects", f"LimitsFunction {_GONE}", "rejects", "limits", "rejected", **_ONE_BY_ONE),
     _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected", **_ONE_BY_ONE),
     _own(
         "DatasetsRejects",

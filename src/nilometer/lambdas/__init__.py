@@ -29,7 +29,6 @@ METRICS = frozenset(
         Outcome.FAILED,
         "invalid_signature",
         "invalid_json",
-        "too_large",
         "stopped",
         "reconciled",
         "without_key",

@@ -82,7 +82,7 @@ def test_an_alarm_on_our_own_numbers_uses_names_that_are_counted(alarms: dict[st
 
     assert ours
     for metric in ours:
-        name, flow = metric["MetricName"], dimensions(metric).get("flow", "edge")
+        name, flow = metric["MetricName"], dimensions(metric).get("flow", "__init__")
         assert name in set(Outcome) or f'"{name}"' in source
         assert (project / f"src/nilometer/lambdas/{flow}.py").exists()
 
