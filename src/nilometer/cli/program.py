@@ -28,7 +28,7 @@ SECTIONS = {
         ("local", "Run the whole stack on this machine; no AWS account, no Docker.", "stack.local:local"),
         (
             "console",
-            "Serve the console in the browser: events, workspaces, money, operations, SQL.",
+            "Serve the console of a stack in the browser: events, workspaces, money, operations, SQL.",
             "console.serve:console",
         ),
         ("listen", "Print a line an event as the functions decide on it.", "console.listen:listen"),

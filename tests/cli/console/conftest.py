@@ -17,6 +17,12 @@ AXE = Path(sys.prefix, "axe/node_modules/axe-core/axe.min.js")
 
 
 @pytest.fixture(scope="session")
+def nilometer(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line of a user whose only stack is `month`."""
+    return CommandLine(tmp_path_factory.mktemp("console"))
+
+
+@pytest.fixture(scope="session")
 def month(nilometer: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A local stack that holds the demo's month."""
     folder = tmp_path_factory.mktemp("month")

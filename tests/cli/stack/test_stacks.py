@@ -17,8 +17,8 @@ from nilometer.local.plane.discovery import StackDescription
 def two(alone: Any, stack: Any) -> Iterator[Any]:
     """Two descriptions of stacks that run: the one of the session, and a newer twin at another port."""
     code = (
-        "import sys, json; from nilometer.local.plane.discovery import Description, announced\n"
-        "with announced(Description(**json.loads(sys.argv[1]))): print(flush=True); sys.stdin.read()"
+        "import sys, json; from nilometer.local.plane.discovery import StackDescription, announced\n"
+        "with announced(StackDescription(**json.loads(sys.argv[1]))): print(flush=True); sys.stdin.read()"
     )
     fields = {field.name for field in dataclasses.fields(StackDescription)}
     about = {name: value for name, value in stack.about.items() if name in fields}

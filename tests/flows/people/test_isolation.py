@@ -49,6 +49,7 @@ WITHOUT_CALLER = {
     access.log_out,
     access.use_token,
     workspaces.all_workspaces,
+    workspaces.statuses,
 }
 
 

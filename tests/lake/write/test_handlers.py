@@ -51,6 +51,7 @@ def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for table in Table:
         monkeypatch.setenv(f"{table.upper()}_TABLE", tables._names[table])
     monkeypatch.setenv("LAKE_BUCKET", bucket)
+    monkeypatch.setenv("CHANGES_ON_BUS", "all")
     secret = boto3.client("secretsmanager").create_secret(Name=f"audit-{suffix}", SecretString=KEY)
     monkeypatch.setenv("AUDIT_KEY_ARN", secret["ARN"])
     monkeypatch.setenv("LAKE_URI", f"s3://{bucket}/lake")

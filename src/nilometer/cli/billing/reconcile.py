@@ -45,8 +45,8 @@ def run(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, 
 
     \b
     Examples:
-      nilometer reconcile --dry-run
-      nilometer reconcile --json | jq '.drift[].object_id'
+      nilometer reconcile run --dry-run
+      nilometer reconcile run --json | jq '.drift[].object_id'
     """
     report = compare(connection, api, scope, dry_run=dry_run)
     print_report(report, as_json=as_json)
