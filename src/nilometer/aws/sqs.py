@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nilometer.domain.store.together import together
 from nilometer.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -59,14 +60,5 @@ def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _batches(bodies: Sequence[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for body in bodies:
-        length = len(body.encode())
-        if batch and (len(batch) == MESSAGES or size + length > MESSAGE_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(body)
-        size += length
-    if batch:
-        yield batch
+    """As many as one request takes."""
+    return together(bodies, lambda body: len(body.encode()), most=MESSAGES, most_bytes=MESSAGE_BYTES)

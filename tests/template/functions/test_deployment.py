@@ -45,7 +45,16 @@ PARAMETERS = {
     "RatioAlarms": "false",
 }
 # Conditions; silence and the budget are asked for by whoever wants them.
-LEFT_OUT = {"HasArchive", "HasPartnerArchive", "HasCanary", "HasRatios", "HasDetailedRatios", "HasSilence", "HasBudget", "IsLean"}
+LEFT_OUT = {
+    "HasArchive",
+    "HasPartnerArchive",
+    "HasCanary",
+    "HasRatios",
+    "HasDetailedRatios",
+    "HasSilence",
+    "HasBudget",
+    "IsLean",
+}
 
 # The first test may wait for a build and for the deployment.
 pytestmark = pytest.mark.timeout(900)

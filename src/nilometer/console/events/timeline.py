@@ -40,12 +40,9 @@ OUTCOMES = ("accepted", "duplicate", "waiting", "rejected", "failed", "ignored")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """One line about one record: where it was and what became of it there."""
+class EventTraits:
+    """What a line, and all lines together, say of an event itself. `key` is its id, or stands for it."""
 
-    at: datetime
-    flow: str
-    outcome: str
     key: str
     event_id: str | None = None
     type: str | None = None
@@ -56,19 +53,21 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventLife:
+class Sighting(EventTraits):
+    """One line about one record: where it was and what became of it there."""
+
+    at: datetime
+    flow: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLife(EventTraits):
     """What is known of one event. `stages` has the newest sighting by flow; `revision` rises with every change."""
 
-    key: str
     first_at: datetime
     last_at: datetime
     kind: str
-    event_id: str | None = None
-    type: str | None = None
-    source: str | None = None
-    workspace_id: str | None = None
-    reason: str | None = None
-    count: int = 1
     stages: Mapping[str, Sighting] = field(default_factory=dict)
     revision: int = 0
 
@@ -100,7 +99,10 @@ class EventLife:
 
 def sightings(line: str) -> Iterator[Sighting]:
     """What a log line says of records: nothing, one, or of the lake's lines one an event."""
-    said = _json(line)
+    return _sightings(_json(line))
+
+
+def _sightings(said: Mapping[str, Any]) -> Iterator[Sighting]:
     flow, _, outcome = str(said.get("message", "")).partition(".")
     if outcome not in OUTCOMES or not _speaks(flow, outcome):
         return
@@ -162,10 +164,9 @@ class Timeline:
     def refresh(self) -> None:
         """Takes in what the feed has. One thread reads at a time; others find the work done."""
         with self._lock:
-            lines = list(self._feed.poll())
-            seen = sorted((one for line in lines for one in sightings(line)), key=lambda one: one.at)
-            for line in lines:
-                said = _json(line)
+            lines = [_json(line) for line in self._feed.poll()]
+            seen = sorted((one for said in lines for one in _sightings(said)), key=lambda one: one.at)
+            for said in lines:
                 flow, dot, _ = str(said.get("message", "")).partition(".")
                 if dot:
                     self.heard[flow] = max(self.heard.get(flow, _EPOCH), _logged_at(said))

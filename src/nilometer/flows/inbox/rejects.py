@@ -14,6 +14,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.events.reject import INLINE_BYTES, Reject, item
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
+from nilometer.domain.store.together import together
 from nilometer.domain.store.writes import Item, Key, Put, Table
 from nilometer.flows.inbox.races import retrying
 
@@ -28,7 +29,8 @@ def keep(store: Store, objects: Objects, rejects: Iterable[Reject], *, now: date
     Not atomic as a whole, and harmless when repeated. `Unavailable`: deliver the messages again.
     """
     items = (_item(reject, objects, now) for reject in rejects)
-    for chunk in _chunks({Key(one["pk"], one["sk"]): one for one in items}.values()):
+    by_key = {Key(one["pk"], one["sk"]): one for one in items}
+    for chunk in together(by_key.values(), _length, most=TOGETHER, most_bytes=TOGETHER_BYTES):
         # Unconditional, so only a twin that keeps the same reject at this moment can cancel it.
         retrying(partial(store.commit, [Put(table=Table.EVENTS, item=one) for one in chunk]))
 
@@ -51,15 +53,5 @@ def _item(reject: Reject, objects: Objects, now: datetime) -> Item:
     return item(reject, now=now, claim=objects.put(f"rejects/{reject.flow}", content))
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
-    size = 0
-    for one in items:
-        length = FRAME_BYTES + len(one.get("payload", "").encode())
-        if chunk and (len(chunk) == TOGETHER or size + length > TOGETHER_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(one)
-        size += length
-    if chunk:
-        yield chunk
+def _length(stored: Item) -> int:
+    return FRAME_BYTES + len(stored.get("payload", "").encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,15 +12,13 @@ from nilometer.aws.items import unmarshal
 from nilometer.domain.lake.change import Change, action_of, change_id, table_of
 from nilometer.domain.store.writes import Key
 from nilometer.errors import Rejected
+from nilometer.flows.inbox.settle import PATIENCE
 
 StreamRecord = Mapping[str, Any]
 """Attribute values, binary in base64."""
 
 
 EXPONENT = 130  # of a number; DynamoDB's own bound is 125
-
-PATIENCE = timedelta(minutes=10)
-"""How long a record that our code stumbles over, and with it its shard, waits for a version that can read it."""
 
 
 def record_id(record: StreamRecord) -> str:
@@ -33,7 +31,10 @@ def record_id(record: StreamRecord) -> str:
 
 
 def may_pass_later(record: StreamRecord, *, now: datetime) -> bool:
-    """Whether what stumbled over it may be a bad version of ours: the record is young, and can be named."""
+    """Whether what stumbled over it may be a bad version of ours: the record is young, and can be named.
+
+    Its shard waits with it, for the same `PATIENCE` as a message waits in its queue.
+    """
     try:
         written = datetime.fromtimestamp(float(record["dynamodb"]["ApproximateCreationDateTime"]), UTC)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):

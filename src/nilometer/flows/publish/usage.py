@@ -12,7 +12,7 @@ other batches, and count once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ import msgspec
 from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.domain.events.cloudevents import SPECVERSION, CloudEvent, check_context
 from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.together import together
 from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, usage_event
 from nilometer.domain.usage.void import void_event
 
@@ -98,7 +99,7 @@ def publish(bus: Bus, events: Iterable[Event], *, sender: str | None = None) -> 
 
     Up to 100 events share an entry, and ten entries a request. `Unavailable`: some may have been taken; send all again.
     """
-    entries = [_entry(group, sender) for group in _groups(events)]
+    entries = [_entry(group, sender) for group in together(events, _length, most=TOGETHER, most_bytes=BILLED_BYTES)]
     bus.publish([entry for entry, _ in entries])
     return sum(count for _, count in entries)
 
@@ -141,18 +142,8 @@ def _event(context: CloudEvent, data: Mapping[str, Any]) -> Event:
     }
 
 
-def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
-    group: list[Event] = []
-    size = 0
-    for event in events:
-        length = len(msgspec.json.encode(event))
-        if group and (len(group) == TOGETHER or size + length > BILLED_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(event)
-        size += length
-    if group:
-        yield group
+def _length(event: Event) -> int:
+    return len(msgspec.json.encode(event))
 
 
 def _entry(group: Sequence[Event], sender: str | None) -> tuple[BusEntry, int]:

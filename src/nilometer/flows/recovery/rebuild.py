@@ -34,6 +34,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import redaction
 from nilometer.domain.recovery.rebuild import incomplete
 from nilometer.domain.store.times import epoch
+from nilometer.domain.store.together import together
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table
 from nilometer.errors import Cancelled, Refused
 from nilometer.flows.inbox.races import retrying
@@ -155,17 +156,7 @@ def _images(ledger: Ledger, objects: Objects, as_of: datetime) -> Iterator[Image
 
 def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:
     """As many as one transaction takes."""
-    batch: list[Image] = []
-    size = 0
-    for image in images:
-        more = _size(image)
-        if batch and (len(batch) == TRANSACTION_LIMIT or size + more > _TRANSACTION_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(image)
-        size += more
-    if batch:
-        yield batch
+    return together(images, _size, most=TRANSACTION_LIMIT, most_bytes=_TRANSACTION_BYTES)
 
 
 def _size(image: Image) -> int:

@@ -35,6 +35,7 @@ from nilometer.domain.lake.dataset import DeclareDataset, DeclaredColumn
 from nilometer.domain.lake.rows import usage_row
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
 from nilometer.domain.store.writes import Put, Table
+from nilometer.flows.inbox.settle import PATIENCE
 from nilometer.flows.lake import append, changes, datasets, maintenance
 from nilometer.flows.lake.packed import pack
 from nilometer.flows.limits import reactions
@@ -71,7 +72,8 @@ def relayed(plant: Plant) -> Callable[[], None]:
     clients: Any = (bus, queue)
     queues = {USAGE.name: Queue(clients[1], url="usage"), STRIPE_EVENTS.name: Queue(clients[1], url="stripe")}
     to = {"bus": Bus(clients[0], name="bus"), "queues": queues, "objects": plant.objects}
-    handle = partial(changes.relay, **to, keys=KEYS, now=NOW)
+    later = NOW + PATIENCE  # what cannot be read is passed over by then
+    handle = partial(changes.relay, **to, keys=KEYS, now=later)
     shards = []
     for table, mapping in ((Table.RECORDS, "RecordsStream"), (Table.EVENTS, "EventsStream")):
         mine = [record(change) for change in plant.tables.stream if change.table == table][-4:]

@@ -242,6 +242,12 @@ def a_voided_event(batches: Sequence[Sequence[Any]], expected: int) -> Callable[
     return prepare
 
 
+def one_reuse_is_refused(plant: Plant) -> None:
+    """Of two payloads under one id one is kept as a reject, and nothing else is."""
+    rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
+    law(rejects == ["id_reuse"], f"rejects {rejects}")
+
+
 def one_id_for_two_voids(plant: Plant) -> Callable[[], None]:
     """One void is done, the other is a reject: each takes back another event under one id."""
     first = [Message("1", envelope(E1)), Message("2", envelope(E2))]
@@ -252,8 +258,7 @@ def one_id_for_two_voids(plant: Plant) -> Callable[[], None]:
 
     def laws() -> None:
         law(counted(plant) in {3, 5}, f"counted {counted(plant)}")
-        rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
-        law(rejects == ["id_reuse"], f"rejects {rejects}")
+        one_reuse_is_refused(plant)
 
     return laws
 
@@ -265,8 +270,7 @@ def one_id_for_a_void_and_an_event(plant: Plant) -> Callable[[], None]:
     plant.world.invariant = lambda: sums_hold(plant)
 
     def laws() -> None:
-        rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
-        law(rejects == ["id_reuse"], f"rejects {rejects}")
+        one_reuse_is_refused(plant)
         law(counted(plant) == sum(fact["quantity"] for fact in facts_of(plant)), "a counted fact is gone")
 
     return laws
@@ -280,8 +284,7 @@ def a_reused_id(plant: Plant) -> Callable[[], None]:
 
     def laws() -> None:
         law(counted(plant) in {3, 5}, f"counted {counted(plant)}")
-        rejects = [item["reason"] for item in plant.store.scan(Table.EVENTS, kind="reject")]
-        law(rejects == ["id_reuse"], f"rejects {rejects}")
+        one_reuse_is_refused(plant)
 
     return laws
 
