@@ -110,7 +110,7 @@ API_KEY = Entity(
     meaning="A key of the HTTP API, of one workspace or of a service, with scopes; hashes of its secrets are stored.",
     rows=("API key",),
     access=(),
-    ends="when it is revoked, or at the end that it was given",
+    ends="never: a revoked key, or one past its end, stays for the log and the audit, and opens nothing",
     permissions=("key.",),
 )
 

@@ -1,4 +1,4 @@
-"""The same intruders as in `test_isolation`, at notifications, policies, flags, tutorials and attachments."""
+"""The same intruders as in `test_isolation`, at notifications, policies, flags, tutorials, attachments and API keys."""
 
 from __future__ import annotations
 
@@ -33,10 +33,13 @@ from nilometer import (
 )
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.access.key import CreateKey
+from nilometer.domain.access.scopes import USAGE_RECORD
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.attachment import AttachmentPurpose
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
+from nilometer.flows.api import keys as api_keys
 from nilometer.flows.limits import own as own_limits
 from nilometer.flows.notices import notifications
 from nilometer.flows.people import attachments, flags, onboarding, policies
@@ -44,6 +47,8 @@ from nilometer.flows.people import attachments, flags, onboarding, policies
 SECRET = "of ours alone"
 SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
 ATTACHED = {"purpose": AttachmentPurpose.EXPORT, "content_type": "text/csv"}
+
+KEY = "01M8K0000000000000000000AB"
 
 # What is tried with the names of `ours`: its member bob, and his notification there.
 ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
@@ -62,6 +67,9 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
     attachments.fetch: {"sha256": SHA256, "purpose": AttachmentPurpose.EXPORT},
     attachments.attached: {"purpose": AttachmentPurpose.EXPORT},
+    api_keys.create: {"name": "theirs", "scopes": [USAGE_RECORD], "now": LATER},
+    api_keys.rotate: {"key_id": KEY, "now": LATER},
+    api_keys.keys_of: {},
 }
 # For services and operators, for everybody at once, or for one person who is in no workspace yet.
 WITHOUT_CALLER = {
@@ -72,6 +80,7 @@ WITHOUT_CALLER = {
     policies.accepted_by,
     flags.all_flags,
     flags.overrides,
+    api_keys.authenticate,
 }
 NOTICE = Notify(user_id="bob", topic="exports.ready", title=SECRET, once="c")
 
@@ -89,6 +98,7 @@ def ours(store: Store, objects: Objects) -> str:
     perform(store, service("ours", "s"), GrantLimit(meter="calls", grant="ours", amount="5"), now=NOW)
     perform(store, bob, AdvanceOnboarding(tutorial="start", step="invite"), now=NOW)
     attachments.attach(store, ada, SECRET.encode(), objects=objects, **ATTACHED, now=NOW)
+    perform(store, ada, CreateKey(key_id=KEY, name=SECRET, scopes=(USAGE_RECORD,), key_hash=SHA256), now=NOW)
     return told.id
 
 
@@ -126,7 +136,7 @@ def test_every_function_is_tried() -> None:
     """A new one must be added above."""
     functions = {
         one
-        for module in (notifications, policies, flags, own_limits, onboarding, attachments)
+        for module in (notifications, policies, flags, own_limits, onboarding, attachments, api_keys)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__ and not name.startswith("_")
     }

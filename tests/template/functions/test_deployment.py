@@ -324,7 +324,19 @@ def test_a_forged_webhook_is_refused(production: Production) -> None:
     assert (status, answer["error"]) == (400, "invalid_signature")
 
 
-@pytest.mark.parametrize("function", ["Limits", "Maintenance", "Usage"])
+def test_the_http_api_refuses_an_unknown_key(production: Production) -> None:
+    """By the function, which looked for it in the table under its own role."""
+    host = production.client("apigatewayv2").get_api(ApiId=production.ids["Api"])["ApiEndpoint"].removeprefix("http://")
+    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=60)
+    head = {"Host": host, "Authorization": "Bearer nil_key_01M8K0000000000000000000AB_none"}
+
+    connection.request("GET", "/v1/workspaces/ws_1/members", headers=head)
+
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["status"]) == (401, 401)
+
+
+@pytest.mark.parametrize("function", ["Limits", "Maintenance", "Redrive", "Usage"])
 def test_what_a_schedule_calls_does_its_work(production: Production, function: str) -> None:
     """By the alias, as the scheduler does."""
     invoke(production, f"{production.ids[f'{function}Function']}:live", {})
