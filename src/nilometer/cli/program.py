@@ -31,7 +31,11 @@ SECTIONS = {
             "Serve the console of a stack in the browser: events, workspaces, money, operations, SQL.",
             "console.serve:console",
         ),
-        ("listen", "Print a line an event as the functions decide on it.", "console.listen:listen"),
+        (
+            "listen",
+            "Print a line an event as the functions decide on it: when, where, outcome and reason.",
+            "console.listen:listen",
+        ),
         ("ls", "The local stacks that run.", "stack.stacks:ls"),
         ("env", "What other programs need to use a stack: endpoint, region, tables, bus, lake.", "stack.stacks:env"),
         (
@@ -81,7 +85,7 @@ SECTIONS = {
             "Issue and use one-time tokens: verification of an address, reset of a password.",
             "people.token:token",
         ),
-        ("key", "Keys of the HTTP API: scoped, rotated with overlap, revoked.", "people.key:key"),
+        ("key", "Create, list, rotate and revoke keys of the HTTP API.", "people.key:key"),
         ("security", "Logins, roles, invitations, tokens, keys: who did what to whom.", "people.security:security"),
         ("policy", "Publish policies, and see who accepted which version.", "people.policy:policy"),
         ("flag", "Features that are on for everybody, for some, or for one workspace.", "people.flag:flag"),
@@ -122,7 +126,7 @@ SECTIONS = {
         ("rejects", "What was refused for good, in every flow, and what to try.", "recovery.refused:rejects"),
         (
             "reproduce",
-            "Deliver an event of a stack again in an empty stack here, and compare what it changes.",
+            "Deliver an event of a stack again in an empty stack on this machine, and compare what it changes.",
             "console.reproduce:reproduce",
         ),
         ("replay", "Send events again: what has been taken before is dropped.", "recovery.replay:replay"),

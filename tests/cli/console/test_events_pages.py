@@ -54,10 +54,13 @@ def test_the_stream_resumes_where_the_browser_was(console: str) -> None:
     """`Last-Event-ID` leaves out what the browser has; one that is no number begins anew."""
 
     def first(told: str) -> bytes:
-        """What comes within a second."""
-        connection = http.client.HTTPConnection(console.removeprefix("http://"), timeout=1)
+        """What comes within a second of the answer's beginning."""
+        connection = http.client.HTTPConnection(console.removeprefix("http://"), timeout=30)
+        connection.connect()
+        sock = connection.sock
         connection.request("GET", "/events/stream", headers={"last-event-id": told})
         answer = connection.getresponse()
+        sock.settimeout(1)
         assert answer.getheader("content-type", "").startswith("text/event-stream")
         content = b""
         with contextlib.suppress(TimeoutError):

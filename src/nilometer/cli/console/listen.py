@@ -31,7 +31,7 @@ OUTCOMES = tuple(_STYLES)
 @stack_options
 @json_option
 def listen(connection: Connection, outcome: str | None, event_type: str | None, as_json: bool) -> int:
-    """Print a line an event as the functions decide on it: when, where, what became of it, and why it was refused.
+    """Print a line an event as the functions decide on it: when, where, outcome and reason.
 
     Ends with Ctrl-C. On AWS it asks CloudWatch Logs every two seconds, which takes some seconds to know of a line.
 
