@@ -8,11 +8,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.support.command_line import CommandLine, Local
 
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 
 KEY = {"STRIPE_API_KEY": "sk_test_fake"}
+
+
+@pytest.fixture(scope="module")
+def nilometer(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line of a user whose only stack is the one below: Stripe must know all that is in it."""
+    return CommandLine(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def stack(nilometer: CommandLine) -> Iterator[Local]:
+    running = nilometer.local()
+    yield running
+    assert running.stop()[0] == 0
 
 
 @pytest.fixture(scope="module")

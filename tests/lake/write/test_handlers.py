@@ -43,7 +43,7 @@ def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     bucket = f"lake-{suffix}"
     boto3.client("s3").create_bucket(Bucket=bucket)
     boto3.client("events").create_event_bus(Name=f"bus-{suffix}")
-    for name in ("STRIPE_EVENTS", "USAGE"):
+    for name in ("STRIPE_EVENTS", "USAGE", "AUDIT"):
         url = boto3.client("sqs").create_queue(QueueName=f"{name}-{suffix}")["QueueUrl"]
         monkeypatch.setenv(f"LAKE_{name}_QUEUE_URL", url)
     monkeypatch.setenv("BUS_NAME", f"bus-{suffix}")
