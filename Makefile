@@ -14,8 +14,10 @@ export ARCHITECTURE RUNTIME_PYTHON
 export BUILD_CACHE := $(CURDIR)/.aws-sam/dependencies
 export SAM_CLI_TELEMETRY := 0
 
-# The locks are complete, so pip need not resolve: --no-deps.
-INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+# The locks are complete, so nothing need be resolved: --no-deps. uv takes a sixth of pip's time;
+# where it reaches no index, because only pip is told of one, pip installs.
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+INSTALL := $(VENV)/bin/python -m uv pip install --quiet --no-deps --python $(VENV)/bin/python
 
 .PHONY: help
 help:  ## this list
@@ -29,9 +31,11 @@ demo: $(VENV)/.local  ## a small company's month through the whole system, on th
 local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 	@$(VENV)/bin/nilometer local
 
+# Processes of the tests: `auto` is one a processor, 4 at most. Tests of a stack wait more than they compute, so more may pay.
+WORKERS ?= auto
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/readers/.installed $(VENV)/dynoxide/.installed $(VENV)/axe/.installed $(VENV)/chromium/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
-	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations 25
+test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/awscli/.installed $(VENV)/readers/.installed $(VENV)/dbt/.installed $(VENV)/notebooks/.installed $(VENV)/dynoxide/.installed $(VENV)/axe/.installed $(VENV)/chromium/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup --durations 25
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, types, architecture and house rules: seconds, before every commit
@@ -50,6 +54,20 @@ fix: $(VENV)/.dev  ## what ruff can put right by itself: order of imports, forma
 SEEDS ?= 10000
 simulate: $(VENV)/.dev  ## play SEEDS=10000 days of the simulation (docs/proof.md), from seed FIRST=0
 	@$(VENV)/bin/python -m tests.simulation days $(SEEDS) --first $(or $(FIRST),0) --jobs $(or $(JOBS),$(shell nproc))
+
+.PHONY: prove
+STACK ?=
+prove: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/engine/.installed  ## what is built, deployed and at work: on engines, or with STACK=name on a stack of your account
+	@if test -n "$(STACK)"; then
+	  PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python -m tests.support.stack.proof.prove "$(STACK)"
+	else
+	  $(VENV)/bin/python -m pytest -n 0 --durations 0 tests/template/functions/test_deployment.py tests/aws/test_archives.py
+	  $(VENV)/bin/python -m tests.support.stack.proof.gaps
+	fi
+
+.PHONY: drills
+drills: $(VENV)/.dev  ## every service away, slow and throttled for up to an hour of played time (docs/proof.md)
+	@$(VENV)/bin/python -m tests.simulation drills --jobs $(or $(JOBS),$(shell nproc))
 
 .PHONY: teeth
 teeth: $(VENV)/.dev  ## judge the bugs that a tool plants: new ones and those that are not found any more (docs/proof.md)
@@ -73,9 +91,20 @@ site: $(VENV)/.dev $(if $(shell command -v npm),$(VENV)/site/.installed)  ## the
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 	echo "Open .site/index.html"
 
+.PHONY: pictures
+pictures: $(VENV)/.dev $(VENV)/axe/.installed $(VENV)/chromium/.installed  ## take the documentation's pictures of demo and console anew
+	@$(VENV)/bin/python docs/demo_picture.py > /dev/null
+	PICTURES=docs/pictures $(VENV)/bin/python -m pytest -q -n 0 tests/cli/console/browser/test_pages.py -k axe
+
 .PHONY: checkov
 checkov: $(VENV)/checkov/.installed  ## what checkov says of template.yaml; .checkov.yaml says what is left out and why
 	@$(VENV)/checkov/bin/checkov --config-file .checkov.yaml
+
+.PHONY: dbt-stripe
+PACKAGE ?=
+LAKE ?=
+dbt-stripe: $(VENV)/.dev $(VENV)/dbt/.installed  ## build the dbt package in PACKAGE=folder on our tables, of LAKE=place or of a known company
+	@$(VENV)/bin/python -m tests.support.lake.warehouse.dbt_stripe "$(PACKAGE)" $(LAKE)
 
 .PHONY: clean
 clean:  ## remove what was installed and built
@@ -89,39 +118,57 @@ lock: $(VENV)/.dev  ## write all locks again after a change of pyproject.toml; U
 	@$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/sam.in --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/checkov.in --output-file requirements/checkov.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/awscli.in --output-file requirements/awscli.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 requirements/dbt.in --output-file requirements/dbt.txt
 	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra readers pyproject.toml --output-file requirements/readers.txt
+	$(COMPILE) $(UPGRADE) --universal --python-version 3.11 --extra notebooks pyproject.toml --output-file requirements/notebooks.txt
+	$(COMPILE) --constraint requirements/dev.txt --universal --python-version 3.11 requirements/uv.in --output-file requirements/uv.txt
 	part() {
 	  $(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file "$$@"
 	}
 	part requirements/local.txt --universal --python-version 3.11 --extra local --extra build
-	part requirements/engine.txt --universal --python-version 3.11 --extra engine
+	part requirements/engine.txt --universal --python-version 3.11 --extra proof
 	# No function runs on another machine than Lambda's, so these carry no markers.
 	part src/requirements/aws.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws
 	part src/requirements/lake.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra lake
+	part src/requirements/console.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra pages
 	part src/requirements/stripe.txt --python-version 3.13 --python-platform aarch64-manylinux_2_34 --extra aws --extra stripe
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nilometer needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	"$(PYTHON)" -m venv $(VENV)
 
-$(VENV)/.local: requirements/local.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing nilometer and what it runs on into $(VENV) (once, about a minute) ..."
-	$(INSTALL) --require-hashes --requirement requirements/local.txt
+$(VENV)/.uv: requirements/uv.txt | $(VENV)/bin/python
+	@$(PIP) --requirement requirements/uv.txt
+	touch $@
+
+$(VENV)/.local: requirements/local.txt pyproject.toml | $(VENV)/.uv
+	@echo "Installing nilometer and what it runs on into $(VENV) (once) ..."
+	$(INSTALL) --require-hashes --requirement requirements/local.txt || $(PIP) --requirement requirements/local.txt
 	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing the tools of development into $(VENV) (once, about a minute) ..."
-	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv
+	@echo "Installing the tools of development into $(VENV) (once) ..."
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt || $(PIP) --requirement requirements/dev.txt
 	$(INSTALL) --no-build-isolation --editable .
 	$(VENV)/bin/python -m pip check
 	touch $@ $(VENV)/.local
 
 # Their pins and the local engine's exclude each other, so these tools have a venv each.
-$(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
+$(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed $(VENV)/dbt/.installed $(VENV)/notebooks/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
 	@echo "Installing $* into $(VENV)/$* (once, about a minute) ..."
 	$(VENV)/bin/python -m venv $(VENV)/$*
 	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	touch $@
+
+# The AWS CLI, by which the deploy guide is followed: the machine's own, or pip's.
+$(VENV)/awscli/.installed: requirements/awscli.txt | $(VENV)/bin/python
+	@mkdir -p $(VENV)/awscli
+	if ! command -v aws > /dev/null; then
+	  $(VENV)/bin/python -m venv $(VENV)/awscli
+	  $(VENV)/awscli/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	fi
 	touch $@
 
 # On the functions' own Python, because it runs what was built. Without one the proof of deployment is skipped; in CI it fails.

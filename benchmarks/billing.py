@@ -8,8 +8,8 @@ a transaction two for each kilobyte of each item, else one. `by_item` says for w
 links and uses, and conditions on items that are only read. Then come lone updates: one of each living subscription, so
 that no event shares a write with another.
 
-Last come figures beside their goals: events one at a time; a shuffled stream by 1 and by `--workers` processes, each
-batch to the next free one, so that they meet as often as they can; a product that `--users` workspaces use, changed.
+Last come figures beside their goals: events one at a time; a product that `--users` workspaces use, changed. Several
+workers: benchmarks/workers.py. A workspace that grows: benchmarks/growth.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import random
 import tempfile
 import time
@@ -26,7 +25,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ import boto3
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
-from nilometer.domain.events.outcome import Message, Outcome
+from nilometer.domain.events.outcome import Message
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write
 from nilometer.flows.billing import batch as billing
@@ -124,9 +122,9 @@ _ITEMS = {
 
 
 def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100) -> None:
-    messages = [Message(str(n), _envelope(event)) for n, event in enumerate(events)]
+    messages = [Message(str(n), envelope(event)) for n, event in enumerate(events)]
     for start in range(0, len(messages), batch):
-        billing.handle(messages[start : start + batch], store=store, objects=_NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
+        billing.handle(messages[start : start + batch], store=store, objects=NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
 
 
 def guarded(store: Store, events: Sequence[dict[str, Any]]) -> None:
@@ -153,7 +151,7 @@ def read_ours(store: Store) -> dict[str, dict[str, Any]]:
 
 def read_rows(store: Store) -> dict[str, dict[str, Any]]:
     found = [json.loads(row["snapshot"]) for row in store.scan(Table.RECORDS, kind="row")]
-    return {one["id"]: {**one, "items": _items(one)} if one["object"] == "subscription" else one for one in found}
+    return {one["id"]: {**one, "items": items_of(one)} if one["object"] == "subscription" else one for one in found}
 
 
 def measure(
@@ -168,7 +166,7 @@ def measure(
 ) -> Score:
     """Of `events` alone; what came `before` is not counted."""
     metered = Metered(client)
-    store = _store(client, metered)
+    store = store_of(client, metered)
     consumer(store, before)
     store.requests, store.write_units, metered.cpu = 0, 0.0, 0.0
     store.by_item.clear()
@@ -181,8 +179,8 @@ def measure(
         design=design,
         order=order,
         events=count,
-        wrong_subscriptions=_wrong(told, world, "subscription"),
-        wrong_invoices=_wrong(told, world, "invoice"),
+        wrong_subscriptions=wrong(told, world, "subscription"),
+        wrong_invoices=wrong(told, world, "invoice"),
         events_per_second=round(count / seconds, 1),
         own_cpu_ms=round((cpu - botocore) / count * 1000, 3),
         botocore_cpu_ms=round(botocore / count * 1000, 3),
@@ -199,7 +197,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         engine(port=0, data=Path(folder), log=Path(folder) / "log") as running,
     ):
-        client = _client(running.endpoint_url)
+        client = client_of(running.endpoint_url)
         for name, events in _orders(world, options.orders):
             for design, consumer, read in (
                 ("ours", ours, read_ours),
@@ -211,13 +209,12 @@ def main() -> None:
         _print(measure("ours", "lone updates", ours, read_ours, client, world, updates, before))
         for figure in (
             _one_at_a_time(client, world),
-            *_workers(running.endpoint_url, world, options.workers),
             *_many_users(client, options.users),
         ):
             print(json.dumps(figure), flush=True)
 
 
-def _client(endpoint_url: str) -> Any:
+def client_of(endpoint_url: str) -> Any:
     return boto3.client(
         "dynamodb",
         endpoint_url=endpoint_url,
@@ -230,7 +227,7 @@ def _client(endpoint_url: str) -> Any:
 def _one_at_a_time(client: Any, world: StripeWorld) -> dict[str, Any]:
     """Every batch holds one event; the first half of a month fills the tables."""
     metered = Metered(client)
-    store, half = _store(client, metered), len(world.events) // 2
+    store, half = store_of(client, metered), len(world.events) // 2
     ours(store, world.events[:half])
     store.requests, store.write_units, metered.cpu, cpu = 0, 0.0, 0.0, time.process_time()
     events = world.events[half : half + 300]
@@ -245,45 +242,6 @@ def _one_at_a_time(client: Any, world: StripeWorld) -> dict[str, Any]:
     }
 
 
-def _workers(endpoint_url: str, world: StripeWorld, count: int) -> list[dict[str, Any]]:
-    """The same shuffled stream by one process and by several."""
-    chance = random.Random(3)
-    events = world.events + chance.choices(world.events, k=len(world.events) * 3 // 10)
-    chance.shuffle(events)
-    batches = [events[start : start + 100] for start in range(0, len(events), 100)]
-    found = []
-    for workers in (1, count):
-        client = _client(endpoint_url)
-        store = _store(client, Metered(client))
-        consume = partial(_consume, endpoint_url, store.names)
-        began = time.monotonic()
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            spent = pool.map(consume, batches, chunksize=1)
-        seconds = time.monotonic() - began
-        found.append(
-            {
-                "figure": f"shuffled, 30 % duplicates, {workers} workers",
-                "events_per_second": round(len(events) / seconds, 1),
-                "requests": round(sum(requests for requests, _ in spent) / len(events), 3),
-                "slowest_batch_s": round(max(lasted for _, lasted in spent), 2),
-                "wrong_subscriptions": _wrong(read_ours(store), world, "subscription"),
-            }
-        )
-    ratio = found[1]["requests"] / found[0]["requests"]
-    return [*found, {"figure": "requests of several workers to one's", "ratio": round(ratio, 2), "goal": 1.5}]
-
-
-def _consume(endpoint_url: str, names: dict[str, str], events: Sequence[dict[str, Any]]) -> tuple[int, float]:
-    """One batch, again while a part of it fails, as a queue delivers it: requests and seconds."""
-    store, began = Store(_client(endpoint_url), **names), time.monotonic()
-    messages = [Message(str(n), _envelope(event)) for n, event in enumerate(events)]
-    while messages:
-        results = billing.handle(messages, store=store, objects=_NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
-        failed = {one.message_id for one in results if one.outcome is Outcome.FAILED}
-        messages = [one for one in messages if one.id in failed]
-    return store.requests, time.monotonic() - began
-
-
 def _many_users(client: Any, users: int) -> list[dict[str, Any]]:
     """A product that many workspaces use changes: the call that takes the event, and the runs that do the rest."""
     world = StripeWorld(datetime(2026, 10, 1, tzinfo=UTC))
@@ -291,7 +249,7 @@ def _many_users(client: Any, users: int) -> list[dict[str, Any]]:
     price = world.price(product, 4900)
     for number in range(users):
         world.create({"object": "subscription", **_bare(world, number, product, price)})
-    store = _store(client, Metered(client))
+    store = store_of(client, Metered(client))
     ours(store, world.events)
     catalog.resume(store, now=NOW)
     world.advance(timedelta(days=1))
@@ -344,7 +302,6 @@ def _options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=200)
     parser.add_argument("--orders", type=int, default=1, help="random orders beside the perfect one")
-    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--users", type=int, default=1000, help="workspaces that use a product which changes")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -361,7 +318,7 @@ def _orders(world: StripeWorld, count: int) -> list[tuple[str, list[dict[str, An
     return found
 
 
-def _wrong(told: dict[str, dict[str, Any]], world: StripeWorld, kind: str) -> int:
+def wrong(told: dict[str, dict[str, Any]], world: StripeWorld, kind: str) -> int:
     truths = [truth for truth in world.objects.values() if truth["object"] == kind]
     return sum(not _agrees(told.get(truth["id"], {}), truth) for truth in truths)
 
@@ -369,10 +326,10 @@ def _wrong(told: dict[str, dict[str, Any]], world: StripeWorld, kind: str) -> in
 def _agrees(told: dict[str, Any], truth: dict[str, Any]) -> bool:
     if truth["object"] == "invoice":
         return bool(told.get("status") == truth["status"])
-    return all(told.get(name) == truth[name] for name in FIELDS) and told.get("items") == _items(truth)
+    return all(told.get(name) == truth[name] for name in FIELDS) and told.get("items") == items_of(truth)
 
 
-def _items(subscription: dict[str, Any]) -> list[dict[str, Any]]:
+def items_of(subscription: dict[str, Any]) -> list[dict[str, Any]]:
     data = subscription["items"]["data"]
     return [{"id": item["id"], "price": item["price"]["id"], "quantity": item["quantity"]} for item in data]
 
@@ -388,7 +345,7 @@ def _row(key: Key, event: dict[str, Any]) -> Put:
     return Put(table=Table.RECORDS, item=row)
 
 
-def _store(client: Any, metered: Metered) -> Itemised:
+def store_of(client: Any, metered: Metered) -> Itemised:
     names = {name: f"{name}-{uuid.uuid4().hex[:8]}" for name in ("records", "events")}
     keys_of = {"": ("pk", "sk"), "gsi1": ("gsi1pk", "gsi1sk")}
     schema = {
@@ -410,7 +367,7 @@ def _store(client: Any, metered: Metered) -> Itemised:
     return Itemised(metered, **names)
 
 
-def _envelope(event: dict[str, Any]) -> str:
+def envelope(event: dict[str, Any]) -> str:
     return json.dumps(
         {
             "id": event["id"],
@@ -422,7 +379,7 @@ def _envelope(event: dict[str, Any]) -> str:
     )
 
 
-class _NoObjects:
+class NoObjects:
     def get(self, key: str) -> bytes:
         raise AssertionError(key)
 

@@ -148,12 +148,13 @@ NOTIFICATION = Entity(
     name="Notification",
     command="notification",
     kinds=("notification", "unread"),
-    meaning="Notifications of a person, one for each cause, read or unread; the unread ones are counted.",
+    meaning="Notifications of a person, one for each cause, unread, read or archived; the unread ones are counted.",
     rows=("Notification (TTL)", "Unread in a workspace (TTL)"),
     access=(
         ("of a person", "notifications.shown"),
         ("how many are unread", "notifications.unread"),
         ("read several, read all", "notifications.mark_read, notifications.mark_all_read"),
+        ("put several away, put away all that is read", "notifications.archive, notifications.archive_all"),
     ),
     rules="nilometer.domain.notices.notice",
     ends="90 days, at midnight UTC",
@@ -213,16 +214,19 @@ FLAG = Entity(
 ATTACHMENT = Entity(
     name="Attachment",
     command="attachment",
-    kinds=("attachment",),
+    kinds=("attachment", "attachment_sweep"),
     meaning="A large value (an avatar, an export, an attachment): up to 10 MB in S3, here no more than its reference. "
-    "Exports are read by who may query.",
-    rows=("Attachment",),
+    "Exports are read by who may query. The object of a removed one is deleted by `nilometer attachment sweep`.",
+    rows=("Attachment", "Sweep of an object (TTL)"),
     access=(
         ("add", "attachments.attach"),
+        ("a signed address to upload to, and what follows it", "attachments.upload, attachments.attach_uploaded"),
         ("content, by hash", "attachments.fetch"),
+        ("a signed address to download from", "attachments.download_url"),
         ("of a workspace, by purpose", "attachments.attached"),
     ),
-    ends="never",
+    ends="never; the mark of a removed one after 30 days, that of a sweep after one",
+    events=("attachment.",),
     permissions=("attachment.",),
 )
 
@@ -264,6 +268,21 @@ OWN_LIMITS = Entity(
     permissions=("limit.",),
 )
 
+WEBHOOK = Entity(
+    name="Webhook",
+    command="webhook",
+    kinds=("webhooks",),
+    meaning="An HTTPS endpoint to which a workspace's announcements are posted, signed; its secret is derived and not "
+    "stored. See [webhooks](webhooks.md).",
+    rows=("Webhooks of a workspace",),
+    access=(("of a workspace", "webhooks.webhooks"),),
+    rules="nilometer.domain.notices.webhook",
+    announces=("webhook.disabled.v1",),
+    ends="never; off after five days of failures, until it is switched on again",
+    events=("webhook.",),
+    permissions=("webhook.",),
+)
+
 METER = Entity(
     name="Meter",
     command="meter",
@@ -296,5 +315,6 @@ ENTITIES = (
     DATASET,
     CUSTOMER_LINK,
     OWN_LIMITS,
+    WEBHOOK,
     METER,
 )

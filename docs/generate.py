@@ -1,4 +1,6 @@
-"""Writes what is made from the code and from tables: docs/data.md, events/schemas/ and the blocks of template.yaml.
+"""Writes what is made from the code and from tables: docs/data.md, events/schemas/, events/announced/,
+docs/openapi.json, docs/asyncapi.json, schemas.yaml, the client's services for an event loop, and the blocks of
+template.yaml.
 
 `python docs/generate.py`.
 """
@@ -12,16 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs.entities import ENTITIES, Entity
+from docs.registry import template
+from docs.samples import samples
 from docs.template import blocks
+from docs.typescript import declarations
 
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.domain.store import keys
-from nilometer.flows.api.openapi import document
+from nilometer.flows.api.description.openapi import document
 from nilometer.flows.api.routes import ROUTES
 from nilometer.flows.inbox.wire import first_line
-from nilometer.flows.lake.batch_ready import BATCH_READY
 from nilometer.flows.operations.types import TYPES
-from nilometer.flows.publish.event_schemas import ANNOUNCED, announced_schema, batch_ready_schema, schema
+from nilometer.flows.publish import asyncapi
+from nilometer.flows.publish.event_schemas import all_schemas
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,15 +100,45 @@ checked by the library, not by IAM, so callers come from sessions and membership
 def pages() -> dict[Path, str]:
     """Every generated file with its content."""
     schemas = {
-        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(schema(name), indent=2) + "\n" for name in TYPES
-    } | {
-        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(announced_schema(name), indent=2) + "\n"
-        for name in ANNOUNCED
+        ROOT / "events" / "schemas" / f"{name}.json": json.dumps(one, indent=2) + "\n"
+        for name, one in all_schemas().items()
     }
-    schemas[ROOT / "events" / "schemas" / f"{BATCH_READY}.json"] = json.dumps(batch_ready_schema(), indent=2) + "\n"
-    template = {blocks.TEMPLATE: blocks.filled(blocks.TEMPLATE.read_text())}
-    api = {ROOT / "docs" / "openapi.json": json.dumps(document(ROUTES), indent=1) + "\n"}
-    return {ROOT / "docs" / "data.md": "\n".join(_data()), **template, **schemas, **api}
+    announced = {
+        ROOT / "events" / "announced" / f"{name}.json": json.dumps(one, indent=2) + "\n"
+        for name, one in samples().items()
+    }
+    registry = {ROOT / "schemas.yaml": template()}
+    stack = {blocks.TEMPLATE: blocks.filled(blocks.TEMPLATE.read_text())}
+    api = {
+        ROOT / "docs" / "openapi.json": json.dumps(document(ROUTES), indent=1) + "\n",
+        ROOT / "docs" / "asyncapi.json": json.dumps(asyncapi.document(), indent=1) + "\n",
+    }
+    client = ROOT / "src" / "nilometer" / "client"
+    services = {client / "aio" / "services.py": on_a_loop((client / "services.py").read_text())}
+    node = {ROOT / "clients" / "node" / "api.d.ts": declarations()}
+    return {
+        ROOT / "docs" / "data.md": "\n".join(_data()),
+        **stack,
+        **registry,
+        **schemas,
+        **announced,
+        **api,
+        **services,
+        **node,
+    }
+
+
+def on_a_loop(services: str) -> str:
+    """The client's services for an event loop: each public method is a coroutine, each request is awaited."""
+    text = re.sub(r"^    def (?=[a-z])", "    async def ", services, flags=re.MULTILINE)
+    text = re.sub(r"(\w+Service)\b", r"Async\1", text).replace("Sender", "AsyncSender")
+    own = "from nilometer.client.sending import AsyncSender\n"
+    imports = "from nilometer.client.request import"
+    text = text.replace(own, "").replace(imports, f"{own.replace('client.', 'client.aio.')}{imports}")
+    text = re.sub(r"(self\._send\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))(\.)", r"(await \1)\2", text)
+    text = re.sub(r"(?<!\(await )self\._send\(", "await self._send(", text)
+    _, _, rest = text.partition('"""\n')
+    return '"""`services` for an event loop: made of it by docs/generate.py."""\n' + rest
 
 
 def _data() -> Iterator[str]:

@@ -28,6 +28,7 @@ def on_files(files: Files, config: Any) -> Files:
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
         "commands.md": reference.commands(),
         "events.md": reference.events(),
+        **reference.event_pages(),
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))

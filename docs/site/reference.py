@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from nilometer.cli.program import SECTIONS, cli
+from nilometer.flows.inbox.envelope import CHANGES
+from nilometer.flows.publish.event_schemas import STRIPE_EVENT
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -43,19 +45,60 @@ def _command(command: click.Command, name: str, parent: click.Context) -> Iterat
 
 
 def events() -> str:
-    """Every event that has a schema, with its fields and a sample."""
+    """Every type of event with what it says, by who sends it, and a link to its page."""
     return "\n".join(_events())
 
 
+def event_pages() -> dict[str, str]:
+    """A page a type, by its path: what it says, its fields, its samples, its schema."""
+    return {f"events/{name}.md": "\n".join(_event(name, schema)) for name, schema in _schemas().items()}
+
+
+def _schemas() -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "events" / "schemas").glob("*.json"))}
+
+
+_SENDERS = {
+    "The stack announces": "Each once, whatever order and however often its cause arrived; a copy has the same `id`. "
+    "None holds personal data. A rule on the bus brings them to a service: `source` is `nilometer.changes`.",
+    "Services publish": "CloudEvents by `PutEvents`, or by the library; usage also over HTTP.",
+    "The webhook publishes": "Stripe's own events, under Stripe's own types.",
+}
+
+
 def _events() -> Iterator[str]:
-    yield "# Events\n\nCloudEvents on the bus: what services publish, and what the stack announces.\n"
-    samples = {path.name: path for path in (ROOT / "events").glob("*/*.json") if path.parent.name != "schemas"}
-    for path in sorted((ROOT / "events" / "schemas").glob("*.json")):
-        schema = json.loads(path.read_text())
-        yield f"## {path.stem}\n\n{schema.get('description', '')}\n"
-        yield from _fields(schema)
-        if path.name in samples:
-            yield f"```json\n{samples[path.name].read_text().strip()}\n```\n"
+    schemas = _schemas()
+    yield "# Events\n\nEvery event on the bus: what the stack announces, and what it takes. Each has a page with its"
+    yield "fields and samples, and a JSON Schema with `$id` in `events/schemas`. `docs/asyncapi.json` describes"
+    yield "all of them (AsyncAPI 3.0).\n"
+    for sender, how in _SENDERS.items():
+        yield f"## {sender}\n\n{how}\n\n| type | |\n|---|---|"
+        of_sender = {name: schema for name, schema in schemas.items() if _sender(name, schema) == sender}
+        yield from (f"| [`{name}`](events/{name}.md) | {schema['description']} |" for name, schema in of_sender.items())
+        yield ""
+
+
+def _sender(name: str, schema: dict[str, Any]) -> str:
+    announces, publish, webhook = _SENDERS
+    if name == STRIPE_EVENT:
+        return webhook
+    return announces if schema["properties"]["source"].get("const") == CHANGES else publish
+
+
+def _event(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield f"# {name}\n\n{schema['description']}\n"
+    yield f"{_sender(name, schema)} it. Schema: `{schema['$id']}`, in `events/schemas/{name}.json`.\n"
+    yield from _fields(schema)
+    for path in samples_of(name):
+        yield f"Sample `{path.relative_to(ROOT)}`:\n\n```json\n{path.read_text().strip()}\n```\n"
+
+
+def samples_of(name: str) -> list[Path]:
+    """The files in events/ that show such an event."""
+    if name == STRIPE_EVENT:
+        return [ROOT / "events" / "stripe" / "customer.subscription.updated.json"]
+    found = [path for path in (ROOT / "events").glob(f"*/{name}*.json") if path.parent.name != "schemas"]
+    return sorted(path for path in found if path.name[len(name)] == ".")
 
 
 def _fields(schema: dict[str, Any]) -> Iterator[str]:
@@ -68,6 +111,10 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
         field = {**_resolved(stated, definitions), **stated}
         meaning = str(field.get("description", "")).replace("|", "\\|").replace("\n", " ")
         yield f"| `{name}` | {_kind(field)} | {'yes' if name in data.get('required', []) else ''} | {meaning} |"
+        inner = field.get("properties", {}) if name == "after" else {}
+        yield from (
+            f"| `after.{part}` | {_kind(one)} | | {one.get('description', '')} |" for part, one in inner.items()
+        )
     yield ""
 
 

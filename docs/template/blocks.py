@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.template import shapes, tables
+from docs.template.catalog import catalog
 from docs.template.tables import AlarmRow, Chart, FunctionRow, QueueRow, RatioRow, ScheduleRow
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -29,6 +30,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "canary alarms": lambda: "\n".join(_canary(row) for row in tables.FUNCTIONS if row.canary),
         "alarms": lambda: "\n".join([*map(_alarm, tables.alarms()), *map(_ratio, tables.ratios())]),
         "dashboard": _dashboard,
+        "catalog": catalog,
     }
 
 
@@ -64,6 +66,7 @@ def _queue(row: QueueRow) -> str:
         concurrency=row.concurrency,
         read=row.read,
         visibility=6 * timeout + max(10, longest),
+        condition=row.condition and f"Condition: {row.condition}",
         window=f"!If [OnAws, !Ref {parameter}, {local}]" if parameter else local,
     )
     return (_queue_policy(row) + "\n" if row.rules else "") + made
@@ -71,7 +74,8 @@ def _queue(row: QueueRow) -> str:
 
 def _queue_policy(row: QueueRow) -> str:
     senders = "".join(_sender(row.name, rule, condition) for rule, condition in row.rules)
-    return _fill(shapes.QUEUE_POLICY, name=row.name) + _indented(senders, 10)
+    when = row.condition and f"Condition: {row.condition}"
+    return _fill(shapes.QUEUE_POLICY, name=row.name, condition=when) + _indented(senders, 10)
 
 
 def _sender(queue: str, rule: str, condition: str) -> str:
@@ -84,7 +88,8 @@ def _sender(queue: str, rule: str, condition: str) -> str:
 def _role(row: FunctionRow) -> str:
     """Logs, trust, and the head of the policy; the rights that follow are written by hand."""
     receives = [_fill(shapes.RECEIVES, queue=queue) for queue in row.queues]
-    return _fill(shapes.ROLE, name=row.name, policy=row.name.lower()) + "".join(receives)
+    when = row.condition and f"Condition: {row.condition}"
+    return _fill(shapes.ROLE, name=row.name, policy=row.name.lower(), condition=when) + "".join(receives)
 
 
 def _schedule(row: ScheduleRow) -> str:

@@ -20,6 +20,7 @@ QUEUE = """\
 
   <name>Mapping:
     Type: AWS::Lambda::EventSourceMapping
+    <condition>
     Properties:
       # On one machine the runner of `nilometer local` polls instead.
       Enabled: !If [<read>, true, false]
@@ -36,6 +37,7 @@ QUEUE = """\
 QUEUE_POLICY = """\
   <name>QueuePolicy:
     Type: AWS::SQS::QueuePolicy
+    <condition>
     Properties:
       Queues: [!Ref <name>Queue, !Ref <name>DeadLetters]
       PolicyDocument:
@@ -54,11 +56,13 @@ SENDER = """\
 ROLE = """\
   <name>Logs:
     Type: AWS::Logs::LogGroup
+    <condition>
     Properties:
       RetentionInDays: 30
 
   <name>Role:
     Type: AWS::IAM::Role
+    <condition>
     Properties:
       AssumeRolePolicyDocument:
         Version: "2012-10-17"
@@ -190,4 +194,26 @@ OF_RATIO = """\
               Dimensions: [{Name: <dimension>, Value: <value>}]
             Period: <period>
             Stat: Sum
+"""
+
+CATALOG_TABLE = """\
+  <resource>:
+    Type: AWS::Glue::Table
+    Condition: HasCatalog
+    Properties:
+      CatalogId: !Ref AWS::AccountId
+      DatabaseName: !Ref CatalogDatabase
+      TableInput:
+        Name: <name>
+        Description: <meaning>
+        TableType: EXTERNAL_TABLE
+        Parameters: {EXTERNAL: "TRUE", classification: delta, spark.sql.sources.provider: delta}
+        StorageDescriptor:
+          Location: !Sub "s3://${LakeBucket}/lake/<name>/"
+          InputFormat: org.apache.hadoop.mapred.SequenceFileInputFormat
+          OutputFormat: org.apache.hadoop.hive.ql.io.HiveSequenceFileOutputFormat
+          SerdeInfo:
+            SerializationLibrary: org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe
+            Parameters: {serialization.format: "1", path: !Sub "s3://${LakeBucket}/lake/<name>/"}
+          Columns:
 """

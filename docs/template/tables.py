@@ -2,7 +2,8 @@
 
 `python docs/generate.py` writes the YAML of each row between its markers in template.yaml (`docs/template/blocks.py`).
 
-* A further alarm is a row of `alarms()`, and a paragraph in docs/runbook.md.
+* A further alarm is a row of `alarms()`, a paragraph in docs/runbook.md, and a fault in
+  tests/template/alarms/test_faults.py.
 * A further queue is a row of `QUEUES`, and the two markers in template.yaml where it belongs. Its rule (which events
   it takes) and the rights of its function are written by hand; its alarms and its lines of the dashboard follow.
 * A further function is a row of `FUNCTIONS`, the markers `role NAME`, its rights, and the function itself by hand.
@@ -21,6 +22,8 @@ class FunctionRow:
     """`timeout` in seconds, as the function's own. `judged_by`: our metric beside Errors that takes a canary back.
 
     Of a `scheduled` function nothing but its errors says that it fails; the others have a queue, a stream or the API.
+    One that only some stacks have is made under `condition`; its alarms under `<condition>Detail`, and it has no line
+    of the dashboard.
     """
 
     name: str
@@ -29,6 +32,7 @@ class FunctionRow:
     judged_by: str = ""
     stream: bool = False
     scheduled: bool = False
+    condition: str = ""
     queues: tuple[str, ...] = ()
 
 
@@ -39,7 +43,7 @@ class QueueRow:
     `window` in seconds; of three values the first is a parameter's name, then its largest value, then that on one
     machine. `read` is the condition under which Lambda polls it.
     `rules` send to it, each with the condition that makes it. `note` is a comment, with the property that it
-    stands above.
+    stands above. `condition` makes mapping and policy, where only some stacks have the function.
     """
 
     name: str
@@ -49,6 +53,7 @@ class QueueRow:
     window: int | tuple[str, int, int] = 1
     read: str = "OnAws"
     rules: tuple[tuple[str, str], ...] = ()
+    condition: str = ""
     note: tuple[str, str] = ("", "")
 
 
@@ -119,9 +124,11 @@ class Chart:
 FUNCTIONS = (
     FunctionRow("Webhook", 10, judged_by="failed"),
     FunctionRow("Api", 15, judged_by="failed"),
+    FunctionRow("Console", 30, canary=False, condition="HasConsole"),
     FunctionRow("Billing", 30, queues=("Billing",)),
     FunctionRow("Usage", 30, scheduled=True, queues=("Usage",)),
     FunctionRow("Operations", 30, queues=("Operations",)),
+    FunctionRow("Hooks", 30, canary=False, condition="HasWebhooks", queues=("Hooks",)),
     FunctionRow("Changes", 30, judged_by="rejected", stream=True),
     FunctionRow("Limits", 30, stream=True, scheduled=True),
     FunctionRow("Lake", 120, queues=("LakeStripeEvents", "LakeUsage", "LakeAudit")),
@@ -138,14 +145,16 @@ _LARGE = (
 )
 _LAKE_WINDOW = ("LakeWindow", 300, 1)
 _ALONE = ("BatchSize", "A batch may be large, so each has all of the function's time.")
+_FEW = ("BatchSize", "A receiver may need seconds; few are waited for together.")
 QUEUES = (
     QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
     QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
     QueueRow("Operations", "Operations", 100, 5, rules=(("OperationsRule", ""), ("NoticesRule", ""))),
+    QueueRow("Hooks", "Hooks", 10, 5, 0, "SendsWebhooks", (("HooksRule", ""),), "HasWebhooks", note=_FEW),
     QueueRow("LakeStripeEvents", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
     QueueRow("LakeUsage", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
     QueueRow("LakeAudit", "Lake", 2000, 2, _LAKE_WINDOW, rules=(("LakeAuditRule", ""),), note=_LARGE),
-    QueueRow("Datasets", "Datasets", 1, 2, 0, "HasDatasets", (("DatasetsRule", ""),), _ALONE),
+    QueueRow("Datasets", "Datasets", 1, 2, 0, "HasDatasets", (("DatasetsRule", ""),), note=_ALONE),
 )
 DEAD_LETTERS = (*(f"{queue.name}DeadLetters" for queue in QUEUES), "ScheduleDeadLetters")
 
@@ -166,11 +175,16 @@ _DETAIL = {"condition": "HasDetail"}
 """What another alarm says too, some minutes later: the age of a queue or stream, a dead letter, the API's answers."""
 
 
+def _detail(row: FunctionRow) -> dict[str, str]:
+    return {"condition": f"{row.condition or 'Has'}Detail"}
+
+
 def alarms() -> Iterator[AlarmRow]:
     """Every alarm on one metric, in the order of the template."""
     visible, oldest = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     for name in DEAD_LETTERS:
-        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible, **_DETAIL)
+        when = {"condition": "HasWebhooksDetail"} if name == "HooksDeadLetters" else _DETAIL
+        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible, **when)
     yield from _TOGETHER
     for row in QUEUES:
         name, waits = f"{row.name}Queue", "its oldest message waits for 15 minutes"
@@ -178,15 +192,15 @@ def alarms() -> Iterator[AlarmRow]:
         kept: dict[str, Any] = {"threshold": 900, "points": 3, "of": 3, "condition": when}
         yield _of_queue(name, f"{name}AgeAlarm", f"{name} is not emptied: {waits}", "queue-age", oldest, **kept)
     for one in FUNCTIONS:
-        when = "HasAlarms" if one.scheduled else "HasDetail"
-        yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2, condition=when)
+        when = {"condition": "HasAlarms"} if one.scheduled else _detail(one)
+        yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2, **when)
     for one in FUNCTIONS:
         yield _of_function(
-            one, "Throttles", "is not started, for want of concurrency", "throttles", points=3, **_DETAIL
+            one, "Throttles", "is not started, for want of concurrency", "throttles", points=3, **_detail(one)
         )
     for one in FUNCTIONS:
         said, most = f"needs more than 80 % of its {one.timeout} s", 800 * one.timeout
-        yield _of_function(one, "Duration", said, "duration", points=2, statistic="p99", threshold=most, **_DETAIL)
+        yield _of_function(one, "Duration", said, "duration", points=2, statistic="p99", threshold=most, **_detail(one))
     behind: dict[str, Any] = {"statistic": "Maximum", "threshold": 600000, "points": 2, "of": 2}
     for one in (one for one in FUNCTIONS if one.stream):
         yield _of_function(one, "IteratorAge", "reads its stream ten minutes behind", "iterator-age", **behind)
@@ -306,7 +320,7 @@ _OF_RECONCILE = (
     _own("NotCompared", _NOT_COMPARED, "not-compared", "reconcile", "NotCompared", **_ONE_BY_ONE),
     _own(
         "MeterEvents",
-        "Usage cannot be told to Stripe's meters",
+        "Usage cannot be reported to Stripe's meters",
         "stripes-meters",
         "reconcile",
         "MeterEventsStuck",
@@ -386,7 +400,8 @@ def _written(*tables: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((name, ("AWS/DynamoDB", metric, "TableName", f"${{{name}}}")) for name in tables)
 
 
-_NAMES = tuple(row.name for row in FUNCTIONS)
+_NAMES = tuple(row.name for row in FUNCTIONS if not row.condition)
+_OF_SOME_STACKS = frozenset(f"{row.name}DeadLetters" for row in QUEUES if row.condition)
 _CONSUMERS = ("billing", "usage", "operations", "lake", "datasets")
 _OUTCOMES = ("accepted", "rejected", "failed")
 _ANSWERS = ("accepted", "invalid_signature", "invalid_json", "failed")
@@ -394,8 +409,8 @@ _ANSWERS = ("accepted", "invalid_signature", "invalid_json", "failed")
 DASHBOARD = (
     Chart("Webhooks by outcome", "Sum", _flow("webhook", *_ANSWERS)),
     Chart("Events by outcome", "Sum", tuple(line for flow in _CONSUMERS for line in _flow(flow, *_OUTCOMES))),
-    Chart("Waiting in queues", "Maximum", _visible(*(f"{row.name}Queue" for row in QUEUES))),
-    Chart("Dead letters", "Maximum", _visible(*DEAD_LETTERS)),
+    Chart("Waiting in queues", "Maximum", _visible(*(f"{row.name}Queue" for row in QUEUES if not row.condition))),
+    Chart("Dead letters", "Maximum", _visible(*(name for name in DEAD_LETTERS if name not in _OF_SOME_STACKS))),
     Chart("Errors of functions", "Sum", _each("Errors", *_NAMES)),
     Chart("Streams: age of what is read", "Maximum", _each("IteratorAge", *(r.name for r in FUNCTIONS if r.stream))),
     Chart("Written to the tables, write units", "Sum", _written("RecordsTable", "EventsTable")),

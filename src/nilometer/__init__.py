@@ -1,6 +1,14 @@
 """Stripe webhooks and usage events into billing state, counters and an audit lake, exactly once.
 
-What an internal service imports is here; every other module may move.
+What a service imports is here; every other module may move. Over HTTP, with a key and no right on a table:
+
+    from nilometer import Client
+
+    with Client() as client:
+        if client.limits.check("acme", "api_calls"):
+            client.usage.record("acme", "api_calls")
+
+With rights on the tables and the bus:
 
     import nilometer
 
@@ -21,6 +29,11 @@ if TYPE_CHECKING:
     from nilometer.aws.eventbridge import Bus as Bus
     from nilometer.aws.landing import Landing as Landing
     from nilometer.aws.s3 import Objects as Objects
+    from nilometer.client import testing as testing
+    from nilometer.client.aio.client import AsyncClient as AsyncClient
+    from nilometer.client.client import Client as Client
+    from nilometer.client.problem import EventsRejected as EventsRejected
+    from nilometer.client.problem import LimitReached as LimitReached
     from nilometer.domain.access.report import ReportSecurity as ReportSecurity
     from nilometer.domain.access.session import OpenSession as OpenSession
     from nilometer.domain.access.session import RevokeSession as RevokeSession
@@ -38,13 +51,22 @@ if TYPE_CHECKING:
     from nilometer.domain.billing.linking import LinkCustomer as LinkCustomer
     from nilometer.domain.lake.dataset import DeclareDataset as DeclareDataset
     from nilometer.domain.lake.dataset import DeclaredColumn as DeclaredColumn
+    from nilometer.domain.lake.dataset_change import ChangeDataset as ChangeDataset
     from nilometer.domain.limits.own_deeds import GrantLimit as GrantLimit
     from nilometer.domain.limits.own_deeds import LimitRule as LimitRule
     from nilometer.domain.limits.own_deeds import OverrideLimit as OverrideLimit
     from nilometer.domain.notices.notification import Notify as Notify
-    from nilometer.domain.notices.notification import ReadNotification as ReadNotification
     from nilometer.domain.notices.preference import Channel as Channel
     from nilometer.domain.notices.preference import SetPreference as SetPreference
+    from nilometer.domain.notices.seen import ArchiveNotification as ArchiveNotification
+    from nilometer.domain.notices.seen import ReadNotification as ReadNotification
+    from nilometer.domain.notices.webhook import CreateWebhook as CreateWebhook
+    from nilometer.domain.notices.webhook import DeleteWebhook as DeleteWebhook
+    from nilometer.domain.notices.webhook import RotateWebhookSecret as RotateWebhookSecret
+    from nilometer.domain.notices.webhook import UpdateWebhook as UpdateWebhook
+    from nilometer.domain.people.attachment import Attach as Attach
+    from nilometer.domain.people.attachment import AttachmentPurpose as AttachmentPurpose
+    from nilometer.domain.people.attachment import RemoveAttachment as RemoveAttachment
     from nilometer.domain.people.flag import OverrideFlag as OverrideFlag
     from nilometer.domain.people.flag import SetFlag as SetFlag
     from nilometer.domain.people.invitation import AcceptInvitation as AcceptInvitation
@@ -80,6 +102,7 @@ if TYPE_CHECKING:
     from nilometer.flows.limits.reserving import reserve as reserve
     from nilometer.flows.limits.thresholds import check as check
     from nilometer.flows.notices import notifications as notifications
+    from nilometer.flows.notices import webhooks as webhooks
     from nilometer.flows.people import access as access
     from nilometer.flows.people import attachments as attachments
     from nilometer.flows.people import flags as flags
@@ -108,6 +131,9 @@ _HOMES = {
     "aws.eventbridge": ("Bus",),
     "aws.landing": ("Landing",),
     "aws.s3": ("Objects",),
+    "client.aio.client": ("AsyncClient",),
+    "client.client": ("Client",),
+    "client.problem": ("EventsRejected", "LimitReached"),
     "domain.access.report": ("ReportSecurity",),
     "domain.access.session": ("OpenSession", "RevokeSession"),
     "domain.access.token": ("IssueToken", "TokenPurpose", "UseToken"),
@@ -117,9 +143,13 @@ _HOMES = {
     "domain.acts.security": ("Reported",),
     "domain.billing.linking": ("LinkCustomer",),
     "domain.lake.dataset": ("DeclareDataset", "DeclaredColumn"),
+    "domain.lake.dataset_change": ("ChangeDataset",),
     "domain.limits.own_deeds": ("GrantLimit", "LimitRule", "OverrideLimit"),
-    "domain.notices.notification": ("Notify", "ReadNotification"),
+    "domain.notices.notification": ("Notify",),
+    "domain.notices.seen": ("ArchiveNotification", "ReadNotification"),
     "domain.notices.preference": ("Channel", "SetPreference"),
+    "domain.notices.webhook": ("CreateWebhook", "DeleteWebhook", "RotateWebhookSecret", "UpdateWebhook"),
+    "domain.people.attachment": ("Attach", "AttachmentPurpose", "RemoveAttachment"),
     "domain.people.flag": ("OverrideFlag", "SetFlag"),
     "domain.people.invitation": (
         "AcceptInvitation",
@@ -155,13 +185,15 @@ _MODULES = {
     "own_limits": "flows.limits.own",
     "policies": "flows.people.policies",
     "security": "flows.people.security",
+    "testing": "client.testing",
+    "webhooks": "flows.notices.webhooks",
     "workspaces": "flows.people.workspaces",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: the public name, from where it lives."""
+    """PEP 562: the public name, from the module that defines it."""
     if name in _MODULES:
         found: Any = import_module(f"nilometer.{_MODULES[name]}")
     elif name in _HOME_OF:

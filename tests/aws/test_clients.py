@@ -49,7 +49,7 @@ def stalled() -> Iterator[tuple[str, list[float]]]:
 def test_a_stalled_bus_is_asked_three_times_within_the_webhooks_eight_seconds(
     stalled: tuple[str, list[float]],
 ) -> None:
-    """A connection that hangs is not the end: the next one may pass, and Stripe hears in time either way."""
+    """A connection that hangs is not the end: the next one may pass, and Stripe gets an answer in time either way."""
     url, came = stalled
     bus = boto3.client(
         "events",

@@ -70,6 +70,24 @@ def test_a_look_changes_nothing(client: Any, urls: list[str], dead: DeadLetterQu
     assert bodies(client, urls[0]) == list(range(25))
 
 
+def test_no_look_is_counted_as_a_delivery(client: Any, urls: list[str]) -> None:
+    """A letter failed twice in its queue: however often it is looked at, that is what is said. One that was never
+    delivered failed at no delivery."""
+    arn = client.get_queue_attributes(QueueUrl=urls[0], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
+    quick = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+    client.set_queue_attributes(QueueUrl=urls[1], Attributes=quick)
+    dead = DeadLetterQueue(client, name="DeadLetters", url=urls[0], source_url=urls[1], allowed=2)
+    put(client, urls[1], 1)
+    for _ in range(4):
+        client.receive_message(QueueUrl=urls[1])
+    put(client, urls[0], 1)
+
+    seen = [sorted(letter.receives for letter in everything(dead)) for _ in range(4)]
+
+    assert seen == [[0, 2]] * 4
+
+
 def test_an_error_gives_everything_back(client: Any, urls: list[str], dead: DeadLetterQueue) -> None:
     put(client, urls[0], 3)
 

@@ -141,7 +141,7 @@ def test_a_stack_is_found_by_port_and_endpoint(nilometer: Any, stack: Any) -> No
 
 
 def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
-    """Seven queues, their dead letters and two streams; one JSON object alone on stdout."""
+    """Eight queues, their dead letters and two streams; one JSON object alone on stdout."""
     nilometer("wait")
     found = nilometer("status", "--json").json
 
@@ -155,6 +155,7 @@ def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
         "LakeUsageQueue",
         "LakeAuditQueue",
         "DatasetsQueue",
+        "HooksQueue",
     }
     assert sorted(found["streams"].values()) == [0, 0]
     assert not any(found["dead_letters"].values())
@@ -214,7 +215,7 @@ def test_a_stack_on_aws_is_asked_by_name(nilometer: Any, alone: Any, stack: Any,
     tables = alone("tables", "--stack", "nilometer", "--json", env=aws).lines
     listed = alone("billing", "list", "--stack", "nilometer", "--json", env=aws).lines
 
-    assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 7, 8)
+    assert (status["idle"], len(status["queues"]), len(status["dead_letters"])) == (True, 8, 9)
     assert stack.about["tables"].items() <= {table["name"]: table["location"] for table in tables}.items()
     assert "ws_on_aws" in {row["workspace"] for row in listed}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-import boto3
 import pytest
 from tests.support.flows.changes import world
 from tests.support.flows.landed import landed
 from tests.support.flows.usage import ready
 
+from nilometer.aws.clients import client
 from nilometer.aws.s3 import Objects
 from nilometer.local.plane.engine import REGION, Engine
 
@@ -18,12 +17,11 @@ from nilometer.local.plane.engine import REGION, Engine
 @pytest.fixture
 def objects(aws: Engine) -> Objects:
     """An empty bucket."""
-    client: Any = boto3.client(
-        "s3", endpoint_url=aws.endpoint_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
-    )
+    where = {"endpoint_url": aws.endpoint_url, "region_name": REGION}
+    made = client("s3", **where, aws_access_key_id="test", aws_secret_access_key="test")
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=bucket)
-    return Objects(client, bucket=bucket)
+    made.create_bucket(Bucket=bucket)
+    return Objects(made, bucket=bucket)
 
 
 __all__ = ["landed", "objects", "ready", "world"]

@@ -18,21 +18,26 @@ LOCKS = (
     "requirements/dev.txt",
     "requirements/local.txt",
     "requirements/engine.txt",
+    "requirements/uv.txt",
     "requirements/sam.txt",
     "requirements/checkov.txt",
+    "requirements/dbt.txt",
+    "requirements/notebooks.txt",
     "requirements/readers.txt",
     "src/requirements/aws.txt",
     "src/requirements/lake.txt",
     "src/requirements/stripe.txt",
+    "src/requirements/console.txt",
 )
 # The extras that a lock was made for.
 EXTRAS = {
     "requirements/dev.txt": {"dev"},
     "requirements/local.txt": {"local", "build"},
-    "requirements/engine.txt": {"engine"},
+    "requirements/engine.txt": {"proof"},
     "src/requirements/aws.txt": {"aws"},
     "src/requirements/lake.txt": {"aws", "lake"},
     "src/requirements/stripe.txt": {"aws", "stripe"},
+    "src/requirements/console.txt": {"pages"},
 }
 
 

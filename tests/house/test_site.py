@@ -37,10 +37,12 @@ def test_every_page_of_docs_is_in_the_site(site: Mapping[str, str]) -> None:
 
 
 def test_every_command_and_every_event_has_a_place(site: Mapping[str, str]) -> None:
-    """The reference is made from the code, so nothing is left out of it."""
+    """The reference is made from the code, so nothing is left out; each type of event has a page with a sample."""
     missing = [path for path in leaves() if f">nilometer {' '.join(path)}<" not in site["commands.html"]]
     names = [path.stem for path in (EVENTS / "schemas").glob("*.json")]
-    unnamed = [name for name in names if f'id="{anchor(name)}"' not in site["events.html"]]
+    unnamed = [name for name in names if f'href="events/{name}.html"' not in site["events.html"]]
+    pages = {name: site[f"events/{name}.html"] for name in names}
+    unnamed += [name for name, page in pages.items() if f'id="{anchor(name)}"' not in page or "Sample" not in page]
 
     assert (missing, unnamed) == ([], [])
 

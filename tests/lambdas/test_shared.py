@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,3 +78,30 @@ def test_every_line_of_a_call_carries_its_request_id() -> None:
     logged = [handler({}, SimpleNamespace(aws_request_id=name))["request_id"] for name in ("first", "second")]
 
     assert logged == ["first", "second"]
+
+
+def test_a_line_of_the_log_shows_what_came_from_outside(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id may hold escapes of a terminal and turned directions: the line is printable ASCII, and says the same."""
+    odd = "a\x1b[2J\x9b31m\x7f\u202egnp.exe\u2066\u200b\U000e0041"
+    monkeypatch.setattr(edge.logger.handlers[0], "stream", sys.stdout)
+
+    edge.batch_response("usage", [Result(message_id="1", outcome=Outcome.REJECTED, fields={"event_id": odd})])
+
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["event_id"] == odd
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_the_garbage_collector_runs_after_a_cold_start(cold: bool) -> None:
+    """It passes over what a function imported, and is left alone in a process that is none."""
+    program = "import gc, nilometer.lambdas.changes; print(gc.isenabled(), gc.get_freeze_count() > 1_000)"
+    environment = {name: value for name, value in os.environ.items() if name != "AWS_LAMBDA_FUNCTION_NAME"}
+    environment |= {"AWS_LAMBDA_FUNCTION_NAME": "changes"} if cold else {}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", str(cold)]

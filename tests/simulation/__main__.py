@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from tests.support.simulation.days.company import day
+from tests.support.simulation.drills.matrix import MATRIX, lines
 from tests.support.simulation.kernel.choices import Answers
 from tests.support.simulation.kernel.scope import explore, story
 from tests.support.simulation.kernel.shrinking import shrunk
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str]) -> int:
         "teeth", help="judge the planted bugs that are new or no longer found, and write the list"
     )
     teeth.add_argument("--all", action="store_true", help="judge every one anew")
+    drills = commands.add_parser("drills", help="take each service away, slow and throttled, in played time")
+    drills.add_argument("service", nargs="?", help="this one alone")
+    drills.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args(arguments)
+    if given.command == "drills":
+        return _drills(given.service, given.jobs)
     if given.command == "day":
         return _day(given.seed)
     if given.command == "teeth":
@@ -97,6 +103,14 @@ def _days(first: int, count: int, jobs: int) -> int:
                 say(f"seed {seed} breaks a law: {broken}; its story: python -m tests.simulation day {seed}")
     seconds = time.perf_counter() - began
     say(f"{count} seeds from {first} in {seconds:.0f} s on {jobs} processes; {bad} break a law")
+    return int(bad > 0)
+
+
+def _drills(service: str | None, jobs: int) -> int:
+    bad = 0
+    for line in lines([one for one in MATRIX if service in {None, one.service}], jobs):
+        bad += "BROKEN" in line
+        say(line)
     return int(bad > 0)
 
 

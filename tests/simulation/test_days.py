@@ -5,10 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 from tests.support.project import ROOT
+from tests.support.simulation.days.announced import announcements_add_up
 from tests.support.simulation.days.company import day
 from tests.support.simulation.kernel.shrinking import shrunk
+from tests.support.simulation.kernel.world import LawBroken
+
+from nilometer.flows.inbox.envelope import RECORD_CHANGED
+from nilometer.flows.lake.kinds import ANNOUNCED
+from nilometer.flows.publish.event_schemas import announced_schema
 
 CHUNKS, SEEDS = 10, 100
 
@@ -39,6 +46,37 @@ def test_a_seed_is_one_day() -> None:
     replayed = day(3, taken)
 
     assert first.plant.tables.digest == again.plant.tables.digest == replayed.plant.tables.digest
+
+
+def test_every_event_of_a_day_follows_its_schema() -> None:
+    """All that the relay announces in days under faults, changes of records too, and of each type that they have."""
+    days = [day(seed) for seed in range(12)]
+    announced = [event for one in days for event in one.announced.values()]
+    rows = [row for one in days for row in one.audit.values()]
+    schemas = {name: announced_schema(name) for name in ANNOUNCED}
+    of_rows = {**schemas[RECORD_CHANGED], "$ref": "#/$defs/RecordChanged", "properties": {}, "required": []}
+
+    wrong = [
+        (event["type"], error.message)
+        for event in announced
+        for error in jsonschema.Draft202012Validator(schemas[event["type"]]).iter_errors(event)
+    ]
+    assert wrong == []
+    assert [e.message for row in rows for e in jsonschema.Draft202012Validator(of_rows).iter_errors(row)] == []
+    assert len({event["type"] for event in announced}) > 8
+    assert len(rows) > 500
+
+
+def test_a_lost_announcement_breaks_a_law() -> None:
+    """Of a plan, an invoice or a threshold: a subscriber that adds them up would be left with another state."""
+    days = [day(seed) for seed in range(20)]
+    for lost in ("billing.plan_changed.v1", "billing.access_changed.v1", "usage.threshold_reached.v1"):
+        one, id_ = next((one, id_) for one in days for id_ in one.announced if lost in id_)
+        left = {name: event for name, event in one.announced.items() if name != id_}
+
+        announcements_add_up(one.announced, one.plant.store)
+        with pytest.raises(LawBroken):
+            announcements_add_up(left, one.plant.store)
 
 
 def test_shrinking_keeps_what_a_failure_needs() -> None:

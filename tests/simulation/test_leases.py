@@ -10,7 +10,7 @@ import os
 import pytest
 from tests.support.simulation.kernel.choices import Seeded
 from tests.support.simulation.kernel.scope import Scope, play
-from tests.support.simulation.scopes.leases import SCOPES
+from tests.support.simulation.scopes.limits.leases import SCOPES
 
 SEEDS = int(os.environ.get("NILOMETER_SEEDS", "60"))
 

@@ -59,11 +59,11 @@ class Template:
 
     @property
     def statements(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every statement of every role, with the role's logical id."""
+        """Every statement of every role, those under a condition too, with the role's logical id."""
         for name, role in self.of("AWS::IAM::Role").items():
             for policy in role.get("Policies", ()):
                 for statement in policy["PolicyDocument"]["Statement"]:
-                    yield name, statement
+                    yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
 
     @property
     def queue_permissions(self) -> Iterator[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import click
+import pytest
 from click.testing import CliRunner
 
 from nilometer.aws import clients
@@ -120,22 +123,44 @@ def _here(arguments: Sequence[str], text: str | None, environment: Mapping[str, 
 
 @contextlib.contextmanager
 def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """All of `os.environ` while a command runs; AWS clients are made again for it, as they are once a process."""
+    """All of `os.environ` while a command runs. Its AWS clients are those of its endpoint, region and keys, as in a
+    process of its own; they are made once for all commands, because that takes longer than most commands.
+    """
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(wanted)
-    _forget_clients()
+    clients.client.cache_clear()
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clients, "_session", _session_of_environment)
+            yield
     finally:
-        _forget_clients()
+        clients.client.cache_clear()
         os.environ.clear()
         os.environ.update(before)
 
 
-def _forget_clients() -> None:
-    for made in (clients.client, clients._session):
-        made.cache_clear()
+def _session_of_environment() -> _SessionOfCommands:
+    return _session_of(tuple(sorted((name, os.environ[name]) for name in os.environ if name.startswith("AWS_"))))
+
+
+@functools.lru_cache(maxsize=8)
+def _session_of(environment: tuple[tuple[str, str], ...]) -> _SessionOfCommands:
+    return _SessionOfCommands(boto3.session.Session(region_name=dict(environment).get("AWS_REGION")))
+
+
+class _SessionOfCommands:
+    """Makes a client once for each service and place."""
+
+    def __init__(self, session: boto3.session.Session) -> None:
+        self._session = session
+        self._made: dict[tuple[str, ...], Any] = {}
+
+    def client(self, service: str, **given: Any) -> Any:
+        key = (service, *(f"{name}={value}" for name, value in given.items() if name != "config"))
+        if key not in self._made:
+            self._made[key] = self._session.client(service, **given)  # type: ignore[call-overload]  # a name, no literal
+        return self._made[key]
 
 
 @dataclass(frozen=True)

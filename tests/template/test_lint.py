@@ -36,7 +36,7 @@ def test_sam_finds_the_template_valid(project: Path, sam: Path) -> None:
     assert "is a valid SAM Template" in done.stdout
 
 
-@pytest.mark.parametrize("stage", ["dev", "staging", "prod"])
+@pytest.mark.parametrize("stage", ["dev", "small", "staging", "prod"])
 def test_each_stage_of_samconfig_is_understood(project: Path, sam: Path, stage: str) -> None:
     """An unknown option in samconfig.toml shows only when somebody deploys."""
     done = run(sam, "validate", "--config-env", stage, cwd=project)

@@ -30,11 +30,15 @@ _WAIT_SECONDS = 1  # a long poll asks all of SQS's servers, a short one some
 
 
 class DeadLetterQueue:
-    """One dead-letter queue. `source_url` is the queue in which its letters failed; none where no queue redrives."""
+    """One dead-letter queue. `source_url` is the queue in which its letters failed, after `allowed` deliveries; none
+    where no queue redrives."""
 
-    def __init__(self, client: SQSClient, *, name: str, url: str, source_url: str | None) -> None:
+    def __init__(
+        self, client: SQSClient, *, name: str, url: str, source_url: str | None, allowed: int | None = None
+    ) -> None:
         self._client = client
         self._url = url
+        self._allowed = allowed
         self._handles: dict[str, str] = {}  # of what is hidden now
         self.name = name
         self.source_url = source_url
@@ -104,7 +108,12 @@ class DeadLetterQueue:
             n: v["StringValue"] for n, v in message.get("MessageAttributes", {}).items() if "StringValue" in v
         }
         return dead_letter(
-            self.name, message["MessageId"], message["Body"], system=message["Attributes"], attributes=attributes
+            self.name,
+            message["MessageId"],
+            message["Body"],
+            system=message["Attributes"],
+            attributes=attributes,
+            allowed=self._allowed,
         )
 
     def _give_back(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,6 +27,7 @@ from nilometer.domain.store.writes import (
     Present,
     Put,
     Table,
+    Unchanged,
     Update,
     Version,
     Write,
@@ -43,6 +44,11 @@ WALK_LIMIT = 500  # items that one page of a walk reads
 INDEX = "gsi1"  # the one overloaded index of `records`
 
 _T = TypeVar("_T")
+_LOST = {
+    "ConditionalCheckFailedException": "ConditionalCheckFailed",
+    "TransactionConflictException": "TransactionConflict",
+}
+"""Errors of a plain write, and what a transaction calls them."""
 _PERMANENT = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
 _REFUSED = {"ValidationError", "ItemCollectionSizeLimitExceeded"}  # as a transaction names the same
 
@@ -75,23 +81,52 @@ class Store:
 
         Not a snapshot: each item is read on its own. Unprocessed keys are asked for again.
         """
-        wanted = list(dict.fromkeys(keys))
-        found: dict[Key, dict[str, Any]] = {}
-        for start in range(0, len(wanted), BATCH_GET_LIMIT):
-            for raw in self._batch_get(table, wanted[start : start + BATCH_GET_LIMIT], consistent, attributes):
-                item = unmarshal(raw)
-                found[Key(item["pk"], item["sk"])] = item
+        named = [(table, key) for key in dict.fromkeys(keys)]
+        return self._read(named, consistent=consistent, attributes={table: attributes})[table]
+
+    def batch_get_both(
+        self, events: Iterable[Key], records: Iterable[Key], *, consistent: bool = False
+    ) -> tuple[Set[Key], dict[Key, dict[str, Any]]]:
+        """Which of `events` exist, and the items of `records`, read together: few keys are one request."""
+        named = [(Table.EVENTS, key) for key in dict.fromkeys(events)]
+        named += [(Table.RECORDS, key) for key in dict.fromkeys(records)]
+        found = self._read(named, consistent=consistent, attributes={Table.EVENTS: ("version",)})
+        return found[Table.EVENTS].keys(), found[Table.RECORDS]
+
+    def _read(
+        self, named: Sequence[tuple[Table, Key]], *, consistent: bool, attributes: Mapping[Table, Sequence[str]]
+    ) -> dict[Table, dict[Key, dict[str, Any]]]:
+        found: dict[Table, dict[Key, dict[str, Any]]] = {table: {} for table in Table}
+        for start in range(0, len(named), BATCH_GET_LIMIT):
+            asked: dict[str, Any] = {}
+            for table, key in named[start : start + BATCH_GET_LIMIT]:
+                of_table = asked.setdefault(self._names[table], _request(consistent, attributes.get(table, ())))
+                of_table["Keys"].append(_key(key))
+            for table, items in self._batch_get(asked):
+                found[table] |= {Key(item["pk"], item["sk"]): item for item in map(unmarshal, items)}
         return found
 
     def query(
-        self, table: Table, pk: str, *, prefix: str = "", consistent: bool = False, newest_first: bool = False
+        self,
+        table: Table,
+        pk: str,
+        *,
+        prefix: str = "",
+        after: str = "",
+        consistent: bool = False,
+        newest_first: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Items of one partition whose sort key starts with `prefix`, in its order, page by page."""
+        """Items of one partition whose sort key starts with `prefix`, in its order, page by page.
+
+        Those that follow the sort key `after`, where one is given; it need not exist.
+        """
         condition, values = "pk = :pk", {":pk": {"S": pk}}
         if prefix:
             condition, values = "pk = :pk AND begins_with(sk, :sk)", {**values, ":sk": {"S": prefix}}
+        start = {"ExclusiveStartKey": _key(Key(pk, after))} if after else {}
         yield from self._pages(
             self._client.query,
+            **start,
             TableName=self._names[table],
             KeyConditionExpression=condition,
             ExpressionAttributeValues=values,
@@ -163,6 +198,16 @@ class Store:
             )
             self._count_units(response)
 
+    def put(self, write: Put) -> None:
+        """One item on its condition, for half the price of a transaction. `Cancelled` when the condition is false.
+
+        It is false also when the answer to our own write was lost and botocore sent it again: for writes that a
+        caller recognises as its own when it reads again.
+        """
+        request = self._named(write.table, write.expected, {"Item": marshal(write.item)})
+        response = self._call(self._client.put_item, **request, ReturnConsumedCapacity="TOTAL")
+        self.write_units += response.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+
     def delete_all(self, table: Table, keys: Iterable[Key]) -> None:
         """Remove items without conditions, 25 a request; not atomic. For clean-up that may be repeated."""
         self._write_all(table, [{"DeleteRequest": {"Key": _key(key)}} for key in keys])
@@ -190,24 +235,16 @@ class Store:
             else:
                 raise Unavailable("DynamoDB kept items unprocessed; try again")
 
-    def _batch_get(
-        self, table: Table, keys: Sequence[Key], consistent: bool, attributes: Sequence[str]
-    ) -> Iterator[Any]:
-        request: dict[str, Any] = {"Keys": [_key(key) for key in keys], "ConsistentRead": consistent}
-        if attributes:
-            names = {f"#{i}": name for i, name in enumerate(("pk", "sk", *attributes))}
-            request |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
-        pending: Any = {self._names[table]: request}
+    def _batch_get(self, asked: dict[str, Any]) -> Iterator[tuple[Table, Any]]:
+        pending: Any = asked
         for pause in _pauses():
             response = self._call(
                 encoding.call,
                 method=self._client.batch_get_item,
                 request={"RequestItems": pending},
-                sample={
-                    "RequestItems": {name: {**asked, "Keys": asked["Keys"][:1]} for name, asked in pending.items()}
-                },
+                sample={"RequestItems": {name: {**some, "Keys": some["Keys"][:1]} for name, some in pending.items()}},
             )
-            yield from response["Responses"].get(self._names[table], [])
+            yield from ((table, response["Responses"].get(name, [])) for table, name in self._names.items())
             pending = response.get("UnprocessedKeys")
             if not pending:
                 return
@@ -283,6 +320,15 @@ class _Expression:
         return placeholder
 
 
+def _request(consistent: bool, attributes: Sequence[str]) -> dict[str, Any]:
+    """What BatchGetItem asks of one table, without keys."""
+    request: dict[str, Any] = {"Keys": [], "ConsistentRead": consistent}
+    if attributes:
+        names = {f"#{i}": name for i, name in enumerate(("pk", "sk", *attributes))}
+        request |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+    return request
+
+
 def _condition(expected: Expected | None) -> dict[str, Any]:
     match expected:
         case None:
@@ -297,6 +343,8 @@ def _condition(expected: Expected | None) -> dict[str, Any]:
                 "ExpressionAttributeNames": {"#version": "version"},
                 "ExpressionAttributeValues": {":version": {"N": str(number)}},
             }
+        case Unchanged(number, equal):
+            return _compared("=", "version", number, equal)
         case Less(attribute, value):
             return {
                 "ConditionExpression": "attribute_not_exists(#less) OR #less < :less",
@@ -304,17 +352,17 @@ def _condition(expected: Expected | None) -> dict[str, Any]:
                 "ExpressionAttributeValues": {":less": to_attribute(value)},
             }
         case Enough(attribute, amount, equal):
-            return _enough(attribute, amount, equal)
+            return _compared(">=", attribute, amount, equal)
 
 
-def _enough(attribute: str, amount: Any, equal: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(operator: str, attribute: str, amount: Any, equal: Mapping[str, Any]) -> dict[str, Any]:
     names = {f"#e{n}": name for n, name in enumerate(equal)}
     values = {f":e{n}": to_attribute(value) for n, value in enumerate(equal.values())}
     same = [f"#e{n} = :e{n}" for n in range(len(equal))]
     return {
-        "ConditionExpression": " AND ".join(["#enough >= :enough", *same]),
-        "ExpressionAttributeNames": {"#enough": attribute, **names},
-        "ExpressionAttributeValues": {":enough": to_attribute(amount), **values},
+        "ConditionExpression": " AND ".join([f"#compared {operator} :compared", *same]),
+        "ExpressionAttributeNames": {"#compared": attribute, **names},
+        "ExpressionAttributeValues": {":compared": to_attribute(amount), **values},
     }
 
 
@@ -327,6 +375,8 @@ def _translate(error: ClientError) -> NilometerError:
     if code == "TransactionCanceledException":
         reasons: Iterable[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
         return _cancelled([reason.get("Code", "None") for reason in reasons])
+    if code in _LOST:
+        return Cancelled([_LOST[code]])
     if code in _PERMANENT:
         return Rejected("too_large", f"DynamoDB refused the write: {error.response['Error'].get('Message', code)}")
     return Unavailable(f"DynamoDB answered {code}; try again")

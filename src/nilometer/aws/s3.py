@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -25,11 +26,16 @@ class Objects:
     def put(self, prefix: str, content: bytes) -> str:
         """Stores `content` as `prefix/sha256` and returns that key."""
         key = f"{prefix}/{hashlib.sha256(content).hexdigest()}"
+        self.write(f"s3://{self.bucket}/{key}", content)
+        return key
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Stores `content` as `uri`, `s3://bucket/key` of this bucket, in one request; it replaces what is there."""
+        key = uri.removeprefix(f"s3://{self.bucket}/")
         try:
             self._client.put_object(Bucket=self.bucket, Key=key, Body=content)
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"S3 did not take {key}: {error}") from error
-        return key
 
     def folders(self, prefix: str) -> list[str]:
         """Names right below `prefix`, which ends in `/`, that have something below them."""
@@ -51,6 +57,44 @@ class Objects:
         if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
             raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not match its hash")
         return content
+
+    def size(self, key: str) -> int | None:
+        """In bytes; `None` when there is no such object: S3 forbids it to who may not list the bucket."""
+        try:
+            return int(self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"403", "404"}:
+                return None
+            raise Unavailable(f"S3 did not tell of {key}: {error}") from error
+        except BotoCoreError as error:
+            raise Unavailable(f"S3 did not tell of {key}: {error}") from error
+
+    def upload_url(self, key: str, *, size: int, content_type: str, seconds: int) -> tuple[str, dict[str, str]]:
+        """Where to PUT a content, and the headers that the signature binds: its size, type and hash (the key's own).
+
+        S3 refuses what has other headers, and a body that is not what they say.
+        """
+        sha256 = b64encode(bytes.fromhex(key.rpartition("/")[2])).decode()
+        url = self._client.generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ContentLength": size,
+                "ContentType": content_type,
+                "ChecksumSHA256": sha256,
+            },
+            ExpiresIn=seconds,
+        )
+        headers = {"Content-Length": str(size), "Content-Type": content_type, "x-amz-checksum-sha256": sha256}
+        return url, headers
+
+    def download_url(self, key: str, *, content_type: str, seconds: int) -> str:
+        """Where to GET the content, as a file: a browser saves it and shows nothing of it on S3's origin."""
+        given = {"ResponseContentType": content_type, "ResponseContentDisposition": "attachment"}
+        return self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key, **given}, ExpiresIn=seconds
+        )
 
     def listed(self, prefix: str) -> Iterator[tuple[str, datetime]]:
         """Keys below `prefix` in their order, and when each was written."""

@@ -90,11 +90,17 @@ SECTIONS = {
         ("policy", "Publish policies, and see who accepted which version.", "people.policy:policy"),
         ("flag", "Features that are on for everybody, for some, or for one workspace.", "people.flag:flag"),
         ("onboarding", "How far people are with tutorials.", "people.onboarding:onboarding"),
+        ("webhook", "Post the events of a workspace to HTTPS addresses, signed.", "notices.webhook:webhook"),
         ("notification", "Notifications of people, and their preferences.", "people.notification:notification"),
         (
             "attachment",
             "Avatars, exports and attachments of a workspace, each known by the hash of its content.",
             "people.attachment:attachment",
+        ),
+        (
+            "erase",
+            "Erase a person from tables, bucket and lake, and prove it by a second search.",
+            "privacy.erase:erase",
         ),
     ),
     "Data lake": (
@@ -123,12 +129,18 @@ SECTIONS = {
         ("history", "What a record was, when, by whom and why.", "recovery.history:history"),
         ("verify", "Compare the lake with the tables.", "recovery.verify:verify"),
         ("dlq", "Dead letters: messages that failed each time or could not be delivered.", "recovery.dlq:dlq"),
+        (
+            "waiting",
+            "What waits for a workspace, a meter or something else that is not known yet.",
+            "recovery.refused:waiting_",
+        ),
         ("rejects", "What was refused for good, in every flow, and what to try.", "recovery.refused:rejects"),
         (
             "reproduce",
             "Deliver an event of a stack again in an empty stack on this machine, and compare what it changes.",
             "console.reproduce:reproduce",
         ),
+        ("resend", "Send one event again, as the stack has it; its copy is a duplicate.", "recovery.resend:resend"),
         ("replay", "Send events again: what has been taken before is dropped.", "recovery.replay:replay"),
         (
             "rebuild",

@@ -32,11 +32,20 @@ _STATUS = {Refused: 403, Rejected: 400, Misconfigured: 500, Unavailable: 503}
 
 
 def application(
-    place: Place, *, gate: Gate, hosts: Sequence[str] = LOCAL_HOSTS, embedders: Sequence[str] = ()
+    place: Place,
+    *,
+    gate: Gate,
+    hosts: Sequence[str] = LOCAL_HOSTS,
+    origins: Sequence[str] = (),
+    embedders: Sequence[str] = (),
+    seal: Seal | None = None,
+    streams: bool = True,
 ) -> Starlette:
     """Serves `place` to whom the `gate` lets in, under one of the `hosts`; any host when there are none.
 
-    `embedders` are the origins whose pages may show the customer's page in a frame.
+    Forms come from the request's own host, or from one of the `origins` of a proxy before it. `embedders` are the
+    origins whose pages may show the customer's page in a frame. Several processes that serve one console share a
+    `seal`. Without `streams` an answer never stays open: the browser asks again every two seconds.
     """
     routes = [
         Route("/", home),
@@ -58,7 +67,9 @@ def application(
     made.state.place = place
     made.state.gate = gate
     made.state.embedders = tuple(embedders)
-    made.state.seal = Seal()
+    made.state.origins = frozenset(origins)
+    made.state.streams = streams
+    made.state.seal = seal or Seal()
     made.state.templates = environment()
     made.state.timeline = Timeline(place.feed)
     return made

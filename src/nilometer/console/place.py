@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from nilometer.aws.dynamodb import Store
-from nilometer.aws.eventbridge import Bus
 from nilometer.aws.s3 import Objects
+from nilometer.flows.publish.usage import Event
 from nilometer.flows.recovery.dead_letters import LetterBox, Reasons
 from nilometer.flows.recovery.refused import Lane
 from nilometer.lake.read.ledger import Ledger
@@ -50,7 +50,9 @@ class Place:
     """Reads are safe to share between threads. What is None cannot be done with this stack.
 
     `status` gives queues, dead letters, stream lag and idleness as `nilometer status --json` does. `trigger` posts a
-    sample event of a type, maybe for a workspace, and gives the event.
+    sample event of a type, maybe for a workspace, and gives the event. `again` sends a usage event of the lake once
+    more. `bill` gives the bill of a month for so many webhooks and usage events, such as `300/day`
+    each, as `nilometer cost --json` does, and the `parameters` that it was given; it takes half a minute.
     """
 
     name: str
@@ -66,10 +68,11 @@ class Place:
     lane: Callable[[], Lane]
     datasets: Callable[[], Sequence[str]]
     timers: Callable[[], Sequence[Timer]]
-    checks: Callable[[], Iterable[CheckFound]]
-    bus: Bus
+    again: Callable[[Event], object]
+    checks: Callable[[], Iterable[CheckFound]] | None = None
     trigger: Callable[[str, str | None], Mapping[str, Any]] | None = None
     event_types: Sequence[str] = ()
+    bill: Callable[[str, str], Mapping[str, Any]] | None = None
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 

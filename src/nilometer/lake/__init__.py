@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'nilometer.lake' has no attribute {name!r}")
-    return getattr(import_module(f"nilometer.lake.read.{module}"), name)
+    return getattr(import_module(f"nilometer.lake.{module}"), name)
 
 
-_MODULES = {"connect": "analyst", "scan": "frames"}
+_MODULES = {"connect": "read.analyst", "scan": "read.frames", "export": "warehouse.export"}

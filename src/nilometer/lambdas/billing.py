@@ -13,8 +13,7 @@ from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.stripe.event import METER_ERRORS
 from nilometer.flows.billing import batch as billing
-from nilometer.lambdas import batch_response, handling, messages, metric
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, handling, messages, metric, variables
 
 
 @handling

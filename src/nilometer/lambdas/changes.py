@@ -13,8 +13,7 @@ from nilometer.aws.secrets import AuditKeys
 from nilometer.aws.sqs import Queue
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.flows.lake import changes
-from nilometer.lambdas import batch_response, handling
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, handling, variables
 
 
 @handling

@@ -14,8 +14,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows.lake import datasets
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
-from nilometer.lambdas import batch_response, commit_deadline, handling, messages
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, commit_deadline, handling, messages, variables
 
 
 @handling

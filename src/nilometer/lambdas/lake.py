@@ -13,8 +13,7 @@ from nilometer.aws.secrets import AuditKeys
 from nilometer.flows.lake import append as lake
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
-from nilometer.lambdas import batch_response, commit_deadline, handling, messages
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, commit_deadline, handling, messages, variables
 
 
 @handling
@@ -29,5 +28,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def _dependencies() -> tuple[Lake, Objects, AuditKeys]:
     bucket, uri, key = variables("LAKE_BUCKET", "LAKE_URI", "AUDIT_KEY_ARN")
-    tables = Lake(uri=uri, storage_options=storage_options(os.environ))
-    return tables, Objects(client("s3"), bucket=bucket), AuditKeys.stored(later("secretsmanager"), arn=key)
+    objects = Objects(client("s3"), bucket=bucket)
+    tables = Lake(uri=uri, storage_options=storage_options(os.environ), put=objects.write)
+    return tables, objects, AuditKeys.stored(later("secretsmanager"), arn=key)

@@ -14,8 +14,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.flows.limits.reactions import react
 from nilometer.flows.limits.reserving import sweep
 from nilometer.flows.usage.known import Known
-from nilometer.lambdas import batch_response, count, handling
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, count, handling, variables
 
 
 @handling

@@ -16,8 +16,7 @@ from nilometer.flows.usage import rebucket
 from nilometer.lake.read.facts import usage_identities
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
-from nilometer.lambdas import count, handling, logger
-from nilometer.settings import variables
+from nilometer.lambdas import count, handling, logger, variables
 
 _RESERVE_SECONDS = 120.0  # one day's compaction, the checkpoint and the clean-up
 VACUUM_HOUR = 3  # of the day in UTC: listing every file of every table each hour was most of what upkeep cost

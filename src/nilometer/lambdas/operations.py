@@ -11,8 +11,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.flows.notices import batch as notices
 from nilometer.flows.operations import batch as operations
-from nilometer.lambdas import batch_response, handling, messages
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, handling, messages, variables
 
 
 @handling

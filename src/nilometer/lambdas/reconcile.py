@@ -1,5 +1,5 @@
-"""The schedules → refetch what is due, reconcile everything, or tell Stripe's meters → counts, and one line an
-object that was asked for, differed or was told.
+"""The schedules → refetch what is due, reconcile everything, or report to Stripe's meters → counts, and one line an
+object that was asked for, differed or was reported.
 
 Without an API key of Stripe in its secret the function does nothing and says so.
 """
@@ -21,11 +21,10 @@ from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Misconfigured
 from nilometer.flows.billing import catalog, coverage, reconcile, refetch
-from nilometer.flows.usage import metering
+from nilometer.flows.usage import meter_reports, metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told
-from nilometer.lambdas import count, handling, logger, metric
-from nilometer.settings import optional, variables
+from nilometer.lambdas import count, handling, logger, metric, optional, variables
 from nilometer.stripe_api.client import StripeApi, is_live
 
 _RESERVE_SECONDS = 60.0  # a page of a hundred differing objects, and a request that Stripe refuses a few times
@@ -77,9 +76,17 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float, trust: 
         named = {"object_type": one.object_type, "object_id": one.object_id, "stripe_account": one.account}
         log(f"refetch.{one.outcome}", extra=named)
     count("reconcile", (one.outcome for one in asked))
+    _read_reports(store, api, scope, over)
     if asked:
         metric("reconcile", "RefetchUnsettled", sum(one.outcome != "settled" for one in asked))
     return {"asked": len(asked)}
+
+
+def _read_reports(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> None:
+    """Which usage Stripe took and could not count: back in the outbox, where a person decides."""
+    for one in meter_reports.read_reports(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over):
+        named = {"event_id": one.event_id, "errors": one.errors, "strange": one.strange, "unnamed": one.unnamed}
+        logger.warning(f"meter_report.{one.outcome}", extra={**named, "refused": sorted(one.refused)})
 
 
 def _reconcile(store: Store, api: StripeApi, scope: Scope, seconds: float, trust: Trust | None) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from nilometer.aws.clients import client
 from nilometer.aws.dead_letters import DeadLetterQueue, invoke
 from nilometer.aws.s3 import Objects
 from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up, redrive_due
-from nilometer.lambdas import handling, logger, metric
-from nilometer.settings import variables
+from nilometer.lambdas import handling, logger, metric, variables
 
 _RESERVE_SECONDS = 20.0  # one letter, or one batch that a function takes
 

@@ -15,8 +15,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.waiting import abandon
-from nilometer.lambdas import batch_response, count, handling, messages
-from nilometer.settings import variables
+from nilometer.lambdas import batch_response, count, handling, messages, variables
 
 _RESERVE_SECONDS = 5.0
 

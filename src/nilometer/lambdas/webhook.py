@@ -14,8 +14,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import SigningSecrets
 from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.flows.billing import webhook
-from nilometer.lambdas import count, handling, logger
-from nilometer.settings import variables
+from nilometer.lambdas import count, handling, logger, variables
 
 _STATUS = {"too_large": 413}
 

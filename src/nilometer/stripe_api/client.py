@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import stripe
 
@@ -121,6 +122,10 @@ class StripeApi:
         whose = {"account": self.account} if self.account else {}  # an account's own list need not say it
         for page in self._pages("/v1/events", {"created": {"gte": since}, **cursor}):
             yield StripePage([{**event, **whose} for event in page.objects], page.second)
+
+    def thin_event(self, event_id: str) -> Object | None:
+        """A thin event with its `data`, which its webhook has not; None when Stripe keeps it no longer."""
+        return self._get(f"/v2/core/events/{quote(event_id, safe='')}")[0]
 
     def webhook_endpoints(self) -> Iterator[Object]:
         """Newest first. Stripe does not send their secrets."""

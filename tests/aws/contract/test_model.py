@@ -23,6 +23,7 @@ from nilometer.domain.store.writes import (
     Present,
     Put,
     Table,
+    Unchanged,
     Update,
     Version,
     Write,
@@ -45,6 +46,7 @@ EXPECTED = st.one_of(
     st.just(Present()),
     st.builds(Version, st.integers(1, 2)),
     st.builds(Less, NAMES, st.sampled_from([0, 5, "b"])),
+    st.builds(Unchanged, st.integers(1, 3), st.dictionaries(NAMES, NUMBERS | TEXTS, max_size=1)),
     st.builds(Enough, NAMES, st.sampled_from([0, 5]), st.dictionaries(NAMES, NUMBERS | TEXTS, max_size=1)),
 )
 

@@ -107,6 +107,32 @@ def test_a_condition_decides_over_every_kind_of_write(
         assert store.get(RECORDS, key("a"), consistent=True) == before
 
 
+def test_a_plain_put_keeps_its_condition(store: Store) -> None:
+    """It is written when its condition holds; else it is cancelled with the reason that a transaction gives."""
+    store.put(Put(table=RECORDS, item=item("a"), expected=Absent()))
+    store.put(Put(table=RECORDS, item=item("a", version=2, n=7), expected=Version(1)))
+
+    for expected in (Absent(), Version(1)):
+        with pytest.raises(Cancelled) as raised:
+            store.put(Put(table=RECORDS, item=item("a", version=9), expected=expected))
+        assert raised.value.reasons == ("ConditionalCheckFailed",)
+
+    assert store.get(RECORDS, key("a"), consistent=True) == item("a", version=2, n=7)
+    with pytest.raises(Rejected):
+        store.put(Put(table=RECORDS, item=item("b", text="x" * 410_000), expected=Absent()))
+
+
+def test_both_tables_are_read_in_one_request(store: Store) -> None:
+    """Which events are there, and the records with all that they hold."""
+    store.commit([Put(table=EVENTS, item=item("e")), Put(table=RECORDS, item=item("r", n=5))])
+    before = store.requests
+
+    events, records = store.batch_get_both([key("e"), key("r")], [key("r"), key("e")], consistent=True)
+
+    assert (events, records) == ({key("e")}, {key("r"): item("r", n=5)})
+    assert store.requests == before + 1
+
+
 def test_reasons_stand_in_the_order_of_the_writes(store: Store) -> None:
     """A flow learns from the position which event was a duplicate."""
     store.commit([Put(table=EVENTS, item=item("1")), Put(table=EVENTS, item=item("3"))])
@@ -194,7 +220,7 @@ def test_a_token_applies_a_transaction_once(client: Any, tables: dict[str, str])
 
 
 def test_a_token_belongs_to_its_content(client: Any, tables: dict[str, str]) -> None:
-    """The same token with other writes is a mistake and is told so."""
+    """The same token with other writes is an error, and the answer says so."""
     put = {"TableName": tables["records"], "Item": {"pk": {"S": "a"}, "sk": {"S": "X"}}}
     client.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken="one-token-two-contents")
 

@@ -1,8 +1,7 @@
-"""What an assistant is told is what the command prints, and what the SQL says."""
+"""An assistant gets what the command prints, and what the SQL answers."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 from tests.support.command_line import CommandLine
+from tests.support.stack.loop import run_async
 
 Call = tuple[str, dict[str, Any]]
 
@@ -25,7 +25,7 @@ async def called(nilometer: CommandLine, calls: Sequence[Call]) -> list[Any]:
 
 
 def ask(nilometer: CommandLine, *calls: Call) -> list[Any]:
-    answers = asyncio.run(called(nilometer, calls))
+    answers = run_async(called(nilometer, calls))
     assert not any(answer.is_error for answer in answers), [answer.content for answer in answers]
     return [json.loads(answer.content[0].text) for answer in answers]
 
@@ -65,7 +65,7 @@ def test_an_assistant_is_told_what_the_commands_print(nilometer: Any, stack: Any
 
 def test_what_is_not_there_is_a_sentence(nilometer: Any, stack: Any) -> None:
     """An assistant reads it and asks for something else."""
-    answer, other = asyncio.run(
+    answer, other = run_async(
         called(nilometer, [("recipe", {"name": "everything"}), ("explain_mrr", {"month": "October"})])
     )
     assert answer.is_error

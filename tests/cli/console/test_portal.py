@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
-from tests.support.command_line import Local
 from tests.support.stack.visit import Visit
-
-from nilometer.aws.dynamodb import Store
-from nilometer.domain.access.session import OpenSession
-from nilometer.domain.acts.act import service
-from nilometer.flows.people.acting import issue
-from nilometer.local.plane.engine import REGION
-
-
-@pytest.fixture(scope="module")
-def customers(month: Local, ask: Any) -> Any:
-    """Opens a session of a workspace's member, as a service would; when it was opened may be told."""
-    for workspace in ("oasis", "delta"):
-        assert ask("workspace", "create", workspace, "--name", f"The {workspace}").code == 0
-        for user, role in (("ann", "Admin"), ("vic", "Viewer")):
-            assert ask("member", "add", workspace, user, "--role", role).code == 0
-    ask("trigger", "customer.subscription.created", "--workspace", "oasis")
-    ask("usage", "send", "--workspace", "oasis", "--meter", "api_calls", "--quantity", "7")
-    ask("wait")
-    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-    client: Any = session.client("dynamodb", endpoint_url=month.about["aws_endpoint_url"])
-    store = Store(client, records=month.about["records_table"], events=month.about["events_table"])
-
-    def opened(workspace: str, user: str, *, ago: timedelta = timedelta(0)) -> str:
-        now = datetime.now(UTC) - ago
-        deed = OpenSession(user_id=user, valid_until=now + timedelta(minutes=10))
-        return issue(store, service(workspace, "test"), deed, now=now).token
-
-    return opened
 
 
 def test_a_session_opens_its_own_workspace(visit: Visit, customers: Any) -> None:
@@ -73,7 +43,7 @@ def test_a_token_that_is_not_valid_opens_nothing(visit: Visit, customers: Any, a
 
 
 def test_only_the_embedders_may_frame_it(visit: Visit, customers: Any) -> None:
-    """The console's own pages may not be framed at all; the address with the token is told to no other page."""
+    """The console's own pages may not be framed at all; the address with the token is sent to no other page."""
     headers = visit.get(f"/portal?token={customers('oasis', 'ann')}").headers
 
     assert headers["content-security-policy"].endswith("frame-ancestors 'self'")

@@ -1,10 +1,11 @@
-"""The lives of events, from log lines alone."""
+"""The steps of events, from log lines alone."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,9 @@ def test_lines_of_one_event_are_one_life() -> None:
 
 @given(st.permutations(STRIPE))
 def test_the_order_of_lines_does_not_matter(lines: list[str]) -> None:
-    """Files are read one after the other."""
-    assert timeline(*lines).newest(ALL) == timeline(*STRIPE).newest(ALL)
+    """Files are read one after the other; only the revision is a matter of when they were read."""
+    [shuffled], [ordered] = timeline(*lines).newest(ALL), timeline(*STRIPE).newest(ALL)
+    assert replace(shuffled, revision=0) == replace(ordered, revision=0)
 
 
 def test_a_stage_without_a_line_was_passed_when_a_later_one_was() -> None:

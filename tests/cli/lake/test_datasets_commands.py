@@ -115,3 +115,21 @@ def test_what_was_refused_is_shown_with_its_reason(nilometer: Any, orders: str) 
     assert "Expected `str`, got `int` - at `$[0].id`" in found["message"]
     assert orders in found["payload"]
     assert "invalid_row" in nilometer("datasets", "rejects").out
+
+
+def test_a_dataset_ends_in_steps(nilometer: Any, contacts: str) -> None:
+    """Deprecated, dropped, restored, and given to another source; each step says what it did."""
+    deprecated = nilometer("datasets", "deprecate", contacts, "--note", "use people")
+    assert (deprecated.code, deprecated.err) == (0, f"dataset {contacts} changed\n")
+    assert "deprecated: use people" in nilometer("datasets", "show", contacts).err
+    dropped = nilometer("datasets", "drop", contacts, "--yes")
+    assert f"datasets/{contacts}/ --recursive" in dropped.err
+    assert nilometer("datasets", "show", contacts, "--json").json["status"] == "dropped"
+    assert nilometer("datasets", "restore", contacts).code == 0
+    assert nilometer("datasets", "give", contacts, "/services/crm").code == 0
+    shown = nilometer("datasets", "show", contacts, "--json").json
+    assert (shown["status"], shown["owner"]) == ("active", "/services/crm")
+    assert (nilometer("datasets", "give", contacts).code, nilometer("datasets", "drop", "nowhere", "--yes").code) == (
+        2,
+        1,
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,16 @@ def test_wrong_sql_is_a_sentence(nilometer: Any, stack: Any) -> None:
     assert "Traceback" not in answer.err
 
 
+def test_a_missing_table_is_answered_with_ours(nilometer: Any, stack: Any) -> None:
+    """And not with names of DuckDB's own catalog."""
+    answer = nilometer("query", "select * from usages")
+
+    assert (answer.code, answer.out) == (1, "")
+    assert "usages" in answer.err
+    assert "Ours are stripe_events, usage, audit" in answer.err
+    assert "Did you mean" not in answer.err
+
+
 def test_tables_are_described(nilometer: Any, stack: Any, used: str) -> None:
     """Names, sizes and where they lie, as announced."""
     described = {table["name"]: table for table in nilometer("tables", "--json").lines}
@@ -90,6 +101,17 @@ def test_upkeep_says_each_step_and_what_it_did(nilometer: Any, used: str) -> Non
 
     assert (answer.code, answer.json["table"], answer.json["stopped"]) == (0, "usage", None)
     assert "usage: cleaning" in answer.err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["done", "dry run"])
+def test_upkeep_for_people_names_no_stop_that_was_none(nilometer: Any, used: str, more: tuple[str, ...]) -> None:
+    """A line a table: what was done, or that nothing was; never `stopped None`."""
+    answer = nilometer("tables", "optimize", "--table", "usage", *more)
+
+    assert answer.code == 0
+    assert re.fullmatch(r"usage: \S.*\n", answer.out)
+    assert "stopped" not in answer.out
+    assert "None" not in answer.out
 
 
 def test_vacuum_of_a_young_table_deletes_nothing(nilometer: Any, used: str) -> None:

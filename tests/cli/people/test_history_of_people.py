@@ -24,7 +24,7 @@ TITLE = "Your export of grace@example.com is ready"
 
 @dataclass(frozen=True)
 class Lived:
-    """A workspace in which a record of each kind was changed; what must not be told of it."""
+    """A workspace in which a record of each kind was changed; and the secrets that no answer may contain."""
 
     workspace: str
     user: str

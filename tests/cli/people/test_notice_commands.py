@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,48 @@ def test_a_notification_is_sent_shown_counted_and_read(nilometer: Any, workspace
     assert nilometer("notification", "count", workspace, "vic", "--json").json["unread"] == 0
 
 
+def test_notifications_are_put_away_and_listed_in_pages(nilometer: Any, workspace: str) -> None:
+    """The end of a page names the option that goes on."""
+    for _ in range(3):
+        send(nilometer, workspace)
+    page = nilometer("notification", "list", workspace, "vic", "--limit", "2", "--json")
+    last = page.lines[-1]["id"]
+    assert (len(page.lines), page.err) == (2, f"more: --after {last}\n")
+    rest = nilometer("notification", "list", workspace, "vic", "--after", last, "--json").lines
+    assert [one["id"] in {line["id"] for line in page.lines} for one in rest] == [False]
+
+    assert nilometer("notification", "archive", workspace, "vic", last).err == "1 archived\n"
+    assert [one["id"] for one in nilometer("notification", "list", workspace, "vic", "--archived", "--json").lines] == [
+        last
+    ]
+    assert unread(nilometer, workspace) == 2
+    assert nilometer("notification", "archive", workspace, "vic", "--all").err == "0 archived\n"
+    assert nilometer("notification", "archive", workspace, "vic").code == 2
+
+
+def test_an_attachment_is_kept_had_and_removed(nilometer: Any, workspace: str, tmp_path: Path) -> None:
+    """By the machine itself, and by signed addresses."""
+    file = tmp_path / "logo.png"
+    file.write_bytes(b"\x89PNG")
+    typed = (workspace, str(file), "--purpose", "avatar", "--type", "image/png")
+    sha256 = hashlib.sha256(b"\x89PNG").hexdigest()
+
+    assert nilometer("attachment", "uploaded", *typed).code == 1
+    signed = nilometer("attachment", "upload-url", *typed, "--json").json
+    request = urllib.request.Request(signed["url"], data=b"\x89PNG", method="PUT", headers=signed["headers"])  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 200
+    assert nilometer("attachment", "uploaded", *typed).out == f"{sha256}\n"
+    assert nilometer("attachment", "add", *typed).out == f"{sha256}\n"
+    where = nilometer("attachment", "url", workspace, sha256, "--purpose", "avatar").out.strip()
+    with urllib.request.urlopen(where, timeout=10) as answer:  # noqa: S310
+        assert answer.read() == b"\x89PNG"
+    assert "curl --upload-file" in nilometer("attachment", "upload-url", *typed).out
+    assert nilometer("attachment", "remove", workspace, sha256, "--purpose", "avatar").code == 0
+    assert nilometer("attachment", "list", workspace, "--purpose", "avatar", "--json").lines == []
+    assert nilometer("attachment", "sweep", "--dry-run", "--json").code == 0  # it is younger than a day
+
+
 def test_a_member_sees_only_his_own(nilometer: Any, workspace: str) -> None:
     """Whoever he says he acts as."""
     send(nilometer, workspace)
@@ -83,7 +126,7 @@ def test_a_preference_mutes_and_explains(nilometer: Any, workspace: str) -> None
 
 
 def test_a_tutorial_advances_and_is_shown(nilometer: Any, workspace: str) -> None:
-    """To its person and an operator; a member cannot speak for another."""
+    """To its person and an operator; a member cannot act for another."""
     advance = ("onboarding", "advance", workspace, "vic", "first_invoice")
     assert nilometer(*advance, "meter_created", "--as", "vic").code == 0
     assert nilometer(*advance, "--mark", "completed").code == 0

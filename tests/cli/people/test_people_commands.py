@@ -34,7 +34,7 @@ def test_a_workspace_is_created_shown_and_listed(nilometer: Any, workspace: str)
 
 
 def test_a_slug_belongs_to_one(nilometer: Any, workspace: str) -> None:
-    """The second is told so in a sentence."""
+    """The answer to the second says so in a sentence."""
     other = nilometer("workspace", "create", f"{workspace}-2", "--slug", workspace, "--admin", "bob")
 
     assert other.code == 1
@@ -83,7 +83,7 @@ def status(nilometer: Any, workspace: str) -> str:
 
 
 def test_as_a_member_one_may_what_his_role_allows(nilometer: Any, workspace: str) -> None:
-    """And nothing as a stranger."""
+    """And nothing as a user who is no member."""
     nilometer("member", "add", workspace, "vi", "--role", "Viewer")
 
     assert nilometer("member", "list", workspace, "--as", "vi").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,17 @@ def test_history_as_of_a_time(nilometer: Any, renamed: str) -> None:
 
     assert nilometer("history", "show", "workspace", renamed, "--as-of", now).json["workspace_id"] == renamed
     assert nilometer("history", "show", "workspace", renamed, "--as-of", "2020-01-01").out == ""
+
+
+def test_history_of_a_wrong_kind_names_the_kinds(nilometer: Any, renamed: str) -> None:
+    """A usage error (2), and no empty table; under --json an object."""
+    for_people = nilometer("history", "show", "bilings", renamed)
+    for_machines = nilometer("history", "show", "bilings", renamed, "--json")
+
+    assert (for_people.code, for_people.out) == (2, "")
+    assert "no record is of the kind 'bilings'; the audit has" in for_people.err
+    assert {"counter", "workspace"} <= set(re.findall(r"\w+", for_people.err))
+    assert (for_machines.code, for_machines.out, json.loads(for_machines.err)["error"]) == (2, "", "usage")
 
 
 def test_history_for_people(nilometer: Any, renamed: str) -> None:
@@ -76,26 +88,33 @@ def test_verify_finds_the_lake_equal_and_then_a_difference(nilometer: Any, stack
 
 
 def test_verify_finds_every_step_of_the_audit_allowed(alone: Any) -> None:
-    """All that these commands did, judged row by row; a CHECK that is named comes with it.
+    """All that these commands did, judged row by row; a CHECK that is named comes with it. Fifteen digits before the
+    point and nine after it are the same in the record, on the bus, in the audit and in what is compared.
 
     On a stack of its own: a test above writes into the table of the other one by hand, which is no step.
     """
     running = alone.local()
+    send = ("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity")
     try:
         for command in (
             ("workspace", "create", "acme", "--admin", "ada"),
             ("workspace", "update", "acme", "--name", "Acme"),
-            ("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "7"),
+            (*send, "123456789012345.123456788"),
+            (*send, "0.000000001"),
             ("wait",),
         ):
             assert alone(*command).code == 0
-        answer = alone("verify", "counters", "--steps", "--grace", "0", "--json")
+        checks = ("records", "counters", "usage_events")
+        answer = alone("verify", *checks, "--steps", "--grace", "0", "--json")
+        [meter] = alone("usage", "show", "acme", "--json").json["meters"]
+        told = alone("query", "select sum(quantity)::varchar as quantity from usage", "--json").json
     finally:
         running.stop()
 
     assert answer.code == 0, answer.out
-    assert [(line["check"], line["different"]) for line in answer.lines] == [("counters", 0), ("steps", 0)]
-    assert answer.lines[1]["compared"] > 1
+    assert [(line["check"], line["different"]) for line in answer.lines] == [(name, 0) for name in (*checks, "steps")]
+    assert all(line["compared"] > 0 for line in answer.lines)
+    assert meter["used"] == told["quantity"] == "123456789012345.123456789"
 
 
 def test_recipes_answer(nilometer: Any, renamed: str) -> None:

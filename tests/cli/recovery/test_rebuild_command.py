@@ -40,7 +40,7 @@ def signing_key(stack: Any) -> str:
 
 @pytest.fixture(scope="module")
 def past(stack: Any) -> Any:
-    """The stack's lake, told of a record that lived for a minute of long ago."""
+    """The stack's lake, with the changes of a record that existed for one minute, long ago."""
     image = {"pk": "WORKSPACE#long_ago", "sk": "BILLING", "kind": "billing", "version": 1}
     about = stack.about
     environment = {"AWS_ENDPOINT_URL": about["aws_endpoint_url"], "AWS_REGION": about["region"]}

@@ -29,7 +29,7 @@ def test_a_reject_is_listed_shown_sent_again_and_dismissed(nilometer: Any, stack
 
     [one] = listed("--flow", "usage")
     assert (one["flow"], one["reason"], one["whose"]) == ("usage", "unit_mismatch", f"{workspace} {event_id}")
-    assert one["advice"].startswith("tell its sender")
+    assert one["advice"].startswith("send the message to its sender")
     assert one["id"][:12] in nilometer("rejects", "list").out
     shown = nilometer("rejects", "show", one["id"][:12], "--json").json
     assert "api_calls" in json.dumps(shown["payload"])
@@ -44,3 +44,21 @@ def test_a_reject_is_listed_shown_sent_again_and_dismissed(nilometer: Any, stack
     nilometer("wait")
     assert [again["id"] for again in listed()] == [one["id"]]
     assert nilometer("rejects", "show", "nothing").code == 1
+
+
+def test_what_waits_is_listed_until_what_it_lacks_is_there(nilometer: Any, stack: Any) -> None:
+    """Usage of a workspace that nobody created yet, for people and for machines."""
+    workspace, meter = f"ws_{uuid.uuid4().hex[:8]}", f"m_{uuid.uuid4().hex[:8]}"
+    assert nilometer("meter", "create", meter, "--unit", "call", "--aggregation", "sum").code == 0
+    assert nilometer("usage", "send", "--workspace", workspace, "--meter", meter, "--quantity", "2").code == 0
+    nilometer("wait")
+
+    def waiting() -> list[Any]:
+        return [one for one in nilometer("waiting", "--json").lines if one["workspace_id"] == workspace]
+
+    [one] = waiting()
+    assert (one["flow"], one["reason"], one["count"]) == ("usage", "unknown_workspace", 1)
+    assert workspace in nilometer("waiting").out
+    assert nilometer("workspace", "create", workspace).code == 0
+    nilometer("wait")
+    assert waiting() == []

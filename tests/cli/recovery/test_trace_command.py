@@ -65,7 +65,7 @@ def test_a_stripe_event_is_followed_to_the_lake(nilometer: CommandLine, stack: L
 
 
 def test_events_of_one_batch_share_a_change(nilometer: CommandLine, stack: Local, workspace: str) -> None:
-    """The counter names the last of them; all are told of it, and by which event."""
+    """The counter names the last of them; the trace of each shows it, and which event it names."""
     now = datetime.now(UTC).isoformat()
     ids = [f"b_{n}_{workspace}" for n in range(3)]
     yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()

@@ -40,18 +40,12 @@ def test_prices_are_read_before_anything_is_run(alone: Any, tmp_path: Path) -> N
     assert "starting" not in answer.err
 
 
-def test_the_bill_of_a_month_is_whole(alone: Any) -> None:
-    """What comes every month and what the events add are the total; a lean stage has little of the first."""
-    lean = ("Monitoring=lean", "LakeWindow=300", "Upkeep=daily", "LakeQueues=one", "Datasets=false")
-    parameters = [part for one in lean for part in ("--parameter", one)]
-    found = alone("cost", "--stripe", "300/day", "--usage", "700/day", *parameters, "--json").json
+def test_a_stage_that_is_none_is_refused(alone: Any) -> None:
+    """Before anything is run."""
+    answer = alone("cost", "--stage", "medium")
 
-    named = {line["what"] for line in found["lines"]}
-    assert {"alarms", "polls of idle queues", "secrets", "upkeep of the lake", "commits of the lake"} <= named
-    assert {"storage and archive", "metrics of our own", "logs of Lambda itself", "changes of records"} <= named
-    assert round(found["fixed"] + found["variable"], 2) == found["usd_per_month"]
-    assert 3 < found["fixed"] <= 3.5  # the goal is five in all; the rest has seconds of a machine that may be busy
-    assert found["usd_per_month"] < 12
+    assert answer.code == 2
+    assert "medium is no stage of samconfig.toml; one of dev, small, staging, prod" in answer.err
 
 
 def test_a_rate_that_is_none_is_refused(alone: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ def test_a_broken_promise_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, capsys
 
     assert code == 3
     assert "✗ the counters are right: 3, not 4" in capsys.readouterr().out
+
+
+def test_the_picture_of_the_demo_is_what_it_printed(project: Path) -> None:
+    """With its colours, without the rows of the lake, and without a font of another host; the README shows it."""
+    spec = importlib.util.spec_from_file_location("demo_picture", project / "docs/demo_picture.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    printed = "Billing  of each\naswan\nLake  every fact\nevt_1\nA question  in SQL\n\x1b[32mExactly\x1b[0m once\n"
+    drawn = module.picture(printed)
+
+    assert all(word in drawn for word in ("nilometer&#160;demo", "aswan", "Exactly"))
+    assert not any(word in drawn for word in ("evt_1", "@font-face", "src: "))
+    assert "](docs/pictures/demo.svg)" in (project / "README.md").read_text()
+    assert "Exactly&#160;once" in module.PICTURE.read_text()
 
 
 def a_report(check: DemoCheck) -> DemoReport:

@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cfnlint.decode import cfn_yaml
+from tests.support.cloudformation import Template
+from tests.support.project import ROOT
 
-from nilometer.cli.stack.doctor_lake import verdict
+from nilometer.cli.stack.doctor_lake import protected, verdict
 from nilometer.cli.stack.doctor_stack import clock
 from nilometer.cli.stack.finding import Verdict
 from nilometer.lake.write.soundness import Soundness
@@ -19,6 +22,12 @@ from nilometer.local.stripe.server import serve
 
 SECRET = "whsec_of_the_doctors_own_stack"
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """template.yaml."""
+    return Template(cfn_yaml.load(str(ROOT / "template.yaml")))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,6 +67,40 @@ def test_a_running_local_stack_is_well(alone: Any) -> None:
     assert {"BillingQueue", "dead letters", "stream of RecordsTable", "lake audit"} <= found.keys()
     assert any(line.split()[:3] == ["records", "table", "ok"] for line in shown.out.splitlines())
     assert running.about["stripe_secret"] not in answer.out + answer.err + shown.out
+
+
+DENY = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+    "Resource": "arn:aws:s3:::lake/lake/*",
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "versions", "statements", "said"),
+    [
+        ("prod", "Enabled", [DENY], Verdict.OK),
+        ("prod", "Suspended", [DENY], Verdict.FAIL),
+        ("staging", "Enabled", [], Verdict.FAIL),
+        ("prod", "Enabled", [{**DENY, "Resource": "arn:aws:s3:::lake/claims/*"}], Verdict.FAIL),
+        ("dev", None, [], Verdict.OK),
+    ],
+)
+def test_a_bucket_without_its_protection_is_found(
+    stage: str, versions: str | None, statements: list[Any], said: Verdict
+) -> None:
+    """Versions and the denial of deletes, in the stages that have them."""
+    assert protected(stage, versions, statements).verdict is said
+
+
+def test_the_protection_of_the_template_is_what_the_doctor_looks_for(template: Any) -> None:
+    """Its policy, as it is in template.yaml."""
+    [policy] = template.of("AWS::S3::BucketPolicy").values()
+    conditional = [one["Fn::If"] for one in policy["PolicyDocument"]["Statement"] if "Fn::If" in one]
+    [[_, denied, _]] = [one for one in conditional if one[0] == "KeepsVersions"]
+
+    assert protected("prod", "Enabled", [{**denied, "Resource": denied["Resource"]["Fn::Sub"]}]).verdict is Verdict.OK
 
 
 def test_without_a_stack_the_machine_is_checked(alone: Any) -> None:

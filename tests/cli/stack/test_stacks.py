@@ -15,14 +15,14 @@ from nilometer.local.plane.discovery import StackDescription
 
 @pytest.fixture
 def two(alone: Any, stack: Any) -> Iterator[Any]:
-    """Two descriptions of stacks that run: the one of the session, and a newer twin at another port."""
+    """Two descriptions of stacks that run: the one of the session, and a newer twin at another port, with a name."""
     code = (
         "import sys, json; from nilometer.local.plane.discovery import StackDescription, announced\n"
         "with announced(StackDescription(**json.loads(sys.argv[1]))): print(flush=True); sys.stdin.read()"
     )
     fields = {field.name for field in dataclasses.fields(StackDescription)}
     about = {name: value for name, value in stack.about.items() if name in fields}
-    twins = [about, {**about, "webhook_url": "http://127.0.0.1:1/webhooks/stripe"}]
+    twins = [about, {**about, "webhook_url": "http://127.0.0.1:1/webhooks/stripe", "name": "twin"}]
     running = []
     for one in twins:
         words = [sys.executable, "-c", code, StackDescription(**one).as_json()]
@@ -46,6 +46,18 @@ def test_all_are_listed_and_the_newest_is_named(two: Any, stack: Any) -> None:
         "2 local stacks run; this is the newest, --port 1. `nilometer ls` lists all",
     )
     assert "local stacks run" not in two("billing", "list", "--port", port).err
+
+
+def test_a_local_stack_is_found_by_its_name(two: Any) -> None:
+    """Typed or from the environment, it says on stderr which one that is; no second stack gets its name."""
+    typed, known = two("env", "--stack", "twin"), two("env", env={"NILOMETER_STACK": "twin"})
+    second = two("local", "--name", "twin", "--port", "0", "--aws-port", "0")
+
+    assert [str(one["name"]) for one in two("ls", "--json").lines] == ["twin", "None"]
+    assert "NILOMETER_WEBHOOK_URL=http://127.0.0.1:1/webhooks/stripe" in typed.out
+    assert (typed.out, typed.err) == (known.out, "twin is the local stack at port 1\n")
+    assert (second.code, second.err) == (1, "Error: a local stack named twin runs already; choose another name\n")
+    assert two("local", "--name", "No Name").code == 2
 
 
 def test_what_asks_before_it_acts_is_refused(two: Any) -> None:

@@ -101,3 +101,39 @@ def test_a_bare_installation_says_what_to_install() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: click is not installed.")
     assert "pip install 'nilometer[cli]'" in done.stderr
+
+
+SLOW_IMPORT = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+slow = sys.argv.pop(1)
+
+class Slow:
+    def find_spec(name, path=None, target=None):
+        if name == slow:
+            print("importing", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow)
+from nilometer.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "nilometer.cli.program", "nilometer.cli.stack.stacks"])
+def test_ctrl_c_while_importing_ends_with_130(alone: Any, module: str) -> None:
+    """No traceback, whether the program, its library or the module of the command is being imported."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_IMPORT, module, "ls"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=alone.environment,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "importing\n"
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, said.strip()) == (130, "")  # click may end the line that shows ^C

@@ -25,3 +25,11 @@ def test_the_help_of_every_command_is_as_it_was_agreed(alone: Any, width: int) -
         golden.write_text(shown)
 
     assert shown == golden.read_text()
+
+
+def test_what_must_be_said_is_asked_for_by_name(alone: Any) -> None:
+    """A deed's field without a default is missed before anything is asked of a stack."""
+    answer = alone("meter", "create", "api_calls", "--unit", "call")
+
+    assert answer.code == 2
+    assert "Missing option '--aggregation'" in answer.err

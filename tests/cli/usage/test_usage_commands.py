@@ -207,11 +207,13 @@ def test_meters_are_listed(nilometer: Any, stack: Any) -> None:
 
 
 def test_a_recount_corrects_what_differs_from_the_lake(nilometer: Any, stack: Any, workspace: str) -> None:
-    """A dry run first; only --apply changes a counter, and it needs a yes."""
+    """A dry run first; only --apply changes a counter, and needs a yes. What is left alone is said, and why."""
     nilometer("usage", "send", "-", text=lines(event(workspace, "r1"), event(workspace, "r2")))
     assert used(nilometer, workspace) == {"api_calls": "4"}
     recount = ("usage", "recount", workspace)
-    assert nilometer(*recount).code == 0  # they changed a moment ago and are left alone
+    young = nilometer(*recount)
+    assert young.code == 0
+    assert "2 counters (api_calls) changed in the last ten minutes; run it again later" in young.err
     _spoil(stack, workspace)
 
     [dry] = nilometer(*recount, "--json").lines
@@ -263,6 +265,22 @@ def test_a_workspace_has_limits_of_its_own(nilometer: Any, workspace: str) -> No
     assert nilometer("limit", "show", workspace, "--json").json == {"workspace": workspace, "limits": [], "own": []}
 
 
+def test_amounts_of_limits_have_one_form_in_json(nilometer: Any, workspace: str) -> None:
+    """Whole or not, of the plan or one's own: each amount is a decimal string, which no reader rounds."""
+    nilometer("limit", "override", workspace, "api_calls", "--included", "100", "--hard", "200.25")
+    nilometer("limit", "grant", workspace, "api_calls", "launch", "5", "--until", "2099-01-01")
+
+    shown = nilometer("limit", "show", workspace, "--json").json
+
+    [limit], own = shown["limits"], shown["own"]
+    assert {name: limit[name] for name in ("included", "soft", "hard")} == {
+        "included": "105",
+        "soft": "105",
+        "hard": "205.25",
+    }
+    assert [one.get("included") or one.get("amount") for one in own] == ["100", "5"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -311,3 +329,82 @@ def test_what_stripe_has_yet_to_be_told(nilometer: Any, workspace: str) -> None:
     refused = nilometer("usage", "outbox", "--sent", "nothing")
     assert (refused.code, "no delta nothing waits" in refused.err) == (1, True)
     assert nilometer("usage", "outbox", "--sent", "a", "--send-again", "b").code == 2
+
+
+@pytest.mark.parametrize("aggregation", ["max", "latest", "unique"])
+def test_a_voided_level_is_said_with_what_to_do(nilometer: Any, workspace: str, aggregation: str) -> None:
+    """What was voided may have been the greatest, the last or the only one: a field for machines, a line for people."""
+    meter, id_ = f"m_{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    unique = aggregation == "unique"
+    made = ("meter", "create", meter, "--unit", "seat", "--aggregation", aggregation)
+    assert nilometer(*made, *(("--dimension", "user") if unique else ())).code == 0
+    sent = ("usage", "send", "--workspace", workspace, "--meter", meter, "--quantity", "9", "--id", id_)
+    assert nilometer(*sent, *(("--dimension", "user=ada") if unique else ())).code == 0
+    nilometer("wait")
+    source = "/nilometer/cli"
+    assert nilometer("usage", "void", "--source", source, "--id", id_, "--workspace", workspace).code == 0
+    nilometer("wait")
+
+    [shown] = [one for one in nilometer("usage", "show", workspace, "--json").json["meters"] if one["meter"] == meter]
+    people = nilometer("usage", "show", workspace)
+
+    assert shown["stale"] is True
+    assert f"{meter}: usage was voided" in people.err
+    assert f"nilometer usage recount {workspace} --apply" in people.err
+
+
+def test_a_hard_limit_without_an_included_amount_is_shown(nilometer: Any, workspace: str) -> None:
+    """In percent of what binds, in the list of all workspaces, and by the recipe."""
+    meter = f"m_{uuid.uuid4().hex[:8]}"
+    assert nilometer("meter", "create", meter, "--unit", "call", "--aggregation", "sum").code == 0
+    assert nilometer("limit", "override", workspace, meter, "--hard", "200").code == 0
+    assert nilometer("usage", "send", "--workspace", workspace, "--meter", meter, "--quantity", "180").code == 0
+    nilometer("wait")
+
+    [shown] = [one for one in nilometer("usage", "show", workspace, "--json").json["meters"] if one["meter"] == meter]
+    [listed] = [one for one in nilometer("billing", "list", "--json").lines if one["workspace"] == workspace]
+    recipe = nilometer("query", "--recipe", "usage-against-limits", "--json").lines
+
+    assert (shown["limit"], shown["hard"], shown["state"]) == ("200", "200", "warning")
+    assert "90 %" in nilometer("usage", "show", workspace).out
+    assert listed["limits"][meter] == 200
+    assert [one for one in recipe if one["workspace_id"] == workspace and one["meter"] == meter]
+
+
+def test_usage_that_stripe_refused_later_is_listed_and_sent_again_once(
+    nilometer: Any, stack: Any, workspace: str
+) -> None:
+    """By its identifier, with Stripe's code; a decision that was made already is refused."""
+    identifier, start = uuid.uuid4().hex + "01234567", "2026-11-01T00:00:00.000Z"
+    key = {"pk": f"WORKSPACE#{workspace}", "sk": f"METERED#api_calls#{start}"}
+    refused = {identifier: {"value": 2, "code": "archived_meter", "report": "evt_1", "at": "2026-11-23T12:00:00.000Z"}}
+    item = {
+        **key,
+        "kind": "metered",
+        "version": 1,
+        "workspace_id": workspace,
+        "meter": "api_calls",
+        "period_start": start,
+        "period_end": "2026-12-01T00:00:00.000Z",
+        "sent": 5,
+        "number": 1,
+        "changed": False,
+        "refused": refused,
+        "gsi1pk": "OUTBOX",
+        "gsi1sk": f"{key['pk']}#{key['sk']}",
+    }
+    session = boto3.session.Session(aws_access_key_id="a", aws_secret_access_key="a", region_name=stack.about["region"])
+    dynamodb = session.resource("dynamodb", endpoint_url=stack.about["aws_endpoint_url"])
+    dynamodb.Table(stack.about["records_table"]).put_item(Item=item)
+
+    def listed() -> list[Any]:
+        return [one for one in nilometer("usage", "outbox", "--json").lines if one["workspace"] == workspace]
+
+    before = listed()
+    again = [nilometer("usage", "outbox", "--send-again", identifier).code for _ in range(2)]
+
+    assert [(one["identifier"], one["pending"], one["sent"], one["refused"]) for one in before] == [
+        (identifier, "2", "5", "archived_meter")
+    ]
+    assert again == [0, 1]
+    assert [(one["identifier"], one["sent"], one["refused"]) for one in listed()] == [(None, "3", None)]

@@ -157,7 +157,7 @@ def test_an_expired_lockout_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["", "nil_once_x", "A" * 64, "0" * 63, "0" * 64 + "\n"])
 def test_a_hash_is_a_hash(text: str) -> None:
-    """A service that sends the token itself by mistake is told so, without the token in the message."""
+    """A service that sends the token itself by mistake gets an error that says so, without the token in it."""
     with pytest.raises(Rejected) as caught:
         checked_hash(text)
 

@@ -38,7 +38,7 @@ def test_what_nobody_has_is_for_services() -> None:
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("permission", Permission)
 def test_a_role_may_what_its_column_says(role: Role, permission: Permission) -> None:
-    """And is told whom to ask otherwise."""
+    """And the error says whom to ask."""
     caller = member("ada", role)
 
     if permission in MATRIX[role]:

@@ -181,7 +181,7 @@ def test_a_fetched_tombstone_of_a_customer_and_of_a_product() -> None:
 
 
 def test_a_product_id_used_again() -> None:
-    """A product created after the deletion of its namesake lives."""
+    """A product that was created after the deletion of another of its name exists."""
     found = in_any_order(event("product.deleted", 10, created=1), event("product.created", 20, created=20, name="new"))
 
     assert (found.deleted, found.state["name"]) == (False, "new")

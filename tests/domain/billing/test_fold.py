@@ -100,7 +100,7 @@ def test_how_a_limit_is_written(text: str, limit: dict[str, Any]) -> None:
 
 def test_a_limits_version_moves_with_the_limit_only() -> None:
     """A threshold alerts once a version."""
-    small, same, large = (plan_limits.total([({"included": n}, 1)], "plan")["version"] for n in (1, 1, 2))
+    small, same, large = (plan_limits.total([({"included": n}, 1, 1)], "plan")["version"] for n in (1, 1, 2))
 
     assert small == same != large
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -342,3 +343,11 @@ def test_meters_may_be_named_as_they_like() -> None:
     assert image({"pk": "A", "limit_rules": {"messages": {"included": 5}}})["limit_rules"] == {
         "messages": {"included": 5}
     }
+
+
+def test_what_stripe_s_meters_are_sent_stays_readable() -> None:
+    """A number of ours, which `verify --steps` adds up; a text under the same name may be anybody's."""
+    delta = {"value": Decimal("2.5"), "identifier": "4b5d810ef406f708ebeb9979468a3238ee580e23"}
+
+    assert image({"kind": "metered", "pending": delta})["pending"] == delta
+    assert image({"kind": "odd", "pending": {"value": "Ada Lovelace"}})["pending"] == {"value": REDACTED}

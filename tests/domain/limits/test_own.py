@@ -110,7 +110,7 @@ def test_each_ends_by_itself() -> None:
 
 
 def test_a_limit_has_another_version_when_it_is_another() -> None:
-    """Its thresholds are told anew; the plan's own version stays where nothing is its own."""
+    """Its thresholds are announced again; the plan's own version stays where nothing is its own."""
     versions = {
         limit_of(rules(PLAN, own, NOW), "calls").version  # type: ignore[union-attr]
         for own in (None, said(grant("calls", "a", "1")), said(grant("calls", "a", "2")))
@@ -160,7 +160,7 @@ def test_any_order_of_the_same_words_ends_in_the_same_limits(changes: list[OwnLi
     ],
 )
 def test_a_rule_that_cannot_be_read_is_refused(rule: dict[str, Any]) -> None:
-    """An operator is told at once, unlike a catalog's."""
+    """An operator gets the error at once, unlike the catalog."""
     with pytest.raises((Rejected, TypeError)):
         override("calls", rule)
 

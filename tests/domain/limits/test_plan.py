@@ -66,7 +66,7 @@ def test_no_metadata_makes_reading_fail(values: dict[str, Any]) -> None:
     metadata = {f"limit_{name}": str(value) for name, value in values.items()} | {"limits": json.dumps(values)}
 
     for limit in limits_of(metadata).values():
-        included = total([(limit, 10**9)], "plan").get("included")
+        included = total([(limit, 10**9, 10**9)], "plan").get("included")
         assert included is None or Decimal(included).adjusted() < 38
     assert all(isinstance(name, str) for name in problems(metadata))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.acts import act
 
 from nilometer import Channel, Notify, SetPreference, service
-from nilometer.domain.notices import notification
+from nilometer.domain.notices import notification, seen
 from nilometer.domain.notices.notification import KEPT, Notice
 from nilometer.domain.store import keys, ulid
 from nilometer.domain.store.writes import Absent, Key, Put, Update, Write, version_of
@@ -44,14 +44,14 @@ class Table(dict[Key, Any]):
         return [item for key, item in self.items() if key.sk.startswith(prefix)]
 
 
-STEPS = st.tuples(st.sampled_from(["request", "read", "request", "read", "wait"]), st.integers(0, 3))
+STEPS = st.tuples(st.sampled_from(["request", "read", "request", "read", "archive", "wait"]), st.integers(0, 3))
 
 
 @given(st.lists(STEPS, min_size=5, max_size=40))
 @example([("request", 0), ("read", 0), ("read", 0), ("request", 0)])
 @example([("request", 3), ("wait", 3), ("wait", 3), ("read", 3)])
 def test_the_count_is_the_number_of_unread(steps: list[tuple[str, int]]) -> None:
-    """After any history of requests, copies, reads, repeated reads and time that passes."""
+    """After any history of requests, copies, reads, archiving, repeated or not, and time that passes."""
     table, now = Table(), NOW
     for what, number in steps:
         one = notice(f"c{number}", days=number * 28, workspace=[None, "ws", "ws", "other"][number])
@@ -59,7 +59,9 @@ def test_the_count_is_the_number_of_unread(steps: list[tuple[str, int]]) -> None
             case "request":
                 table.commit(notification.request(table, one, act=act(now=now)))
             case "read":
-                table.commit(notification.read([table[one.key]] if one.key in table else [], act=act(now=now)))
+                table.commit(seen.read([table[one.key]] if one.key in table else [], act=act(now=now)))
+            case "archive":
+                table.commit(seen.archive([table[one.key]] if one.key in table else [], act=act(now=now)))
             case "wait":
                 now += timedelta(days=number)
     unread = [item for item in table.of("NOTIFICATION#") if item["unread"] and item["expires_at"] > now.timestamp()]
@@ -132,7 +134,7 @@ def test_reading_what_has_expired_changes_nothing() -> None:
     put, _ = notification.request({}, notice(), act=ACT)
 
     assert isinstance(put, Put)
-    assert notification.read([put.item], act=act(now=NOW + KEPT + timedelta(days=1))) == []
+    assert seen.read([put.item], act=act(now=NOW + KEPT + timedelta(days=1))) == []
 
 
 def test_what_expired_on_its_way_is_not_stored() -> None:
@@ -144,12 +146,12 @@ def test_what_expired_on_its_way_is_not_stored() -> None:
 
 def test_an_unknown_notification_is_expected_while_it_could_come() -> None:
     """Afterwards it has expired; an id that no notification can have is wrong for good."""
-    notification.check_expected(notice(days=92).id, NOW)
+    seen.check_expected(notice(days=92).id, NOW)
     with pytest.raises(Unavailable):
-        notification.check_expected(notice(days=1).id, NOW)
+        seen.check_expected(notice(days=1).id, NOW)
     for wrong in ("nonsense", notice(days=-2).id):
         with pytest.raises(Rejected):
-            notification.check_expected(wrong, NOW)
+            seen.check_expected(wrong, NOW)
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "//evil.example", "/\\evil.example", "http://x", "billing"])

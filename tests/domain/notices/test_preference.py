@@ -1,4 +1,4 @@
-"""What a person wants to hear of: the most specific statement decides, in any order of events."""
+"""Of what a person wants to be notified: the most specific statement decides, in any order of events."""
 
 from __future__ import annotations
 

@@ -93,6 +93,8 @@ COUNTER = item("counter", meter="m", scope="period", shard=0, total=Decimal(9), 
 LATEST = then(COUNTER, latest_at="2026-11-03 s e")
 OUTBOX = item("metered", meter="m", sent=Decimal(3), number=1)
 PENDING = then(OUTBOX, number=2, pending={"identifier": "x", "value": Decimal(4)})
+UNREAD = {**PENDING, "pending": {"identifier": "x", "value": "[redacted]"}}
+REFUSED = then(OUTBOX, refused={"y": {"value": Decimal(2), "code": "archived_meter"}})
 WORKSPACE = item("workspace", admins=1, field_times={"name": "2026-11-02"})
 LIMITS = item("limits", own_limits={"m": 1})
 ELEMENT = [1_795_000_000, "abcdef0123", 1, 0, "p1", None]
@@ -145,6 +147,9 @@ WRONG: list[tuple[str, AuditStep]] = [
     ("outbox", step(PENDING, {**then(OUTBOX), "version": 5, "number": 2, "sent": Decimal(9)})),
     ("outbox", step(OUTBOX, then(OUTBOX, number=2))),
     ("outbox", step(PENDING, then(PENDING, pending={"identifier": "x", "value": Decimal(5)}))),
+    ("outbox", step(UNREAD, then(PENDING, pending={"identifier": "z", "value": Decimal(4)}))),
+    ("outbox", step(REFUSED, then(REFUSED, sent=Decimal(1)))),
+    ("outbox", step(REFUSED, then(REFUSED, refused={}, sent=Decimal(0)))),
     ("admins", step(WORKSPACE, then(WORKSPACE, admins=0))),
     ("admins", step(WORKSPACE, then(WORKSPACE, admins=3))),
     ("register", step({**REGISTER, "evidence": NEWER}, then(REGISTER))),
@@ -160,6 +165,12 @@ RIGHT: list[AuditStep] = [
     step(COUNTER, then(COUNTER, total=Decimal(1), count=3, cause="moved e1")),
     step(OUTBOX, PENDING),
     step(PENDING, {**then(OUTBOX), "version": 5, "number": 2, "sent": Decimal(7)}),
+    step(UNREAD, {**then(OUTBOX), "version": 5, "number": 2, "sent": Decimal(7)}),
+    step(UNREAD, then(PENDING)),
+    step({**OUTBOX, "number": "[redacted]"}, {**PENDING, "number": "[redacted]"}),
+    step(OUTBOX, REFUSED),
+    step(REFUSED, then(REFUSED, refused={})),
+    step(REFUSED, then(REFUSED, refused={}, sent=Decimal(1), changed=True)),
     step(WORKSPACE, then(WORKSPACE, admins=2)),
     step(item("slug"), None),
     step(REGISTER, then(REGISTER, evidence={"e": [*NEWER["e"], ELEMENT], "i": NEWER["i"], "s": NEWER["s"], "p": []})),  # type: ignore[misc]

@@ -23,7 +23,7 @@ SHOWN = {"discount"}  # compared where customers and subscriptions show it: it h
 
 
 def test_the_objects_are_those_that_decide_or_are_compared() -> None:
-    """What the nightly reconcile compares but no event told would be drift every night."""
+    """What the nightly reconcile compares but no event reports would be drift every night."""
     assert {*_VIEWS, *CLAIMING, *CATALOG, *LISTED, *SHOWN} - UNTOLD == set(HANDLED)
 
 

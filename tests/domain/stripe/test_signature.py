@@ -87,7 +87,7 @@ def test_we_decide_as_stripe_does(data: st.DataObject, body: bytes, secret: str,
 @example(b"", "t=,v1=", "whsec_")
 @example(b"", "t=1,v1=\ud800", "whsec_")
 def test_any_text_as_a_header_is_refused(body: bytes, header: str, secret: str) -> None:
-    """Without another error than Rejected: the door answers 400, not 500."""
+    """Without another error than Rejected: the webhook answers 400, not 500."""
     assert not ours(body, header, secret)
 
 

@@ -1,182 +1,79 @@
-"""Every route of the table, through the router that the function uses: what it answers, and to whom it does not."""
+"""Every route of the table on a stack in memory, and what single routes promise."""
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
+import httpx2
 import pytest
-from tests.support.people import workspace
-from tests.support.stores.memory import MemoryStore
+from tests.support.project import ROOT
+from tests.support.stack.conformance import CHECKS, CLOSED, Api, in_memory, services_alone
 
-from nilometer import CreateMeter, OpenSession, issue, perform
-from nilometer.aws.eventbridge import Bus, BusEntry
-from nilometer.domain.access.key import RevokeKey
-from nilometer.domain.acts.act import Caller, operator, service
-from nilometer.domain.acts.roles import Role
+import nilometer.domain
+from nilometer import OpenSession, issue
+from nilometer.domain.acts.act import operator, service
+from nilometer.domain.acts.deed import Deed
 from nilometer.domain.store.times import rfc3339
-from nilometer.flows.api import keys
 from nilometer.flows.api.answering import ApiPace
 from nilometer.flows.api.deeds import name_of
 from nilometer.flows.api.problem import ApiProblem
-from nilometer.flows.api.route import BODY_BYTES, ApiMeans, ApiRoute
+from nilometer.flows.api.route import ApiRoute
 from nilometer.flows.api.routes import ROUTES
 from nilometer.flows.operations.types import TYPES
-from nilometer.flows.usage.known import Known
-from nilometer.lambdas.api import router
 
-NOW = datetime.now(UTC)
-CLOSED = [route for route in ROUTES if route.scope is not None]
-IN_WORKSPACE = [route for route in CLOSED if "{workspace_id}" in route.path]
-BODIES: dict[str, Any] = {
-    "check_limit": {},
-    "reserve_limit": {"id": "r1", "quantity": "1"},
-    "settle_limit": {"id": "r1", "quantity": "1"},
-    "release_limit": {"id": "r1"},
-    "evaluate_flag": {"context": {"workspace_id": "ours"}},
-    "evaluate_flags": {"context": {"workspace_id": "ours"}},
-}
-
-
-class KeptBus(Bus):
-    """Keeps what is published; its client is never asked."""
-
-    def __init__(self) -> None:
-        self.entries: list[BusEntry] = []
-
-    def publish(self, entries: Sequence[BusEntry], *, attempts: int = 4) -> None:
-        self.entries += entries
-
-
-class Api:
-    """The function's router on tables in memory, with keys of two workspaces and of a service."""
-
-    def __init__(self) -> None:
-        self.store, self.bus = MemoryStore(), KeptBus()
-        for name in ("ours", "theirs"):
-            workspace(self.store, name, now=NOW, bob=Role.VIEWER)
-        perform(self.store, operator("t"), CreateMeter(meter="calls", unit="call", aggregation=_sum()), now=NOW)
-        self.ours, self.theirs = self.key(service("ours", "t")), self.key(service("theirs", "t"))
-        self.service = self.key(operator("t"))
-        self._router = router(ApiMeans(self.store, self.bus, Known(self.store)))
-
-    def key(self, caller: Caller, *scopes: str, ends_at: datetime | None = None) -> str:
-        return keys.create(self.store, caller, name="k", scopes=scopes or ["*"], ends_at=ends_at, now=NOW).token
-
-    def ask(
-        self, method: str, path: str, token: str | None = None, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, Any]:
-        """The status and the answer; a problem is checked for its shape."""
-        raw, _, query = path.partition("?")
-        content = body if isinstance(body, str) else "" if body is None else json.dumps(body)
-        event = {
-            "version": "2.0",
-            "rawPath": raw,
-            "rawQueryString": query,
-            "queryStringParameters": dict(one.split("=") for one in query.split("&")) if query else None,
-            "headers": {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})},
-            "requestContext": {"http": {"method": method, "path": raw}, "stage": "$default"},
-            "body": content,
-            "isBase64Encoded": False,
-        }
-        answered = cast(Any, self._router.resolve(event, cast(Any, None)))
-        found = json.loads(answered["body"])
-        if answered["statusCode"] >= 400:
-            assert found["status"] == answered["statusCode"]
-            assert {"type", "title", "detail", "reason"} <= found.keys()
-        return answered["statusCode"], found
-
-    def route(self, route: ApiRoute, token: str | None, body: Any = None, **options: Any) -> tuple[int, Any]:
-        path = route.path.format(workspace_id="ours", meter="calls", flag="dark_mode")
-        wanted = BODIES.get(route.name) if body is None else body
-        return self.ask(route.method, path, token, wanted, **options)
-
-
-def _sum() -> Any:
-    return "sum"
+EACH = [(check, route) for check, routes in CHECKS.items() for route in routes]
 
 
 @pytest.fixture
 def api() -> Api:
-    return Api()
+    return in_memory()
 
 
 def event(api: Api, id_: str = "e1", **changes: Any) -> dict[str, Any]:
-    made = {
-        "specversion": "1.0",
-        "id": id_,
-        "source": "/workspaces/ours/web",
-        "type": "usage.recorded.v1",
-        "subject": "ours",
-        "time": rfc3339(datetime.now(UTC)),
-        "data": {"meter": "calls", "quantity": "1", "unit": "call"},
-    }
-    return made | changes
+    return api.event(id_, **changes)
 
 
-@pytest.mark.parametrize("route", CLOSED, ids=lambda route: route.name)
-def test_nobody_without_a_valid_key_gets_in(api: Api, route: ApiRoute) -> None:
-    """None, a wrong, an expired, a revoked key and a broken session: 401, and nothing is written."""
-    over = api.key(service("ours", "t"), ends_at=datetime.now(UTC) + timedelta(microseconds=1))
-    gone = keys.create(api.store, service("ours", "t"), name="k", scopes=["*"], now=NOW)
-    perform(api.store, service("ours", "t"), RevokeKey(key_id=gone.of.id), now=NOW)
-    before = dict(api.store.items)
-
-    for token in (None, "nil_key_x_y", api.ours[:-1], over, gone.token, "nil_session_x", "nonsense"):
-        status, found = api.route(route, token)
-        assert (status, found["reason"]) == (401, "unauthenticated")
-    assert (api.store.items, api.bus.entries) == (before, [])
+@pytest.mark.parametrize(("check", "route"), EACH, ids=lambda one: getattr(one, "__name__", getattr(one, "name", "")))
+def test_every_route_keeps(api: Api, check: Callable[[Api, ApiRoute], None], route: ApiRoute) -> None:
+    """Each check of the suite on each route of the table."""
+    check(api, route)
 
 
-@pytest.mark.parametrize("route", IN_WORKSPACE, ids=lambda route: route.name)
-def test_a_key_of_another_workspace_reads_and_changes_nothing(api: Api, route: ApiRoute) -> None:
-    """403 on every route, and the tables are as before."""
-    api.route(route, api.theirs)  # notes when the key was used
-    before = dict(api.store.items)
+def test_the_suite_leaves_no_route_out() -> None:
+    """Wrong, expired, revoked and other workspaces' keys, scopes, bodies and repetition: each on every closed route;
+    only the descriptions are open."""
+    of_all = [check for check, routes in CHECKS.items() if {one.name for one in routes} == {one.name for one in CLOSED}]
 
-    status, found = api.route(route, api.theirs)
-
-    assert (status, found["reason"]) == (403, "other_workspace")
-    assert (api.store.items, api.bus.entries) == (before, [])
-
-
-@pytest.mark.parametrize("route", CLOSED, ids=lambda route: route.name)
-def test_a_key_without_the_scope_may_not(api: Api, route: ApiRoute) -> None:
-    """Every other scope does not help."""
-    if not route.scope:
-        return
-    others = [one for one in keys.authenticate(api.store, api.service, now=NOW).scopes if one != route.scope]
-    status, found = api.route(route, api.key(operator("t"), *others))
-
-    assert (status, found["reason"]) == (403, "scope_missing")
-
-
-@pytest.mark.parametrize("route", CLOSED, ids=lambda route: route.name)
-def test_oversized_and_malformed_bodies_are_problems(api: Api, route: ApiRoute) -> None:
-    """Never a failure of ours; what is too large is not even parsed."""
-    assert api.route(route, api.service, " " * (BODY_BYTES + 1))[0] == 413
-    if route.method != "POST":
-        return
-    for broken in ("{", "nonsense", "[1", '{"a":' * 200, '"text"', "7", '{"nonsense": 1}', "[[[]]]", "null"):
-        status, _ = api.route(route, api.service, broken)
-        assert 200 <= status < 500, broken
-
-
-@pytest.mark.parametrize("route", IN_WORKSPACE, ids=lambda route: route.name)
-def test_what_is_for_services_takes_no_key_of_a_workspace(api: Api, route: ApiRoute) -> None:
-    """What no role may do; all other routes take it."""
-    status, found = api.route(route, api.ours)
-
-    assert (found.get("reason") in {"service_only", "scope_missing"}) == route.of_services
-    assert status < 500
+    assert set(CHECKS) - set(of_all) == {services_alone}
+    assert [route.name for route in ROUTES if route not in CLOSED] == ["get_openapi", "get_asyncapi"]
 
 
 def test_every_deed_has_a_route() -> None:
     """By the one shape."""
     assert {name_of(deed) for deed in TYPES.values()} <= {route.name.removesuffix("_anywhere") for route in ROUTES}
     assert len({route.name for route in ROUTES}) == len(ROUTES)
+
+
+def test_only_keys_and_attachments_are_made_elsewhere() -> None:
+    """A leaked key makes no others, and the content of an attachment goes to the bucket."""
+    for module in pkgutil.walk_packages(nilometer.domain.__path__, "nilometer.domain."):
+        importlib.import_module(module.name)
+    leaves = {
+        one.__name__ for one in below(Deed) if not one.__subclasses__() and one.__module__.startswith("nilometer.")
+    }
+
+    assert leaves - {deed.__name__ for deed in TYPES.values()} == {"Attach", "CreateKey", "RevokeKey", "RotateKey"}
+
+
+def below(base: type) -> Iterator[type]:
+    for one in base.__subclasses__():
+        yield one
+        yield from below(one)
 
 
 def test_events_are_answered_one_by_one(api: Api) -> None:
@@ -216,6 +113,28 @@ def test_events_are_answered_one_by_one(api: Api) -> None:
     assert [one["id"] for one in json.loads(entry.detail)["data"]["events"]] == ["e1", "e8"]
 
 
+def test_rows_are_a_batch_on_the_bus(api: Api) -> None:
+    """Digit by digit, with the source and id that the service chose; unknown and others' datasets are refused."""
+    rows = '{"id": "b1", "source": "/services/crm", "rows": [{"contact_id": "1", "score": 1.10}]}'
+    owned = {"dataset": "owned", "mode": "append", "owner": "/services/erp"}
+    owned["columns"] = [{"name": "contact_id", "type": "string"}]
+    assert api.ask("POST", "/v1/actions/declare_dataset", api.service, owned)[0] == 200
+
+    assert api.ask("POST", "/v1/datasets/conformance/rows", api.service, rows) == (200, {"accepted": 1})
+    for dataset, status, reason in (("nowhere", 404, "unknown_dataset"), ("owned", 400, "not_owner")):
+        answered, found = api.ask("POST", f"/v1/datasets/{dataset}/rows", api.service, rows)
+        assert (answered, found["reason"]) == (status, reason)
+
+    [entry] = api.bus.entries
+    said = json.loads(entry.detail, parse_float=str)
+    assert (entry.source, entry.detail_type) == ("nilometer.api", "dataset.batch_ready.v1")
+    assert (said["source"], said["id"], said["data"]["rows"]) == (
+        "/services/crm",
+        "b1",
+        [{"contact_id": "1", "score": "1.10"}],
+    )
+
+
 def test_a_repeated_request_has_one_effect(api: Api) -> None:
     """A deed finds its own effect; a pending invitation is refused; a settled reservation is one usage event's id."""
     added = {"user_id": "eve", "role": "Analyst"}
@@ -242,6 +161,42 @@ def test_a_session_is_a_key_with_the_rights_of_its_role(api: Api) -> None:
     assert api.ask("POST", "/v1/events", token, [event(api)])[0] == 403
 
 
+def test_a_page_asks_with_a_session_and_never_with_a_key(api: Api) -> None:
+    """The preflight answer says what a browser may send; it may not read answers to an API key, problems included."""
+    token = issue(api.store, service("ours", "t"), OpenSession(user_id="bob"), now=datetime.now(UTC)).token
+
+    def asked(method: str, path: str, bearer: str | None) -> httpx2.Response:
+        head = {"origin": "https://acme.example", **({"authorization": f"Bearer {bearer}"} if bearer else {})}
+        return api.sent(httpx2.Request(method, f"http://nilometer.test/v1/workspaces/{path}", headers=head))
+
+    before = asked("OPTIONS", "ours/members", None)
+    assert (before.status_code, before.headers["access-control-allow-origin"]) == (204, "*")
+    assert "authorization" in before.headers["access-control-allow-headers"]
+    for path, status in (("ours/members", 200), ("theirs/members", 403)):
+        answered = asked("GET", path, token)
+        assert (answered.status_code, answered.headers["access-control-allow-origin"]) == (status, "*")
+        assert "access-control-allow-origin" not in asked("GET", path, api.service).headers
+        assert "access-control-allow-credentials" not in answered.headers
+
+
+def test_a_secret_is_the_same_for_the_same_request_alone(api: Api) -> None:
+    """The same key, the same Idempotency-Key and the same body; anything else makes another."""
+    path, body = "/v1/workspaces/ours/actions/open_session", {"user_id": "bob"}
+
+    def opened(key: str, bearer: str, **more: str) -> str:
+        head = {"idempotency-key": key}
+        status, found = api.ask("POST", path, bearer, {**body, **more}, headers=head)
+        assert status == 200
+        return str(found["token"])
+
+    first, other = opened("a", api.service), api.key(operator("t"))
+    assert opened("a", api.service) == first
+    ends = rfc3339(datetime.now(UTC) + timedelta(hours=1))
+    others = [opened("b", api.service), opened("a", other), opened("a", api.service, valid_until=ends)]
+    assert len({first, *others}) == 4
+    assert api.ask("POST", path, api.service, body, headers={"idempotency-key": "k" * 256})[0] == 400
+
+
 def test_lists_come_in_pages(api: Api) -> None:
     """Each one once, and the end says so."""
     first = api.ask("GET", "/v1/workspaces/ours/members?limit=1", api.ours)[1]
@@ -254,7 +209,7 @@ def test_lists_come_in_pages(api: Api) -> None:
 
 
 def test_a_person_is_read_by_keys_of_his_workspaces_alone(api: Api) -> None:
-    """A stranger's notifications are refused, and his preferences cannot be set."""
+    """Notifications of a user who is no member are refused, and his preferences cannot be set."""
     assert api.ask("GET", "/v1/workspaces/ours/notifications?user_id=bob", api.ours)[0] == 200
     assert api.ask("GET", "/v1/workspaces/ours/notifications?user_id=stranger", api.ours)[0] == 409
     body = {"user_id": "stranger", "topic": "billing.dunning", "channels": {"email": False}}
@@ -279,12 +234,31 @@ def test_a_key_makes_no_more_requests_than_its_rate() -> None:
 def test_checking_writes_nothing(api: Api) -> None:
     """A hundred checks are no write, but for when the key was last used."""
     api.ask("POST", "/v1/workspaces/ours/limits/calls/check", api.ours, {})
-    before = dict(api.store.items)
+    before = api.tables()
     for _ in range(100):
         status, found = api.ask("POST", "/v1/workspaces/ours/limits/calls/check", api.ours, {})
         assert (status, found["allowed"]) == (200, True)
 
-    assert api.store.items == before
+    assert api.tables() == before
+
+
+def test_a_block_taken_again_is_the_same_block(api: Api) -> None:
+    """With the same size, whatever rate is said; what was used of it is an event at the time that the holder says."""
+    limit = {"meter": "calls", "limit": {"included": "100", "hard": "100"}}
+    assert api.ask("POST", "/v1/workspaces/ours/actions/override_limit", api.service, limit)[0] == 200
+    path = "/v1/workspaces/ours/limits/calls"
+    first = api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2", "rate": "1000"})
+    again = api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2"})
+    refused = api.ask("POST", f"{path}/lease", api.ours, {"id": "c", "quantity": "99"})
+    used = {"id": "b", "quantity": "2", "time": "2026-11-29T10:00:00Z"}
+    settled = api.ask("POST", f"{path}/settle", api.ours, used)
+
+    assert (first, again) == ((200, {"id": "b", "size": "12"}),) * 2
+    assert (refused, settled) == ((200, {"id": "c", "size": "0"}), (200, {"settled": True}))
+    [entry] = api.bus.entries
+    assert json.loads(entry.detail)["time"] == "2026-11-29T10:00:00.000Z"
+    assert api.ask("POST", f"{path}/release", api.ours, {"id": "b"}) == (200, {"released": False})
+    assert api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2"})[0] == 409
 
 
 def test_the_description_names_every_route(api: Api) -> None:
@@ -296,3 +270,10 @@ def test_the_description_names_every_route(api: Api) -> None:
         (route.path, route.method) for route in ROUTES
     }
     assert api.ask("GET", "/v1/nonsense", api.ours)[0] == 404
+
+
+def test_the_events_are_described_beside_the_routes(api: Api) -> None:
+    """Served to everybody, as docs/asyncapi.json has it."""
+    status, found = api.ask("GET", "/v1/asyncapi.json")
+
+    assert (status, found) == (200, json.loads((ROOT / "docs" / "asyncapi.json").read_text()))

@@ -53,7 +53,7 @@ def test_the_order_and_the_batches_do_not_matter(store: Store, dynamodb: Any) ->
 
 
 def test_each_event_is_one_fact(store: Store) -> None:
-    """Duplicates are told from new events, within a batch and between batches."""
+    """Duplicates are distinguished from new events, within a batch and between batches."""
     world = random_month(1, customers=3)
     found = [result.outcome for result in play(store, [*world.events, *world.events])]
 

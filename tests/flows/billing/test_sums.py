@@ -5,11 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from tests.support.flows.billing_play import in_any_order, play, records
 from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.record.fold import record_item
+from nilometer.domain.billing.record.inputs import Inputs
+from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
+from nilometer.flows.billing.reading import billing_of
+from nilometer.flows.billing.summary import lines
 from nilometer.local.stripe.world import StripeWorld
 
 
@@ -184,3 +190,45 @@ def test_more_items_than_an_event_shows_are_said(store: Store) -> None:
 
     assert records(store)["ws"]["incomplete"] == [subscription]
     assert [item["object_id"] for item in store.query_index("REFETCH")] == [subscription]
+
+
+PAID = record_item(
+    keys.billing("ws"), Inputs(), workspace_id="ws", version=1, cause="evt", updated_at="2026-11-23T12:00:00Z"
+)
+
+
+def told(**fields: Any) -> dict[str, str]:
+    """By label, what has something to say."""
+    return {label: text for label, text in lines({**billing_of(PAID), **fields}) if text}
+
+
+@pytest.mark.parametrize(
+    ("field", "label", "names", "advice"),
+    [
+        ({"mode": "test"}, "test mode", "", "real money"),
+        ({"add_ons": ["sub_2"]}, "add-ons", "sub_2", "added to the base's"),
+        ({"payers": ["self/live/cus_2"]}, "payers", "cus_2", "nilometer billing link"),
+        ({"conflicts": [{"customer": "self/live/cus_3"}]}, "conflicts", "cus_3", "nilometer billing conflicts"),
+        ({"in_doubt": ["sub_1"]}, "in doubt", "sub_1", "nilometer reconcile"),
+        ({"incomplete": ["sub_1"]}, "incomplete", "sub_1", "nilometer reconcile"),
+        ({"unreadable": {"in_1": ["attempt_count"]}}, "unreadable", "in_1 (attempt_count)", "correct them at Stripe"),
+        ({"unreadable_limits": ["api"]}, "limits?", "api", "correct the metadata at Stripe"),
+    ],
+)
+def test_each_doubt_is_a_line_with_what_to_do(field: dict[str, Any], label: str, names: str, advice: str) -> None:
+    """And nothing is said of what is in order."""
+    assert label not in told()
+
+    said = told(**field)[label]
+
+    assert names in said
+    assert advice in said
+
+
+def test_what_pays_is_a_sentence() -> None:
+    """Type, id and when it expires; a method that Stripe tells less of has less."""
+    card = {"id": "pm_1", "type": "card", "exp_month": 8, "exp_year": 2030}
+
+    assert told(payment_method=card)["pays by"] == "card pm_1, expires 8/2030"
+    assert told(payment_method={"id": "pm_2", "type": "sepa_debit"})["pays by"] == "sepa_debit pm_2"
+    assert "pays by" not in told(payment_method=None)

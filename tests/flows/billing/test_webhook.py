@@ -1,4 +1,4 @@
-"""The door: what it takes is on the bus, what it refuses is nowhere, and an error says whether to come again."""
+"""The webhook: what it takes is on the bus, what it refuses is not stored, and an error says whether to try again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def of_size(size: int) -> bytes:
 
 @dataclass
 class Door:
-    """The flow with a bus, a queue that hears all of it, a bucket and a secret of its own."""
+    """The flow with a bus, a queue that receives all of it, a bucket and a secret of its own."""
 
     client: Client
     name: str = field(default_factory=lambda: f"door-{uuid.uuid4().hex[:12]}")

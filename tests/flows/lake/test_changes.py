@@ -40,6 +40,20 @@ def test_a_stripe_fact_becomes_a_redacted_row(world: World) -> None:
     }
 
 
+def test_every_item_of_a_subscription_is_a_row(world: World) -> None:
+    """A record has several rows of one table, and all of them reach the queue."""
+    items = [{"id": f"si_{n}", "quantity": n, "price": {"id": "price_1"}} for n in range(3)]
+    subscription = {"object": "subscription", "id": "sub_1", "items": {"data": items}}
+    event = {"id": "evt_1", "object": "event", "data": {"object": subscription}}
+    payload = zlib.compress(json.dumps(event).encode())
+
+    world.relay(record(stripe_fact(payload, type="customer.subscription.created", object_type="subscription")))
+
+    bodies = world.bodies("stripe_events")
+    rows = [row for one in bodies if one["table"] == "subscription_items_history" for row in unpacked(one)]
+    assert [row["object_id"] for row in rows] == ["si_0", "si_1", "si_2"]
+
+
 def test_a_usage_fact_becomes_a_row(world: World) -> None:
     world.relay(record(usage_fact()))
 

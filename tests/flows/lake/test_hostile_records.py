@@ -120,3 +120,19 @@ def test_what_a_bad_version_stumbles_over_waits_for_the_next() -> None:
         assert results[1].outcome is Outcome.FAILED
         assert results[1].message_id == "17"
         assert results[2].outcome is not Outcome.FAILED
+
+
+class Away(MemoryStore):
+    """A store whose network is away, with an error of the system and not of AWS."""
+
+    def batch_get(self, *_args: Any, **_given: Any) -> Any:
+        """Never answers."""
+        raise ConnectionResetError
+
+
+def test_an_outage_costs_no_alert_however_long_it_lasts() -> None:
+    """Each record that meets an absent store is delivered again, also one that is older than our patience."""
+    away: Any = Away()
+    [result] = react([record(COUNTER)], known=Known(away), now=NOW)
+    assert result.outcome is Outcome.FAILED
+    assert result.fields["reason"] == "ConnectionResetError"

@@ -82,7 +82,7 @@ def test_a_member_sees_limits_and_changes_none(ready: Store, console: Caller) ->
 
 
 def test_a_lower_limit_is_told_and_reserved_from_at_once(ready: Store, objects: Objects, console: Caller) -> None:
-    """Also by a process that remembers the old one."""
+    """Also by a process that has the old one in its cache."""
     use(ready, objects, 60, "a")
     known = Known(ready, monotonic=lambda: 0.0)
     assert ask(known, "r1").granted
@@ -96,7 +96,7 @@ def test_a_lower_limit_is_told_and_reserved_from_at_once(ready: Store, objects: 
 
 
 def test_a_raised_limit_is_reserved_from_at_once(ready: Store, objects: Objects, console: Caller) -> None:
-    """A refused write reads the limits anew; a check remembers them for seconds."""
+    """A refused write reads the limits again; a check caches them for seconds."""
     use(ready, objects, 100, "a")
     now = itertools.count(0, WORKSPACE_SECONDS)
     known, checking = Known(ready, monotonic=lambda: 0.0), Known(ready, monotonic=lambda: float(next(now)))

@@ -1,4 +1,4 @@
-"""A limit says what is left, and every crossed threshold is told once."""
+"""A limit says what is left, and every crossed threshold is announced once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at
-from tests.support.flows.limits import alerts, changes, limited, look, use
+from tests.support.flows.limits import alerts, changes, limited, look, records, use
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, outcomes
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.limits.limit import State
+from nilometer.domain.limits.reached import LIMIT_BLOCKED, THRESHOLD_REACHED, reached
 from nilometer.domain.store import keys
+from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Put, Table
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.limits.reactions import react
@@ -114,8 +116,40 @@ def test_every_crossed_threshold_is_told_once(ready: Store, objects: Objects) ->
     assert alerts(ready) == [("100", "v1"), ("50", "v1"), ("80", "v1"), ("hard", "v1")]
 
 
+def test_an_alert_has_its_cause_and_when_grace_ends(ready: Store, objects: Objects) -> None:
+    """The cause is the usage event whose change was looked at; only where a hard limit has a grace, work ends later."""
+    limited(ready, included=100, hard=120, grace="3d")
+    use(ready, objects, 130, "a")
+    counters = records(list(ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#", consistent=True)))
+    react(counters, known=Known(ready), now=NOW)
+
+    found = {item["threshold"]: item for item in ready.scan(Table.RECORDS, kind="alert")}
+    [fact] = ready.scan(Table.EVENTS, kind="usage_event")
+    assert {item["cause"] for item in found.values()} == {fact["event_id"]}
+    assert parse_rfc3339(found["hard"]["grace_ends_at"]) == NOW + timedelta(days=3)
+    assert [name for name, item in found.items() if "grace_ends_at" in item] == ["hard"]
+    told = [one for item in found.values() if (one := reached(None, item))]
+    assert sorted(one.type for one in told) == [LIMIT_BLOCKED, *[THRESHOLD_REACHED] * 3]
+    assert {one.data.get("blocked_from") for one in told} == {None, found["hard"]["grace_ends_at"]}
+    assert [reached(item, item) for item in found.values()] == [None] * 4
+
+
+def test_a_hard_limit_alone_warns_and_is_told(ready: Store, objects: Objects) -> None:
+    """Nothing is included: thresholds and the warning are of where it stops; of two amounts they are of the lesser."""
+    limited(ready, hard=100)
+    use(ready, objects, 85, "a")
+    look(ready)
+    warned = check(Known(ready), WORKSPACE, "api_calls", quantity=Decimal(1), now=NOW)
+    limited(ready, included=1000, hard=100, version="v2")
+    use(ready, objects, 15, "b")
+    look(ready)
+
+    assert (warned.state, warned.allowed) == (State.WARNING, True)
+    assert alerts(ready) == [("100", "v2"), ("50", "v1"), ("50", "v2"), ("80", "v1"), ("80", "v2"), ("hard", "v2")]
+
+
 def test_a_limit_that_falls_below_the_usage_is_told(ready: Store, objects: Objects) -> None:
-    """The plan changed, not the usage; each version of a limit is told anew."""
+    """The plan changed, not the usage; each version of a limit is announced again."""
     limited(ready, included=1000)
     use(ready, objects, 600, "a")
     look(ready)

@@ -206,7 +206,7 @@ def test_preferences_are_respected(team: Store, objects: Any) -> None:
 
 
 def test_what_comes_after_a_newcomer_is_told_to_him_too(team: Store, objects: Any) -> None:
-    """The audience is of the moment; nobody else hears it again."""
+    """The audience is that of the moment; nobody else is notified by a copy."""
     handle(team, objects, changed(None, threshold()))
     perform(team, service("ws", "test"), AddMember(user_id="nia", role=Role.ADMIN), now=NOW)
     handle(team, objects, changed(None, threshold()))
@@ -224,7 +224,7 @@ def test_eight_copies_at_once_tell_it_once(team: Store, objects: Any) -> None:
 
 
 def test_a_large_team_is_told_in_parts(store: Store, objects: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the process dies, the message comes again and each is told once."""
+    """Wherever the process dies, the message comes again and each notification is written once."""
     monkeypatch.setattr(notices, "TOGETHER", 2)
     crowd = [f"m{n}" for n in range(5)]
     workspace(store, **dict.fromkeys(crowd, Role.MANAGER))

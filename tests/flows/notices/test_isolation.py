@@ -18,6 +18,7 @@ from tests.support.people import member, workspace
 from nilometer import (
     AcceptPolicy,
     AdvanceOnboarding,
+    Attach,
     Channel,
     CreateWorkspace,
     GrantLimit,
@@ -47,6 +48,7 @@ from nilometer.flows.people import attachments, flags, onboarding, policies
 SECRET = "of ours alone"
 SHA256 = hashlib.sha256(SECRET.encode()).hexdigest()
 ATTACHED = {"purpose": AttachmentPurpose.EXPORT, "content_type": "text/csv"}
+UPLOADED = Attach(size=len(SECRET), sha256=SHA256, **ATTACHED)  # type: ignore[arg-type]
 
 KEY = "01M8K0000000000000000000AB"
 
@@ -56,6 +58,8 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     notifications.unread: {"now": LATER},
     notifications.mark_read: {"notification_ids": ["NOTICE"], "now": LATER},
     notifications.mark_all_read: {"now": LATER},
+    notifications.archive: {"notification_ids": ["NOTICE"], "now": LATER},
+    notifications.archive_all: {"now": LATER},
     notifications.preferences: {},
     notifications.explain: {"topic": "exports.ready"},
     policies.acceptances: {},
@@ -66,6 +70,9 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     onboarding.progress: {"now": LATER},
     attachments.attach: {**ATTACHED, "content": b"theirs", "now": LATER},
     attachments.fetch: {"sha256": SHA256, "purpose": AttachmentPurpose.EXPORT},
+    attachments.upload: {"deed": UPLOADED},
+    attachments.attach_uploaded: {"deed": UPLOADED, "now": LATER},
+    attachments.download_url: {"sha256": SHA256, "purpose": AttachmentPurpose.EXPORT},
     attachments.attached: {"purpose": AttachmentPurpose.EXPORT},
     api_keys.create: {"name": "theirs", "scopes": [USAGE_RECORD], "now": LATER},
     api_keys.rotate: {"key_id": KEY, "now": LATER},
@@ -109,7 +116,7 @@ def stored(store: Store) -> list[Item]:
 
 @pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
 def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store, objects: Objects) -> None:
-    """Nothing of ours changes, and nothing of ours is told; neither when bob's name is given."""
+    """Nothing of ours changes and nothing of ours is in an answer, also when bob's name is given."""
     notice = ours(store, objects)
     perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
     before = stored(store)

@@ -1,4 +1,4 @@
-"""The notification center, on a real engine: told once, counted exactly, seen by its person only."""
+"""The notification center, on a real engine: written once, counted exactly, visible to its person only."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from nilometer.domain.lake.redaction import image
 from nilometer.domain.notices.notification import KEPT
 from nilometer.domain.notices.preference import Channel
 from nilometer.domain.store import keys
+from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused, Rejected
 from nilometer.flows.notices import notifications
@@ -129,6 +130,53 @@ def test_the_newest_comes_first(store: Store) -> None:
 
     assert ids(store) == [told[1].id, told[2].id, told[0].id]
     assert ids(store, limit=1) == [told[1].id]
+
+
+def test_pages_follow_each_other(store: Store) -> None:
+    """Each notification is on one page, also when others come and the one at the cursor is archived meanwhile."""
+    workspace(store, bob=Role.VIEWER)
+    told = [notice(f"c{n}", at=NOW - timedelta(hours=n)) for n in range(5)]
+    tell(store, *told)
+
+    first = ids(store, limit=2)
+    tell(store, notice("new", at=NOW + timedelta(minutes=1)))
+    notifications.archive(store, BOB, [first[-1]], now=NOW)
+    second = ids(store, limit=2, after=first[-1])
+    assert [*first, *second, *ids(store, limit=2, after=second[-1])] == [one.id for one in told]
+    assert ids(store, after=told[-1].id) == []
+
+
+def test_what_is_put_away_is_read_and_shown_when_asked_for(store: Store) -> None:
+    """It leaves the count once, by however many windows; all at once puts away what was read alone."""
+    workspace(store, bob=Role.VIEWER)
+    one, two, three = (notice(f"c{n}", at=NOW - timedelta(hours=n)) for n in range(3))
+    tell(store, one, two, three)
+    answers = race([lambda: notifications.archive(store, BOB, [one.id], now=NOW)] * RACERS)
+
+    assert sum(won(answers)) == 1
+    assert count(store) == 2
+    assert (ids(store), ids(store, archived=True)) == ([two.id, three.id], [one.id])
+    [item] = notifications.shown(store, BOB, now=NOW, archived=True)
+    assert (item["unread"], item["read_at"], item["archived_at"]) == (False, *[rfc3339(NOW)] * 2)
+    notifications.mark_read(store, BOB, [two.id], now=NOW)
+    assert notifications.archive_all(store, BOB, now=NOW) == 1
+    assert (ids(store), count(store)) == ([three.id], 1)
+    assert notifications.mark_read(store, BOB, [one.id], now=NOW) == 0
+
+
+def test_an_event_archives_whenever_it_comes(store: Store, objects: Any) -> None:
+    """Before its notification it waits; a reading that comes late changes nothing, nor does what is archived twice."""
+    told = event("notification.requested.v1", {"user_id": "bob", "topic": "exports.ready", "title": "Done"})
+    one = notice("/services/exports\nn1", title="Done", at=NOW.replace(hour=4)).id
+    put_away, read = (
+        event(f"notification.{verb}.v1", {"user_id": "bob", "notification_id": one}, id_=verb, second=2)
+        for verb in ("archived", "read")
+    )
+
+    workspace(store, bob=Role.VIEWER)
+    first = handle(store, objects, put_away, told, put_away, put_away, read)
+    assert first == [Outcome.WAITING, Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.ACCEPTED]
+    assert (count(store), ids(store), ids(store, archived=True)) == (0, [], [one])
 
 
 def test_a_workspace_shows_its_own_and_those_of_none(store: Store) -> None:

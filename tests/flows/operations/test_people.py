@@ -1,4 +1,4 @@
-"""What services publish about people and doors: fact and effect at once, in any order, once."""
+"""What services publish about members, sessions and tokens: fact and effect in one transaction, in any order, once."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_the_lake_says_who_did_what_to_whom(store: Store) -> None:
 
 
 def test_what_time_removes_is_expired_in_the_audit(store: Store) -> None:
-    """Every kind that has an end carries it, later than now, and its removal is told from ours."""
+    """Every kind that expires has a time for it, later than now, and its expiry is distinguished from our removal."""
     everything(store)
     items = list(store.scan(Table.RECORDS))
     ending = [item for item in items if "expires_at" in item]

@@ -14,6 +14,7 @@ from tests.support.people import workspace
 
 from nilometer import (
     AddMember,
+    CreateWebhook,
     CreateWorkspace,
     EndSessions,
     Invite,
@@ -35,6 +36,7 @@ from nilometer.domain.acts.security import Reported
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import NilometerError, Refused
+from nilometer.flows.notices import webhooks
 from nilometer.flows.operations.types import TYPES
 from nilometer.flows.people import access, security, workspaces
 from nilometer.flows.people import members as people
@@ -53,7 +55,7 @@ WITHOUT_CALLER = {
 }
 
 
-NAMES = dict.fromkeys(("invitation_id", "session_hash", "token_hash", "notification_id"), "")
+NAMES = dict.fromkeys(("invitation_id", "session_hash", "token_hash", "notification_id", "webhook_id"), "")
 
 
 def ours(store: Store) -> dict[str, str]:
@@ -66,7 +68,9 @@ def ours(store: Store) -> dict[str, str]:
     token = issue(store, door, IssueToken(user_id="bob", purpose=TokenPurpose.PASSWORD_RESET), now=NOW)
     perform(store, door, ReportSecurity(action=Reported.KEY_USED, user_id="bob"), now=NOW)
     told = perform(store, door, Notify(user_id="bob", topic="exports.ready", title="Done"), now=NOW)
+    hook = perform(store, ada, CreateWebhook(url="https://hooks.example.com/ours"), now=NOW)
     return {
+        "webhook_id": hook.id,
         "invitation_id": invited.of.id,
         "session_id": session.of.id,
         "session_hash": hash_of(session.token),
@@ -82,7 +86,7 @@ def stored(store: Store) -> list[Item]:
 
 @pytest.mark.parametrize("function", ATTEMPTS, ids=lambda one: f"{one.__module__.rpartition('.')[2]}.{one.__name__}")
 def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], store: Store) -> None:
-    """Nothing of ours changes, and nothing of ours is told."""
+    """Nothing of ours changes, and nothing of ours is in an answer."""
     names = ours(store)
     perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
     before = stored(store)
@@ -100,7 +104,7 @@ def test_nobody_reaches_into_another_workspace(function: Callable[..., Any], sto
 
 @pytest.mark.parametrize("number", range(len(deeds(NAMES))), ids=lambda n: type(deeds(NAMES)[n]).__name__)
 def test_no_deed_reaches_into_another_workspace(number: int, store: Store) -> None:
-    """Nothing of ours changes, and nothing of ours is told."""
+    """Nothing of ours changes, and nothing of ours is in an answer."""
     deed = deeds(ours(store))[number]
     perform(store, service("theirs", "s"), CreateWorkspace(name="Theirs", admin="mallory"), now=NOW)
     before = stored(store)
@@ -124,7 +128,7 @@ def test_every_function_is_tried() -> None:
     """A new one must be added above."""
     functions = {
         one
-        for module in (people, access, security, workspaces)
+        for module in (people, access, security, workspaces, webhooks)
         for name, one in inspect.getmembers(module, inspect.isfunction)
         if one.__module__ == module.__name__ and not name.startswith("_")
     }

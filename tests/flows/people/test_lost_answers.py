@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.support.acts import act
 from tests.support.faulty import FaultyStore
 from tests.support.flows.audit import TTL, row
 from tests.support.flows.operations import NOW
@@ -45,6 +46,7 @@ ADA = Caller(workspace_id="ws", user_id="ada", role=Role.ADMIN)
 OPS = service("ws", "ops")
 BOB = member("bob", Role.VIEWER)
 NOTICE = Notify(user_id="bob", topic="exports.ready", title="Done", once="c")
+TOLD = NOTICE.notice(act(OPS, now=NOW)).id
 OTHER = Notify(user_id="bob", topic="exports.ready", title="Done", once="d")
 VERSIONS = [
     PublishPolicy(policy=Policy.TERMS, version=n, url="https://x", content_sha256="ab" * 32, effective_at=NOW)
@@ -67,6 +69,9 @@ DEEDS = [
 
 CALLS: dict[str, Callable[[Any], object]] = {
     "mark_all_read": partial(notifications.mark_all_read, caller=BOB, now=NOW),
+    "archive": partial(
+        notifications.archive, caller=BOB, notification_ids=[NOTICE.notice(act(OPS, now=NOW)).id], now=NOW
+    ),
     **{type(deed).__name__: partial(perform, caller=caller, deed=deed, now=NOW) for caller, deed in DEEDS},
 }
 

@@ -206,7 +206,7 @@ def test_what_is_revoked_or_declined_is_over(store: Store) -> None:
 
 
 def test_one_invitation_is_pending_for_an_address(store: Store) -> None:
-    """The second is told which one to send again."""
+    """The answer to the second names the one to send again."""
     ada = workspace(store)
     issue(store, ada, Invite(email="bob@example.com", role=Role.VIEWER), now=NOW)
 

@@ -48,7 +48,7 @@ def test_each_member_has_his_own_progress_in_each_workspace(store: Store) -> Non
 
 
 def test_a_stranger_has_none_and_a_service_says_whose(store: Store) -> None:
-    """Neither speaks for a member without the right to."""
+    """Neither acts for a member without the right to."""
     workspace(store, bob=Role.VIEWER)
     console = service("ws", "console")
     for caller, wrong in ((member("eve", Role.ADMIN), Refused), (console, Rejected)):

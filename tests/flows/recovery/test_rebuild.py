@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.lake.build import NOW, change
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.lake import redaction
+from nilometer.domain.lake import exact, redaction
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.writes import Key, Put, Table
@@ -30,7 +31,7 @@ AS_OF = datetime.fromtimestamp(THEN, UTC)
 
 
 class Past:
-    """A lake that is told changes, and an empty table."""
+    """A lake to which changes are appended, and an empty table."""
 
     def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
         self.target = store
@@ -40,13 +41,16 @@ class Past:
 
     def told(self, pk: str, *, at: int = EARLY, action: str = "INSERT", ref: str | None = None, **image: Any) -> None:
         number = str(len(self._rows)).zfill(40)
-        new = redaction.image({"pk": pk, "sk": "R", "kind": "workspace", "version": 1} | image)
+        new = exact.written(redaction.image({"pk": pk, "sk": "R", "kind": "workspace", "version": 1} | image))
         row = change(number, created=at, action=action, pk=new["pk"], sk="R", sequence_number=number, images_ref=ref)
         self._rows.append(row | {"new_image": None if action in {"REMOVE", "EXPIRED"} or ref else new})
 
     def run(self, target: Store | None = None, **asked: Any) -> Rebuilt:
         Lake(uri=self.ledger.lake_uri, storage_options={}).append(
-            AUDIT, decode(AUDIT, json.dumps(self._rows).encode()), recorded_at=NOW, deadline=time.monotonic() + 9
+            AUDIT,
+            decode(AUDIT, json.dumps(self._rows, default=float).encode()),
+            recorded_at=NOW,
+            deadline=time.monotonic() + 9,
         )
         asked = {"as_of": AS_OF, "now": NOW} | asked
         return rebuild(target or self.target, ledger=self.ledger, objects=self.objects, **asked)
@@ -93,6 +97,18 @@ def test_the_records_are_what_they_were(past: Past) -> None:
     assert {pk: item["version"] for pk, item in past.stored().items()} == {"kept": 1, "changed": 2, "removed later": 1}
     assert past.stored()["kept"]["nested"] == {"n": [1, None, True]}
     assert (rebuilt.records, rebuilt.written, rebuilt.incomplete) == (3, 3, 0)
+
+
+def test_numbers_come_back_exact(past: Past) -> None:
+    """Fifteen digits before the point and nine after it, which no float holds, and the nearest ones that one does."""
+    numbers = [Decimal(text) for text in ("123456789012345.123456789", "-0.000000001", "12345678.123456789", "0.5")]
+    past.told("exact", total=numbers[0], levels=numbers)
+
+    past.run()
+
+    stored = past.stored()["exact"]
+    assert (stored["total"], stored["levels"]) == (numbers[0], numbers)
+    assert "exact_numbers" not in stored
 
 
 def test_what_the_lake_never_knew_is_counted(past: Past) -> None:

@@ -182,7 +182,7 @@ def test_a_replay_that_was_interrupted_may_be_made_again(
 
 
 def test_usage_that_is_too_old_is_left_out(ready: Store, objects: Objects, restored: Restored) -> None:
-    """Its fact may have been forgotten: so it can neither be told from a copy, nor would it be accepted."""
+    """Its fact may have expired: so it can neither be distinguished from a copy, nor would it be accepted."""
     handle(ready, objects, *sent())
     restored.land(ready)
     forget(ready)

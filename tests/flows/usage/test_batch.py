@@ -180,7 +180,7 @@ def test_a_rejected_identity_may_be_corrected(ready: Store, objects: Objects) ->
 
 
 def test_usage_of_an_unknown_workspace_waits_and_is_counted(ready: Store, objects: Objects) -> None:
-    """Also far more than one transaction holds; copies and reuse are told apart while it waits."""
+    """Also far more than one transaction holds; copies and reused ids are distinguished while it waits."""
     events = [cloud(str(n), workspace="ws_new", quantity="1") for n in range(250)]
     assert set(outcomes(handle(ready, objects, *events))) == {"waiting"}
     assert outcomes(handle(ready, objects, events[0], cloud("1", workspace="ws_new", quantity="7"))) == [
@@ -275,7 +275,7 @@ def test_a_level_may_come_as_a_recorded_event(ready: Store, objects: Objects) ->
 
 
 def test_what_comes_after_the_grace_is_late(ready: Store, objects: Objects) -> None:
-    """It counts in its period, and what the total was when the period was closed can still be told. Voids too."""
+    """It counts in its period, and the total at the close of the period can still be read. Voids too."""
     october = datetime(2026, 10, 30, tzinfo=UTC)
     closed = datetime(2026, 11, 4, tzinfo=UTC)
     in_time = [cloud(one, time=october) for one in ("a", "b")]

@@ -225,7 +225,7 @@ def test_the_effective_subscription_s_customer_pays(known: Known, objects: Objec
 
 
 def test_against_stripe_itself(known: Known, objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
-    """By the scheduled task: a refused delta stays, and is told when its customer exists; a copy is success."""
+    """By the scheduled task: a refused delta stays, and is reported when its customer exists; a copy is a success."""
     from nilometer.lambdas import reconcile
 
     today = datetime.now(UTC)

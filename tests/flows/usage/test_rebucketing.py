@@ -73,7 +73,7 @@ def begin(store: Store, *bounds: tuple[datetime, datetime]) -> None:
 
 
 def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Landed) -> None:
-    """Not within the hour; the mark stays until a night finds nothing to move; counters equal the lake all the time."""
+    """Not within the hour; the mark stays until a nightly run finds nothing; counters equal the lake all the time."""
     handle(ready, objects, cloud("a", quantity="3"), cloud("b", quantity="4", time=MIDDLE - timedelta(days=1)))
     landed.land()
     begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import sqlglot
+from deltalake import DeltaTable, write_deltalake
+from sqlglot import exp
 from tests.support.lake.build import DAY, START, change, instant, stripe_event, usage
+from tests.support.lake.reading import as_text
 
+from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import BOOKS
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
+from nilometer.domain.limits.limit import limit_of
+from nilometer.domain.limits.own import rules
+from nilometer.domain.limits.plan import amount_of, versioned
+from nilometer.lake.metrics.dialects import DIALECTS
 from nilometer.lake.read.query import query
 from nilometer.lake.read.recipes import RECIPES
+from nilometer.lake.tables.tables import open_or_create
 from nilometer.lake.write.append import Lake
-from nilometer.lake.write.rows import decode
+from nilometer.lake.write.rows import decode, to_arrow
 
+ROOT = Path(__file__).parents[3]
+READERS = ROOT / ".venv/readers/bin/python"
+SINCE = timedelta(days=31)
 RECORDED = datetime.fromtimestamp(START + 100, UTC)
 AS_OF = datetime.fromtimestamp(START + DAY, UTC)
 
@@ -43,6 +59,37 @@ def subscription(event_id: str, sub: str, second: int, status: str, amount: int,
         workspace_id=f"ws_{sub}",
         payload={"data": {"object": state}},
         **changed,
+    )
+
+
+def subscription_books(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows of `subscriptions_history` and of its items, as an event leaves them."""
+    state = event["payload"]["data"]["object"]
+    [item] = state["items"]["data"]
+    known = {
+        "change_id": event["event_id"],
+        "cause": event["event_id"],
+        "account": "self",
+        "livemode": True,
+        "deleted": event["type"].endswith("deleted"),
+        "ambiguous": False,
+        "valid_from": event["created_at"],
+        "known_at": event["created_at"],
+        "created": event["created"],
+        "event_date": event["created_at"][:10],
+        "origin": "event",
+        "digest": event["event_id"],
+        "rank": 0 if event["type"].endswith("created") else 1,
+        "sequence_number": str(event["created"]).zfill(40),
+    }
+    whole = {"object_id": event["object_id"], "status": state["status"], "created_at": event["created_at"]}
+    sold = {"unit_amount": item["price"]["unit_amount"], "currency": "eur", "quantity": item["quantity"]}
+    return (
+        known | whole | {name: event[name] for name in ("customer_id", "workspace_id")},
+        known
+        | sold
+        | {"object_id": "si_1", "subscription_id": event["object_id"], "position": 0}
+        | {"interval": item["price"]["recurring"]["interval"]},
     )
 
 
@@ -83,6 +130,9 @@ STRIPE = [
     invoice("i4", "in_2", 80, "invoice.payment_failed"),
     subscription("z1", "a", 40 * DAY, "canceled", 0, verb="deleted"),
 ]
+SUBSCRIPTIONS, ITEMS = map(
+    list, zip(*(subscription_books(row) for row in STRIPE if row["object_type"] == "subscription"), strict=True)
+)
 USED = [
     usage("u1", quantity="4", received_at=instant(START + 1)),
     usage("u2", quantity="3", created=START + 60, dimensions={"model": "s", "region": "eu"}),
@@ -143,6 +193,12 @@ INVOICES = [
     book("b3", "in_3", 2 * DAY, "paid", 0),
     book("b4", "in_4", 10, "open", 4900),
     book("b5", "in_4", 30, "void", 4900),
+    book("b7", "in_1", 160, "paid", 0) | {"amount_paid": 4900, "paid_at": instant(START + 160)},
+    *(
+        book(event_id, number, second, "open", 4900, origin="snapshot") | {"cause": event_id}
+        for event_id, number, second in (("i1", "in_1", 60), ("i2", "in_1", 70), ("i4", "in_2", 80))
+    ),
+    book("i3", "in_1", 160, "paid", 0, origin="snapshot") | {"cause": "i3", "amount_paid": 4900},
     # What one event said, that came late: no state of the books.
     book("b6", "in_4", 31, "open", 4900, origin="snapshot"),
 ]
@@ -231,6 +287,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         (USAGE, USED),
         (AUDIT, CHANGES),
         (BOOKS["invoices_history"], INVOICES),
+        (BOOKS["subscriptions_history"], SUBSCRIPTIONS),
+        (BOOKS["subscription_items_history"], ITEMS),
     ):
         decoded = decode(table, json.dumps(rows).encode())
         lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
@@ -245,6 +303,20 @@ def test_a_recipe_answers_its_question(lake: Lake, name: str) -> None:
     assert found == ANSWERS[name]
 
 
+def test_what_is_twice_in_a_book_is_found(tmp_path: Path) -> None:
+    """A row that was appended without a look at what is there."""
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    table = BOOKS["invoices_history"]
+    rows = decode(table, json.dumps([book("b1", "in_1", 10, "draft", 4900)]).encode())
+    lake.append(table, rows, recorded_at=RECORDED, deadline=time.monotonic() + 20)
+    again = to_arrow(table, rows, recorded_at=RECORDED)
+    write_deltalake(str(tmp_path / "lake/invoices_history"), again, mode="append")
+
+    found = list(query(RECIPES["twice"].sql, lake_uri=lake.uri, storage_options={}).rows)
+
+    assert found == [("invoices_history", "b1", "in_1", 2)]
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_works_on_an_empty_lake(tmp_path: Path, name: str) -> None:
     rows = list(query(RECIPES[name].sql, lake_uri=str(tmp_path), storage_options={}).rows)
@@ -252,6 +324,93 @@ def test_a_recipe_works_on_an_empty_lake(tmp_path: Path, name: str) -> None:
     assert rows == [] or name == "freshness"
 
 
+@pytest.mark.parametrize("dialect", sorted(DIALECTS.keys() - {"duckdb"}))
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_read_by_other_engines(name: str, dialect: str) -> None:
+    """As one statement over our tables, with its two times as literals, in words that the engine has."""
+    text = RECIPES[name].portable(DIALECTS[dialect], since=at(0), as_of=AS_OF)
+    statement = sqlglot.parse_one(text, dialect=dialect)
+
+    own = {named.alias for named in statement.find_all(exp.CTE)} | {"keys"}
+    assert {table.name for table in statement.find_all(exp.Table)} - own <= ALL_TABLES.keys()
+    assert {one.name for one in statement.find_all(exp.Anonymous)} <= OF_ENGINES
+    assert "::" not in text
+    assert "getvariable" not in text
+    assert "group by all" not in text
+
+
+OF_ENGINES = {"unix_micros", "json_object_keys", "percentile", "from_iso8601_timestamp"}
+"""Functions of the engines for which sqlglot has no name of its own."""
+
+
+def test_spark_sql_gives_the_same_answers(lake: Lake, tmp_path: Path) -> None:
+    """Each recipe in Spark's words, by Sail: row by row what DuckDB answers."""
+    if not READERS.exists():
+        pytest.skip("no .venv/readers: `make test` installs it")
+    for table in ALL_TABLES.values():
+        _without_comments(open_or_create(lake.uri, table, {}), tmp_path / table.name)
+    asked = {name: one.portable(DIALECTS["spark"], since=AS_OF - SINCE, as_of=AS_OF) for name, one in RECIPES.items()}
+    script = str(ROOT / "tests/support/lake/reading.py")
+    command = [READERS, script, "ask", str(tmp_path), *ALL_TABLES]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {name: _plain(rows) for name, rows in ANSWERS.items()}
+
+
+def _without_comments(table: DeltaTable, folder: Path) -> None:
+    """Sail takes the comments of two columns in a union for a difference of their types."""
+    rows = table.to_pyarrow_table()
+    write_deltalake(folder, rows.cast(pa.schema([pa.field(one.name, one.type) for one in rows.schema])))
+
+
+def _plain(rows: list[tuple[Any, ...]]) -> list[list[str | None]]:
+    return [[as_text(value) for value in row] for row in rows]
+
+
 def test_there_are_enough() -> None:
     assert len(RECIPES) >= 12
     assert all(recipe.question.endswith(("?", ")")) for recipe in RECIPES.values())
+
+
+AMOUNTS: tuple[dict[str, int | None], ...] = (
+    {},
+    {"included": 100},
+    {"hard": 50},
+    {"included": 100, "hard": 50},
+    {"included": None},
+)
+
+
+def test_percents_are_of_what_binds(tmp_path: Path) -> None:
+    """For each plan with each override and grant, as the domain lays them over each other; ended ones do not count."""
+    rows, expected = [], {}
+    for number, (plan, own, granted, ended) in enumerate(product(AMOUNTS, AMOUNTS, (0, 7), (False, True))):
+        workspace = f"ws_{number}"
+        rule = versioned(dict(plan), "plan") if plan else None
+        ends = {"ends_at": "2026-01-01T00:00:00.000Z" if ended else None}
+        entries = {"m": {**own, **ends}} | ({"m/g": {"amount": granted, "ends_at": None}} if granted else {})
+        images = {
+            "billing": {"limits": {"m": amount_of(rule)} if rule else {}, "limit_rules": {"m": rule} if rule else {}},
+            "limits": {"own_limits": entries},
+        }
+        rows += [
+            change(f"{kind}{number}", created=START + 5, kind=kind, workspace_id=workspace, new_image=image)
+            for kind, image in images.items()
+        ]
+        limit = limit_of(rules({"m": rule} if rule else {}, images["limits"], AS_OF), "m")
+        if limit:
+            expected[workspace] = None if limit.binding is None else round(1000 / float(limit.binding), 1)
+    used = [
+        usage(f"u{n}", created=START, workspace_id=name, meter="m", quantity="10") for n, name in enumerate(expected)
+    ]
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    for table, told in ((AUDIT, rows), (USAGE, used)):
+        decoded = decode(table, json.dumps(told).encode())
+        lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
+
+    answered = query(RECIPES["usage-against-limits"].sql, lake_uri=lake.uri, storage_options={}, as_of=AS_OF).rows
+    found = {row[0]: row[-1] for row in answered if row[-1] is not None}
+
+    assert len(expected) > 50
+    assert found == {name: percent for name, percent in expected.items() if percent is not None}

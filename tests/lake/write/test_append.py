@@ -133,6 +133,27 @@ def test_a_slow_twin_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
     assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(3, 3)]
 
 
+def test_after_a_lost_race_the_commit_alone_is_repeated(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else adds other rows of the same seconds first, twice: our file is written once, and lands."""
+    append(lake, USAGE, usage("e0"))
+    add, others = append_module._add, iter(["o1", "o2"])
+
+    def overtaken(*arguments: Any) -> None:
+        if other := next(others, None):
+            with monkeypatch.context() as patched:
+                patched.setattr(append_module, "_add", add)
+                append(lake, USAGE, usage(other))
+        add(*arguments)
+
+    monkeypatch.setattr(append_module, "_add", overtaken)
+
+    appended = append(lake, USAGE, usage("e1"), usage("e2"))
+
+    assert (appended.attempts, appended.new) == (1, range(2))
+    assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(5, 5)]
+    assert len(list(Path(lake.uri, "usage").rglob("*.parquet"))) == version(lake, USAGE) == 4
+
+
 def test_a_neighbour_on_another_day_is_not_in_the_way(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits of different days pass each other without a new attempt."""
     append(lake, USAGE, usage("e0"))
@@ -172,7 +193,7 @@ def test_of_two_creators_both_succeed(lake: Lake, monkeypatch: pytest.MonkeyPatc
 
 
 def test_out_of_time_is_said(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the store away the caller hears it at the deadline, and can try again later."""
+    """With the store unreachable the caller gets an error at the deadline, and can try again later."""
 
     def away(*_: Any) -> None:
         raise OSError("away")

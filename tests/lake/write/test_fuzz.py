@@ -33,6 +33,28 @@ def test_nothing_is_lost_or_twice_on_disk(project: Path, tmp_path: Path, writers
     assert seen["killed"] > 0
 
 
+def test_no_row_of_a_book_is_lost_or_twice_on_disk(project: Path, tmp_path: Path) -> None:
+    """The same faults over a table of Stripe's objects, whose key is two columns."""
+    seen = storm(
+        project, "--uri", tmp_path / "lake", "--subject", "items",
+        "--events", 3000, "--batch", 50, "--writers", 3, "--seed", 7,
+    )  # fmt: skip
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (3000, 0, 0)
+    assert seen["killed"] > 0
+
+
+def test_no_row_of_a_book_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str) -> None:
+    """Answers and requests that are lost, come twice, or come too late."""
+    seen = storm(
+        project, "--uri", f"s3://{bucket}/lake", "--endpoint", aws.endpoint_url, "--subject", "items",
+        "--events", 1500, "--batch", 125, "--days", 2, "--lose", 0.2, "--writers", 2, "--seed", 7,
+    )  # fmt: skip
+
+    assert (seen["stored"], seen["lost"], seen["twice"]) == (1500, 0, 0)
+    assert sum(seen["faults"].values()) > 0
+
+
 @pytest.mark.parametrize("writers", [2, 4])
 def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str, writers: int) -> None:
     """Commits whose answer or request is lost, that come twice, or so late that their writer is dead."""
@@ -47,7 +69,7 @@ def test_nothing_is_lost_or_twice_in_s3(project: Path, aws: Engine, bucket: str,
 
 @pytest.mark.parametrize("subject", ["append", "merge"])
 def test_no_batch_of_a_dataset_is_lost_or_twice_on_disk(project: Path, tmp_path: Path, subject: str) -> None:
-    """The same weather: batches that come again, writers killed in the middle, a compactor all along."""
+    """The same faults: batches that come again, writers killed in the middle, a compactor all along."""
     seen = storm(
         project, "--uri", tmp_path / "lake", "--subject", subject,
         "--events", 2000, "--batch", 40, "--writers", 3, "--seed", 5,
@@ -70,7 +92,7 @@ def test_no_batch_of_a_dataset_is_lost_or_twice_in_s3(project: Path, aws: Engine
 
 
 def test_the_storm_is_one(project: Path, tmp_path: Path) -> None:
-    """A plain append in the same weather stores rows twice: the test can fail."""
+    """A plain append under the same faults stores rows twice: the test can fail."""
     seen = storm(project, "--uri", tmp_path / "lake", "--events", 500, "--plain")
 
     assert seen["twice"] > 0

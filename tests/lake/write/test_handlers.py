@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from nilometer.flows.usage import rebucket
 from nilometer.lake.read.query import describe, query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lambdas import changes, lake, maintenance
+from nilometer.local.plane.counting import CountingProxy
 from nilometer.local.plane.engine import Engine
 
 
@@ -89,6 +91,24 @@ def test_a_batch_lands_in_s3(uri: str) -> None:
     assert found == dict.fromkeys(("stripe_events", "usage", "audit"), (1, 1, 1))
 
 
+def test_a_lonely_event_costs_few_requests(uri: str, aws: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row of a table that is there: its file and the commit are two writes, and nothing is uploaded in parts."""
+    assert lake.handler(sqs(packed("usage", usage("u1"))), Context()) == {"batchItemFailures": []}
+    lake._dependencies.cache_clear()
+    clients.client.cache_clear()
+    with CountingProxy(aws.endpoint_url) as proxy, monkeypatch.context() as here:
+        here.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert lake.handler(sqs(packed("usage", usage("u2", created=START + 3600))), Context())
+        asked = Counter[str]()
+        for charge, requests in proxy.counts().charges:
+            asked[charge.operation] += requests if charge.service == "s3" else 0
+
+    assert (asked["PUT"], asked["POST"]) == (2, 0)
+    assert asked["LIST"] <= 3
+    assert asked["GET"] + asked["HEAD"] <= 8
+    assert ask(uri, "select count(*) from usage") == [(2,)]
+
+
 def test_out_of_time_is_delivered_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 is away until the end: the messages stay in the queue, and land when it is back."""
     endpoint = os.environ["AWS_ENDPOINT_URL"]
@@ -99,6 +119,7 @@ def test_out_of_time_is_delivered_again(uri: str, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     lake._dependencies.cache_clear()
+    clients.client.cache_clear()
     assert failed == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert lake.handler(sqs(body), Context()) == {"batchItemFailures": []}
     assert ask(uri, "select count(*) from usage") == [(1,)]

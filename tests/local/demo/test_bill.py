@@ -11,11 +11,12 @@ from tests.support.stack.costs import charge, run
 
 from nilometer.errors import Misconfigured
 from nilometer.local.demo.bill import BillLine, bill
-from nilometer.local.demo.cost import EventKind, Run
+from nilometer.local.demo.cost import BY_QUEUE, EventKind, Run, TableUse
 from nilometer.local.demo.prices import prices
-from nilometer.local.demo.stage import MINUTES, calls, stage
+from nilometer.local.demo.stage import MINUTES, STAGES, calls, stage
 from nilometer.local.plane.charges import DELIVERED
 from nilometer.local.stack.runner import HTTP
+from nilometer.local.stack.status import FunctionStatus
 from nilometer.local.workers.pool import Used
 
 
@@ -65,16 +66,48 @@ def test_a_lonely_event_pays_its_own_commit_of_the_lake(month: Run) -> None:
     assert many["commits of the lake", False] < lonely["commits of the lake", False] * 10_000_000 / 20
 
 
+def test_few_webhooks_are_in_few_tables(month: Run) -> None:
+    """A table of which a tenth of the webhooks have a row has a commit for a tenth of those that come alone."""
+    commits = [(charge("s3", "PUT", f"lake/{table}"), 2) for table in ("stripe_events", "payouts_history")]
+    used = {"lake/payouts_history": TableUse(commits=1, rows=1), "lake/stripe_events": TableUse(commits=1, rows=10)}
+    webhooks = [one for one in month.counts.charges if not one[0].resource.startswith("lake/")]
+    counts = replace(month.counts, charges=(*webhooks, *commits))
+
+    found = lines(replace(month, counts=counts, tables=used), stripe=100)["commits of the lake", False]
+
+    assert float(found) == pytest.approx((100 + 10) * 2 * 5 / 1e6, rel=0.05)
+
+
+def test_a_window_writes_one_file_of_a_table(month: Run) -> None:
+    """The run's month comes in one commit, a file a day; what comes alone pays for the commit and one file."""
+    webhooks = [one for one in month.counts.charges if not one[0].resource.startswith("lake/")]
+    counts = replace(month.counts, charges=(*webhooks, (charge("s3", "PUT", "lake/stripe_events"), 15)))
+    used = {"lake/stripe_events": TableUse(commits=1, rows=10, files=14)}
+
+    found = lines(replace(month, counts=counts, tables=used), stripe=100)["commits of the lake", False]
+
+    assert float(found) == pytest.approx(100 * 2 * 5 / 1e6, rel=0.05)
+
+
 PLAY = {"Stage": "dev", "Monitoring": "none", "ArchiveDays": "0", "LakeWindow": "60"}
 SMALL = {"Upkeep": "daily", "LakeQueues": "one", "Datasets": "false"}
 
 
 def test_an_idle_stage_to_play_with_costs_less_than_two_dollars(month: Run) -> None:
     """Three secrets, and the polls of four queues beyond the million requests that are free."""
-    idle = lines(month, **PLAY, **SMALL)
+    idle = lines(month, **STAGES["dev"])
 
+    assert idle == lines(month, **PLAY, **SMALL)
     assert Decimal("1.2") < sum(idle.values()) <= 2
     assert sum(lines(month, **PLAY).values()) > 2
+
+
+def test_a_small_production_costs_little_every_month(month: Run) -> None:
+    """Twenty-two alarms, three secrets and four queues; the goal is five dollars with 1,000 events a day."""
+    found = lines(month, **STAGES["small"])
+
+    assert sum(usd for (_, fixed), usd in found.items() if fixed) <= Decimal("3.3")
+    assert sum(found.values()) < sum(lines(month, **STAGES["prod"]).values()) / 3
 
 
 def test_what_is_not_polled_is_not_paid(month: Run) -> None:
@@ -110,13 +143,29 @@ def test_events_cost_what_they_took_in_the_run(month: Run) -> None:
     assert found["Stripe webhooks", False] == pytest.approx(Decimal(2), rel=Decimal("0.05"))
 
 
+def test_a_busy_machine_makes_no_dearer_bill(month: Run) -> None:
+    """What a call waited for a processor is not billed: seconds on one, and the answers of AWS, are."""
+
+    def waited(seconds: float) -> Run:
+        lake = {queue: Used(invocations=1, seconds=seconds, cpu=0.5) for queue in BY_QUEUE if queue.startswith("Lake")}
+        return replace(month, functions={**run(LakeFunction=lake).functions, **_but_the_lake(month)})
+
+    assert lines(waited(1.0), usage=10_000_000) == lines(waited(20.0), usage=10_000_000)
+
+
+def _but_the_lake(month: Run) -> dict[str, FunctionStatus]:
+    return {name: one for name, one in month.functions.items() if "LakeFunction" not in name}
+
+
 def test_the_templates_conditions_are_read() -> None:
     """What a stage has not is not asked for."""
     production, play = stage({"Stage": "prod"}), stage({"Stage": "dev", "Monitoring": "none", "ArchiveDays": "0"})
 
     assert production.alarm_metrics > 60
     assert (play.alarm_metrics, play.dashboard_metrics, play.archive_days) == (0, 0, 0)
-    assert production.queues == play.queues == (ROOT / "template.yaml").read_text().count("ScalingConfig:")
+    polled = (ROOT / "template.yaml").read_text().count("ScalingConfig:")
+    assert stage({"Stage": "prod", "Webhooks": "true"}).queues == polled
+    assert production.queues == play.queues == polled - 1
 
 
 def test_a_parameter_that_does_not_exist_is_said() -> None:

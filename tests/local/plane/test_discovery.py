@@ -62,7 +62,7 @@ def test_the_newest_wins_unless_another_is_named() -> None:
 
 
 def test_what_a_killed_stack_left_is_ignored_and_removed(runtime: Path) -> None:
-    """Even if its process number lives again: nobody holds the lock."""
+    """Even if another process has its number now: nobody holds the lock."""
     runtime.mkdir()
     stale = runtime / f"{os.getpid()}-1.json"
     stale.write_text(local(8787).as_json())

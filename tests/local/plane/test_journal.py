@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,22 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert check(tmp_path)
 
 
+def test_the_log_is_folded_into_the_file_beside_the_writer(tmp_path: Path) -> None:
+    """Soon after the last write, without another one and without an end."""
+    journal = Journal(tmp_path / FILE)
+    journal.write(Changes(items={("t", str(number), ""): b"x" * 1000 for number in range(100)}))
+    deadline = time.monotonic() + 20
+
+    while (tmp_path / FILE).stat().st_size < 100_000 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert (tmp_path / FILE).stat().st_size > 100_000
+    journal.close()
+
+
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from nilometer.local.plane.journal import Changes, Journal
 journal, number = Journal(Path(sys.argv[1])), 0

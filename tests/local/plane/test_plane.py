@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from nilometer.local.plane.engine import Engine, engine
 
 
-def client(running: Engine, service: str) -> Any:
+def client(running: Engine, service: str, **options: Any) -> Any:
     return boto3.session.Session().client(  # type: ignore[call-overload]
         service,
         endpoint_url=running.endpoint_url,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
+        config=Config(**options),
     )
 
 
@@ -106,6 +111,32 @@ def test_what_expires_leaves_the_record_that_dynamodb_writes(tmp_path: Path) -> 
     assert "'pk': {'S': 'a'}" in done.stdout
 
 
+SENT = """
+import sys, time
+from pathlib import Path
+from nilometer.local.plane import keeper
+from nilometer.local.plane.journal import Journal
+keeper.LOOKS_SECONDS = 3600
+kept, messages = keeper.Keeper(Journal(Path(sys.argv[1]))), []
+keeper.sqs._queues.set_scoped("1", "us-east-1", "http://here/1/work", {"messages": messages})
+assert not kept.changes(0)
+for number, ahead in enumerate((0, 0, 60)):
+    messages.append({"id": str(number), "visible_at": time.time() + ahead, "receive_count": 0})
+    before = kept.version
+    kept.write()
+    print(kept.changes(before))
+"""
+
+
+def test_a_message_that_was_sent_is_told_of_at_once(tmp_path: Path) -> None:
+    """Also just after others; one that is delayed when its time has come."""
+    done = subprocess.run(
+        [sys.executable, "-c", SENT, str(tmp_path / "journal")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split("\n") == ["{'work': 1}", "{'work': 2}", "{}", ""]
+
+
 def test_a_killed_engine_forgets_nothing(tmp_path: Path) -> None:
     """Items, unread stream records, messages and secrets that it had acknowledged, after a kill -9."""
     with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
@@ -140,3 +171,26 @@ def test_a_killed_engine_forgets_nothing(tmp_path: Path) -> None:
     assert [record["eventName"] for record in records] == ["INSERT", "INSERT", "INSERT", "REMOVE"]
     assert sorted(message["MessageId"] for message in left) == sorted(set(sent) - {first["MessageId"]})
     assert secret == "kept"
+
+
+def test_an_object_that_the_disk_did_not_take_is_read_by_nobody(tmp_path: Path) -> None:
+    """Who read it could rely on what the next start does not find. With space again it is written, and read."""
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        s3 = client(running, "s3", retries={"total_max_attempts": 1})
+        s3.create_bucket(Bucket="lake")
+        [child] = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+        before = resource.prlimit(int(child), resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+        for ask in (lambda: s3.put_object(Bucket="lake", Key="a/b", Body=b"x" * 2_000_000), lambda: _body(s3)):
+            with pytest.raises(ClientError, match="503"):
+                ask()
+        resource.prlimit(int(child), resource.RLIMIT_FSIZE, before)
+        assert len(_body(s3)) == 2_000_000
+        os.kill(int(child), signal.SIGKILL)
+        running.process.wait()
+
+    with engine(port=0, data=tmp_path, log=tmp_path / "log") as running:
+        assert len(_body(client(running, "s3"))) == 2_000_000
+
+
+def _body(s3: Any) -> bytes:
+    return bytes(s3.get_object(Bucket="lake", Key="a/b")["Body"].read())

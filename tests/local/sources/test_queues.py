@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_a_batch_fills_up_within_its_window(deploy: Callable[..., Any]) -> None:
 
     assert sorted(bodies(stack)) == sorted(str(n) for n in range(60))
     assert sorted(len(batch) for batch in stack.said()) == [10, 25, 25]
+
+
+def test_the_first_message_of_an_idle_queue_goes_at_once(deploy: Callable[..., Any]) -> None:
+    """On one machine somebody is looking; what comes within the window after it gathers."""
+    stack = deploy(COLLECT, queue={"BatchSize": 100, "MaximumBatchingWindowInSeconds": 4})
+    runner = stack.runner()
+    began = time.monotonic()
+
+    stack.send("alone")
+    stack.until(lambda: bodies(stack) == ["alone"], 3)
+    stack.send("b")
+    stack.send("c")
+    stack.await_idle(runner)
+
+    assert stack.said() == [["alone"], ["b", "c"]]
+    assert time.monotonic() - began >= 4
 
 
 def test_a_batch_stays_below_six_megabytes(deploy: Callable[..., Any]) -> None:

@@ -6,6 +6,7 @@ NILOMETER_KILLS and NILOMETER_EVENTS make it longer: `make durability` kills 50 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -110,26 +112,18 @@ def _client(described: dict[str, Any], service: str) -> Any:
     )
 
 
-def test_a_kill_of_all_processes_loses_nothing(alone: CommandLine, tmp_path: Path) -> None:
-    """Stripe and usage events while everything is killed again and again; at the end state and lake agree."""
-    data = tmp_path / "data"
-    chance = random.Random(21)
-    running = alone.local("--data", str(data))
-    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
-    senders = [Sender(list(range(lane, EVENTS, 2))) for lane in range(2)]
+def senders_to(running: Local, events: int) -> list[Sender]:
+    senders = [Sender(list(range(lane, events, 2))) for lane in range(2)]
     for sender in senders:
         sender.description = dict(running.about)
         sender.start()
-    for _ in range(KILLS):
-        time.sleep(chance.uniform(0.1, 1.5))
-        for sender in senders:
-            sender.description = None
-        kill_all(running)
-        running = alone.local("--data", str(data))
-        for sender in senders:
-            sender.description = dict(running.about)
+    return senders
+
+
+def check_whole(alone: CommandLine, running: Local, senders: list[Sender], events: int) -> None:
+    """Each event was acknowledged, and is in state and lake once; the two agree."""
     for sender in senders:
-        sender.join(EVENTS)
+        sender.join(events + 60)
     waited = alone("wait", "--timeout", "240")
     shown = alone("usage", "show", "acme", "--json").json
     lake = alone("query", "select count(*) as n, count(distinct event_id) as d from usage", "--json").json
@@ -139,13 +133,70 @@ def test_a_kill_of_all_processes_loses_nothing(alone: CommandLine, tmp_path: Pat
     running.stop()
 
     assert waited.code == 0
-    assert sum(len(sender.sent) for sender in senders) == EVENTS
-    usages = EVENTS // 2
+    assert sum(len(sender.sent) for sender in senders) == events
+    usages = events // 2
     assert [Decimal(meter["used"]) for meter in shown["meters"] if meter["meter"] == "api_calls"] == [usages * 3]
     assert lake == {"n": usages, "d": usages}
-    assert stripe == {"n": EVENTS - usages, "d": EVENTS - usages}
+    assert stripe == {"n": events - usages, "d": events - usages}
     assert verified.code == 0, verified.err
     assert not any(dead.values())
+
+
+@pytest.mark.timeout(240 + 60 * KILLS + EVENTS)
+def test_a_kill_of_all_processes_loses_nothing(alone: CommandLine, tmp_path: Path) -> None:
+    """Stripe and usage events while everything is killed again and again; at the end state and lake agree."""
+    data = tmp_path / "data"
+    chance = random.Random(21)
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    senders = senders_to(running, EVENTS)
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.1, 1.5))
+        for sender in senders:
+            sender.description = None
+        kill_all(running)
+        running = alone.local("--data", str(data))
+        for sender in senders:
+            sender.description = dict(running.about)
+    check_whole(alone, running, senders, EVENTS)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 96 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("who runs the tests may mount nothing")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
+
+
+@pytest.mark.timeout(400)
+def test_a_full_disk_loses_nothing_that_was_acknowledged(alone: CommandLine, small_disk: Path) -> None:
+    """It fills up in the middle of events, and then all processes are killed; with space again, all is there once."""
+    data, ballast, events = small_disk / "data", small_disk / "ballast", 100
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    senders = senders_to(running, events)
+    while sum(len(sender.sent) for sender in senders) < events // 4:
+        time.sleep(0.05)
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    time.sleep(5)
+    acknowledged = sum(len(sender.sent) for sender in senders)
+    for sender in senders:
+        sender.description = None
+    kill_all(running)
+    ballast.unlink()
+    running = alone.local("--data", str(data))
+    for sender in senders:
+        sender.description = dict(running.about)
+
+    assert acknowledged < events
+    check_whole(alone, running, senders, events)
 
 
 def test_a_first_run_that_was_killed_starts_again(alone: CommandLine, tmp_path: Path) -> None:
@@ -180,3 +231,31 @@ def test_a_lake_without_its_journal_is_taken_over(alone: CommandLine, tmp_path: 
     _, said = running.stop()
     assert "`nilometer rebuild` brings the records back" in said
     assert known == 1
+
+
+def test_truncated_files_beside_the_journal_lose_nothing(alone: CommandLine, tmp_path: Path) -> None:
+    """Checkpoints, lock, keys and code of the engine, each cut in half: the next start says what was damaged, and state
+    and lake agree.
+    """
+    data = tmp_path / "data"
+    running = alone.local("--data", str(data))
+    assert alone("workspace", "create", "acme", "--name", "Acme").code == 0
+    assert alone("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "3").code == 0
+    assert alone("wait", "--timeout", "60").code == 0
+    running.stop()
+    files = [path for path in data.rglob("*") if path.is_file()]
+    others = [path for path in files if "lake" not in path.parts and FILE not in path.name]
+    for path in others:
+        os.truncate(path, path.stat().st_size // 2)
+
+    running = alone.local("--data", str(data))
+    assert alone("usage", "send", "--workspace", "acme", "--meter", "api_calls", "--quantity", "4").code == 0
+    assert alone("wait", "--timeout", "60").code == 0
+    shown = alone("usage", "show", "acme", "--json").json
+    verified = alone("verify", "--grace", "0")
+    _, said = running.stop()
+
+    assert {"checkpoints.json", "lock"} <= {path.name for path in others}
+    assert "checkpoints.json was damaged" in said
+    assert [meter["used"] for meter in shown["meters"]] == ["7"]
+    assert verified.code == 0, verified.out

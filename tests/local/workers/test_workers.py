@@ -314,3 +314,28 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_renewed_workers_run_the_sources_as_they_are_now(pool: Make, tmp_path: Path) -> None:
+    """The idle ones end at once; one that decides answers first, from the old sources."""
+    subject = pool(
+        """
+        def handler(event, context):
+            time.sleep(event["seconds"])
+            return "old"
+        """,
+        size=2,
+    )
+    answers: list[Any] = []
+    busy = threading.Thread(target=lambda: answers.append(value(subject.invoke(b'{"seconds": 2}'))))
+    assert value(subject.invoke(b'{"seconds": 0}')) == "old"
+    busy.start()
+    time.sleep(0.5)
+
+    (tmp_path / "subject.py").write_text("def handler(event, context):\n    return 'a new answer'\n")
+    subject.renew()
+    renewed = value(subject.invoke(b'{"seconds": 0}'))
+    busy.join()
+
+    assert (renewed, answers) == ("a new answer", ["old"])
+    assert value(subject.invoke(b'{"seconds": 0}')) == "a new answer"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -206,12 +205,14 @@ def placed(sample: Any, path: Path, value: str) -> str:
     """The JSON text of `sample` with `value`, a JSON text, at `path`."""
     if not path:
         return value
-    changed = deepcopy(sample)
-    place = changed
+    place = sample
     for name in path[:-1]:
         place = place[name]
-    place[path[-1]] = _MARK
-    return json.dumps(changed).replace(json.dumps(_MARK), value)
+    before, place[path[-1]] = place[path[-1]], _MARK
+    try:
+        return json.dumps(sample).replace(json.dumps(_MARK), value)
+    finally:
+        place[path[-1]] = before
 
 
 def named(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.flows.operations import NOW, envelope
 
-from nilometer import AddMember, CreateMeter, CreateWorkspace, operator, perform
+from nilometer import AddMember, AttachmentPurpose, CreateMeter, CreateWorkspace, attachments, operator, perform
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
@@ -21,7 +21,7 @@ BEFORE = datetime(2026, 11, 23, 4, tzinfo=UTC)
 def prepare(store: Store, objects: Any) -> None:
     """Workspace `ws_acme` with its people, a pending invitation, an open session and a token; meter `requests`.
 
-    And a flag, a policy, and a notification for user_max.
+    And a flag, a policy, a webhook, and a notification for user_max.
     """
     door = service("ws_acme", "services")
     perform(store, door, CreateWorkspace(name="Acme", slug="acme", admin="user_ada"), now=BEFORE)
@@ -37,6 +37,14 @@ def prepare(store: Store, objects: Any) -> None:
     publish(store, objects, "policy.published.v1", {**policy, "effective_at": "2026-01-01T00:00:00Z"}, subject=None)
     notice = {"user_id": "user_max", "topic": "exports.ready", "title": "Your export is ready"}
     publish(store, objects, "notification.requested.v1", notice)
+    columns = [{"name": "contact_id", "type": "string"}, {"name": "updated_at", "type": "timestamp"}]
+    known = {"mode": "merge", "key": ["contact_id"], "order_by": "updated_at", "columns": columns}
+    publish(store, objects, "dataset.declared.v1", {"dataset": "crm_contacts", **known}, subject=None)
+    hook = {"webhook_id": "wh_01JD8Q2Z5K3W9V7T6R4N1M0WH1", "url": "https://hooks.example.com/nilometer"}
+    types = ["billing.plan_changed.v1", "usage.threshold_reached.v1"]
+    publish(store, objects, "webhook.created.v1", {**hook, "types": types})
+    avatar: dict[str, Any] = {"purpose": AttachmentPurpose.AVATAR, "content_type": "image/png", "now": BEFORE}
+    attachments.attach(store, door, b"hello\n", objects=objects, **avatar)
 
 
 def publish(store: Store, objects: Any, type_: str, data: dict[str, Any], *, subject: str | None = "ws_acme") -> None:

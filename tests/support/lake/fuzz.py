@@ -1,4 +1,4 @@
-"""A storm over one table (`tests.support.lake.storms`): writers killed, answers lost, batches regrouped and repeated.
+"""Faults over one table (`tests.support.lake.storms`): writers killed, answers lost, batches regrouped and repeated.
 
 `python -m tests.support.lake.fuzz --uri DIR --events 50000 --batch 200` prints one JSON line: how many ids are due,
 stored, lost and twice, and how hard it was. It runs in a process of its own and never opens a table before it forks,
@@ -22,12 +22,13 @@ from datetime import date
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from tests.support.lake.proxy import LATEST, Faults, FaultyProxy
 from tests.support.lake.storms import SUBJECTS, Content, Size, Subject
 
 from nilometer.errors import Unavailable
 from nilometer.lake.tables.storage import storage_options
+from nilometer.lake.write import known
 from nilometer.lake.write.append import Lake
 
 _fork = multiprocessing.get_context("fork")
@@ -146,6 +147,7 @@ def _start(storm: Storm, chance: random.Random) -> Worker:
 
 def _write(storm: Storm, pipe: Connection, seed: float) -> None:
     chance = random.Random(seed)
+    known.FEW = chance.choice((0, known.FEW))  # a join, or a comparison
     if not storm.endpoint:
         _lose_answers(storm, chance)
     lake = storm.lake
@@ -170,7 +172,7 @@ def _lose_answers(storm: Storm, chance: random.Random) -> None:
     def landed_but_unanswered(*arguments: Any, **options: Any) -> None:
         write(*arguments, **options)
         if chance.random() < storm.lose:
-            raise OSError("the answer was lost")
+            raise chance.choice((OSError, CommitFailedError))("the answer was lost")
 
     setattr(module, name, landed_but_unanswered)
 
@@ -193,7 +195,7 @@ def _compact(storm: Storm) -> None:
 
 
 def judge(storm: Storm) -> dict[str, int]:
-    """What a reader sees when the storm is over."""
+    """What a reader sees when the faults are over."""
     return storm.over.judge(storm.lake, storm.size, batches(storm))
 
 

@@ -103,7 +103,7 @@ class KnownCompany:
             self._subscribe(customer, currency)
 
     def _idle(self, _subscription: str) -> None:
-        """In the first year nothing is changed whose time Stripe forgets."""
+        """In the first year nothing changes of which Stripe keeps no time."""
 
     # ------------------------------------------------------------------ subscriptions
 
@@ -148,6 +148,11 @@ class KnownCompany:
 
     def _renew(self, subscription: str) -> None:
         if self._state(subscription)["status"] in {"active", "past_due"}:
+            items = self.world._items(subscription)
+            for item in items:
+                start = item["current_period_end"]
+                item |= {"current_period_start": start, "current_period_end": start + 30 * 86_400}
+            self.world._update_items(subscription, items)
             self._bill(subscription)
             self._at(self.world.now + 30 * DAY, lambda: self._renew(subscription))
 
@@ -242,6 +247,7 @@ class KnownCompany:
             used = self.random.randint(1, 300)
             line |= {"quantity": used, "amount": amount, "discount_amounts": [{"amount": 7, "discount": "di_x"}]}
             line["pricing"]["price_details"]["price"] = metered[0]["price"]["id"]
+            line["parent"]["subscription_item_details"]["subscription_item"] = metered[0]["id"]
         invoice = self.world._store(made)
         self.world.emit("invoice.created", self.world.objects[invoice])
         self.world._finalize(invoice)

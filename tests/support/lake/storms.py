@@ -1,4 +1,4 @@
-"""What a storm rages over: the table `usage` by the anti-join, or a connector dataset that appends or merges.
+"""Where faults are tried: the table `usage` or a book by the anti-join, or a connector dataset that appends or merges.
 
 A subject makes the batches, lands one, and judges what a reader sees in the end.
 """
@@ -10,10 +10,13 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
-from tests.support.lake.build import DAY, NOW, START, messages, usage
+from deltalake import write_deltalake
+from tests.support.lake.build import DAY, NOW, START, instant, messages, usage
 
+from nilometer.domain.lake.books import BOOKS
 from nilometer.domain.lake.dataset import Dataset, new_column, new_dataset
 from nilometer.domain.lake.tables import USAGE, DeltaTable
 from nilometer.lake.write import append as append_module
@@ -54,33 +57,70 @@ class Subject(Protocol):
 class Usage:
     """Every event in one batch, and half of them in one or two more, grouped anew and far from the first."""
 
-    commit = (append_module, "write_deltalake")
-    table = USAGE
+    commit = (append_module, "_add")
+    table: DeltaTable = USAGE
 
     def batches(self, size: Size, chance: random.Random) -> list[Content]:
         rows = [usage(f"e{n}", created=START - chance.randrange(size.days * DAY)) for n in range(size.events)]
-        copies = [*rows, *chance.choices(rows, k=size.events)]
-        near = sorted(range(len(copies)), key=lambda n: n + chance.gauss(0, size.events / 3))
-        ordered = [copies[n] for n in near]
-        return [ordered[n : n + size.batch] for n in range(0, len(ordered), size.batch)]
+        return _regrouped(rows, size, chance)
 
     def land(self, lake: Lake, content: bytes, *, deadline: float, plain: bool) -> None:
-        [body] = messages(USAGE.name, json.loads(content))
+        [body] = messages(self.table.name, json.loads(content))
         _, decoded = decode_packed(body)
         if plain:
             _append_plainly(lake, decoded)
         else:
-            lake.append(USAGE, decoded, recorded_at=NOW, deadline=deadline)
+            lake.append(self.table, decoded, recorded_at=datetime.now(UTC), deadline=deadline)
 
     def judge(self, lake: Lake, size: Size, contents: Sequence[Content]) -> dict[str, int]:
         stored = Counter(event_id for (event_id,) in _ask(lake, "select event_id from usage"))
         return verdict({f"e{n}" for n in range(size.events)}, stored)
 
 
+def _regrouped(rows: list[Content], size: Size, chance: random.Random) -> list[Content]:
+    copies = [*rows, *chance.choices(rows, k=size.events)]
+    near = sorted(range(len(copies)), key=lambda n: n + chance.gauss(0, size.events / 3))
+    ordered = [copies[n] for n in near]
+    return [ordered[n : n + size.batch] for n in range(0, len(ordered), size.batch)]
+
+
 def _append_plainly(lake: Lake, rows: TableRows) -> None:
     """What the protocol is measured against: acknowledge after the commit, again when it raised."""
     snapshot = append_module.open_or_create(lake.uri, USAGE, lake.storage_options)
-    append_module.write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")
+    write_deltalake(snapshot, to_arrow(USAGE, rows, recorded_at=NOW), mode="append")
+
+
+class Items(Usage):
+    """Rows of a book, of which two columns are the key: the items of a subscription share their change."""
+
+    table: DeltaTable = BOOKS["subscription_items_history"]
+
+    def batches(self, size: Size, chance: random.Random) -> list[Content]:
+        changes = [chance.randrange(size.days * DAY) for _ in range(size.events // 2 + 1)]
+        rows = [_item(n // 2, n % 2, START - changes[n // 2]) for n in range(size.events)]
+        return _regrouped(rows, size, chance)
+
+    def judge(self, lake: Lake, size: Size, contents: Sequence[Content]) -> dict[str, int]:
+        stored = Counter(_ask(lake, "select change_id, object_id from subscription_items_history"))
+        return verdict({(f"c{n // 2}", f"si_{n % 2}") for n in range(size.events)}, stored)
+
+
+def _item(change: int, position: int, created: int) -> dict[str, Any]:
+    when = instant(created)
+    known = {"account": "self", "livemode": True, "deleted": False, "ambiguous": False, "origin": "event"}
+    return {
+        "change_id": f"c{change}",
+        "object_id": f"si_{position}",
+        "subscription_id": "sub_1",
+        "position": position,
+        "unit_amount": 4900,
+        "valid_from": when,
+        "known_at": when,
+        "created": created,
+        "digest": "d",
+        "sequence_number": str(change),
+        **known,
+    }
 
 
 class _Batches:
@@ -149,4 +189,4 @@ def _ask(lake: Lake, sql: str, *datasets: str) -> list[Any]:
     return list(query(sql, lake_uri=lake.uri, storage_options=lake.storage_options, datasets=datasets).rows)
 
 
-SUBJECTS: dict[str, Subject] = {"usage": Usage(), "append": Appended(), "merge": Merged()}
+SUBJECTS: dict[str, Subject] = {"usage": Usage(), "items": Items(), "append": Appended(), "merge": Merged()}

@@ -1,4 +1,4 @@
-"""A store and a lake that are told the same, or not."""
+"""A store and a lake that get the same changes, or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD = "2026-11-23T10:00:00.000Z"
 
 
 class ToldWorld:
-    """A store and a lake that are told the same, or not."""
+    """A store and a lake that get the same changes, or not."""
 
     def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
         self.store = store

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from tests.support.project import ROOT
 
+import nilometer
+
 Node = tuple[str, str]  # module, and qualified name in it
 _DEED = re.compile(r"[a-z_.]+:[A-Z][A-Za-z]+")  # as the table of event types names it: `people.flag:SetFlag`
 
@@ -48,6 +50,7 @@ _SERVICES = {
     ("objects", "get"): _READ,
     ("objects", "below"): _READ,
     ("landing", "get"): _READ,
+    ("landing", "put"): _WRITE,
     ("bus", "publish"): Use("events:PutEvents", "bus"),
     ("queue", "send"): Use("sqs:SendMessage", "queue"),
     ("objects", "delete"): _DELETE,
@@ -57,7 +60,35 @@ _SERVICES = {
     ("client", "change_message_visibility_batch"): Use("sqs:ChangeMessageVisibility", "dead letters"),
     ("client", "send_message_batch"): Use("sqs:SendMessage", "queue"),
     ("client", "invoke"): Use("lambda:InvokeFunction", "function"),
+    ("client", "get_queue_attributes"): Use("sqs:GetQueueAttributes", "queue"),
+    ("scheduler", "get_schedule"): Use("scheduler:GetSchedule", "schedule"),
+    ("logs", "lines"): Use("logs:FilterLogEvents", "log"),
 }
+# What only commands and the console ask, by the method of a client, whatever its variable is called.
+OF_COMMANDS = {
+    "describe_stacks": "cloudformation:DescribeStacks",
+    "list_stack_resources": "cloudformation:ListStackResources",
+    "describe_table": "dynamodb:DescribeTable",
+    "describe_time_to_live": "dynamodb:DescribeTimeToLive",
+    "describe_continuous_backups": "dynamodb:DescribeContinuousBackups",
+    "get_queue_attributes": "sqs:GetQueueAttributes",
+    "list_event_source_mappings": "lambda:ListEventSourceMappings",
+    "get_event_source_mapping": "lambda:GetEventSourceMapping",
+    "get_function_configuration": "lambda:GetFunctionConfiguration",
+    "filter_log_events": "logs:FilterLogEvents",
+    "get_schedule": "scheduler:GetSchedule",
+    "describe_event_bus": "events:DescribeEventBus",
+    "list_archives": "events:ListArchives",
+    "describe_archive": "events:DescribeArchive",
+    "list_rules": "events:ListRules",
+    "start_replay": "events:StartReplay",
+    "describe_replay": "events:DescribeReplay",
+    "get_bucket_versioning": "s3:GetBucketVersioning",
+    "get_bucket_policy": "s3:GetBucketPolicy",
+    "put_secret_value": "secretsmanager:PutSecretValue",
+}
+# Of the local stack what commands need to find, and to post to, one on AWS.
+_FINDERS = {"nilometer.local.plane.deploy", "nilometer.local.demo.delivery", "nilometer.local.plane.connect"}
 # What deltalake does to the bucket, by its method; in modules of nilometer.lake alone.
 _DELTA = {
     "DeltaTable": (_READ,),
@@ -84,6 +115,7 @@ class Function:
 class Graph:
     functions: dict[Node, Function] = field(default_factory=dict)
     classes: dict[Node, set[Node]] = field(default_factory=lambda: defaultdict(set))
+    of_commands: bool = False
 
     def uses(self, start: Node) -> set[Use]:
         """Of the function and all that it reaches. A method counts once its class was named on the way."""
@@ -116,6 +148,17 @@ def graph() -> Graph:
     return made
 
 
+@cache
+def graph_of_commands() -> Graph:
+    """The same with all that an operator types or a browser shows."""
+    made = Graph(of_commands=True)
+    for path in sorted((ROOT / "src/nilometer").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        if module in _FINDERS or not module.startswith(("nilometer.local", "nilometer.lambdas")):
+            _read(made, module, ast.parse(path.read_text()))
+    return made
+
+
 def _read(made: Graph, module: str, tree: ast.Module) -> None:
     known = _imports(tree) | {
         one.name: (module, one.name) for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)
@@ -130,11 +173,11 @@ def _read(made: Graph, module: str, tree: ast.Module) -> None:
     for one in tree.body:
         match one:
             case ast.FunctionDef():
-                made.functions[module, one.name] = _function(one, module, known)
+                made.functions[module, one.name] = _function(made, one, module, known)
             case ast.ClassDef():
                 _class(made, one, module, known)
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                made.functions[module, name] = _function(one, module, known)
+                made.functions[module, name] = _function(made, one, module, known)
 
 
 def _class(made: Graph, tree: ast.ClassDef, module: str, known: Mapping[str, Node]) -> None:
@@ -145,26 +188,33 @@ def _class(made: Graph, tree: ast.ClassDef, module: str, known: Mapping[str, Nod
     for one in tree.body:
         if isinstance(one, ast.FunctionDef):
             method = (module, f"{tree.name}.{one.name}")
-            made.functions[method] = _function(one, module, known)
+            made.functions[method] = _function(made, one, module, known)
             made.classes[node].add(method)
             if one.name.startswith("__"):
                 whole.names.add(method)
         elif isinstance(one, ast.AnnAssign):  # a field: its name is no use of anything
-            whole.names |= _function(one.annotation, module, known).names
-            whole.names |= _function(one.value, module, known).names if one.value else set()
+            whole.names |= _function(made, one.annotation, module, known).names
+            whole.names |= _function(made, one.value, module, known).names if one.value else set()
     made.functions[node] = whole
 
 
 def _imports(tree: ast.Module) -> dict[str, Node]:
     return {
-        alias.asname or alias.name: (one.module, alias.name)
+        alias.asname or alias.name: _place(one.module, alias.name)
         for one in ast.walk(tree)
         if isinstance(one, ast.ImportFrom) and one.module and one.module.startswith("nilometer")
         for alias in one.names
     }
 
 
-def _function(tree: ast.AST, module: str, known: Mapping[str, Node]) -> Function:
+def _place(module: str, name: str) -> Node:
+    """Where a name of the public face is defined; any other as it is written."""
+    if module == "nilometer" and (found := getattr(nilometer, name, None)) and hasattr(found, "__qualname__"):
+        return found.__module__, found.__qualname__
+    return module, name
+
+
+def _function(made: Graph, tree: ast.AST, module: str, known: Mapping[str, Node]) -> Function:
     found = Function()
     for one in ast.walk(tree):
         match one:
@@ -180,6 +230,8 @@ def _function(tree: ast.AST, module: str, known: Mapping[str, Node]) -> Function
                 inner, _, name = place.partition(":")
                 found.names.add((f"nilometer.domain.{inner}", name))
         found.uses |= set(_asked(one, module))
+        if made.of_commands:
+            found.uses |= set(_asked_by_commands(one, module))
     return found
 
 
@@ -199,6 +251,19 @@ def _asked(one: ast.AST, module: str) -> Iterator[Use]:
         match one:
             case ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)) if name in _DELTA:
                 yield from _DELTA[name]
+
+
+def _asked_by_commands(one: ast.AST, module: str) -> Iterator[Use]:
+    match one:
+        case (
+            ast.Attribute(attr=method)
+            | ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=method)])
+        ) if action := OF_COMMANDS.get(str(method)):
+            yield Use(action, "")
+        case ast.Call(func=ast.Attribute(attr=method), args=[ast.Name(id="table"), *_]) if (
+            method in _STORE and module.startswith("nilometer.flows.recovery")
+        ):
+            yield from (Use(_STORE[method], table) for table in ("records", "events"))
 
 
 def _table(value: ast.expr) -> str:

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nilometer.client.testing.conditions import holds
 from nilometer.domain.acts.act import Act
 from nilometer.domain.acts.deed import Deed
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import (
-    Absent,
     Check,
     Delete,
-    Expected,
     Item,
     Key,
-    Less,
-    Present,
     Put,
     Update,
-    Version,
     Write,
 )
 
@@ -58,18 +54,3 @@ class Memory(dict[Key, Item]):
                 self.pop(write.key, None)
             case Check():
                 pass
-
-
-def holds(item: Item | None, expected: Expected | None) -> bool:
-    """Whether a write that expects this of the stored item may go on."""
-    match expected:
-        case None:
-            return True
-        case Absent():
-            return item is None
-        case Present():
-            return item is not None
-        case Version(number):
-            return item is not None and item.get("version") == number
-        case Less(attribute, value):
-            return item is None or attribute not in item or item[attribute] < value

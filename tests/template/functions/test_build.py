@@ -14,12 +14,18 @@ from tests.support.project import HERE, Build
 MEGABYTE = 1024 * 1024  # as Lambda counts
 LIMIT = 250 * MEGABYTE  # Lambda, unzipped
 WRITERS = {"LakeFunction", "DatasetsFunction", "MaintenanceFunction"}  # of the lake
-GOALS = {**dict.fromkeys(WRITERS, 160 * MEGABYTE), "ReconcileFunction": 45 * MEGABYTE}  # Stripe's SDK is 15 MB
+# Stripe's SDK is 15 MB; the console has pyarrow, and DuckDB and deltalake packed (src/fit.py).
+GOALS = {
+    **dict.fromkeys(WRITERS, 160 * MEGABYTE),
+    "ReconcileFunction": 45 * MEGABYTE,
+    "ConsoleFunction": 225 * MEGABYTE,
+}
 GOAL = 25 * MEGABYTE
 Artifacts = Mapping[str, Path]
 Measured = Callable[[str, object], None]
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 # Only `local`, the command line and analysts have these.
+READS = {"ConsoleFunction": {"pyarrow", "duckdb"}}
 NEVER = {"pyarrow", "duckdb", "click", "rich", "ministack", "samtranslator", "moto"}
 
 
@@ -65,7 +71,7 @@ def test_a_function_carries_its_own_rooms_only(artifacts: Artifacts) -> None:
     for name, artifact in artifacts.items():
         assert not (artifact / "nilometer/cli").exists()
         assert not (artifact / "nilometer/local").exists()
-        assert not NEVER & {path.name for path in artifact.iterdir()}
+        assert not (NEVER - READS.get(name, set())) & {path.name for path in artifact.iterdir()}
         assert (artifact / "deltalake").exists() is (name in WRITERS)
 
 

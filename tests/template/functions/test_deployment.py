@@ -1,39 +1,49 @@
-"""What was built, deployed by `sam deploy` as production, and at work: on an engine that is not ours.
-
-MiniStack takes SAM and CloudFormation, lets a function do what its role allows and no more (`AUTH`), and runs Python
-without Docker, here the functions' own. docs/deploy.md lists what it cannot do.
-"""
+"""What was built, deployed by `sam deploy` as production, and at work: on an engine that is not ours."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
+from starlette.routing import Route
 from tests.support.cloudformation import Template
 from tests.support.project import HERE, Build
+from tests.support.stack.conformance import CHECKS, Api, over_http
+from tests.support.stack.issuer import Issuer, issuing
+from tests.support.stack.proof.production import (
+    ADMINISTRATOR,
+    SECRET,
+    Production,
+    accepted,
+    deploy,
+    deployed,
+    enforcing_engine,
+    until,
+)
+from tests.support.stack.proof.prove import prove
+from tests.support.stack.visit import Reply, Visit
 
+from nilometer.aws.dynamodb import Store
+from nilometer.console.app import application
+from nilometer.console.http.visitor import ClaimsGate
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.stripe.signature import sign
-from nilometer.lake.read.query import query
-from nilometer.lake.tables.storage import storage_options
-from nilometer.local.plane.engine import free_port
+from nilometer.local.demo.stage import stage
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 
 STACK = "nilometer-prod"
-SECRET = "whsec_of_the_proof_of_deployment"
-ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 # As production, but for what the engine has not: archives, CodeDeploy and alarms over several metrics.
 PARAMETERS = {
     "Stage": "prod",
@@ -44,7 +54,9 @@ PARAMETERS = {
     "Canary": "false",
     "RatioAlarms": "false",
 }
-# Conditions; silence and the budget are asked for by whoever wants them.
+AUDIENCE = "nilometer"
+ADMIN = {"sub": "ada", "aud": AUDIENCE, "nilometer_role": "Admin"}
+# Conditions; silence, the budget and webhooks are asked for by whoever wants them.
 LEFT_OUT = {
     "HasArchive",
     "HasPartnerArchive",
@@ -53,6 +65,10 @@ LEFT_OUT = {
     "HasDetailedRatios",
     "HasSilence",
     "HasBudget",
+    "HasCatalog",
+    "HasWebhooks",
+    "HasWebhooksDetail",
+    "SendsWebhooksAlarms",
     "IsLean",
 }
 
@@ -60,175 +76,22 @@ LEFT_OUT = {
 pytestmark = pytest.mark.timeout(900)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Production:
-    """The deployed stack; `ids` are physical ones by logical one."""
-
-    endpoint_url: str
-    ids: dict[str, str]
-    statuses: dict[str, str]
-
-    def client(self, service: str) -> Any:
-        return client(self.endpoint_url, service)
-
-    def post(self, body: bytes, *, secret: str) -> tuple[int, dict[str, Any]]:
-        """To the API, by the host name that the engine gives it."""
-        host = self.client("apigatewayv2").get_api(ApiId=self.ids["Api"])["ApiEndpoint"].removeprefix("http://")
-        signature = sign(body, secret=secret, timestamp=int(time.time()))
-        connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=60)
-        connection.request("POST", "/webhooks/stripe", body, {"Host": host, "Stripe-Signature": signature})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-
-    def publish(self, event: dict[str, Any]) -> None:
-        """As an internal service does."""
-        entry = {"EventBusName": self.ids["Bus"], "Source": "services.proof", "DetailType": event["type"]}
-        answer = self.client("events").put_events(Entries=[{**entry, "Detail": json.dumps(event)}])
-        assert answer["FailedEntryCount"] == 0
-
-    def rows(self, sql: str, *datasets: str) -> list[tuple[Any, ...]]:
-        """Of the lake, as an administrator."""
-        options = storage_options({**ADMINISTRATOR, "AWS_ENDPOINT_URL": self.endpoint_url})
-        lake_uri = f"s3://{self.ids['LakeBucket']}/lake"
-        return list(query(sql, lake_uri=lake_uri, storage_options=options, datasets=datasets).rows)
-
-    def logged(self, function: str) -> str:
-        """All that a function has written."""
-        group = {"logGroupName": self.ids[function.replace("Function", "Logs")]}
-        pages = self.client("logs").get_paginator("filter_log_events").paginate(**group)
-        return "\n".join(event["message"] for page in pages for event in page["events"])
-
-
-def client(endpoint_url: str, service: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=endpoint_url,
-        region_name=ADMINISTRATOR["AWS_DEFAULT_REGION"],
-        aws_access_key_id=ADMINISTRATOR["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=ADMINISTRATOR["AWS_SECRET_ACCESS_KEY"],
-    )
-
-
-def until(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
-    """What `condition` answers once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
-    return answer
-
-
-def accepted(production: Production, function: str) -> set[str]:
-    """The ids of the events that a flow's lines call accepted."""
-    lines = [line for line in production.logged(function).splitlines() if ".accepted" in line and '"event_id"' in line]
-    return {json.loads(line[line.index("{") :])["event_id"] for line in lines}
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """Who issues the tokens of people."""
+    with issuing() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An engine in which roles count."""
-    python = Path(sys.prefix, "engine/bin/python")
-    if not python.exists():
-        pytest.skip("the engine for what was built is not installed; `make test` does it where Python 3.13 is")
-    folder = tmp_path_factory.mktemp("production")
-    port = free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "TMPDIR": str(folder),
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",
-        "AUTH": "true",
-        **ADMINISTRATOR,
-    }
-    guarded = [sys.executable, "-P", "-m", "nilometer.local.plane.guard", str(python), "-P", "-m", "ministack"]
-    with (folder / "engine.log").open("wb") as log:
-        process = subprocess.Popen(guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
-    try:
-        until(lambda: answers(port), seconds=30)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        assert process.stdin
-        process.stdin.close()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        connection.request("GET", "/_ministack/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def production(endpoint_url: str, build: Build, sam: Path, project: Path) -> Production:
-    """`sam deploy`, then the signing secret, as docs/deploy.md says."""
-    deploy(endpoint_url, build(HERE), sam, project)
-    pages = client(endpoint_url, "cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
-    deployed = Production(
-        endpoint_url=endpoint_url,
-        ids={r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources},
-        statuses={r["LogicalResourceId"]: r["ResourceStatus"] for r in resources},
-    )
-    secret = {"SecretId": deployed.ids["StripeSigningSecrets"], "SecretString": SECRET}
-    deployed.client("secretsmanager").put_secret_value(**secret)
-    fill_gaps(deployed)
-    return deployed
-
-
-def deploy(endpoint_url: str, built: Path, sam: Path, project: Path) -> None:
-    """With the template as it was built, and production's part of samconfig.toml."""
-    files = ["--template-file", str(built / "template.yaml"), "--config-file", str(project / "samconfig.toml")]
-    options = ["--config-env", "prod", "--no-confirm-changeset", "--no-progressbar"]
-    parameters = [f"{name}={value}" for name, value in PARAMETERS.items()]
-    done = subprocess.run(
-        [str(sam), "deploy", *files, *options, "--parameter-overrides", *parameters],
-        cwd=project,
-        env={**os.environ, **ADMINISTRATOR, "AWS_ENDPOINT_URL": endpoint_url, "SAM_CLI_TELEMETRY": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-
-
-def fill_gaps(deployed: Production) -> None:
-    """What the engine judges otherwise than AWS; each has its line in docs/deploy.md."""
-    arn = deployed.client("secretsmanager").describe_secret(SecretId=deployed.ids["StripeSigningSecrets"])["ARN"]
-    key_arn = deployed.client("secretsmanager").describe_secret(SecretId=deployed.ids["StripeApiKey"])["ARN"]
-    bus = deployed.client("events").describe_event_bus(Name=deployed.ids["Bus"])["Arn"]
-    queues = [queue_arn(deployed, name) for name in ("LakeStripeEventsQueue", "LakeUsageQueue")]
-    # It takes `!Ref` of a secret for its name, and no role may read that.
-    allow(deployed, "Webhook", "secretsmanager:GetSecretValue", arn)
-    allow(deployed, "Reconcile", "secretsmanager:GetSecretValue", key_arn)
-    audit_arn = deployed.client("secretsmanager").describe_secret(SecretId=deployed.ids["AuditKey"])["ARN"]
-    allow(deployed, "Changes", "secretsmanager:GetSecretValue", audit_arn)
-    allow(deployed, "Lake", "secretsmanager:GetSecretValue", audit_arn)
-    # It does not know the condition events:source.
-    allow(deployed, "Webhook", "events:PutEvents", bus)
-    allow(deployed, "Changes", "events:PutEvents", bus)
-    # For AWS the batch is an sqs:SendMessage too.
-    allow(deployed, "Changes", "sqs:SendMessageBatch", *queues)
-    # It speaks plain HTTP, which the bucket rightly refuses.
-    deployed.client("s3").delete_bucket_policy(Bucket=deployed.ids["LakeBucket"])
-
-
-def queue_arn(deployed: Production, name: str) -> str:
-    queue = {"QueueUrl": deployed.ids[name], "AttributeNames": ["QueueArn"]}
-    return str(deployed.client("sqs").get_queue_attributes(**queue)["Attributes"]["QueueArn"])
-
-
-def allow(deployed: Production, flow: str, action: str, *resources: str) -> None:
-    statement = {"Effect": "Allow", "Action": action, "Resource": list(resources)}
-    deployed.client("iam").put_role_policy(
-        RoleName=deployed.ids[f"{flow}Role"],
-        PolicyName=action.replace(":", "-"),
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
+def production(
+    build: Build, sam: Path, project: Path, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    """`sam deploy` with production's part of samconfig.toml, then the signing secret, as docs/deploy.md says."""
+    parameters = {**PARAMETERS, "ConsoleIssuer": issuer.url, "ConsoleAudience": AUDIENCE}
+    with enforcing_engine(tmp_path_factory.mktemp("production")) as endpoint_url:
+        deploy(endpoint_url, build(HERE), sam, project, parameters, "--config-env", "prod", "--no-confirm-changeset")
+        yield deployed(endpoint_url, STACK)
 
 
 def test_every_resource_of_production_is_made(production: Production, template: Template) -> None:
@@ -251,7 +114,7 @@ def test_a_signed_webhook_is_a_row_of_the_lake(production: Production, samples: 
     changed = "select distinct kind from audit where kind in ('billing', 'register')"
     assert until(lambda: len(production.rows(changed)) == 2)
     hops = ("WebhookFunction", "BillingFunction", "ChangesFunction", "LimitsFunction", "LakeFunction")
-    assert [hop for hop in hops if event["id"] not in production.logged(hop)] == []
+    assert until(lambda: all(event["id"] in production.logged(hop) for hop in hops))
 
 
 def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, Any]) -> None:
@@ -297,7 +160,7 @@ def test_batches_of_an_internal_service_are_rows_of_its_dataset(
     production.publish({**landed, "data": {**landed["data"], "object": found}})
     production.publish({**landed, "id": "missing", "data": {**landed["data"], "object": missing}})
 
-    until(lambda: production.logged("DatasetsFunction").count("datasets.accepted") == 2)
+    until(lambda: production.logged("DatasetsFunction").count("datasets.accepted") >= 2)
     until(lambda: "object_missing" in production.logged("DatasetsFunction"))
     rows = production.rows("select contact_id, batch_id from datasets.crm_contacts order by 1", "crm_contacts")
     assert rows == [("1", landed["id"]), ("812", inline["id"])]
@@ -334,6 +197,140 @@ def test_the_http_api_refuses_an_unknown_key(production: Production) -> None:
 
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["status"]) == (401, 401)
+
+
+def looked(production: Production, path: str, token: str = "", form: str | None = None) -> tuple[int, str]:
+    """What the console answers to the holder of a token."""
+    found = production.client("apigatewayv2").get_api(ApiId=production.ids["ConsoleApi"])
+    head = {"Host": found["ApiEndpoint"].removeprefix("http://")}
+    head |= {"Authorization": f"Bearer {token}"} if token else {}
+    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=90)
+    connection.request("GET" if form is None else "POST", path, form, head)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_the_console_opens_for_a_signed_token_alone(production: Production, issuer: Issuer) -> None:
+    """Without one, forged, expired, for somebody else: refused by API Gateway; without a role: by the function."""
+    analyst = {"sub": "ann", "aud": AUDIENCE, "nilometer_role": "Analyst"}
+
+    assert looked(production, "/workspaces")[0] == 401
+    with issuing() as stranger:
+        forged = stranger.token({**analyst, "iss": issuer.url})
+    assert looked(production, "/workspaces", forged)[0] == 401
+    assert looked(production, "/workspaces", issuer.token({**analyst, "exp": int(time.time()) - 1}))[0] == 401
+    assert looked(production, "/workspaces", issuer.token({**analyst, "aud": "another"}))[0] == 401
+    status, text = looked(production, "/workspaces", issuer.token({"sub": "ann", "aud": AUDIENCE}))
+    assert (status, "names no role" in text) == (401, True)
+    assert looked(production, "/static/console.css")[0] == 200
+    assert looked(production, "/portal?token=x")[0] == 403
+
+
+def test_an_expired_token_opens_no_route(production: Production, issuer: Issuer) -> None:
+    """Whatever the application has, also for an Admin whose token was good a second ago."""
+    expired = issuer.token({**ADMIN, "exp": int(time.time()) - 1})
+    routes = application(SimpleNamespace(feed=None), gate=ClaimsGate()).routes  # type: ignore[arg-type]  # not asked
+    for route in routes:
+        if isinstance(route, Route) and route.path != "/portal":
+            form = "id=x" if "POST" in (route.methods or ()) else None
+            path = route.path.format(workspace_id="ws_1", part="mrr")
+            assert looked(production, path, expired, form)[0] == 401, path
+
+
+def test_a_role_sees_its_pages_of_production(production: Production, issuer: Issuer, samples: dict[str, Any]) -> None:
+    """Tables, lake, logs, queues and schedules under the function's own role; actions for an Admin alone."""
+    viewer, analyst, admin = (
+        issuer.token({"sub": "ann", "aud": AUDIENCE, "nilometer_role": role}) for role in ("Viewer", "Analyst", "Admin")
+    )
+    event = samples["stripe/customer.subscription.created.json"]
+    assert production.post(json.dumps(event).encode(), secret=SECRET)[0] == 200
+    until(lambda: production.rows("select event_id from stripe_events"))
+
+    assert looked(production, "/workspaces", viewer)[0] == 200
+    assert looked(production, "/events", viewer)[0] == 403
+    for path in ("/events", "/events/lake", f"/event?name={event['id']}", "/events/stream?since=0"):
+        status, text = looked(production, path, analyst)
+        assert (status, event["id"] in text) == (200, True), path
+    for path in ("/money", "/money/mrr", "/operations", "/operations/letters", "/operations/rejects"):
+        assert looked(production, path, analyst)[0] == 200, path
+    assert "ReconcileFunction" in looked(production, "/operations/schedules", analyst)[1]
+    assert ">1<" in looked(production, "/sql?q=select+min(1)+from+stripe_events", analyst)[1]
+    assert looked(production, "/rejects/resend", admin, "id=x")[0] == 403  # no page of the console sent it
+
+
+@dataclass
+class ConsoleVisit(Visit):
+    """A browser behind a proxy that adds the token of a person."""
+
+    token: str = ""
+    host: str = ""
+
+    def _asked(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Reply:
+        told = {**headers, "host": self.host, "authorization": f"Bearer {self.token}"}
+        return super()._asked(method, path, body, told)
+
+    def acts(self, path: str, **form: str) -> str:
+        """What the page says that it did. A letter that somebody looks at is there again in a moment."""
+        until(lambda: self.post(path, form).status == 303, seconds=60)
+        return re.findall(r'<p class="note good" role="status">(.+?)</p>', self.get("/sql").text)[0]
+
+
+@pytest.fixture
+def admin(production: Production, issuer: Issuer) -> ConsoleVisit:
+    """An Admin of the whole stack."""
+    host = production.client("apigatewayv2").get_api(ApiId=production.ids["ConsoleApi"])["ApiEndpoint"]
+    return ConsoleVisit(production.endpoint_url, token=issuer.token(ADMIN), host=host.removeprefix("http://"))
+
+
+@pytest.fixture
+def usage(production: Production, samples: dict[str, Any]) -> dict[str, Any]:
+    """A usage event that counts at once: its workspace and its meter are known."""
+    now, sample = rfc3339(datetime.now(UTC)), samples["usage/usage.recorded.v1.json"]["detail"]
+    created = {name: samples[f"operations/{name}.created.v1.json"]["detail"] for name in ("workspace", "meter")}
+    created["workspace"] = {**created["workspace"], "subject": "ws_acted"}
+    for name, event in created.items():
+        production.publish({**event, "id": f"{name}_acted", "time": now})
+    until(lambda: {"workspace_acted", "meter_acted"} <= accepted(production, "OperationsFunction"))
+    meter = created["meter"]["data"]
+    data = {**sample["data"], "meter": meter["meter"], "unit": meter["unit"]}
+    return {**sample, "subject": "ws_acted", "time": now, "data": data}
+
+
+def test_an_admin_acts_on_production(production: Production, admin: ConsoleVisit, usage: dict[str, Any]) -> None:
+    """Under the function's own role: a dead letter is sent back and counts, another is deleted, a reject is sent again
+    and dismissed, usage is replayed and counts once; what was done is said. No sample is sent to production."""
+
+    def letter(event_id: str) -> str:
+        event = {**usage, "id": event_id}
+        body = {"id": event_id, "detail-type": event["type"], "source": "x", "time": event["time"], "detail": event}
+        queue = {"QueueUrl": production.ids["UsageDeadLetters"], "MessageBody": json.dumps(body)}
+        sent = production.client("sqs").send_message(**queue)
+        until(lambda: event_id in admin.get("/operations/letters").text)
+        return str(sent["MessageId"])
+
+    def counted() -> list[tuple[Any, ...]]:
+        return production.rows("select event_id from usage where workspace_id = 'ws_acted'")
+
+    assert admin.acts("/letters/redrive", queue="UsageDeadLetters", id=letter("redriven")) == "sent back"
+    assert admin.acts("/letters/purge", queue="UsageDeadLetters", id=letter("purged")) == "deleted"
+    until(lambda: counted() == [("redriven",)])
+    assert "in 1 event<" in admin.get("/workspaces/ws_acted").text
+
+    assert admin.acts("/events/replay", id="redriven", source=usage["source"]) == "redriven published again"
+    until(lambda: "usage.duplicate" in production.logged("UsageFunction"))
+
+    production.publish({**usage, "id": "refused", "data": {**usage["data"], "unit": "camel"}})
+    rejects = until(lambda: (page := admin.get("/operations/rejects").text) and "ws_acted refused" in page and page)
+    [row] = [row for row in rejects.split("<tr") if "ws_acted refused" in row]
+    reject = re.findall(r'name="id" value="([^"]+)"', row)[0]
+    assert admin.acts("/rejects/resend", id=reject) == "usage reject of ws_acted refused resent"
+    until(lambda: production.logged("UsageFunction").count('"refused"') >= 2)
+    until(lambda: "ws_acted refused" in admin.get("/operations/rejects").text)
+    assert admin.acts("/rejects/dismiss", id=reject) == "usage reject of ws_acted refused dismissed"
+    assert "ws_acted refused" not in admin.get("/operations/rejects").text
+
+    assert counted() == [("redriven",)]
+    assert admin.post("/events/trigger", {"type": "customer.created"}).status == 404
 
 
 @pytest.mark.parametrize("function", ["Limits", "Maintenance", "Redrive", "Usage"])
@@ -386,9 +383,55 @@ def test_reconcile_repairs_what_no_event_told(production: Production, stripe: St
     assert price in logged
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: str(check.__name__))
+def test_every_route_of_the_api_keeps(production: Production, check: Callable[[Api, Any], None]) -> None:
+    """Each check of the suite on each route, under the function's own role."""
+    host = production.client("apigatewayv2").get_api(ApiId=production.ids["Api"])["ApiEndpoint"].removeprefix("http://")
+    names = {"records": production.ids["RecordsTable"], "events": production.ids["EventsTable"]}
+    api = over_http(production.endpoint_url, Store(production.client("dynamodb"), **names), host=host)
+
+    for route in CHECKS[check]:
+        check(api, route)
+
+
+def test_a_standing_stack_is_proved_by_its_name(
+    production: Production, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make prove STACK=nilometer-prod`, with a shell's environment: on an engine here, on an account otherwise."""
+    shell = {**ADMINISTRATOR, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": production.endpoint_url}
+    for name, value in shell.items():
+        monkeypatch.setenv(name, str(value))
+
+    failed = prove(STACK)
+
+    said = capsys.readouterr().out
+    assert failed == 0, said
+    assert said.count("holds") == 12
+    assert "0 of them fail; it cost at most $0.0" in said
+
+
+def test_the_console_of_a_machine_bills_the_stack_that_stands(production: Production) -> None:
+    """`nilometer console --stack nilometer-prod` counts at the parameters of the deployment."""
+    asked = f"""if True:
+        import json
+        from nilometer.cli.console.wiring import costly
+        from nilometer.cli.terminal.connection import on_aws
+        print(json.dumps(dict(costly(on_aws("{STACK}")))))"""
+    shell = {**os.environ, **ADMINISTRATOR, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": production.endpoint_url}
+
+    told = json.loads(
+        subprocess.run([sys.executable, "-c", asked], env=shell, stdout=subprocess.PIPE, check=True).stdout
+    )
+
+    assert {"Stage": "prod", "ArchiveDays": "0", "RatioAlarms": "false"}.items() <= told.items()
+    assert stage(told).archive_days == 0
+    assert "ConsoleIssuer" not in told
+
+
 def test_every_function_may_do_what_it_does(production: Production, template: Template) -> None:
     """Nobody was refused anything by IAM, and everybody has worked."""
-    logs = {name: production.logged(name) for name in template.functions}
+    made = {name for name, one in template.resources.items() if one.get("Condition") not in LEFT_OUT}
+    logs = {name: production.logged(name) for name in template.functions.keys() & made}
 
     assert [name for name, text in logs.items() if "REPORT RequestId" not in text] == []
     assert {name: text for name, text in logs.items() if "AccessDenied" in text or "not authorized" in text} == {}

@@ -64,7 +64,8 @@ def test_one_word_names_function_module_role_and_logs(template: Template) -> Non
     """One search finds the whole flow."""
     for name, function in template.functions.items():
         flow = name.removesuffix("Function")
-        assert function["Handler"] == f"nilometer.lambdas.{flow.lower()}.handler"
+        asked = "http." if flow in {"Api", "Console", "Hooks"} else ""
+        assert function["Handler"] == f"nilometer.lambdas.{asked}{flow.lower()}.handler"
         assert referred(function["Role"]) == f"{flow}Role"
         assert referred(function["LoggingConfig"]["LogGroup"]) == f"{flow}Logs"
 
@@ -73,12 +74,13 @@ def test_what_a_function_is_given_it_reads(template: Template) -> None:
     """And what it asks for, the template sets."""
     given = {name: own_variables(template, name) for name in template.functions}
     read = {name: variables_read(f["Handler"].rpartition(".")[0]) for name, f in template.functions.items()}
+    read["ConsoleFunction"] |= variables_read("nilometer.lambdas.http.stack")
 
     assert given == read
 
 
 def test_shared_variables_are_powertools_own(template: Template) -> None:
-    """Nothing of ours reads the environment past settings.py."""
+    """Nothing of ours reads the environment past `variables` and `optional`."""
     shared = template.body["Globals"]["Function"]["Environment"]["Variables"]
 
     assert set(shared) == {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
@@ -92,7 +94,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("room", ["domain", "flows", "lake", "aws", "stripe_api"])
-def test_rooms_below_settings_do_not_read_the_environment(project: Path, room: str) -> None:
+def test_rooms_below_the_handlers_do_not_read_the_environment(project: Path, room: str) -> None:
     """A flow takes its dependencies as arguments."""
     reading = [
         path.name
@@ -136,3 +138,33 @@ def test_every_function_is_built_by_the_makefile(template: Template) -> None:
     built = {n: r.get("Metadata") for n, r in template.resources.items() if r["Type"] == "AWS::Serverless::Function"}
 
     assert {tuple(metadata.items()) for metadata in built.values()} == {(("BuildMethod", "makefile"),)}
+
+
+def test_only_the_own_account_names_workspaces_unless_somebody_says_so(template: Template) -> None:
+    """In production in live mode alone; events, refetch and the nightly comparison read the same scopes."""
+    default = {"Fn::If": ["IsProduction", "self/live", "self/live self/test"]}
+    said = {"Fn::If": ["HasBillingScopes", {"Ref": "BillingScopes"}, default]}
+    told = {
+        name: function["Environment"]["Variables"]["BILLING_SCOPES"]
+        for name, function in template.of("AWS::Serverless::Function").items()
+        if "BILLING_SCOPES" in function["Environment"]["Variables"]
+    }
+
+    assert told == {"BillingFunction": said, "ReconcileFunction": said}
+    assert template.body["Parameters"]["BillingScopes"]["Default"] == ""
+
+
+@pytest.mark.parametrize("function", ["Console", "Redrive"])
+def test_who_sends_dead_letters_back_knows_all_of_them(template: Template, function: str) -> None:
+    """By its environment, with the right to take from each and to send to the queue of each."""
+    named = template.of("AWS::Serverless::Function")[f"{function}Function"]["Environment"]["Variables"]["DEAD_LETTERS"]
+    pairs = [one.split(",")[1:] for one in named["Fn::Sub"].split()]
+    letters, sources = ({name[2:-1] for one in pairs for name in one[at : at + 1]} for at in (0, 1))
+    [policy] = template.of("AWS::IAM::Role")[f"{function}Role"]["Policies"]
+
+    def on(action: str) -> set[str]:
+        allowed = [one for one in policy["PolicyDocument"]["Statement"] if action in one["Action"]]
+        return {referred(arn) for one in allowed for arn in one["Resource"]}
+
+    assert letters == on("sqs:ReceiveMessage") == template.dead_letter_queues
+    assert sources == on("sqs:SendMessage") == set(template.source_queues)

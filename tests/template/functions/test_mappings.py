@@ -101,7 +101,7 @@ def test_a_failed_stream_batch_cannot_block_its_shard(template: Template) -> Non
 
 def test_mappings_are_asleep_on_one_machine(template: Template) -> None:
     """There the runner of `nilometer local` polls; the engine's own pollers would race it."""
-    asleep = {"OnAws", "HasLakeQueues", "HasDatasets"}
+    asleep = {"OnAws", "HasLakeQueues", "HasDatasets", "SendsWebhooks"}
 
     assert all(m["Enabled"]["Fn::If"][1:] == [True, False] for m in template.mappings.values())
     assert {m["Enabled"]["Fn::If"][0] for m in template.mappings.values()} == asleep

@@ -8,8 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from tests.support.cloudformation import Template, under
+from tests.support.project import ROOT
 
+from nilometer.domain.notices.webhook import WEBHOOK_TYPES
 from nilometer.flows.billing.webhook import SOURCE
 from nilometer.flows.lake.kinds import TOLD
 from nilometer.local.plane.engine import Engine
@@ -72,7 +75,7 @@ def test_every_rule_has_a_sample_that_it_takes(matched: dict[str, set[str]], tem
     """A pattern with a typing error takes nothing and says nothing."""
     taken = {rule for path, rules in matched.items() for rule in rules if folder(rule) == folder_of(path)}
 
-    assert taken == {name.removesuffix("Rule") for name in template.of("AWS::Events::Rule")}
+    assert taken == {name.removesuffix("Rule") for name in template.of("AWS::Events::Rule")} - {"Hooks"}
 
 
 def test_every_sample_reaches_its_own_queue_and_no_other(matched: dict[str, set[str]]) -> None:
@@ -94,6 +97,38 @@ def test_every_rule_says_whose_events_it_takes(template: Template) -> None:
         assert all("source" in pattern for pattern in patterns), name
 
 
+def test_what_the_stack_announces_reaches_no_queue_of_its_own(
+    events: Any, template: Template, samples: Mapping[str, Any]
+) -> None:
+    """It is for others. A type may begin as one that services publish, and would be taken for theirs. Webhooks carry
+    on exactly what a workspace may know."""
+    rules = {name: json.dumps(rule["EventPattern"]) for name, rule in template.of("AWS::Events::Rule").items()}
+    announced = [sample for path, sample in samples.items() if folder_of(path) == "announced"]
+
+    taken = {
+        (name, sample["detail-type"])
+        for sample in announced
+        for name, pattern in rules.items()
+        if events.test_event_pattern(EventPattern=pattern, Event=json.dumps(sample))["Result"]
+    }
+    assert announced
+    assert taken == {("HooksRule", name) for name in WEBHOOK_TYPES}
+
+
+def test_the_rule_of_the_guide_takes_what_it_names(events: Any, samples: Mapping[str, Any]) -> None:
+    """The types in its pattern, and no others of the samples."""
+    rule = (ROOT / "docs" / "subscribe.md").read_text().split("```yaml\n")[1].partition("```")[0]
+    pattern = yaml.safe_load(rule.replace("!GetAtt ", ""))["PlanChanged"]["Properties"]["EventPattern"]
+    announced = [sample for path, sample in samples.items() if folder_of(path) in {"announced", "changes"}]
+
+    taken = [
+        sample["detail-type"]
+        for sample in announced
+        if events.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(sample))["Result"]
+    ]
+    assert sorted(taken) == sorted(pattern["detail-type"])
+
+
 OURS = ("usage.recorded.v1", "usage.batch.v1", "usage.voided.v1", "usage.snapshot.v1", "dataset.batch_ready.v1")
 
 
@@ -107,6 +142,19 @@ def test_the_bus_hears_of_every_change_that_a_rule_waits_for(template: Template)
     }
 
     assert waited == TOLD
+
+
+@pytest.mark.parametrize("detail_type", OURS)
+def test_what_the_api_sends_reaches_its_flow_alone(events: Any, template: Template, detail_type: str) -> None:
+    """Usage is counted, rows go to their dataset; nothing else hears of them."""
+    sent = {**envelope("sent", {"type": detail_type}), "source": "nilometer.api"}
+    taking = {
+        name
+        for name, rule in template.of("AWS::Events::Rule").items()
+        if events.test_event_pattern(EventPattern=json.dumps(rule["EventPattern"]), Event=json.dumps(sent))["Result"]
+    }
+
+    assert taking == {"DatasetsRule" if detail_type.startswith("dataset.") else "UsageRule"}
 
 
 FORGED = (*OURS, "workspace.created.v1", "record.changed.v1", "limit.set.v1", "billing.linked.v1")

@@ -1,4 +1,4 @@
-"""Who may speak as whom on the bus: its policy, judged by MiniStack's evaluator of resource policies.
+"""Who may publish as whom on the bus: its policy, judged by MiniStack's evaluator of resource policies.
 
 The engine does not put a bus's policy before its own door, so the statement is judged as written, with the context keys
 that AWS gives it: the sources of all entries of a request, and the role of its caller.

@@ -14,6 +14,7 @@ from nilometer.domain.events.reject import KEPT
 from nilometer.domain.stripe import event
 from nilometer.domain.stripe.signature import TOLERANCE_SECONDS
 from nilometer.flows.billing.webhook import BODY_BYTES
+from nilometer.local.demo.stage import STAGES
 
 
 def test_tables_can_be_restored_and_watched(template: Template) -> None:
@@ -122,6 +123,18 @@ def test_the_stages_of_samconfig_are_the_templates(template: Template, project: 
         assert deploy["confirm_changeset"] is (stage == "prod")
 
 
+def test_a_small_production_is_the_stack_of_production(project: Path) -> None:
+    """So it grows without a move; it asks before it changes anything, too. `nilometer cost` has the same stages."""
+    import tomllib
+
+    config = tomllib.loads((project / "samconfig.toml").read_text())
+    small, large = (config[name]["deploy"]["parameters"] for name in ("small", "prod"))
+    said = {name: config[name]["deploy"]["parameters"]["parameter_overrides"] for name in STAGES}
+
+    assert {**small, "parameter_overrides": ""} == {**large, "parameter_overrides": ""}
+    assert {name: dict(pair.split("=") for pair in text.split()) for name, text in said.items()} == STAGES
+
+
 def test_the_security_page_says_how_long_personal_data_stays(template: Template, project: Path) -> None:
     """Whoever must erase reads the times there."""
     page = (project / "docs/security.md").read_text()
@@ -142,10 +155,11 @@ def test_the_security_page_says_how_long_personal_data_stays(template: Template,
 def test_the_security_page_says_what_guards_the_door(template: Template, project: Path) -> None:
     """The numbers of code and template."""
     page = (project / "docs/security.md").read_text()
-    [stage] = template.of("AWS::ApiGatewayV2::Stage").values()
-    throttle = stage["DefaultRouteSettings"]
+    stage = template.of("AWS::ApiGatewayV2::Stage")["ApiStage"]
+    rate = template.body["Parameters"]["WebhookRate"]["Default"]
 
-    assert f"{throttle['ThrottlingRateLimit']} requests a second and {throttle['ThrottlingBurstLimit']} at once" in page
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "WebhookRate"}
+    assert f"{rate} requests a second and {stage['DefaultRouteSettings']['ThrottlingBurstLimit']} at once" in page
     assert f"{TOLERANCE_SECONDS} s of tolerance both ways" in page
     assert f"more than {BODY_BYTES // 1_000_000} MB is refused" in page
     assert f"at most every {REFRESH_SECONDS} s" in page
@@ -178,7 +192,7 @@ def test_spending_has_its_bounds_where_somebody_sets_them(template: Template) ->
 
 
 def test_every_stage_is_tagged_by_its_stack(project: Path) -> None:
-    """The budget and the bill are told apart by it."""
+    """The budget and the bill distinguish stages by it."""
     said = (project / "samconfig.toml").read_text()
 
     for stage in ("dev", "staging", "prod"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nilometer.lake.metrics.metrics import Metric
 
-ROWS = 1_000  # of an answer; more are told to be there
+ROWS = 1_000  # of an answer; it says when there are more
 
 Answer = dict[str, Any]
 

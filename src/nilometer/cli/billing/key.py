@@ -29,7 +29,7 @@ def stripe_options(command: _Command) -> _Command:
         help="The environment variable with a key of Stripe's API that may read.",
     )
     @click.option("--account", metavar="ACCT", help="A Connect account; its objects only.")
-    @click.option("--api-base", metavar="URL", help="Where Stripe's API is; for tests.")
+    @click.option("--api-base", metavar="URL", envvar="STRIPE_API_BASE", help="Where Stripe's API is; for tests.")
     @functools.wraps(command)
     def with_stripe(*args: Any, api_key_env: str, api_base: str | None, account: str | None, **kwargs: Any) -> Any:
         api, scope = _client(api_key_env, api_base, account)

@@ -9,7 +9,7 @@ import click
 
 from nilometer.cli.recovery import history as records
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.output import cell, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.store.times import from_epoch
 from nilometer.flows.billing.reading import explain_object
@@ -59,7 +59,7 @@ def history(connection: Connection, workspace: str, *, as_of: datetime | None, d
 
 def _show(found: dict[str, Any]) -> None:
     status = found["state"].get("status") or ("deleted" if found["state"].get("deleted") else "")
-    echo(f"{found['object']} {found['id']} {status}: {found['because']}")
+    out().print(cell(f"{found['object']} {found['id']} {status}: {found['because']}"))
     columns = ("", "when", "event", "type", "before", "after")
     out().print(table(columns, map(_row, found["evidence"])))
     if found["claims"]:

@@ -41,7 +41,7 @@ def run(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, 
     """All of them; also without the word `run`.
 
     Safe at any time, also while events arrive; stopped, it may be run again. The same runs on AWS every night, there in
-    steps that go on where the night before was stopped: `nilometer reconcile status`.
+    steps that go on where the last run was stopped: `nilometer reconcile status`.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ from nilometer.flows.billing.summary import fields_text, lines
 def show(connection: Connection, workspace: str, as_json: bool) -> int:
     """What workspace W has, until when, and why: plan, access, seats, limits, period, payments, features.
 
-    --json prints the whole record. Exit code 1 when Stripe told nothing of W.
+    --json prints the whole record. Exit code 1 when Stripe has reported nothing of W.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def show(connection: Connection, workspace: str, as_json: bool) -> int:
     """
     found = show_billing(connection.store(), workspace, now=connection.now)
     if found is None:
-        note(f"Stripe told nothing of {workspace}; `nilometer billing list` names customers without a workspace")
+        note(f"Stripe has reported nothing of {workspace}; `nilometer billing list` names customers of no workspace")
         return 1
     if as_json:
         print_json(found)
@@ -43,4 +43,5 @@ def _limits(rules: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
     for meter, rule in rules.items():
         included = rule.get("included")
         others = {name: value for name, value in rule.items() if name not in {"included", "version"} and value}
-        yield meter, "unlimited" if included is None else f"{included:,}", fields_text(others)
+        unlimited = "–" if rule.get("hard") is not None else "unlimited"
+        yield meter, unlimited if included is None else f"{included:,}", fields_text(others)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +24,24 @@ from nilometer.cli.terminal.connection import Connection
 from nilometer.console.events.feed import CloudLogs, LogFolder
 from nilometer.console.place import CheckFound, LineFeed, Place, Timer
 from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.publish.usage import publish
 from nilometer.local.plane.deployed import logical
 from nilometer.local.sources.schedules import next_time
 from nilometer.local.stripe.event_types import EVENT_TYPES
+
+BILL_SECONDS = 240
+_COSTS = (
+    "Stage",
+    "Monitoring",
+    "RatioAlarms",
+    "ArchiveDays",
+    "Upkeep",
+    "ChangesOnBus",
+    "LakeQueues",
+    "Datasets",
+    "LakeWindow",
+)
+"""Parameters of template.yaml that a bill depends on."""
 
 
 def place(connection: Connection) -> Place:
@@ -43,9 +63,10 @@ def place(connection: Connection) -> Place:
         datasets=lambda: dataset_names(connection),
         timers=lambda: list(_timers(connection)),
         checks=lambda: _checks(_now(connection)),
-        bus=connection.bus(),
+        again=lambda event: publish(connection.bus(), [event]),
         trigger=lambda event_type, workspace_id: trigger(connection, event_type, workspace_id),
         event_types=sorted(EVENT_TYPES),
+        bill=lambda stripe, usage: bill(stripe, usage, costly(connection)),
     )
 
 
@@ -58,8 +79,6 @@ def feed(connection: Connection) -> LineFeed:
 
 def trigger(connection: Connection, event_type: str, workspace_id: str | None) -> Mapping[str, Any]:
     """The sample event, once the webhook has taken it. `Unavailable` when it did not."""
-    import json
-
     from nilometer.local.stripe.samples import sample
 
     try:
@@ -72,8 +91,41 @@ def trigger(connection: Connection, event_type: str, workspace_id: str | None) -
     return event
 
 
+def bill(stripe: str, usage: str, parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    """What the command says, which counts the requests of a stack of its own: no other command finds it.
+
+    `parameters` of template.yaml are given to it, and stand beside its answer.
+    """
+    rates = ("--stripe", stripe, "--usage", usage)
+    given = [f"--parameter={name}={value}" for name, value in parameters.items()]
+    command = (sys.executable, "-m", "nilometer", "cost", *rates, *given, "--json")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NILOMETER_"))}
+    with tempfile.TemporaryDirectory(prefix="nilometer-cost-") as folder:
+        try:
+            done = subprocess.run(
+                command,
+                env={**own, "NILOMETER_RUNTIME_DIR": folder},
+                capture_output=True,
+                text=True,
+                timeout=BILL_SECONDS,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            raise Unavailable("the cost could not be counted; `nilometer cost` says why") from error
+    return {**json.loads(done.stdout), "parameters": dict(parameters)}
+
+
+def costly(connection: Connection) -> Mapping[str, str]:
+    """Of a stack on AWS, as it was deployed; a local one is billed as production by default."""
+    if connection.is_local:
+        return {}
+    answer = connection.client("cloudformation").describe_stacks(StackName=connection.description.stack_name)
+    told = {one["ParameterKey"]: one["ParameterValue"] for one in answer["Stacks"][0].get("Parameters", ())}
+    return {name: told[name] for name in _COSTS if name in told}
+
+
 def _now(connection: Connection) -> Connection:
-    """The console lives longer than a command: each question has its own time."""
+    """The console runs longer than a command: each question has its own time."""
     return Connection(connection.description)
 
 
@@ -98,10 +150,3 @@ def _timers(connection: Connection) -> Iterator[Timer]:
             if expression.startswith("rate")
             else next_time(expression, after=datetime.now(UTC), timezone=zone),
         )
-
-
-def _due(expression: str, timezone: str) -> datetime | None:
-    """Of a rate nobody knows: it counts from when the schedule was made."""
-    if expression.startswith("rate"):
-        return None
-    return next_time(expression, after=datetime.now(UTC), timezone=timezone)

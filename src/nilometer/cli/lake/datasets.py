@@ -15,7 +15,8 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, print_json, print_rows
 from nilometer.cli.terminal.rejects import rejects
-from nilometer.domain.lake.dataset import Dataset, DeclaredColumn
+from nilometer.cli.terminal.visible import visible_json
+from nilometer.domain.lake.dataset import FOLDER, Dataset, DeclaredColumn
 from nilometer.errors import Refused
 from nilometer.flows.lake import declaring
 
@@ -41,6 +42,8 @@ datasets.add_command(rejects("datasets", "A batch"))
 )
 @click.option("--key", multiple=True, metavar="NAME", help="A column that names a row; repeatable.")
 @click.option("--order-by", metavar="NAME", help="Of the rows of a key the one that is highest here stays.")
+@click.option("--owner", metavar="SOURCE", help="The one source that may feed it; without one any may.")
+@click.option("--partition-by", metavar="NAME", help="A date or string of few values that most queries ask for.")
 @click.option("--description", help="Stays unless given, as do those of columns.")
 @stack_options
 @json_option
@@ -52,6 +55,8 @@ def declare(
     columns: tuple[str, ...],
     key: tuple[str, ...],
     order_by: str | None,
+    owner: str | None,
+    partition_by: str | None,
     description: str | None,
     as_json: bool,
 ) -> None:
@@ -73,12 +78,77 @@ def declare(
         columns=[_described(_column(one), known) for one in columns],
         key=key,
         order_by=order_by,
+        owner=owner,
+        partition_by=partition_by,
         description=description if description is not None else known.description if known else "",
     )
     changed = perform_for_all(connection, deed)
     note(f"dataset {name} {'declared' if changed else 'is declared so already'}")
     if as_json:
         print_json({**_shown(deed.said()), "changed": changed})
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--note", "instead", help="What to use instead, and from when on.")
+@stack_options
+def deprecate(connection: Connection, name: str, instead: str | None) -> None:
+    """Say that DATASET will end: it is fed and read as before, and lists say so.
+
+    \b
+    Example:
+      nilometer datasets deprecate crm_contacts --note "crm_people has them from 2027 on"
+    """
+    _change(connection, nilometer.ChangeDataset(dataset=name, status="deprecated", note=instead or nilometer.UNSAID))
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@stack_options
+def drop(connection: Connection, name: str, yes: bool) -> None:
+    """Take no more batches of DATASET. Its files stay, and are read, until you delete them; its name stays taken.
+    `restore` takes it back.
+
+    \b
+    Example:
+      nilometer datasets drop crm_contacts
+    """
+    if not yes:
+        click.confirm(f"Drop dataset {name}: batches of it are refused from now on?", abort=True, err=True)
+    _change(connection, nilometer.ChangeDataset(dataset=name, status="dropped"))
+    lake = connection.description.lake_uri
+    note(f"to delete its files: aws s3 rm {lake}/{FOLDER}/{name}/ --recursive")
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@stack_options
+def restore(connection: Connection, name: str) -> None:
+    """Take DATASET back: it is neither dropped nor deprecated.
+
+    \b
+    Example:
+      nilometer datasets restore crm_contacts
+    """
+    _change(connection, nilometer.ChangeDataset(dataset=name, status="active", note=""))
+
+
+@datasets.command()
+@click.argument("name", metavar="DATASET")
+@click.argument("owner", metavar="SOURCE", required=False)
+@click.option("--anybody", is_flag=True, help="Any source may feed it.")
+@stack_options
+def give(connection: Connection, name: str, owner: str | None, anybody: bool) -> None:
+    """Let SOURCE, and no other, feed DATASET from now on.
+
+    \b
+    Example:
+      nilometer datasets give crm_contacts /services/crm2
+    """
+    if anybody is (owner is not None):
+        raise click.UsageError("name a source, or say --anybody")
+    _change(connection, nilometer.ChangeDataset(dataset=name, owner=owner))
 
 
 @datasets.command(name="list")
@@ -94,7 +164,8 @@ def list_datasets(connection: Connection, as_json: bool) -> None:
     rows = [_shown(one) for one in declaring.all_datasets(connection.store())]
     shown = rows if as_json else [{**row, "key": ", ".join(row["key"]), "columns": len(row["columns"])} for row in rows]
     empty = "no dataset yet; declare one with `nilometer datasets declare`"
-    print_rows(("dataset", "mode", "key", "order_by", ">columns", "~description"), shown, as_json=as_json, empty=empty)
+    columns = ("dataset", "status", "mode", "key", "order_by", "owner", ">columns", "~description")
+    print_rows(columns, shown, as_json=as_json, empty=empty)
 
 
 @datasets.command()
@@ -114,7 +185,13 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
         return
     key = f", key {', '.join(found.key)}" if found.key else ""
     order = f", the highest {found.order_by} stays" if found.order_by else ""
-    note(f"{found.name}: {found.mode}{key}{order}")
+    rest = "".join(
+        f", {what} {value}"
+        for what, value in (("partitioned by", found.partition_by), ("fed by", found.owner))
+        if value is not None
+    )
+    ends = "" if found.status == "active" else f"; {found.status}{': ' if found.note else ''}{found.note}"
+    note(f"{found.name}: {found.mode}{key}{order}{rest}{ends}")
     print_rows(("name", "type", "nullable", "~description"), _shown(found)["columns"], as_json=False, empty="")
 
 
@@ -165,7 +242,13 @@ def send(
         event = feeding.send_file(connection.bus(), connection.landing(), content, format_=format_, **given)
     note(f"batch {event['id']} announced to {name}")
     if as_json:
-        click.echo(msgspec.json.encode(event))
+        click.echo(visible_json(msgspec.json.encode(event).decode()))
+
+
+def _change(connection: Connection, deed: nilometer.ChangeDataset) -> None:
+    _declared(connection, deed.dataset)
+    changed = perform_for_all(connection, deed)
+    note(f"dataset {deed.dataset} {'changed' if changed else 'is so already'}")
 
 
 def _column(text: str) -> DeclaredColumn:

@@ -15,6 +15,7 @@ from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
+from nilometer.cli.terminal.near import near_names
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.errors import Rejected
@@ -81,7 +82,8 @@ def metric(
         out().print(table(["metric", "~question"], [(m.name, m.question) for m in METRICS.values()]))
         return
     if name not in METRICS:
-        raise click.UsageError(f"there is no metric {name}; `nilometer metric` lists them")
+        near = near_names(name, METRICS)
+        raise click.UsageError(f"there is no metric {name}{near}; `nilometer metric` lists them")
     period = asked_period(connection.now, days["from"], days["to"], known_at)
     if as_sql:
         echo(METRICS[name].sql(period, workspace))
@@ -146,7 +148,7 @@ def _asked(
 def asked_period(
     now: datetime, first: datetime | None, last: datetime | None, known_at: datetime | None
 ) -> MetricPeriod:
-    """Whole UTC days, twelve months back and up to today unless told. `Rejected("invalid_period")` for none."""
+    """Whole UTC days, twelve months back and up to today unless given. `Rejected("invalid_period")` for none."""
     from nilometer.lake.metrics.period import MetricPeriod
 
     until = (last or now).astimezone(UTC).date()

@@ -6,8 +6,7 @@ import contextlib
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -19,17 +18,21 @@ from nilometer.cli.lake.chart import draw, drawable
 from nilometer.cli.lake.tables import dataset_names, lake_of
 from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
+from nilometer.cli.terminal.near import near_names
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.domain.lake.tables import TABLES
 from nilometer.errors import Rejected
+from nilometer.lake.metrics.dialects import DIALECTS
 from nilometer.lake.read.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from nilometer.lake.read.money_recipes import Recipe
     from nilometer.lake.read.query import QueryResult
 
 SHOWN = 100  # rows on a terminal; --json and --csv give all
+_SINCE = timedelta(days=31)
 
 
 def _recipes() -> Iterable[str]:
@@ -104,18 +107,33 @@ def query(
 
 
 @click.command()
+@click.option(
+    "--dialect",
+    type=click.Choice([*DIALECTS]),
+    help="SQL of this engine, with the last 31 days as literals; DuckDB's, with variables, unless given.",
+)
 @json_option
-def recipes(as_json: bool) -> None:
+def recipes(dialect: str | None, as_json: bool) -> None:
     """The ready questions of `nilometer query --recipe NAME`.
 
+    Their SQL is in the JSON.
+
     \b
-    Example:
+    Examples:
       nilometer recipes --json | jq -r .sql
+      nilometer recipes --dialect athena --json | jq -r 'select(.name == "mrr").sql'
     """
     if as_json:
-        print_json_lines(asdict(recipe) for recipe in RECIPES.values())
+        print_json_lines(
+            {"name": one.name, "question": one.question, "sql": _spoken(one, dialect)} for one in RECIPES.values()
+        )
     else:
         out().print(table(["recipe", "~question"], [(r.name, r.question) for r in RECIPES.values()]))
+
+
+def _spoken(recipe: Recipe, dialect: str | None) -> str:
+    now = datetime.now(UTC)
+    return recipe.portable(DIALECTS[dialect], since=now - _SINCE, as_of=now) if dialect else recipe.sql
 
 
 @contextlib.contextmanager
@@ -134,7 +152,8 @@ def _sql(sql: str | None, recipe: str | None) -> str:
     if (sql is None) == (recipe is None):
         raise click.UsageError("give SQL or --recipe NAME, one of them")
     if recipe is not None and recipe not in RECIPES:
-        raise click.UsageError(f"there is no recipe {recipe}; `nilometer recipes` lists them")
+        near = near_names(recipe, RECIPES)
+        raise click.UsageError(f"there is no recipe {recipe}{near}; `nilometer recipes` lists them")
     return RECIPES[recipe].sql if recipe else sys.stdin.read() if sql == "-" else str(sql)
 
 

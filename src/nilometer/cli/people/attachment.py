@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+import nilometer
 from nilometer.cli.terminal.caller import InWorkspace, in_workspace, row
+from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, print_json, print_rows
-from nilometer.domain.people.attachment import AttachmentPurpose
-from nilometer.flows.people import attachments
+from nilometer.domain.people.attachment import AttachmentPurpose, described
+from nilometer.flows.people import attachments, sweeping
 
 _purpose = click.option(
     "--purpose", type=click.Choice(["avatar", "export", "attachment"]), default="attachment", show_default=True
 )
+
+
+_seconds = click.option("--seconds", type=click.IntRange(1, 3600), default=300, show_default=True, help="It is valid.")
+
+
+def _of_file(command: Callable[..., None]) -> Callable[..., None]:
+    """What a command asks for that says an attachment by its content."""
+    file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    return file(_purpose(click.option("--type", "content_type", required=True, help="image/png")(command)))
 
 
 @click.group(cls=SectionedGroup)
@@ -24,9 +38,7 @@ def attachment() -> None:
 
 @attachment.command()
 @in_workspace
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_purpose
-@click.option("--type", "content_type", required=True, help="image/png")
+@_of_file
 @json_option
 def add(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: bool) -> None:
     """Keep FILE, up to 10 MB, in workspace W. Doing it again changes nothing.
@@ -65,6 +77,92 @@ def list_attachments(at: InWorkspace, purpose: str, as_json: bool) -> None:
     rows = [row(one) for one in attachments.attached(at.store, at.caller, purpose=AttachmentPurpose(purpose))]
     columns = ("sha256", "size", "content_type", "added_at", "added_by")
     print_rows(columns, rows, as_json=as_json, empty=f"no {purpose} in {at.caller.workspace_id}")
+
+
+@attachment.command()
+@in_workspace
+@click.argument("sha256")
+@_purpose
+def remove(at: InWorkspace, sha256: str, purpose: str) -> None:
+    """Remove one of workspace W; its content goes with the next sweep, unless another purpose names it.
+
+    \b
+    Example:
+      nilometer attachment remove acme 5891b5b522d5df08... --purpose avatar
+    """
+    deed = nilometer.RemoveAttachment(purpose=AttachmentPurpose(purpose), sha256=sha256)
+    note(f"{purpose} {sha256[:12]} {'removed' if at.perform(deed) else 'was removed before'}")
+
+
+@attachment.command()
+@in_workspace
+@click.argument("sha256")
+@_purpose
+@_seconds
+def url(at: InWorkspace, sha256: str, purpose: str, seconds: int) -> None:
+    """A signed address, from which whoever has it may download the content for some minutes.
+
+    \b
+    Example:
+      curl --output logo.png "$(nilometer attachment url acme 5891b5b522d5df08... --purpose avatar)"
+    """
+    given: dict[str, Any] = {"objects": at.connection.objects(), "purpose": AttachmentPurpose(purpose)}
+    echo(attachments.download_url(at.store, at.caller, sha256, seconds=seconds, **given))
+
+
+@attachment.command()
+@in_workspace
+@_of_file
+@_seconds
+@json_option
+def upload_url(at: InWorkspace, *, file: Path, purpose: str, content_type: str, seconds: int, as_json: bool) -> None:
+    """A signed address to which FILE, and nothing else, may be uploaded; `uploaded` keeps it then.
+
+    \b
+    Example:
+      nilometer attachment upload-url acme logo.png --purpose avatar --type image/png
+    """
+    deed = described(file.read_bytes(), purpose=AttachmentPurpose(purpose), content_type=content_type)
+    made = attachments.upload(at.store, at.caller, deed, objects=at.connection.objects(), seconds=seconds)
+    if as_json:
+        print_json({"url": made.url, "headers": dict(made.headers), "sha256": deed.sha256})
+        return
+    headers = " ".join(f"--header '{name}: {value}'" for name, value in made.headers.items())
+    note("upload it, then keep it with `nilometer attachment uploaded` and the same words:")
+    echo(f"curl --upload-file {shlex.quote(str(file))} {headers} '{made.url}'")
+
+
+@attachment.command()
+@in_workspace
+@_of_file
+@json_option
+def uploaded(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: bool) -> None:
+    """Keep what was uploaded to a signed address, once its content is that of FILE.
+
+    \b
+    Example:
+      nilometer attachment uploaded acme logo.png --purpose avatar --type image/png
+    """
+    deed = described(file.read_bytes(), purpose=AttachmentPurpose(purpose), content_type=content_type)
+    objects = at.connection.objects()
+    kept = attachments.attach_uploaded(at.store, at.caller, deed, objects=objects, now=at.now)
+    print_json(row(kept)) if as_json else echo(kept.sha256)
+
+
+@attachment.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@stack_options
+@json_option
+def sweep(connection: Connection, dry_run: bool, as_json: bool) -> None:
+    """Delete the contents, older than a day, that no attachment of any workspace names. Run it daily, or when told to.
+
+    \b
+    Example:
+      nilometer attachment sweep --dry-run
+    """
+    found = list(sweeping.sweep(connection.store(), connection.objects(), now=connection.now, dry_run=dry_run))
+    rows = [{"object": key} for key in found]
+    print_rows(("object",), rows, as_json=as_json, empty="every content is named by an attachment")
 
 
 @attachment.command()

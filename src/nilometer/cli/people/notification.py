@@ -28,19 +28,26 @@ def notification() -> None:
 @in_workspace
 @_user
 @click.option("--unread", is_flag=True, help="Only what is unread.")
+@click.option("--archived", is_flag=True, help="Only what was archived.")
+@click.option("--after", metavar="ID", default="", help="Go on after this one, the last of the page before.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @json_option
-def list_notifications(at: InWorkspace, user_id: str, unread: bool, limit: int, as_json: bool) -> None:
+def list_notifications(
+    at: InWorkspace, *, user_id: str, unread: bool, archived: bool, after: str, limit: int, as_json: bool
+) -> None:
     """Notifications of USER in workspace W, the newest first, and those that belong to no workspace.
 
     \b
     Example:
       nilometer notification list acme user_ada --unread
     """
-    items = notifications.shown(at.store, at.caller, now=at.now, user_id=user_id, unread=unread, limit=limit)
-    found = [_shown(item) for item in items]
+    wanted: dict[str, Any] = {"unread": unread, "archived": archived, "after": after, "limit": limit + 1}
+    items = notifications.shown(at.store, at.caller, now=at.now, user_id=user_id, **wanted)
+    found = [_shown(item) for item in items[:limit]]
     columns = ("id", "created_at", "unread", "topic", "~title")
     print_rows(columns, found, as_json=as_json, empty=f"nothing for {user_id} in {at.caller.workspace_id}")
+    if len(items) > limit:
+        note(f"more: --after {found[-1]['id']}")
 
 
 @notification.command()
@@ -106,6 +113,28 @@ def read(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_:
     else:
         number = notifications.mark_read(at.store, at.caller, notification_ids, now=now, user_id=user_id)
     note(f"{number} marked as read")
+
+
+@notification.command()
+@in_workspace
+@_user
+@click.argument("notification_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that is read in W.")
+def archive(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_: bool) -> None:
+    """Put notifications of USER away: lists show them with --archived alone. An unread one counts as read.
+
+    \b
+    Example:
+      nilometer notification archive acme user_ada --all
+    """
+    if all_ == bool(notification_ids):
+        raise click.UsageError("name notifications, or say --all")
+    given: dict[str, Any] = {"now": at.now, "user_id": user_id}
+    if all_:
+        number = notifications.archive_all(at.store, at.caller, **given)
+    else:
+        number = notifications.archive(at.store, at.caller, notification_ids, **given)
+    note(f"{number} archived")
 
 
 @notification.command()

@@ -70,8 +70,8 @@ def list_(connection: Connection, *, queues: Sequence[LetterBox], wanted: Wanted
 
     Reasons come from EventBridge or from the logs of the functions; a function that ended without an answer left
     none. Batches of the tables' streams that were given up are listed too; they lie in the lake bucket. Looking
-    hides the letters for a moment and adds one to `receives`, for SQS shows nothing unless it delivers it; nothing
-    follows from that number.
+    hides the letters for a moment, for SQS shows nothing unless it delivers it; `receives` counts the deliveries that
+    failed, and no look.
 
     \b
     Examples:

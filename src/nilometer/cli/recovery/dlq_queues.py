@@ -29,12 +29,13 @@ def dead_letter_queues(connection: Connection, only: str | None = None) -> list[
     names = [name for name in sorted(urls) if name.endswith(_DEAD_LETTERS)]
     if only is not None and only not in names:
         raise click.UsageError(f"there is no queue {only}; one of {', '.join(names)}")
-    sources = dict(_redrives(sqs, urls[name]) for name in urls if name not in names)
-    return [
-        DeadLetterQueue(sqs, name=name, url=urls[name], source_url=sources.get(_attribute(sqs, urls[name], "QueueArn")))
-        for name in names
-        if only in {None, name}
-    ]
+    sources = {arn: source for name in urls if name not in names for arn, source in _redrives(sqs, urls[name])}
+    return [_dead_letters(sqs, name, urls[name], sources) for name in names if only in {None, name}]
+
+
+def _dead_letters(sqs: Any, name: str, url: str, sources: Mapping[str, tuple[str, int | None]]) -> DeadLetterQueue:
+    source_url, allowed = sources.get(str(_attribute(sqs, url, "QueueArn")), (None, None))
+    return DeadLetterQueue(sqs, name=name, url=url, source_url=source_url, allowed=allowed)
 
 
 def letter_boxes(connection: Connection) -> list[LetterBox]:
@@ -49,9 +50,12 @@ def stream_batches(connection: Connection) -> list[StreamBatches]:
     return [StreamBatches(name, objects, again) for name in sorted({one.queue for one in given_up(objects)})]
 
 
-def _redrives(sqs: Any, url: str) -> tuple[str | None, str]:
-    """The ARN of the dead-letter queue of a queue, and its own URL."""
-    return json.loads(_attribute(sqs, url, "RedrivePolicy") or "{}").get("deadLetterTargetArn"), url
+def _redrives(sqs: Any, url: str) -> Iterator[tuple[str, tuple[str, int | None]]]:
+    """The ARN of the dead-letter queue of a queue; its own URL, and after how many deliveries it moves a letter."""
+    policy = json.loads(_attribute(sqs, url, "RedrivePolicy") or "{}")
+    if target := policy.get("deadLetterTargetArn"):
+        allowed = policy.get("maxReceiveCount")
+        yield target, (url, int(allowed) if allowed is not None else None)
 
 
 def _attribute(sqs: Any, url: str, name: str) -> str | None:

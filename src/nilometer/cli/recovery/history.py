@@ -46,7 +46,12 @@ def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None,
       nilometer history show billing acme --diff
       nilometer history show billing acme --as-of 2026-11-01T00:00:00Z --json
     """
-    print_history(connection, kind, key, as_of=as_of, diff=diff, as_json=as_json)
+    try:
+        print_history(connection, kind, key, as_of=as_of, diff=diff, as_json=as_json)
+    except Rejected as error:
+        if error.reason == "unknown_kind":
+            raise click.BadParameter(str(error), param_hint="KIND") from error
+        raise
 
 
 @history.command()

@@ -13,10 +13,11 @@ from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json, print_rows, table
 from nilometer.cli.terminal.times import time_option
+from nilometer.domain.events.waiting import Waiting
 from nilometer.domain.recovery.dead_letter import shown
 from nilometer.domain.recovery.refused import FLOWS, KeptReject
 from nilometer.domain.store.times import rfc3339
-from nilometer.flows.recovery.refused import LONGEST_KEPT, Lane, one_of
+from nilometer.flows.recovery.refused import LONGEST_KEPT, Lane, one_of, waiting
 
 _RECENT = timedelta(days=7)
 _ID = 12  # characters of an id on a terminal: enough to name one
@@ -116,6 +117,32 @@ def dismiss(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bo
     """
     lane = lane_of(connection)
     _act(lane, ids, "dismissed", lane.dismiss, yes=yes, as_json=as_json)
+
+
+@click.command("waiting")
+@stack_options
+@json_option
+def waiting_(connection: Connection, as_json: bool) -> None:
+    """What waits for a workspace, a meter or something else that is not known yet.
+
+    Each since when and until when: the bus keeps no order, so what is lacking may be on its way. An operation or a
+    batch of rows waits for ten minutes, usage for a day for its meter and 35 days for its workspace; what comes too
+    late is listed by `nilometer rejects list`.
+
+    \b
+    Example:
+      nilometer waiting --json | jq -r '[.flow, .reason, .until] | @tsv'
+    """
+    found = waiting(connection.store(), now=connection.now)
+    columns = ("since", "until", "flow", "reason", ">count", "~whose", "~message")
+    print_rows(columns, [_waiting_row(one) for one in found], as_json=as_json, empty="nothing waits")
+
+
+def _waiting_row(one: Waiting) -> dict[str, Any]:
+    names = ("flow", "reason", "message", "count", "event_id", "source", "type", "workspace_id")
+    whose = " ".join(filter(None, [one.workspace_id or one.source, one.event_id]))
+    times = {"since": rfc3339(one.since), "until": rfc3339(one.until)}
+    return {**times, **{name: getattr(one, name) for name in names}, "whose": whose}
 
 
 def _act(

@@ -49,7 +49,7 @@ def replay_archive(
 ) -> int:
     """Let EventBridge deliver what its archives have of a span of time to the queues of the flows, and wait for it.
 
-    Each flow drops what it has taken before, and gets nothing that is older than it can tell: usage of 35 days,
+    Each flow drops what it has taken before, and gets nothing that is older than it can compare: usage of 35 days,
     operations of 39; billing merges Stripe's events of any age. What was rejected is tried again. Notices and the
     lake get nothing: what they need comes from the flows. An archive lags behind by some minutes; a local stack has
     none. Exit code 1 when a replay failed.

@@ -98,7 +98,7 @@ def _as_json(found: Trace) -> dict[str, Any]:
 
 
 def _timed(found: Trace) -> Iterator[tuple[Hop, float | None]]:
-    """Each hop with the seconds since the one before; none within a second whose order only the places tell."""
+    """Each hop with the seconds since the one before; none within a second whose order only the places show."""
     first, *_ = found.hops or (None,)
     if first:
         yield first, None

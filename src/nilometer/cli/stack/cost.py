@@ -24,18 +24,22 @@ if TYPE_CHECKING:
     "prices_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Your prices over ours, in the form of src/nilometer/local/prices.toml; a part will do.",
+    help="Your prices over ours, in the form of src/nilometer/local/demo/prices.toml; a part will do.",
 )
 @click.option("--stripe", metavar="N/day", help="The bill of a month instead: so many webhooks of Stripe.")
 @click.option("--usage", metavar="N/day", help="And so many usage events. Also N/second, /minute, /hour, /month.")
 @click.option("--batched", is_flag=True, help="Usage comes as nilometer.publish sends it, up to 100 events together.")
-@click.option("--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of template.yaml, for the bill.")
+@click.option("--stage", metavar="STAGE", help="Of samconfig.toml, for the bill: dev, small, staging or prod.")
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of template.yaml, over the stage's."
+)
 @json_option
 def cost(
     prices_file: Path | None,
     stripe: str | None,
     usage: str | None,
     batched: bool,
+    stage: str | None,
     parameters: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -47,12 +51,12 @@ def cost(
     \b
     Examples:
       nilometer cost
-      nilometer cost --stripe 300/day --usage 700/day
-      nilometer cost --stripe 0/day --parameter Stage=dev --parameter Monitoring=none
+      nilometer cost --stage small --stripe 300/day --usage 700/day
+      nilometer cost --stage dev
       nilometer cost --prices frankfurt.toml --json | jq .kinds
     """
-    if stripe or usage or parameters:
-        given = dict(_pair(one) for one in parameters)
+    if stripe or usage or stage or parameters:
+        given = {**_stage(stage), **dict(_pair(one) for one in parameters)}
         _month(prices_file, _monthly(stripe), _monthly(usage), given, batched, as_json)
         return
     from nilometer.local.demo.cost import as_json as machine_readable
@@ -78,6 +82,17 @@ def _monthly(rate: str | None) -> Decimal:
     return Decimal(number) * Decimal(str(43_830 / minutes[per]))
 
 
+def _stage(name: str | None) -> Mapping[str, str]:
+    """Its parameters; by default those of template.yaml, in production."""
+    from nilometer.local.demo.stage import STAGES
+
+    if name is None:
+        return {"Stage": "prod"}
+    if name not in STAGES:
+        raise click.UsageError(f"{name} is no stage of samconfig.toml; one of {', '.join(STAGES)}")
+    return STAGES[name]
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
@@ -99,7 +114,7 @@ def _month(
     from nilometer.local.demo.prices import prices
     from nilometer.local.demo.stage import stage
 
-    chosen, made = prices(prices_file), stage({"Stage": "prod", **parameters})
+    chosen, made = prices(prices_file), stage(parameters)
     with signals_interrupt(), progress_bars() as progress:
         run = count(progress=progress, batched=batched, parameters=parameters)
     lines = bill(run, made, stripe=stripe, usage=usage, prices=chosen)

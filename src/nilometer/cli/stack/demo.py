@@ -55,9 +55,10 @@ def _show(report: DemoReport, keep: Path | None) -> None:
     console.print(usage_table((one.workspace, meter) for one in report.used for meter in one.meters if meter.count))
     _heading("Lake", "every fact and every change, in Delta tables")
     for described in report.tables:
-        console.print(f"[bold]{described.name}[/bold]  {described.rows:,} rows, version {described.version}")
         if sample := report.samples.get(described.name):
+            console.print(f"[bold]{described.name}[/bold]  {described.rows:,} rows, version {described.version}")
             console.print(rows_table(sample.columns, sample.rows))
+    console.print(f"Stripe's objects, each state with its time: {_objects(report)}")
     _heading("A question", "in SQL, over the Delta tables")
     console.print(f"[cyan]{report.question}[/cyan]")
     console.print(rows_table(report.answer.columns, report.answer.rows))
@@ -69,6 +70,12 @@ def _show(report: DemoReport, keep: Path | None) -> None:
     for check in report.checks:
         console.print(_verdict(check))
     console.print(f"\n{report.seconds:.0f} s, of which {report.start_seconds:.0f} s to start the stack. {_next(keep)}")
+
+
+def _objects(report: DemoReport) -> str:
+    """Tables without rows are those of objects that the company does not have."""
+    others = (one for one in report.tables if one.name not in report.samples and one.rows)
+    return ", ".join(f"{one.name} {one.rows:,}" for one in others)
 
 
 def _heading(title: str, text: str) -> None:

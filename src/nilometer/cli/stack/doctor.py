@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import click
 
-from nilometer.cli.stack.doctor_lake import lake
+from nilometer.cli.stack.doctor_lake import lake, protection
 from nilometer.cli.stack.doctor_machine import machine
 from nilometer.cli.stack.doctor_stack import checks
 from nilometer.cli.stack.finding import Finding, Verdict, fail, guarded, ok
 from nilometer.cli.terminal.connection import Connection, stack_choice
-from nilometer.cli.terminal.output import json_option, out, print_json_lines, table
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
 from nilometer.errors import Misconfigured
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red", Verdict.SKIP: "dim"}
@@ -38,7 +38,10 @@ def doctor(find_stack: Callable[[], Connection], *, api_base: str | None, as_jso
         print_json_lines(asdict(finding) for finding in found)
     else:
         out().print(table(["check", "", "~found", "~what to do"], [_row(finding) for finding in found]))
-    return int(any(finding.verdict is Verdict.FAIL for finding in found))
+    failed = [finding.check for finding in found if finding.verdict is Verdict.FAIL]
+    if failed and not as_json:
+        note(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}")
+    return int(bool(failed))
 
 
 def _findings(find_stack: Callable[[], Connection], api_base: str | None) -> Iterator[Finding]:
@@ -49,7 +52,8 @@ def _findings(find_stack: Callable[[], Connection], api_base: str | None) -> Ite
         yield fail("stack", str(error), "Start or name one; all that follows needs it.")
         return
     yield ok("stack", f"{connection.description.stack_name} {'here' if connection.is_local else 'on AWS'}")
-    for name, look in (*checks(connection, api_base), ("lake", lambda: lake(connection))):
+    lakes = (("protection", lambda: protection(connection)), ("lake", lambda: lake(connection)))
+    for name, look in (*checks(connection, api_base), *lakes):
         yield from guarded(name, look)
 
 

@@ -64,7 +64,7 @@ def deployment(connection: Connection) -> Iterator[Finding]:
         yield ok("deployment", stack["StackStatus"])
     parameters = _parameters(stack)
     if not connection.is_local and not parameters.get("AlarmEmail"):
-        yield warn("alarms", "nobody is told by mail", "Deploy with AlarmEmail, or subscribe to the alarm topic.")
+        yield warn("alarms", "nobody gets a mail", "Deploy with AlarmEmail, or subscribe to the alarm topic.")
 
 
 def table(connection: Connection, name: str, physical: str, view: str) -> Iterator[Finding]:

@@ -19,20 +19,21 @@ from nilometer.local.plane.discovery import StackDescription
 def ls(as_json: bool) -> None:
     """The local stacks that run.
 
-    Those of this user, the newest first; --port chooses one of them for a command.
+    Those of this user, the newest first; --port, or --stack with its name, chooses one of them for a command.
 
     \b
     Example:
       nilometer ls --json | jq -r .webhook_url
     """
     rows = [_row(stack) for stack in discovery.running()]
-    columns = (">port", "aws_endpoint_url", "~data", ">pid")
+    columns = (">port", "name", "aws_endpoint_url", "~data", ">pid")
     print_rows(columns, rows, as_json=as_json, empty="no local stack runs; start one with `nilometer local`")
 
 
 def _row(stack: StackDescription) -> dict[str, object]:
     return {
         "port": int(stack.origin.rpartition(":")[2]),
+        "name": stack.name,
         "webhook_url": stack.webhook_url,
         "aws_endpoint_url": stack.aws_endpoint_url,
         "data": stack.data,

@@ -9,17 +9,13 @@ from typing import Any
 
 import click
 
+from nilometer.aws.sqs import waiting
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json, table
 from nilometer.errors import Unavailable
 from nilometer.local.plane.deployed import logical
 
 _DEAD = "DeadLetters-"
-_ATTRIBUTES = {
-    "visible": "ApproximateNumberOfMessages",
-    "in_flight": "ApproximateNumberOfMessagesNotVisible",
-    "delayed": "ApproximateNumberOfMessagesDelayed",
-}
 
 
 @click.command()
@@ -92,18 +88,13 @@ def _from_queues(connection: Connection) -> Callable[[], dict[str, Any]]:
     urls = {url.rpartition("/")[2]: url for url in connection.queues().values()}
 
     def read() -> dict[str, Any]:
-        counts = {name: _counts(sqs, url) for name, url in urls.items()}
+        counts = {name: waiting(sqs, url) for name, url in urls.items()}
         queues = {name: found for name, found in counts.items() if _DEAD not in name}
         dead = {name: found["visible"] for name, found in counts.items() if _DEAD in name}
         idle = not any(sum(found.values()) for found in queues.values())
         return {"queues": queues, "dead_letters": dead, "streams": {}, "idle": idle}
 
     return read
-
-
-def _counts(sqs: Any, url: str) -> dict[str, int]:
-    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_ATTRIBUTES.values()))["Attributes"]
-    return {name: int(found.get(attribute, 0)) for name, attribute in _ATTRIBUTES.items()}
 
 
 def _queues(found: dict[str, Any]) -> Any:

@@ -31,22 +31,34 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
 @click.argument("event_type", shell_complete=among(_event_types))
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Every EVENT_TYPE.")
 @click.option("--workspace", metavar="W", help="Whose customer it concerns; one of its own unless given.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Of its object; repeatable.")
 @stack_options
 @json_option
-def trigger(connection: Connection, event_type: str, workspace: str | None, as_json: bool) -> None:
+def trigger(
+    connection: Connection, event_type: str, *, workspace: str | None, assignments: tuple[str, ...], as_json: bool
+) -> None:
     """Post a signed, realistic event of EVENT_TYPE to the webhook.
+
+    PATH leads into the event's data.object, with dots between names and indexes in lists; what it names is created.
+    VALUE is JSON if it can be read as JSON, else text.
 
     \b
     Examples:
       nilometer trigger customer.subscription.created --workspace acme
+      nilometer trigger invoice.paid --set currency=eur --set lines.data.0.quantity=5
       nilometer trigger --list | grep invoice
     """
+    from nilometer.local.stripe.assignments import assign
     from nilometer.local.stripe.samples import sample
 
     try:
         event = sample(event_type, workspace, connection.now)
     except ValueError as error:
         raise click.UsageError(f"{error}; `nilometer trigger --list` names all") from error
+    try:
+        assign(event, assignments)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--set") from error
     delivery = connection.endpoint().deliver(1, json.dumps(event).encode())
     if not delivery.taken:
         raise Unavailable(f"the webhook answered {delivery.status or 'nothing'}: {delivery.reason}")

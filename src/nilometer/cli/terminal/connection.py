@@ -120,16 +120,16 @@ def stack_choice(command: _Command) -> _Command:
 
     @click.option("--port", type=int, envvar="NILOMETER_PORT", help="The local stack with this webhook port.")
     @click.option("--endpoint-url", metavar="URL", help="The local stack with this AWS endpoint.")
-    @click.option("--stack", metavar="NAME", envvar="NILOMETER_STACK", help="A stack on AWS, with your credentials.")
+    @click.option("--stack", metavar="NAME", envvar="NILOMETER_STACK", help="A local stack by its name, or one on AWS.")
     @functools.wraps(command)
     def choosing(*args: Any, port: int | None, endpoint_url: str | None, stack: str | None, **kwargs: Any) -> Any:
         context = click.get_current_context()
         port, stack = _typed_first(context, port, stack)
         if stack and (port or endpoint_url):
-            raise click.UsageError("--stack is on AWS, --port and --endpoint-url are on this machine: choose one")
+            raise click.UsageError("--stack names one stack, --port and --endpoint-url another: choose one")
         destroys = any(parameter.name == "yes" for parameter in context.command.params)
         here = functools.partial(on_this_machine, port, endpoint_url, destroys=destroys)
-        return command(*args, find_stack=functools.partial(on_aws, stack) if stack else here, **kwargs)
+        return command(*args, find_stack=functools.partial(by_name, stack) if stack else here, **kwargs)
 
     return choosing  # type: ignore[return-value]  # functools.wraps forgets the type
 
@@ -153,6 +153,10 @@ def on_this_machine(port: int | None, endpoint_url: str | None, *, destroys: boo
     description = discovery.find(port=port, endpoint_url=endpoint_url)
     if port is None and endpoint_url is None and len(running := discovery.running()) > 1:
         _several(running, destroys=destroys)
+    return _here(description)
+
+
+def _here(description: StackDescription) -> Connection:
     os.environ.update(description.environment)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
@@ -165,6 +169,15 @@ def _several(running: Sequence[StackDescription], *, destroys: bool) -> None:
     if destroys:
         raise Misconfigured(f"{len(ports)} local stacks run, at the ports {', '.join(ports)}; say which with --port")
     note(f"{len(ports)} local stacks run; this is the newest, --port {ports[0]}. `nilometer ls` lists all")
+
+
+def by_name(name: str) -> Connection:
+    """The local stack that was started with this name, which is said on stderr; else the one on AWS."""
+    found = discovery.named(name)
+    if found is None:
+        return on_aws(name)
+    note(f"{name} is the local stack at port {found.origin.rpartition(':')[2]}")
+    return _here(found)
 
 
 def on_aws(name: str) -> Connection:

@@ -62,7 +62,9 @@ def option(*names: str, **attributes: Any) -> Parameter:
             "multiple": Sequence in _kinds(hint),
             "help": f"{bounds.says}." if bounds and bounds.says else None,
         } | attributes
-        return click.option(*(names or (f"--{field.name.replace('_', '-')}",)), field.name, default=None, **given)
+        # A default of None would count as given, and nothing would be required.
+        default = {} if given["required"] else {"default": None}
+        return click.option(*(names or (f"--{field.name.replace('_', '-')}",)), field.name, **default, **given)
 
     return made
 

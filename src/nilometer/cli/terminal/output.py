@@ -136,7 +136,7 @@ def _blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], title: str | 
 
 
 def cell(value: object) -> str:
-    """A value of a table as markup: an absent one as a dash, a collection as JSON, times to the second in UTC."""
+    """A value of a table as markup: an absent one as a dash, a list or mapping as JSON, times to the second in UTC."""
     from rich.markup import escape
 
     if value is None:
@@ -145,7 +145,7 @@ def cell(value: object) -> str:
         return escape(visible(json.dumps(value, default=plain, ensure_ascii=False)))
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return escape(visible(_seconds(text) if _RFC_3339.fullmatch(text) else text))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -21,11 +21,14 @@ from nilometer.flows.usage import metering
 def outbox(connection: Connection, sent: str | None, send_again: str | None, as_json: bool) -> None:
     """Usage that Stripe's meters may not have in full; the hourly run sends it.
 
-    A delta that could not be sent for 23 hours waits until somebody has looked for its identifier at Stripe.
+    A delta that could not be sent for 23 hours waits until somebody has looked for its identifier at Stripe. So does
+    one that Stripe took and could not count later, as its report of meter errors says: `refused` is Stripe's code.
+    Remove the cause, then send it again: the next delta of its counter holds it, once.
 
     \b
     Examples:
       nilometer usage outbox --json | jq -r 'select(.pending) | [.identifier, .since] | @tsv'
+      nilometer usage outbox --json | jq -r 'select(.refused) | [.identifier, .refused] | @tsv'
       nilometer usage outbox --send-again 2fd4e1c67a2d28fced849ee1bb76e7391b93eb12
     """
     store = connection.store()
@@ -35,21 +38,22 @@ def outbox(connection: Connection, sent: str | None, send_again: str | None, as_
         metering.decide(store, identifier, is_at_stripe=sent is not None, now=connection.now)
         note(f"{identifier} {'is sent' if sent else 'is sent again by the next run'}")
         return
-    columns = ("workspace", "meter", "period_start", ">sent", ">pending", "identifier", "since")
-    print_rows(columns, list(map(_row, metering.outbox(store))), as_json=as_json, empty="Stripe's meters have it all")
+    columns = ("workspace", "meter", "period_start", ">sent", ">pending", "identifier", "since", "refused")
+    rows = [row for item in metering.outbox(store) for row in _rows(item)]
+    print_rows(columns, rows, as_json=as_json, empty="Stripe's meters have it all")
 
 
-def _row(item: Mapping[str, Any]) -> dict[str, Any]:
-    pending = item.get("pending")
-    return {
-        "workspace": item["workspace_id"],
-        "meter": item["meter"],
-        "period_start": item["period_start"],
-        "sent": _plain(item["sent"]),
-        "pending": _plain(pending["value"]) if pending else None,
-        "identifier": pending["identifier"] if pending else None,
-        "since": item.get("pending_since"),
-    }
+def _rows(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The counter with the delta that is pending, then each delta that Stripe refused."""
+    named = {name: item[name] for name in ("meter", "period_start")}
+    of = {"workspace": item["workspace_id"], **named, "sent": _plain(item["sent"])}
+    pending, refused = item.get("pending"), item.get("refused", {})
+    if pending or item["changed"] or not refused:
+        amount, identifier = (_plain(pending["value"]), pending["identifier"]) if pending else (None, None)
+        yield {**of, "pending": amount, "identifier": identifier, "since": item.get("pending_since"), "refused": None}
+    for identifier, one in sorted(refused.items()):
+        amount = _plain(one["value"])
+        yield {**of, "pending": amount, "identifier": identifier, "since": one["at"], "refused": one["code"]}
 
 
 def _plain(amount: Any) -> str:

@@ -11,7 +11,6 @@ from nilometer.console.http.guard import Form, action, visitor
 from nilometer.console.http.rendering import back
 from nilometer.console.place import place_of
 from nilometer.domain.recovery.refused import FLOWS, KeptReject
-from nilometer.flows.publish.usage import publish
 from nilometer.flows.recovery.refused import LONGEST_KEPT, Lane, one_of
 from nilometer.flows.recovery.replay import event_again
 
@@ -29,7 +28,9 @@ def routes() -> list[BaseRoute]:
 def trigger(request: Request, form: Form) -> Response:
     """Posts a signed sample event to the webhook, then shows its way."""
     place, wanted = place_of(request), form.get("type", "")
-    if place.trigger is None or wanted not in place.event_types:
+    if place.trigger is None:
+        raise HTTPException(404, "samples are not sent from here; run `nilometer trigger` with --stack and your rights")
+    if wanted not in place.event_types:
         raise HTTPException(400, f"there is no sample of {wanted or 'an event without type'}")
     event = place.trigger(wanted, form.get("workspace", "").strip() or None)
     return back(request, "/events", said=f"{event['type']} {event['id']} posted")
@@ -45,7 +46,7 @@ def replay(request: Request, form: Form) -> Response:
     ]
     if not rows:
         raise HTTPException(404, "the lake has no usage event of this source and id")
-    publish(place.bus, [event_again(rows[0])])
+    place.again(event_again(rows[0]))
     return back(request, "/events", said=f"{form['id']} published again")
 
 

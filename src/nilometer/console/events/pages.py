@@ -52,6 +52,7 @@ def timeline(request: Request) -> Response:
         "events/timeline.html",
         lives=lives.newest(wanted),
         revision=lives.revision,
+        polls=not request.app.state.streams,
         types=lives.types(EventFilter(workspace_id=who.workspace_id or "")),
         **_choices(request),
     )
@@ -66,8 +67,8 @@ async def stream(request: Request) -> Response:
 
 
 async def _changes(request: Request, wanted: EventFilter, seen: int) -> AsyncIterator[str]:
-    lives, quiet = timeline_of(request), 0.0
-    yield "retry: 1000\n\n"
+    lives, quiet, stays = timeline_of(request), 0.0, request.app.state.streams
+    yield f"retry: {1000 if stays else 2000}\n\n"
     while not await request.is_disconnected():
         await run_in_threadpool(lives.refresh)
         if lives.revision > seen:
@@ -79,6 +80,8 @@ async def _changes(request: Request, wanted: EventFilter, seen: int) -> AsyncIte
         elif (quiet := quiet + LOOK_SECONDS) > BEAT_SECONDS:
             quiet = 0.0
             yield ": still here\n\n"
+        if not stays:
+            return
         await asyncio.sleep(LOOK_SECONDS)
 
 

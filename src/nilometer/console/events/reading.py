@@ -45,6 +45,7 @@ class EventDetail:
     letter: DeadLetter | None = None
     workspace_id: str | None = None
     raw: str | None = None
+    in_lake: bool = False
 
 
 def detail(place: Place, name: str, *, account: str | None = None) -> EventDetail:
@@ -71,6 +72,7 @@ def detail(place: Place, name: str, *, account: str | None = None) -> EventDetai
         letter=letters[0] if letters else None,
         workspace_id=workspace_id or (reject.workspace_id if reject else None),
         raw=raw,
+        in_lake=payload is not None,
     )
 
 
@@ -130,6 +132,8 @@ def _payload(place: Place, found: Trace) -> tuple[Any, str | None]:
     return (json.loads(payload) if payload else row), row.get("workspace_id")
 
 
+_SPANS = (timedelta(days=1), timedelta(days=31), timedelta(days=20_000))
+"""How far back a page looks, until it is full: files of other times are not read."""
 _LISTED = """
     with listed as (
       select received_at, 'stripe' as kind, type, event_id, account as source, workspace_id,
@@ -145,7 +149,7 @@ _LISTED = """
              workspace_id, 'rejected', new_image->>'reason', null, null
       from audit where kind = 'reject' and action = 'INSERT')
     select * from listed
-    where ($kind = '' or kind = $kind) and ($type = '' or contains(type, $type))
+    where received_at >= $since and ($kind = '' or kind = $kind) and ($type = '' or contains(type, $type))
       and ($workspace = '' or workspace_id = $workspace) and ($outcome = '' or outcome = $outcome)
       and ($text = '' or contains(event_id, $text)) and ($object = '' or $object in (object_id, customer_id))
       and ($before = '' or (received_at, event_id) < ($before::timestamptz, $before_id))
@@ -166,7 +170,13 @@ def listed(place: Place, wanted: Mapping[str, str], cursor: str | None) -> Event
     before, before_id = _cursor(cursor)
     values = {name: wanted.get(name, "") for name in ("kind", "type", "workspace", "outcome", "text", "object")}
     values |= {"before": before, "before_id": before_id}
-    found = bounded_query(_LISTED, values={**values, "limit": PAGE + 1}, **place.lake).as_dicts()
+    newest = datetime.fromisoformat(before) if before else place.clock()
+    rare = values["workspace"] or values["text"] or values["object"]  # one look at all is cheaper than three
+    for span in _SPANS[-1:] if rare else _SPANS:
+        asked = {**values, "since": newest - span, "limit": PAGE + 1}
+        found = bounded_query(_LISTED, values=asked, **place.lake).as_dicts()
+        if len(found) > PAGE:
+            break
     rows = found[:PAGE]
     after = f"{rows[-1]['received_at'].isoformat()}~{rows[-1]['event_id']}" if len(found) > PAGE else None
     return EventsPage(rows=rows, after=after)

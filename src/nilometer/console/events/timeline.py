@@ -1,4 +1,4 @@
-"""The lives of events as the functions' log lines tell them: each line of a record moves one event a step further.
+"""The lives of events as the functions' log lines show them: each line of a record moves one event a step further.
 
 webhook ─▶ billing ─▶ changes ─▶ lake        an event of Stripe
            usage   ─▶ changes ─▶ lake        a usage event
@@ -8,6 +8,7 @@ webhook ─▶ billing ─▶ changes ─▶ lake        an event of Stripe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -126,7 +127,7 @@ def _sightings(said: Mapping[str, Any]) -> Iterator[Sighting]:
 
 
 def _speaks(flow: str, outcome: str) -> bool:
-    """What was ignored is no event of that flow; limits and changes tell of an event that another flow decides on."""
+    """What was ignored is no event of that flow; limits and changes log an event that another flow decides on."""
     return outcome != "ignored" or flow == "limits"
 
 
@@ -158,6 +159,7 @@ class Timeline:
         self._lives: dict[str, EventLife] = {}
         self._lock = Lock()
         self.revision = 0
+        """Rises with what is taken in; a time in milliseconds, so that several processes agree on what is newer."""
         self.heard: dict[str, datetime] = {}
         """When each flow last said something, of whatever."""
 
@@ -171,7 +173,7 @@ class Timeline:
                 if dot:
                     self.heard[flow] = max(self.heard.get(flow, _EPOCH), _logged_at(said))
             if seen:
-                self.revision += 1
+                self.revision = max(self.revision + 1, int(time.time() * 1000))
             for one in seen:
                 self._take(one)
             if len(self._lives) > KEPT:

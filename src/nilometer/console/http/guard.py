@@ -38,7 +38,7 @@ Action = Callable[[Request, Form], Response]
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Makes and checks the tokens of forms: each belongs to one browser session and to this process."""
+    """Makes and checks the tokens of forms: each belongs to one browser session and to whoever has the secret."""
 
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
@@ -48,7 +48,7 @@ class Seal:
 
     def holds(self, session: str | None, token: str) -> bool:
         """False without a session, and for the token of another one."""
-        return bool(session) and hmac.compare_digest(self.token(str(session)), token)
+        return bool(session) and hmac.compare_digest(self.token(str(session)).encode(), token.encode())
 
 
 class Guard:
@@ -64,9 +64,10 @@ class Guard:
             return
         request = Request(scope)
         session = request.cookies.get(SESSION_COOKIE)
+        looking = await run_in_threadpool(self._gate.visitor, request)
         scope["state"] = {
             **scope.get("state", {}),
-            "visitor": self._gate.visitor(request),
+            "visitor": looking,
             "session": session or secrets.token_urlsafe(32),
         }
 
@@ -87,7 +88,8 @@ def _dress(headers: MutableHeaders, scope: Scope, *, fresh: bool) -> None:
         if not (framed and name == "x-frame-options"):
             headers.setdefault(name, value)
     if fresh:
-        headers.append("set-cookie", cookie(SESSION_COOKIE, scope["state"]["session"]))
+        secure = "; Secure" if scope["scheme"] == "https" else ""
+        headers.append("set-cookie", cookie(SESSION_COOKIE, scope["state"]["session"]) + secure)
 
 
 def cookie(name: str, value: str) -> str:
@@ -99,7 +101,7 @@ def visitor(request: Request) -> Visitor:
     """Who looks; 401 for nobody."""
     found: Visitor | None = request.state.visitor
     if found is None:
-        raise HTTPException(401, "open the address that `nilometer console` printed, with its key")
+        raise HTTPException(401, request.app.state.gate.closed)
     return found
 
 
@@ -118,14 +120,19 @@ def action(path: str, act: Action, *, allowed: Callable[[Request], Visitor] = op
         form = await _form(request)
         seal: Seal = request.app.state.seal
         token = request.headers.get("x-csrf-token") or form.get("csrf", "")
-        origin = request.headers.get("origin")
-        same = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        if not same or not seal.holds(request.cookies.get(SESSION_COOKIE), token):
+        if not _is_same(request) or not seal.holds(request.cookies.get(SESSION_COOKIE), token):
             raise HTTPException(403, "the form is not of this session; load the page again")
         allowed(request)
         return await run_in_threadpool(act, request, form)
 
     return Route(path, endpoint, methods=["POST"])
+
+
+def _is_same(request: Request) -> bool:
+    """Whether the form was on a page of ours. A request without an origin was not sent by a page of another one."""
+    origin = request.headers.get("origin")
+    own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return own or origin in request.app.state.origins
 
 
 async def _form(request: Request) -> Form:

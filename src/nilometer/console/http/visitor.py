@@ -1,4 +1,4 @@
-"""Who looks at the console, in which role, and how that is known: chosen on a laptop, told by a token on AWS."""
+"""Who looks at the console, in which role, and how that is known: chosen on a laptop, read from a token on AWS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import Caller
 from nilometer.domain.acts.roles import MATRIX, Permission, Role
 from nilometer.errors import Refused
+from nilometer.flows.people.access import member_caller
 
 ROLE_COOKIE = "nilometer_role"
 WORKSPACE_COOKIE = "nilometer_workspace"
@@ -56,7 +58,11 @@ class Visitor:
 
 
 class Gate(Protocol):
-    """Tells who sends a request; None for nobody who may look."""
+    """Who sends a request; None for nobody who may look, who reads `closed`."""
+
+    @property
+    def closed(self) -> str:
+        """How one gets in."""
 
     def visitor(self, request: Request) -> Visitor | None:
         """From cookies, or from what an authorizer in front of the console found."""
@@ -70,6 +76,7 @@ class LaptopGate:
     """
 
     key: str | None = None
+    closed: str = "open the address that `nilometer console` printed, with its key"
 
     def visitor(self, request: Request) -> Visitor | None:
         """Reads the cookies that `/as` and the key set."""
@@ -92,19 +99,40 @@ KEY_COOKIE = "nilometer_key"
 class ClaimsGate:
     """Behind API Gateway's JWT authorizer: the claims that it verified say name, role and workspace.
 
-    The adapter puts Lambda's event into the ASGI scope as `aws.event`. A token without a known role opens nothing.
+    The adapter puts Lambda's event into the ASGI scope as `aws.event`. A token that names neither a role nor a
+    workspace whose member its subject is opens nothing.
     Source: API Gateway Developer Guide, "Control access to HTTP APIs with JWT authorizers".
     """
+
+    store: Store | None = None
+    closed: str = "your token names no role of this console, and no workspace that you are a member of"
 
     def visitor(self, request: Request) -> Visitor | None:
         """Nothing that a browser sends by itself counts."""
         context = request.scope.get("aws.event", {}).get("requestContext", {})
-        return visitor_of(context.get("authorizer", {}).get("jwt", {}).get("claims", {}))
+        claims = context.get("authorizer", {}).get("jwt", {}).get("claims", {})
+        return visitor_of(claims) or self._member(claims)
+
+    def _member(self, claims: Mapping[str, str]) -> Visitor | None:
+        """In the role that the workspace gave; a role that is claimed and unknown is no role."""
+        workspace_id, user_id = _claim(claims, WORKSPACE_CLAIM), claims.get("sub")
+        if self.store is None or not workspace_id or not user_id or _claim(claims, ROLE_CLAIM) is not None:
+            return None
+        try:
+            caller = member_caller(self.store, workspace_id, user_id)
+        except Refused:
+            return None
+        return Visitor(name=user_id, role=caller.role, workspace_id=workspace_id) if caller.role else None
 
 
 def visitor_of(claims: Mapping[str, str]) -> Visitor | None:
     """None unless `sub` and a role of the matrix are claimed. A claimed workspace, also an empty one, restricts."""
-    role = claims.get(ROLE_CLAIM)
+    role = _claim(claims, ROLE_CLAIM)
     if role not in list(Role) or not claims.get("sub"):
         return None
-    return Visitor(name=claims["sub"], role=Role(role), workspace_id=claims.get(WORKSPACE_CLAIM))
+    return Visitor(name=claims["sub"], role=Role(role), workspace_id=_claim(claims, WORKSPACE_CLAIM))
+
+
+def _claim(claims: Mapping[str, str], name: str) -> str | None:
+    """Cognito puts `custom:` before what it does not know."""
+    return claims.get(name, claims.get(f"custom:{name}"))

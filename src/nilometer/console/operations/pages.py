@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -12,20 +14,29 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from nilometer.console.http.guard import Form, action, visitor
-from nilometer.console.http.rendering import back, page
+from nilometer.console.http.rendering import back, page, section
 from nilometer.console.http.visitor import Visitor
 from nilometer.console.place import Place, Timer, place_of
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.recovery.dead_letter import Wanted, shown
 from nilometer.domain.recovery.refused import FLOWS
+from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Refused
+from nilometer.flows.billing.coverage import coverage
 from nilometer.flows.recovery import dead_letters
 from nilometer.flows.recovery.dead_letters import LetterBox
 from nilometer.flows.recovery.verify import CHECKS, Verification
+from nilometer.lake.read.bounded import bounded_query
 
 RECENT = timedelta(days=7)
 GRACE = timedelta(seconds=120)
 SHOWN = 100
+_HAPPENED = """
+select (select count(*) from stripe_events where event_date > current_date - $days::int),
+       (select count(*) from usage where event_date > current_date - $days::int)
+"""
+_RATE = re.compile(r"[0-9]{1,12}/(second|minute|hour|day|month)")
+_ELSEWHERE = "it takes longer than this console may; run it from your machine with --stack"
 
 
 class LastHeard(Protocol):
@@ -45,8 +56,11 @@ def routes() -> list[BaseRoute]:
         Route("/operations/letter", letter),
         Route("/operations/rejects", rejects),
         Route("/operations/schedules", schedules),
+        Route("/operations/reconcile", reconcile),
         action("/operations/verify", verify),
         action("/operations/doctor", doctor),
+        Route("/operations/cost", cost),
+        action("/operations/bill", bill),
         action("/letters/redrive", redrive),
         action("/letters/purge", purge),
     ]
@@ -65,7 +79,9 @@ def operations(request: Request) -> Response:
     """Queues and streams at this moment; the rest of the page loads by itself."""
     reader(request)
     told = place_of(request).status()
-    return page(request, "operations/operations.html", told=told, queues=_named(told))
+    lags = sorted((_logical(name), lag) for name, lag in told["streams"].items())
+    stuck = sorted((_logical(name), count) for name, count in told["dead_letters"].items() if count)
+    return page(request, "operations/operations.html", told=told, queues=_named(told), lags=lags, stuck=stuck)
 
 
 def _named(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, int]]]:
@@ -85,7 +101,9 @@ def letters(request: Request) -> Response:
     boxes = place.boxes()
     found = dead_letters.look(boxes, Wanted(), reasons=place.reasons)
     movable = {box.name for box in boxes if box.is_movable}
-    return page(request, "operations/letters.html", letters=found[:SHOWN], total=len(found), movable=movable)
+    return section(
+        request, "operations/letters.html", "Dead letters", letters=found[:SHOWN], total=len(found), movable=movable
+    )
 
 
 def letter(request: Request) -> Response:
@@ -103,7 +121,7 @@ def rejects(request: Request) -> Response:
     reader(request)
     place = place_of(request)
     found = place.lane().all(FLOWS, since=place.clock() - RECENT)
-    return page(request, "operations/rejects.html", rejects=found[:SHOWN], total=len(found))
+    return section(request, "operations/rejects.html", "Rejects", rejects=found[:SHOWN], total=len(found))
 
 
 def schedules(request: Request) -> Response:
@@ -112,23 +130,60 @@ def schedules(request: Request) -> Response:
     heard: LastHeard = request.app.state.timeline
     heard.refresh()
     rows = [(timer, _last(timer, heard)) for timer in place_of(request).timers()]
-    return page(request, "operations/schedules.html", rows=rows)
+    return section(request, "operations/schedules.html", "Schedules", rows=rows)
 
 
 def _last(timer: Timer, heard: LastHeard) -> datetime | None:
     return timer.last or heard.heard.get(timer.function.removesuffix("Function").lower())
 
 
+def reconcile(request: Request) -> Response:
+    """When each type of Stripe's objects was compared last, as `nilometer reconcile status`."""
+    reader(request)
+    place = place_of(request)
+    scopes = [Scope(livemode=live) for live in (True, False)]
+    found = [(scope, coverage(place.store, scope)) for scope in scopes]
+    known = [(scope, passes) for scope, passes in found if any(one.first_started_at for one in passes)]
+    return section(request, "operations/reconcile.html", "Comparison with Stripe", known=known, now=place.clock())
+
+
 def verify(request: Request, _form: Form) -> Response:
     """The lake folded beside the tables, as `nilometer verify`; reads the whole of both."""
     place = place_of(request)
+    if place.checks is None:
+        raise HTTPException(404, _ELSEWHERE)
     checks = Verification(store=place.store, ledger=place.ledger, objects=place.objects, now=place.clock(), grace=GRACE)
-    return page(request, "operations/verified.html", reports=list(checks.run(CHECKS)))
+    return section(request, "operations/verified.html", "Verify", framed=True, reports=list(checks.run(CHECKS)))
+
+
+def cost(request: Request) -> Response:
+    """How much happened in the last seven days, as rates to count the bill of a month with."""
+    reader(request)
+    place = place_of(request)
+    found = bounded_query(_HAPPENED, values={"days": RECENT.days}, **place.lake)
+    stripe, usage = (math.ceil(count / RECENT.days) for count in found.rows[0])
+    return section(
+        request, "operations/cost.html", "Cost", stripe=f"{stripe}/day", usage=f"{usage}/day", days=RECENT.days
+    )
+
+
+def bill(request: Request, form: Form) -> Response:
+    """As `nilometer cost --stripe ... --usage ...`."""
+    count = place_of(request).bill
+    if count is None:
+        raise HTTPException(404, "it needs a stack to count on; run `nilometer cost` on your machine")
+    rates = [form.get(name, "") for name in ("stripe", "usage")]
+    if not all(map(_RATE.fullmatch, rates)):
+        raise HTTPException(400, "a rate looks like 300/day; also per second, minute, hour, month")
+    return section(request, "operations/bill.html", "The bill of a month", found=count(*rates), rates=rates)
 
 
 def doctor(request: Request, _form: Form) -> Response:
     """As `nilometer doctor`."""
-    return page(request, "operations/checked.html", found=list(place_of(request).checks()))
+    look = place_of(request).checks
+    if look is None:
+        raise HTTPException(404, _ELSEWHERE)
+    return section(request, "operations/checked.html", "Doctor", framed=True, found=list(look()))
 
 
 def redrive(request: Request, form: Form) -> Response:

@@ -48,7 +48,7 @@ def _sees_plan(caller: Caller) -> bool:
 
 
 def _framed(request: Request, template: str, *, status: int = 200, **values: object) -> Response:
-    """May stand in a frame of the embedders; its address, which holds the token, is told to nobody."""
+    """May stand in a frame of the embedders; its address, which holds the token, is sent to nobody."""
     embedders = " ".join(("'self'", *request.app.state.embedders))
     policy = HEADERS["content-security-policy"].replace("frame-ancestors 'none'", f"frame-ancestors {embedders}")
     asked = query(request, "theme")

@@ -40,7 +40,8 @@ function listen(list) {
   const source = new EventSource(list.dataset.stream);
   const say = (what, text) => { if (state) { state.dataset.state = what; state.textContent = text; } };
   source.onopen = () => say("live", "live");
-  source.onerror = () => say("lost", "connection lost, trying again");
+  // An answer that ends is no fault where the browser asks again and again.
+  source.onerror = () => { if (!("polls" in list.dataset)) say("lost", "connection lost, trying again"); };
   source.addEventListener("rows", (event) => {
     const made = document.createElement("template");
     made.innerHTML = event.data;
@@ -67,6 +68,9 @@ function draw(place) {
   probe.remove();
   const holder = document.createElement("div");
   place.append(holder);
+  const said = (seconds, options) => new Date(seconds * 1e3).toLocaleString("en-GB", { timeZone: "UTC", ...options });
+  const when = (_, marks, __, ___, step) => marks.map((mark) => said(mark, step < 86400 ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" }));
+  place.classList.toggle("single", told.names.length === 1);
   const bars = told.bars ? uPlot.paths.bars({ size: [0.7, 48], radius: 0.15 }) : undefined;
   const plot = new uPlot({
     width: holder.clientWidth || 600,
@@ -74,7 +78,7 @@ function draw(place) {
     height: 220,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
     scales: { x: { time: told.time !== false, range: (_, from, to) => (told.bars && told.time !== false ? [from - 43200, to + 43200] : [from, to]) } },
-    axes: [axis, { ...axis, size: 64, values: (_, values) => values.map((value) => value.toLocaleString("en")) }],
+    axes: [told.time === false ? axis : { ...axis, values: when }, { ...axis, size: 64, values: (_, values) => values.map((value) => value.toLocaleString("en")) }],
     series: [
       {},
       ...told.names.map((label, index) => ({
@@ -86,9 +90,12 @@ function draw(place) {
   new ResizeObserver(() => plot.setSize({ width: holder.clientWidth, height: 220 })).observe(holder);
 }
 
+// What htmx loaded may be a chart itself.
+const within = (root, selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
+
 function start(root) {
-  root.querySelectorAll("[data-stream]").forEach(listen);
-  root.querySelectorAll(".chart").forEach(draw);
+  within(root, "[data-stream]").forEach(listen);
+  within(root, ".chart").forEach(draw);
 }
 document.addEventListener("DOMContentLoaded", () => start(document));
 document.addEventListener("htmx:load", (event) => { if (event.target !== document.body) start(event.target); });

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from nilometer.console.http.guard import visitor
-from nilometer.console.http.rendering import page, query
+from nilometer.console.http.rendering import page, query, section
 from nilometer.console.http.visitor import Visitor
 from nilometer.console.place import Place, place_of
 from nilometer.console.workspaces import reading
@@ -63,9 +63,10 @@ def history(request: Request) -> Response:
     """The changes of its billing record, the newest first, and the slider over their time."""
     place, workspace_id = _readable(request)
     steps = _steps(place, workspace_id)
-    return page(
+    return section(
         request,
         "workspaces/history.html",
+        f"History of the billing of {workspace_id}",
         workspace_id=workspace_id,
         steps=list(islice(reversed(steps), CHANGES)),
         total=len(steps),
@@ -84,7 +85,7 @@ def as_of(request: Request) -> Response:
     at = datetime.fromtimestamp(int(told), UTC)
     images = [image for _, image in state(_steps(place, workspace_id, at))]
     shown = {name: value for name, value in images[0].items() if name not in _NOISE} if images else None
-    return page(request, "workspaces/as_of.html", at=at, image=shown)
+    return section(request, "workspaces/as_of.html", f"Billing of {workspace_id} as of a time", at=at, image=shown)
 
 
 def changed(step: Step) -> dict[str, tuple[Any, Any]]:

@@ -182,11 +182,16 @@ def _notices(store: Store, workspace_id: str, who: Visitor, people: Sequence[Mem
 
 def days(store: Store, workspace_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """By meter: its unit, and what was used on each UTC day, from the counters."""
-    for item in sorted(store.scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"])):
-        meter = meter_of(item)
-        start = keys.counters(workspace_id, item["meter"], "DAY#")
-        shards = store.query(Table.RECORDS, start.pk, prefix=start.sk.removesuffix("#"))
-        by_day = groupby(shards, key=lambda shard: str(shard["sk"]).split("#")[3])
-        counted = {day: used(meter.aggregation, group) for day, group in by_day}
-        if counted:
-            yield item["meter"], {"unit": meter.unit, "days": counted}
+    shards = store.query(Table.RECORDS, keys.workspace(workspace_id).pk, prefix=keys.COUNTERS)
+    of_days = [shard for shard in shards if _parts(shard)[2] == "DAY"]
+    stored = store.batch_get(Table.RECORDS, {keys.meter(str(shard["meter"])) for shard in of_days})
+    meters = {item["meter"]: meter_of(item) for item in stored.values()}
+    for slug, group in groupby(of_days, key=lambda shard: str(shard["meter"])):
+        if slug in meters:
+            by_day = groupby(group, key=lambda shard: _parts(shard)[3])
+            counted = {day: used(meters[slug].aggregation, one) for day, one in by_day}
+            yield slug, {"unit": meters[slug].unit, "days": counted}
+
+
+def _parts(shard: Item) -> list[str]:
+    return str(shard["sk"]).split("#")

@@ -224,7 +224,7 @@ def _kept(item: Item) -> dict[str, Any]:
 def _written(
     act: Act, item: Item | None, attributes: Mapping[str, Any], action: SecurityAction, reason: str | None
 ) -> list[Write]:
-    """The record, and an entry of the workspace's security log; of a service key the audit alone tells."""
+    """The record, and an entry of the workspace's security log; of a service key the audit alone knows."""
     key_id = attributes["key_id"]
     index = {"gsi1pk": keys.api_keys(act.workspace_id), "gsi1sk": key_id}
     put = record(act, keys.api_key(key_id), KIND, item, **attributes, **index)

@@ -53,7 +53,9 @@ class Permission(StrEnum):
     ONBOARDING_UPDATE = "onboarding.update"
     ATTACHMENT_VIEW = "attachment.view"
     ATTACHMENT_ADD = "attachment.add"
+    ATTACHMENT_REMOVE = "attachment.remove"
     KEY_MANAGE = "key.manage"
+    WEBHOOK_MANAGE = "webhook.manage"
 
 
 _PAGE: Final = """
@@ -89,7 +91,9 @@ notification.send   -      -        -        -
 onboarding.update   x      x        x        x
 attachment.view     x      x        x        x
 attachment.add      x      x        x        x
+attachment.remove   x      x        -        -
 key.manage          x      -        -        -
+webhook.manage      x      -        -        -
 """
 
 

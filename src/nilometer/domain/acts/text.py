@@ -20,6 +20,6 @@ def check_text(what: str, text: str, limit: int, *, at_least: int = 1, lines: bo
         raise Rejected("invalid_schema", f"{what} holds a control character; send text alone")
 
 
-def shown(text: str) -> str:
-    """With `�` for every character that would act."""
-    return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
+def shown(text: str, *, lines: bool = False) -> str:
+    """With `�` for every character that would act. `lines` keeps line breaks and tabs."""
+    return (_ACTING_IN_LINES if lines else _ACTING).sub("\N{REPLACEMENT CHARACTER}", text)

@@ -19,7 +19,7 @@ from nilometer.domain.store.writes import Item, Key, new_item
 from nilometer.domain.stripe.event import Scope
 
 REST = timedelta(hours=20)
-"""After the begin of a whole pass: the next one begins in the next night."""
+"""After the begin of a whole pass: the next one begins in the next nightly run."""
 OVERDUE = timedelta(hours=48)
 KEPT = timedelta(days=14)
 _DIGEST_BYTES = 8

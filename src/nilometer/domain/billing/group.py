@@ -1,15 +1,17 @@
 """A group: the events that must be decided together, those of one customer, or of one object without a customer.
 
 What they say merges into the registers of their objects, and of each object a billing record keeps a view: as little
-as its fold needs, and nothing of what no longer counts. What a group says a second time changes nothing, so an event
+as its fold needs, and nothing of what no longer counts. Subscriptions that are alike are folded together, so that a
+thousand of them cost little more than one. What a group says a second time changes nothing, so an event
 whose fact was not stored may come again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import add
 from typing import Any, NamedTuple
 
 from nilometer.domain.store import keys
@@ -32,9 +34,15 @@ Known = Mapping[Key, Item | None]
 """What was read, by key; None: nothing is stored."""
 View = Mapping[str, Any]
 """What a billing record keeps of one object."""
+Views = Mapping[str, View]
+"""Those of one customer, by object id."""
 
 CHARGE = "charge"
 PERIODS = 14  # newest billing periods of a subscription
+ACCESS: Mapping[str, str] = {"active": "full", "trialing": "full", "past_due": "grace"}
+"""What a living subscription gives, by its status; any other gives nothing."""
+
+NAMED_ALIKE = 21  # of subscriptions that are alike, by id: as many as a record names, and the base
 _NAMING_A_CHARGE = frozenset({"dispute", "radar.early_fraud_warning"})
 _OF_THE_BOOKS = frozenset({"unit_amount", "currency", "interval", "interval_count", "usage_type"})
 
@@ -280,7 +288,7 @@ def _summary(state: Projection, _register: Register) -> dict[str, Any]:
 
 
 def _charge(state: Projection, _register: Register) -> dict[str, Any] | None:
-    """A dispute or a warning is an object of its own; a refund is told by its charge."""
+    """A dispute or a warning is an object of its own; a refund is reported by its charge."""
     if not state.get("amount_refunded"):
         return None
     return {name: state[name] for name in ("created", "amount_refunded", "currency") if name in state}
@@ -309,3 +317,78 @@ _VIEWS: Mapping[str, Callable[[Projection, Register], dict[str, Any] | None]] = 
     "radar.early_fraud_warning": _warning,
     SUMMARY: _summary,
 }
+
+
+@dataclass(slots=True, kw_only=True)
+class Alike:
+    """`count` subscriptions: `view` is that of the newest, `id`; `names` are the first ids, `last` the last.
+
+    Of each item of the view, `amounts` has the sum of quantities with 1 where there is none, and `seats` with 0.
+    """
+
+    customer: str
+    id: str
+    view: View
+    names: list[str]
+    last: str
+    count: int
+    amounts: list[int]
+    seats: list[int]
+    periods: set[tuple[int, int]]
+
+    @property
+    def living(self) -> bool:
+        """Whether they give their limits and seats; one that does not is alone."""
+        return self.view.get("status") in ACCESS
+
+    def take(self, other: Alike) -> None:
+        """Adds subscriptions that are alike."""
+        if _age(other) > _age(self):
+            self.id, self.view = other.id, other.view
+        self.names = sorted([*self.names, *other.names])[:NAMED_ALIKE]
+        self.last = max(self.last, other.last)
+        self.count += other.count
+        self.amounts = list(map(add, self.amounts, other.amounts))
+        self.seats = list(map(add, self.seats, other.seats))
+        self.periods = self.periods | other.periods
+
+
+def alike(customer: str, views: Views, parts: Iterable[Alike] = ()) -> Iterator[Alike]:
+    """The subscriptions of a customer, together where they are alike; `parts` were put together before."""
+    found: dict[Any, Alike] = {}
+    single = (_one(name, view) for name, view in views.items() if view["object"] == "subscription")
+    for one in (*single, *parts):
+        kind = _kind(one)
+        if kind in found:
+            found[kind].take(one)
+        else:
+            found[kind] = replace(one, customer=customer)
+    yield from found.values()
+
+
+def _one(name: str, view: View) -> Alike:
+    quantities = [item.get("quantity") for item in view.get("items", ())]
+    return Alike(
+        customer="",
+        id=name,
+        view=view,
+        names=[name],
+        last=name,
+        count=1,
+        amounts=[int(told or 1) for told in quantities],
+        seats=[int(told or 0) for told in quantities],
+        periods={(start, end) for start, end in view.get("periods", ())},
+    )
+
+
+def _kind(one: Alike) -> Any:
+    """What makes subscriptions alike; one that gives nothing is like no other."""
+    return (one.view.get("status"), *map(_priced, one.view.get("items", ()))) if one.living else one.id
+
+
+def _priced(item: Mapping[str, Any]) -> Any:
+    return item.get("product"), item.get("price"), *sorted(item.get("metadata", {}).items())
+
+
+def _age(one: Alike) -> tuple[int, str]:
+    return int(one.view.get("created") or 0), one.id

@@ -23,8 +23,8 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from nilometer.domain.billing.group import Claim, Group, Known, Merged, View
-from nilometer.domain.billing.record.inputs import Inputs, Views, inputs_of
+from nilometer.domain.billing.group import Claim, Group, Known, Merged, View, Views
+from nilometer.domain.billing.record.inputs import Inputs, inputs_of
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Check, Item, Put, Table, Write, new_item, version_after, version_of
 from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
@@ -45,7 +45,7 @@ class Rank(IntEnum):
 
     OPERATOR = -1
     CUSTOMER = 0  # metadata of the customer
-    OLD_SESSION = 1  # of a session that was read before its two sources were told apart
+    OLD_SESSION = 1  # of a session that was read before its two sources were kept apart
     SUBSCRIPTION = 2  # metadata of the subscription
     SESSION = 3  # metadata of the Checkout session
     REFERENCE = 4  # `client_reference_id` of the session
@@ -159,9 +159,11 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
-    """A customer's link before and after the evidence of a group; `stored` is its item as it was read."""
+    """A customer's link before and after the evidence of a group: `stored` is its item as read, `claimed` what it
+    says."""
 
     stored: Item | None
+    claimed: Mapping[str, Claim]
     claims: Mapping[str, Claim]
     trusted: bool
     before: Served
@@ -170,7 +172,7 @@ class Linked:
     @property
     def moves(self) -> bool:
         """Whether the evidence changes the stored link: its claims, or the workspaces that it serves."""
-        return self.claims != claims_of(self.stored) or self.before != self.after
+        return self.claims != self.claimed or self.before != self.after
 
     def claim_to(self, workspace_id: str | None) -> Claim | None:
         """The best claim to one of its workspaces; None in a record of its own."""
@@ -188,7 +190,8 @@ class Linked:
 def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
     """All that is claimed: what other objects said, and what those of this group say now."""
     stored = known[group.link_key]
-    claims = claims_of(stored)
+    claimed = claims_of(stored)
+    claims = dict(claimed)
     for one in registers:
         found = claim_of(one.after, one.resolution)
         if found:
@@ -199,7 +202,14 @@ def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
         claims = with_word(claims, group.word)
     before = Served(stored["workspace_id"], stored.get("subscriptions", {})) if stored else Served(None, {})
     trusted = _is_trusted(group, stored)
-    return Linked(stored=stored, claims=claims, trusted=trusted, before=before, after=served(claims, trusted=trusted))
+    return Linked(
+        stored=stored,
+        claimed=claimed,
+        claims=claims,
+        trusted=trusted,
+        before=before,
+        after=served(claims, trusted=trusted),
+    )
 
 
 def served(claims: Mapping[str, Claim], *, trusted: bool = True) -> Served:

@@ -27,6 +27,7 @@ from nilometer.domain.billing.group import (
     Merged,
     Torn,
     View,
+    Views,
     changed_views,
     merged,
     register_writes,
@@ -36,12 +37,11 @@ from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import (
     CATALOG,
     Inputs,
-    Views,
-    bounded,
     catalog_entry,
     catalog_key,
     catalog_name,
     catalog_names,
+    changed,
     customer_name,
     features_of,
     home,
@@ -252,8 +252,8 @@ def _rehoused(group: Group, known: Known, link: Linked, views: Mapping[str, View
     name, keyed = customer_name(group.scope, str(group.customer_id)), _home_keys(group, link)
     read = {id_: inputs_of(known[key]) for id_, key in keyed.items()}
     _check_read(link, read, name)
-    held = {n: view for id_ in link.before.homes for n, view in read[id_].customers.get(name, {}).items()}
-    whole = bounded({n: view for n, view in {**held, **views}.items() if view is not None})
+    held = [read[id_].customers.get(name, {}) for id_ in link.before.homes]
+    whole = changed(held[0] if len(held) == 1 else {n: view for part in held for n, view in part.items()}, views)
     made = (_home(keyed[id_], id_, known, inputs, name, whole, link) for id_, inputs in read.items())
     return [one for one in made if link.moves or one.inputs != read[one.workspace_id]]
 

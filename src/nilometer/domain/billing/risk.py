@@ -1,8 +1,8 @@
-"""What speaks against a workspace's payments: disputes, early fraud warnings, refunds. A flag; nothing is blocked.
+"""Reasons to doubt a workspace's payments: disputes, early fraud warnings, refunds. A flag; nothing is blocked.
 
 A dispute or a warning names a charge, and the charge its customer. Known charge: the dispute is decided with the
 customer's group. Not yet: what it says waits beside the charge, on condition that the charge is as read; the event that
-tells the charge's customer takes it along, on condition that nothing else began to wait. Whichever commits second sees
+names the charge's customer takes it along, on condition that nothing else began to wait. Whichever commits second sees
 the first, so the order does not matter.
 
 Source: https://docs.stripe.com/api/disputes/object, https://docs.stripe.com/api/radar/early_fraud_warnings/object.
@@ -67,7 +67,7 @@ def waiting_keys(group: Group) -> set[Key]:
 
 
 def adopting(registers: Sequence[Merged]) -> list[Key]:
-    """Where something may wait for the customer that a charge of this group tells for the first time."""
+    """Where something may wait for the customer that a charge of this group names for the first time."""
     return [
         keys.risk_waiting(one.key)
         for one in registers

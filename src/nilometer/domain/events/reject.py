@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, new_item
 
+RejectingFlow = Literal["billing", "usage", "operations", "notices", "datasets"]
+"""Flows whose rejects stand in the events table."""
+FLOWS: tuple[str, ...] = get_args(RejectingFlow)
 KEPT = timedelta(days=40)
 INLINE_BYTES = 100_000  # an item holds 400 KB and a transaction 4 MB; larger payloads rest in S3
 NAME_BYTES = 256  # of a reason, an id, a source, a workspace id
@@ -33,6 +37,11 @@ class Reject:
     def content(self) -> bytes:
         """The payload as UTF-8. Half of a surrogate pair, which JSON can say and UTF-8 cannot, stays escaped."""
         return self.payload.encode(errors="backslashreplace")
+
+
+def rejected_type(flow: str) -> str:
+    """Of the event that announces a reject of this flow."""
+    return f"{flow}.rejected.v1"
 
 
 def bounded(text: str, limit: int = NAME_BYTES) -> str:

@@ -226,7 +226,7 @@ def _table(
             _column("known_at", _T, "Since when we know it", _STREAM, must=True),
             created_column("`known_at`"),
             _column("origin", _S, _ORIGINS, "register or fact", must=True),
-            _column("cause", _S, "Event or answer that told it", "`cause`"),
+            _column("cause", _S, "Event or answer that reported it", "`cause`"),
             _column("digest", _S, "Names the state: equal states, equal digests", "register", must=True),
             _column("previous_digest", _S, "Names the state before, as an event's snapshot says it", "event"),
             _column("rank", Type.INT64, "Place in the object's life, among states of one second", "event"),

@@ -4,7 +4,8 @@
 |---|---|
 | description | yes |
 | columns | further ones, all nullable; none is ever dropped, renamed, retyped or made nullable or not |
-| mode, key, order_by | no |
+| mode, key, order_by, partition_by | no |
+| owner | only who declared without one may name one; `ChangeDataset` gives it to another |
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nilometer.domain.acts.deed import Actor, Bounds, Decided, Deed, Reach, Slug
 from nilometer.domain.acts.records import field_times, newer, put
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.text import check_text
+from nilometer.domain.events.cloudevents import SPECVERSION, check_context
 from nilometer.domain.lake.tables import Column, DeltaTable, Type
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Write
@@ -29,15 +31,27 @@ COLUMNS = 200
 KEY_COLUMNS = 8
 DESCRIPTION_LENGTH = 500
 KeyColumns = Annotated[Sequence[Slug], Bounds(most=KEY_COLUMNS, says="Columns that name a row; merge needs them")]
+Owner = Annotated[str, Bounds(least=1, most=256, says="The one `source` that may feed it; without one any may")]
 Description = Annotated[str, Bounds(most=DESCRIPTION_LENGTH)]
 
+BATCH_READY = "dataset.batch_ready.v1"
+"""The event that a batch is ready."""
 FOLDER = "datasets"  # of the lake
 BATCH_SOURCE, BATCH_ID, RECORDED_AT = "batch_source", "batch_id", "recorded_at"
 STAMPED = (BATCH_SOURCE, BATCH_ID, RECORDED_AT)
 """Columns that the writer fills: which batch a row came with, and when."""
 
 _IDENTIFIES = frozenset({Type.STRING, Type.INT64, Type.DATE})
+_PARTITIONS = frozenset({Type.STRING, Type.DATE})
 _ORDERS = frozenset({Type.STRING, Type.INT64, Type.DATE, Type.TIMESTAMP, Type.DECIMAL})
+
+
+class DatasetStatus(StrEnum):
+    """Whether a dataset takes batches."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"  # takes batches as before; lists say that it ends
+    DROPPED = "dropped"  # takes no batch, and maintenance leaves it alone; its files stay until they are deleted
 
 
 class Mode(StrEnum):
@@ -67,6 +81,10 @@ class Dataset:
     key: tuple[str, ...] = ()
     order_by: str | None = None
     description: str = ""
+    owner: str | None = None
+    partition_by: str | None = None
+    status: DatasetStatus = DatasetStatus.ACTIVE
+    note: str = ""
 
     @property
     def table(self) -> DeltaTable:
@@ -77,6 +95,7 @@ class Dataset:
             key=self.key,
             columns=(*map(self._column, self.columns), *_STAMPS),
             partitioned=False,
+            partition_by=self.partition_by,
             append_only=self.mode is Mode.APPEND,
         )
 
@@ -113,6 +132,8 @@ def new_dataset(
     key: Iterable[str] = (),
     order_by: str | None = None,
     description: str = "",
+    owner: str | None = None,
+    partition_by: str | None = None,
 ) -> Dataset:
     """`Rejected("invalid_schema")` says which part cannot be."""
     check_name(name)
@@ -126,8 +147,13 @@ def new_dataset(
         key=tuple(key),
         order_by=order_by,
         description=description,
+        owner=owner,
+        partition_by=partition_by,
     )
+    check_owner(owner)
     _check_columns(dataset)
+    if partition_by is not None:
+        _check_part(dataset, "partition_by", partition_by, allowed=_PARTITIONS)
     _check_key(dataset)
     _check_order(dataset)
     return dataset
@@ -171,6 +197,10 @@ class DeclareDataset(Deed[bool]):
         Slug | None, Bounds(says="Merge alone: of the rows of a key the one that is highest here stays")
     ] = None
     description: Description = ""
+    owner: Owner | None = None
+    partition_by: Annotated[
+        Slug | None, Bounds(says="A date or string of few values; a query of one value reads its files alone")
+    ] = None
 
     def said(self) -> Dataset:
         """`Rejected("invalid_schema")` says which part cannot be."""
@@ -185,6 +215,8 @@ class DeclareDataset(Deed[bool]):
             key=self.key,
             order_by=self.order_by,
             description=self.description,
+            owner=self.owner,
+            partition_by=self.partition_by,
         )
 
     def reads(self, act: Act) -> list[Key]:
@@ -199,11 +231,12 @@ class DeclareDataset(Deed[bool]):
         if known:
             _check_step(known, said)
         attributes = _attributes(said, known)
-        if item and all(item[name] == value for name, value in attributes.items()):
+        if item and all(item.get(name) == value for name, value in attributes.items()):
             return []
-        index = {"gsi1pk": keys.DATASETS, "gsi1sk": said.name}
+        kept = {name: item[name] for name in ("status", "note") if item and name in item}
+        kept |= {"gsi1pk": keys.DATASETS, "gsi1sk": said.name}
         times = field_times(act, item, ["columns"])
-        return [put(act, keys.dataset(said.name), "dataset", item, {**attributes, **index, "field_times": times})]
+        return [put(act, keys.dataset(said.name), "dataset", item, {**attributes, **kept, "field_times": times})]
 
     def answer(self, act: Act, decided: Decided) -> bool:
         return bool(decided.writes)
@@ -218,7 +251,25 @@ def dataset_of(item: Item) -> Dataset:
         key=tuple(item["key"]),
         order_by=item["order_by"],
         description=item["description"],
+        owner=item.get("owner"),
+        partition_by=item.get("partition_by"),
+        status=DatasetStatus(item.get("status", DatasetStatus.ACTIVE)),
+        note=item.get("note", ""),
     )
+
+
+def check_owner(owner: str | None) -> None:
+    """`Rejected` for what no batch can have as its source."""
+    if owner is not None:
+        check_context(specversion=SPECVERSION, event_id="any", source=owner, subject=None)
+
+
+def check_feeds(dataset: Dataset, source: str) -> None:
+    """`Rejected`: `dataset_dropped`, or `not_owner` when another source owns it."""
+    if dataset.status is DatasetStatus.DROPPED:
+        raise Rejected("dataset_dropped", f"dataset {dataset.name} was dropped; restore it, or send elsewhere")
+    if dataset.owner not in {None, source}:
+        raise Rejected("not_owner", f"dataset {dataset.name} is fed by its owner alone, {dataset.owner}")
 
 
 def dataset_key(name: str) -> Key:
@@ -239,6 +290,8 @@ def _attributes(said: Dataset, known: Dataset | None) -> Item:
         "key": list(said.key),
         "order_by": said.order_by,
         "description": said.description,
+        "owner": said.owner or (known.owner if known else None),
+        "partition_by": said.partition_by,
     }
 
 
@@ -252,7 +305,9 @@ def _column_attributes(column: DatasetColumn) -> Item:
 
 
 def _check_step(known: Dataset, said: Dataset) -> None:
-    for what in ("mode", "key", "order_by"):
+    if said.owner is not None and known.owner not in {None, said.owner}:
+        raise _conflict(known, f"its owner is {known.owner}; `nilometer datasets give` changes that")
+    for what in ("mode", "key", "order_by", "partition_by"):
         before, after = getattr(known, what), getattr(said, what)
         if before != after:
             raise _conflict(known, f"{what} is {_text(before)} for good, not {_text(after)}")

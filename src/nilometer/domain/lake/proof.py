@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 AUDIT_VOID = "audit_void"
@@ -22,6 +22,7 @@ AUDIT_VOID = "audit_void"
 _FORM = "1"
 _KEY_ID = 8  # hex digits
 _MAC = 32  # hex digits: 128 bits
+_PREFIX = len(_FORM) + _KEY_ID + 2
 
 PROVEN_COLUMNS = (
     "change_id",
@@ -51,6 +52,20 @@ def proof(content: bytes, key: str) -> str:
 def is_proven(content: bytes, given: str | None, keys: Sequence[str]) -> bool:
     """Whether one of `keys` made the proof that was `given`. In constant time for each."""
     return given is not None and any(hmac.compare_digest(given.encode(), proof(content, key).encode()) for key in keys)
+
+
+def are_proven(contents: Iterable[bytes], given: Sequence[str | None], keys: Sequence[str]) -> bool:
+    """Whether `is_proven` holds for each content and what was given for it; in half the time where they are many."""
+    signers = {f"{_FORM}.{key_id(key)}.": hmac.new(key.encode(), digestmod="sha256") for key in keys}
+    made = []
+    for content, text in zip(contents, given, strict=True):
+        prefix = (text or "")[:_PREFIX]
+        if prefix not in signers:
+            return False
+        mac = signers[prefix].copy()
+        mac.update(content)
+        made.append(prefix + mac.hexdigest()[:_MAC])
+    return hmac.compare_digest("\n".join(made).encode(), "\n".join(filter(None, given)).encode())
 
 
 @lru_cache(maxsize=64)

@@ -209,9 +209,14 @@ def _attribute(name: str, value: Any, *, public: bool) -> Any:
         return _metadata(value)
     if name in _BY_SLUG and isinstance(value, dict):
         return {slug: _image_value(value[slug], "", public=public) for slug in sorted(value)}
-    if is_private(name) and not (public and name in {"name", "description"}):
+    if is_private(name) and not (public and name in {"name", "description"}) and not _is_quantity(name, value):
         return REDACTED
     return _image_value(value, name, public=public)
+
+
+def _is_quantity(name: str, value: Any) -> bool:
+    """Of usage that Stripe's meters are sent: a number of ours, and nobody's data."""
+    return name == "value" and isinstance(value, int | Decimal)
 
 
 def _image_value(value: Any, name: str, *, public: bool) -> Any:

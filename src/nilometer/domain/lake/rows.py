@@ -50,16 +50,21 @@ def usage_row(fact: Item) -> dict[str, Any]:
 
 
 def reject_announcement(reject: Item) -> dict[str, Any]:
-    """What subscribers may know of a reject: never its payload, which may hold anything."""
-    names = ("flow", "reason", "event_id", "source", "workspace_id", "received_at")
-    message = redaction.text(str(reject.get("message", "")))
-    return {"reject_id": reject["sk"], "message": message, **{name: reject.get(name) for name in names}}
+    """What subscribers may know of a reject: never its payload, which may hold anything; of what the sender chose
+    no address."""
+    given = {name: reject.get(name) for name in ("flow", "reason", "received_at")}
+    chosen = {name: _chosen(reject.get(name)) for name in ("event_id", "source", "workspace_id")}
+    return {"reject_id": reject["sk"], "message": redaction.text(str(reject.get("message", ""))), **given, **chosen}
 
 
 def reject_image(reject: Item) -> dict[str, Any]:
     """What the lake keeps of a reject, longer than the 40 days of the reject itself."""
     known = {"kind": "reject", "cause": reject.get("event_id"), **reject_announcement(reject)}
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _chosen(name: str | None) -> str | None:
+    return None if name is None else redaction.id_text(name)
 
 
 def _decimal(quantity: int | Decimal) -> str:

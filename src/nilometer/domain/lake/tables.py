@@ -55,7 +55,8 @@ _json = partial(Column, Type.JSON, nullable=True)
 class DeltaTable:
     """One table. A row is identified by `key`; two rows of one key have the same `created`, so the same partition.
 
-    Connector datasets (`domain.lake.dataset`) are not partitioned, and not all of them are append-only.
+    Connector datasets (`domain.lake.dataset`) are not partitioned, or by a column of their own (`partition_by`), and
+    not all of them are append-only.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DeltaTable:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partitioned: bool = True
+    partition_by: str | None = None
     append_only: bool = True
 
     @property

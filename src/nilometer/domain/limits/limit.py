@@ -99,9 +99,14 @@ def alert(
     used: Decimal,
     period: tuple[str, str],
     now: datetime,
+    cause: str | None = None,
 ) -> Put:
-    """Once a (workspace, meter, period, threshold, limit version): its insertion is the notification."""
+    """Once a (workspace, meter, period, threshold, limit version): its insertion is the notification.
+
+    `cause` is the event of the change that was looked at. A hard limit with a grace has when that ends.
+    """
     start, end = period
+    grace = {"grace_ends_at": rfc3339(now + limit.grace)} if threshold == HARD and limit.grace else {}
     key = keys.alert(workspace_id, meter, start, threshold, limit.version)
     item = new_item(
         key,
@@ -115,8 +120,9 @@ def alert(
         period_start=start,
         period_end=end,
         crossed_at=rfc3339(now),
+        **grace,
         updated_at=rfc3339(now),
-        cause=None,
+        cause=cause,
         actor=None,
     )
     return Put(table=Table.RECORDS, item=item, expected=Absent())

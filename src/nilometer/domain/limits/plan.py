@@ -18,6 +18,8 @@ from nilometer.domain.limits.limit import GRACE
 from nilometer.domain.usage.meter import SLUG
 
 Limit = Mapping[str, Any]
+Part = tuple[Limit, int, int]
+"""What items of one meter give: the limit of each, the sum of their quantities, and how many they are."""
 
 METERS = 100  # limits of one object of Stripe's
 LONGEST = 10_000  # characters of a JSON object in metadata; Stripe's values have at most 500
@@ -37,7 +39,7 @@ def limits_of(metadata: Mapping[str, str]) -> dict[str, Limit]:
 
 def amount_of(rule: Limit) -> int | Decimal | None:
     """What a list shows of a limit: what is included, else where it stops; `None` is unlimited."""
-    amount: int | Decimal | None = rule["included"] if "included" in rule else rule.get("hard")
+    amount: int | Decimal | None = rule.get("hard") if rule.get("included") is None else rule["included"]
     return amount
 
 
@@ -47,15 +49,19 @@ def problems(metadata: Mapping[str, str]) -> list[str]:
     return sorted([*unread, *(["limits"] if "limits" in metadata and _json(metadata["limits"]) is None else [])])
 
 
-def total(parts: Iterable[tuple[Limit, int]], source: str) -> Limit:
-    """The limit of several items of one meter: `(limit, quantity)` each; amounts add up, unlimited wins."""
+def total(parts: Iterable[Part], source: str) -> Limit:
+    """The limit of several items of one meter: amounts add up, unlimited wins, of the rest the last one's holds."""
     given = list(parts)
     whole: dict[str, Any] = {}
     for name in _AMOUNTS:
-        amounts = [_scaled(limit, name, quantity) for limit, quantity in given if name in limit]
+        amounts = [
+            _scaled(limit[name], quantity if limit.get("per_seat") else times)
+            for limit, quantity, times in given
+            if name in limit
+        ]
         if amounts:
             whole[name] = None if None in amounts else sum(a for a in amounts if a is not None)
-    for limit, _ in given:
+    for limit, *_ in given:
         whole |= {name: limit[name] for name in OTHERS if name in limit}
     return versioned(whole, source)
 
@@ -66,9 +72,8 @@ def versioned(rule: Limit, source: str) -> Limit:
     return {**rule, "source": source, "version": hashlib.sha256(content.encode()).hexdigest()[:8]}
 
 
-def _scaled(limit: Limit, name: str, quantity: int) -> int | Decimal | None:
-    amount: int | Decimal | None = limit[name]
-    return amount * quantity if amount is not None and limit.get("per_seat") else amount
+def _scaled(amount: int | Decimal | None, times: int) -> int | Decimal | None:
+    return None if amount is None else amount * times
 
 
 def _written(metadata: Mapping[str, str]) -> list[tuple[str, Any]]:

@@ -104,7 +104,7 @@ def _payment(change: RecordChange) -> Announcement | None:
 
 
 def _billing(change: RecordChange) -> Announcement | None:
-    """Of both the conflict, which is said once: a payment that fails is told again with its next attempt."""
+    """Of both the conflict, which is said once: a payment that fails is announced again with its next attempt."""
     return _conflict(change) or _payment(change)
 
 

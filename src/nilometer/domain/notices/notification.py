@@ -1,7 +1,8 @@
 """Notifications of a person: each once, read or unread, and the count of unread ones.
 
-    requested ──▶ unread ──▶ read ──▶ expired
-                     └────────────────▶ (TTL)
+    requested ──▶ unread ──▶ read ──▶ archived ──▶ expired
+                     ├─────────────────▶         (TTL)
+                     └───────────────────────────▶
 
 The unread are counted per workspace and day of expiry, in the same transaction as each notification: the count
 is exact without a scan, and a day's count expires together with the notifications that it counts.
@@ -9,22 +10,22 @@ is exact without a scan, and a day's count expires together with the notificatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
 from nilometer.domain.acts.act import Act, checked_id
-from nilometer.domain.acts.deed import Actor, Bounds, Decided, Deed, Id, Reach, Stored, made, unsent
+from nilometer.domain.acts.deed import Bounds, Decided, Deed, Id, Reach, Stored, unsent
 from nilometer.domain.acts.records import alive, put
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.text import check_text
 from nilometer.domain.notices.preference import Channel, Topic, candidates, channels_on, check_topic
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, from_epoch, rfc3339
-from nilometer.domain.store.ulid import derived, is_ulid, time_of
+from nilometer.domain.store.ulid import derived
 from nilometer.domain.store.writes import Item, Key, Table, Update, Write
-from nilometer.errors import NotKnownYet, Refused, Rejected
+from nilometer.errors import Rejected
 
 KEPT = timedelta(days=90)
 EARLY = timedelta(hours=1)  # how far clocks may differ
@@ -35,7 +36,6 @@ LINK_LENGTH = 2_000
 Title = Annotated[str, Bounds(least=1, most=TITLE_LENGTH)]
 Text = Annotated[str, Bounds(most=TEXT_LENGTH, says="Plain text")]
 Link = Annotated[str, Bounds(most=LINK_LENGTH, says="A path of the console, or an https:// address")]
-Ulid = Annotated[str, Bounds(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", says="The notification_id of its record")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,38 +128,6 @@ class Notify(Deed[Notified]):
         return Notified(id=self.notice(act).id, told=bool(decided.writes))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadNotification(Deed[int]):
-    """A person has read a notification.
-
-    Of the library up to 40 at once, all or none: how many became read. `Refused` for one that is not there: expired, or
-    of another person or workspace.
-    """
-
-    reach = Reach.PERSON
-    permission = Permission.NOTIFICATION_VIEW
-    actor = Actor.PERSON
-
-    user_id: Id = made()
-    notification_id: Ulid
-    others: tuple[str, ...] = unsent(())
-
-    def reads(self, act: Act) -> list[Key]:
-        ids = dict.fromkeys((self.notification_id, *self.others))
-        return [keys.notification(checked_id(self.user_id), one) for one in ids]
-
-    def decide(self, act: Act, stored: Stored) -> list[Write]:
-        self.require(act)
-        if act.is_event and not stored.keys() & set(self.reads(act)):
-            check_expected(self.notification_id, act.now)
-            return []
-        found = [stored.get(key) for key in self.reads(act)]
-        return read([item if act.is_event and item else _own(item, act) for item in found], act=act)
-
-    def answer(self, act: Act, decided: Decided) -> int:
-        return sum(bool(decided.before[key]["unread"]) for key in self.reads(act) if key in decided.before)
-
-
 def request_reads(notice: Notice) -> tuple[Key, ...]:
     """The notification, and the preferences that may concern it, the strongest first."""
     return (notice.key, *candidates(notice.user_id, notice.topic, notice.workspace_id))
@@ -171,7 +139,7 @@ def request(stored: Mapping[Key, Item], notice: Notice, *, act: Act) -> list[Wri
     `stored` holds what exists of `request_reads`.
     """
     if notice.at > act.now + EARLY:
-        raise Rejected("invalid_time", f"{rfc3339(notice.at)} is in the future; a notice tells what has happened")
+        raise Rejected("invalid_time", f"{rfc3339(notice.at)} is in the future; a notice says what has happened")
     told, *said = (stored.get(key) for key in request_reads(notice))
     channels = channels_on(notice.topic, said)
     expires = expiry(notice.at)
@@ -189,18 +157,12 @@ def request(stored: Mapping[Key, Item], notice: Notice, *, act: Act) -> list[Wri
         "channels": sorted(map(str, channels)),
         "unread": unread,
         "read_at": None,
+        "archived_at": None,
         "created_at": rfc3339(notice.at),
         "expires_at": epoch(expires),
     }
     written = put(act, notice.key, "notification", None, attributes)
     return [written, *counted([attributes], 1 if unread else 0, act=act)]
-
-
-def read(stored: Sequence[Item], *, act: Act) -> list[Write]:
-    """Marks those that are unread and takes them from the count; nothing for the others."""
-    fresh = [item for item in stored if item["unread"] and alive(item, act.now)]
-    puts = [_read(act, item) for item in fresh]
-    return [*puts, *counted(fresh, -1, act=act)]
 
 
 def counted(items: Iterable[Item], by: int, *, act: Act) -> list[Write]:
@@ -235,14 +197,6 @@ def is_shown(item: Item, *, workspace_id: str | None, now: datetime) -> bool:
     return here and str(Channel.IN_APP) in item["channels"] and alive(item, now) is not None
 
 
-def check_expected(notification_id: str, now: datetime) -> None:
-    """For an id that is not stored: silent when it has expired, `NotKnownYet` when it may be on the way."""
-    if not is_ulid(notification_id) or time_of(notification_id) > now + EARLY:
-        raise Rejected("invalid_schema", f"{notification_id[:40]!r} is not a notification's id")
-    if expiry(time_of(notification_id)) > now:
-        raise NotKnownYet("unknown_notification", "the notification is not known yet; its request may be on the way")
-
-
 def expiry(created: datetime) -> datetime:
     """The end of the UTC day, so that all of one day expire at one instant."""
     day = created.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -251,11 +205,6 @@ def expiry(created: datetime) -> datetime:
 
 def _expiry_of(item: Item) -> datetime:
     return from_epoch(int(item["expires_at"]))
-
-
-def _read(act: Act, item: Item) -> Write:
-    key = keys.notification(item["user_id"], item["notification_id"])
-    return put(act, key, "notification", item, {**item, "unread": False, "read_at": rfc3339(act.happened)})
 
 
 def _count(act: Act, key: Key, item: Item, by: int) -> Update:
@@ -273,12 +222,6 @@ def _count(act: Act, key: Key, item: Item, by: int) -> Update:
             "actor": act.caller.user_id,
         },
     )
-
-
-def _own(item: Item | None, act: Act) -> Item:
-    if item is None or not is_shown(item, workspace_id=act.workspace_id, now=act.now):
-        raise Refused(f"there is no such notification in {act.workspace_id}; it may have expired")
-    return item
 
 
 def _check_link(link: str | None) -> None:

@@ -5,7 +5,7 @@ of a channel decides it:
 
     1. this workspace, this topic      "no threshold notices of Acme by e-mail"
     2. this workspace, all topics      "mute Acme"
-    3. everywhere, this topic          "never tell me of thresholds"
+    3. everywhere, this topic          "no notice of thresholds"
     4. everywhere, all topics          "no e-mail at all"
     5. the default of the topic
 """

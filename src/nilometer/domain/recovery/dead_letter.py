@@ -17,7 +17,7 @@ _LOGGED_AT = "%Y-%m-%d %H:%M:%S,%f%z"  # as Powertools writes it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """`receives` counts deliveries, and each time that the letter was read since. What is not known is None.
+    """`receives` counts the deliveries that failed: 0 of what could not be delivered. What is not known is None.
 
     `type` is the event's, or `usage rows` for packed rows of a table. `event_id` is Stripe's or the CloudEvent's.
     """
@@ -64,9 +64,16 @@ class Wanted:
 
 
 def dead_letter(
-    queue: str, message_id: str, body: str, *, system: Mapping[str, str], attributes: Mapping[str, str]
+    queue: str,
+    message_id: str,
+    body: str,
+    *,
+    system: Mapping[str, str],
+    attributes: Mapping[str, str],
+    allowed: int | None = None,
 ) -> DeadLetter:
-    """From SQS's system attributes, and EventBridge's own where it could not deliver.
+    """From SQS's system attributes, and EventBridge's own where it could not deliver. `allowed` is how many deliveries
+    the queue gives before it moves a letter here; SQS's own count rises with each look at it, and is not shown.
 
     Sources: SQS API, ReceiveMessage; EventBridge User Guide, "Using dead-letter queues to process undelivered events".
     """
@@ -84,10 +91,14 @@ def dead_letter(
         sent_at=sent_at,
         first_failed_at=_milliseconds(system["ApproximateFirstReceiveTimestamp"]) if moved else None,
         last_failed_at=sent_at if undelivered else None,
-        receives=int(system["ApproximateReceiveCount"]),
+        receives=_failed(int(system["ApproximateReceiveCount"]), allowed) if moved else 0,
         attributes=attributes,
         body=body,
     )
+
+
+def _failed(receives: int, allowed: int | None) -> int:
+    return receives if allowed is None else min(receives, allowed)
 
 
 def logged_failures(lines: Iterable[str]) -> dict[str, Failures]:

@@ -22,19 +22,21 @@ _MARKED = timedelta(days=90)
 _ADVICE: Mapping[str, str] = {
     "unknown_meter": "create the meter, then resend",
     "unknown_workspace": "create the workspace, then resend",
+    "not_owner": "send it with the owner's source, or give the dataset to this one, then resend",
+    "dataset_dropped": "take the dataset back (nilometer datasets restore), then resend; or dismiss it",
     "unknown_dataset": "declare the dataset, then resend",
     "unknown_column": "declare the column, then resend",
     "unknown_flag": "create the flag, then resend",
     "unknown_policy": "publish the policy, then resend",
     "unknown_notification": "dismiss it: the notification has expired or never was",
     "refused": "read its message; once the rule permits it, resend",
-    "id_reuse": "tell its sender: each fact needs an id of its own; then dismiss it",
-    "too_old": "tell its sender to record it anew as a correction; then dismiss it",
-    "too_far_in_future": "tell its sender to set its clock; then resend",
+    "id_reuse": "ask its sender to give each fact an id of its own; then dismiss it",
+    "too_old": "ask its sender to record it anew as a correction; then dismiss it",
+    "too_far_in_future": "ask its sender to set its clock; then resend",
     "claim_broken": "the payload in the bucket is gone: ask its sender for it again",
     "unreadable": "report the fault; when its cure is deployed, resend",
 }
-_OTHERWISE = "tell its sender what the message says; what it corrects may keep its id; then dismiss this"
+_OTHERWISE = "send the message to its sender; what it corrects may keep its id; then dismiss this"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,9 @@ WRITTEN_AGAIN = frozenset({"use", "slug", "refold"})
 REMOVABLE = frozenset(
     {"slug", "rebucket", "refold", "refetch", "waiting_risk", "billing"}
     | {"membership", "invitation", "invited", "lockout", "onboarding", "flag_override"}
+    | {"notification", "unread", "preference"}
 )
-"""What flows delete; the second half goes when a deleted workspace is purged."""
+"""What flows delete; the second line goes when a deleted workspace is purged, the third when a person is erased."""
 
 FIXED: Mapping[str, tuple[str, ...]] = {
     "counter": ("workspace_id", "meter", "scope", "period_start", "shard"),
@@ -131,13 +132,31 @@ def _metered(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
     old = step.old or {}
     pending, now = old.get("pending") or {}, step.new.get("pending") or {}
     told = _number(step.new, "sent") - _number(old, "sent")
-    if told != (Decimal(pending["value"]) if pending and not now else 0):
-        yield "outbox", f"what Stripe has changed by {told}, and that is not the delta that was pending"
-    risen = _number(step.new, "number") - _number(old, "number")
-    if risen != (1 if now and not pending else 0):
+    sent = _amount(pending) if pending and not now else Decimal(0)
+    decided = _decided(old, step.new)
+    if sent is not None and decided is not None and told not in {sent, sent - decided}:
+        yield "outbox", f"what Stripe has changed by {told}, and that is not the delta that was pending or refused"
+    readable = REDACTED not in {str(old.get("number")), str(step.new.get("number"))}  # the audit hides numbers
+    if readable and _number(step.new, "number") - _number(old, "number") != (1 if now and not pending else 0):
         yield "outbox", "the number of a delta rises by one when it becomes pending, and only then"
-    if pending and now and (pending["identifier"], pending["value"]) != (now["identifier"], now["value"]):
+    if pending and now and (pending["identifier"] != now["identifier"] or _differ(_amount(pending), _amount(now))):
         yield "outbox", "a pending delta got another identifier or another value"
+
+
+def _decided(old: Item, new: Item) -> Decimal | None:
+    """The value of the delta that Stripe had refused and a person decided on; several at once would be nobody's."""
+    left = new.get("refused") or {}
+    gone = [_amount(one) for identifier, one in (old.get("refused") or {}).items() if identifier not in left]
+    return gone[0] if len(gone) == 1 else Decimal(0)
+
+
+def _differ(before: Decimal | None, after: Decimal | None) -> bool:
+    return None not in {before, after} and before != after
+
+
+def _amount(delta: Mapping[str, Any]) -> Decimal | None:
+    """Of a delta; None in rows from before its value was readable in the lake."""
+    return None if delta["value"] == REDACTED else Decimal(delta["value"])
 
 
 def _workspace(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:

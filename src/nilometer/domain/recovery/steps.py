@@ -1,7 +1,7 @@
 """Whether a row of the audit is a step that the domain allows: from its old image, by its cause, to its new one.
 
 Images are redacted, so a rule reads what redaction leaves: states, numbers, times, ids. Of an attribute that is hidden
-`changed_fields` still tells whether it changed, because the relay names the fields before it redacts them; of a token
+`changed_fields` still says whether it changed, because the relay names the fields before it redacts them; of a token
 the key keeps a digest. The rules of each kind are in `step_rules`.
 """
 

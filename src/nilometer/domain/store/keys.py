@@ -11,9 +11,10 @@
 | Alert of a limit, once     | WORKSPACE#ws                         | ALERT#meter#period#threshold#v |
 | Allowance to reserve from  | WORKSPACE#ws                         | ALLOWANCE#meter#period_start   |
 | Reservation                | WORKSPACE#ws                         | RESERVATION#id                 |
-| What Stripe's meter was told| WORKSPACE#ws                        | METERED#meter#period_start     |
+| What Stripe's meter has got | WORKSPACE#ws                        | METERED#meter#period_start     |
 | Own limits of a workspace  | WORKSPACE#ws                         | LIMITS                         |
 | Facts to be moved          | WORKSPACE#ws                         | REBUCKET                       |
+| Webhooks of a workspace    | WORKSPACE#ws                         | WEBHOOKS                       |
 | Slug of a workspace        | SLUG#slug                            | SLUG                           |
 | Membership                 | WORKSPACE#ws                         | MEMBER#user                    |
 | Invitation                 | WORKSPACE#ws                         | INVITATION#id                  |
@@ -38,6 +39,7 @@
 | Flag override              | WORKSPACE#ws                         | FLAG#flag                      |
 | Onboarding (TTL)           | WORKSPACE#ws                         | ONBOARDING#user#tutorial       |
 | Attachment                 | WORKSPACE#ws                         | ATTACHMENT#purpose#sha256      |
+| Sweep of an object (TTL)   | WORKSPACE#ws                         | SWEEP#sha256                   |
 | Void of a row of the audit | AUDIT#change_id                      | VOID                           |
 
 | events                     | pk                                   | sk                             |
@@ -47,6 +49,7 @@
 | … whose void came first    | USAGE#source#id                      | LATE (FACT is the tombstone)   |
 | Value of a unique meter    | UNIQUE#ws#meter#period_start         | sha256 of the value            |
 | Operations event           | OPERATION#source#id                  | FACT                           |
+| Delta that Stripe was sent | METEREVENT#identifier                | FACT                           |
 | Reject                     | REJECT#flow#YYYY-MM-DD               | sha256 of the payload          |
 | Comparison with Stripe     | RECONCILE#account#mode               | PASS#type                      |
 | … pages of it (TTL)        | RECONCILE#account#mode               | SEEN#type#begin#page           |
@@ -54,6 +57,7 @@
 | … resent or dismissed      | REJECTMARK#flow                      | sha256 of the payload          |
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
 | Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
+| Message that waits in queue| WAITS#flow                           | message id                     |
 
 | index of records           | gsi1pk                               | gsi1sk                         |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -67,7 +71,7 @@
 | Dataset                    | DATASETS                             | dataset                        |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 | Facts to be moved          | REBUCKET                             | WORKSPACE#ws                   |
-| Stripe's meter, to be told | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
+| To be reported to Stripe   | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
 | Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
@@ -112,6 +116,11 @@ def limits(workspace_id: str) -> Key:
 def rebucket(workspace_id: str) -> Key:
     """In records: the mark that facts must move to other periods because Stripe's period changed."""
     return Key(f"WORKSPACE#{part(workspace_id)}", REBUCKET)
+
+
+def webhooks(workspace_id: str) -> Key:
+    """In records: the endpoints to which the workspace's announcements are posted, all in one."""
+    return Key(f"WORKSPACE#{part(workspace_id)}", "WEBHOOKS")
 
 
 def slug(slug: str) -> Key:
@@ -323,6 +332,11 @@ def attachment(workspace_id: str, purpose: str, sha256: str) -> Key:
     return Key(workspace(workspace_id).pk, f"ATTACHMENT#{part(purpose)}#{part(sha256)}")
 
 
+def sweep(workspace_id: str, sha256: str) -> Key:
+    """In records: that an object which no attachment named is being deleted, or was lately."""
+    return Key(workspace(workspace_id).pk, f"SWEEP#{part(sha256)}")
+
+
 def stripe_event(account: str, event_id: str) -> Key:
     """In events: one Stripe event. Stripe's ids are unique within an account."""
     return Key(f"STRIPE#{part(account)}#{part(event_id)}", FACT)
@@ -346,6 +360,11 @@ def unique_value(workspace_id: str, meter: str, start: str, value_sha256: str) -
 def operation(source: str, event_id: str) -> Key:
     """In events: one operations event, by CloudEvents' source and id."""
     return Key(f"OPERATION#{part(source)}#{part(event_id)}", FACT)
+
+
+def meter_event(identifier: str) -> Key:
+    """In events: one delta that a meter at Stripe was sent (TTL), and in which report Stripe refused it."""
+    return Key(f"METEREVENT#{part(identifier)}", FACT)
 
 
 def audit_void(change_id: str) -> Key:
@@ -401,3 +420,8 @@ def waiting(partition: str, source: str, event_id: str) -> Key:
 def waited(day: datetime, partition: str) -> Key:
     """Names a partition in which something began to wait on this day."""
     return Key(f"WAITED#{rfc3339(day)[:10]}", partition)
+
+
+def waits(flow: str, message_id: str) -> Key:
+    """In events: that a message of a flow waits in its queue (TTL), by the id that SQS gave it."""
+    return Key(f"WAITS#{flow}", message_id)

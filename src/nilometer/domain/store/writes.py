@@ -47,6 +47,17 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The stored item has this `version`, and `equal` are its attributes.
+
+    For records that are removed and begin anew at version 1: the version alone does not tell the new one from the old.
+    """
+
+    version: int
+    equal: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Less:
     """The stored item has no such attribute, or one that is less than `value` (numbers or text)."""
 
@@ -63,7 +74,7 @@ class Enough:
     equal: Mapping[str, Any]
 
 
-Expected = Absent | Present | Version | Less | Enough
+Expected = Absent | Present | Version | Unchanged | Less | Enough
 
 
 def new_item(key: Key, kind: str, version: int = 1, /, **attributes: Any) -> dict[str, Any]:
@@ -74,6 +85,11 @@ def new_item(key: Key, kind: str, version: int = 1, /, **attributes: Any) -> dic
 def version_after(item: Item | None) -> int:
     """The number of the next version of what is stored; 1 for what is not."""
     return int(item["version"]) + 1 if item else 1
+
+
+def unchanged(item: Item, *attributes: str) -> Unchanged:
+    """That `item` is still as it was read, and no later record under its key that says the same of `attributes`."""
+    return Unchanged(int(item["version"]), {name: item[name] for name in attributes})
 
 
 def version_of(item: Item | None) -> Absent | Version:

@@ -96,5 +96,5 @@ def alone_metadata() -> dict[str, str]:
 
 
 def digest(secret: str) -> str:
-    """Names a signing secret in the open: it is random, so a part of its hash tells nothing of it."""
+    """Names a signing secret in the open: it is random, so a part of its hash says nothing of it."""
     return hash_of(secret)[:16]

@@ -19,9 +19,11 @@ from nilometer.errors import Rejected
 OWN_ACCOUNT = "self"  # the platform itself; Connect accounts have an id
 SUMMARY = "entitlements.active_entitlement_summary"
 FEATURES = "entitlements.features"
-"""Ours: all features of an account as one object, whose id is `FEATURES` too. No event tells of them."""
+"""Ours: all features of an account as one object, whose id is `FEATURES` too. No event reports them."""
 METER_ERRORS = frozenset({"v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"})
 """What Stripe says of meter events that it could not count. Source: docs.stripe.com/api/v2/core/event-types."""
+THIN = "v2.core.event"
+"""`object` of a thin event, and the type under which one whose own content counts is asked for."""
 
 ID_BYTES = 255  # of an id that Stripe or a service chooses; it is part of a key
 FUTURE_SECONDS = 300  # how far a clock of Stripe's may be ahead of ours
@@ -194,7 +196,7 @@ def _subscription_to_parent(invoice: Object) -> Object:
 
 
 def _transitions(invoice: Object) -> Object:
-    """Before 2019-12-03 and in some exports `status` was told by booleans."""
+    """Before 2019-12-03 and in some exports `status` was given by booleans."""
     if invoice.get("status") or "paid" not in invoice:
         return invoice
     return {**invoice, "status": "paid" if invoice["paid"] else "open"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nilometer.domain.stripe.event import FEATURES, SUMMARY
+from nilometer.domain.stripe.event import FEATURES, SUMMARY, THIN
 
 COLLECTIONS: Mapping[str, str] = {
     "balance_transaction": "balance_transactions",
@@ -33,5 +33,5 @@ COLLECTIONS: Mapping[str, str] = {
 
 
 def fetchable(object_type: str) -> bool:
-    """A customer's entitlements have no id and are listed instead, as all features are."""
-    return object_type in COLLECTIONS or object_type in {SUMMARY, FEATURES}
+    """Entitlements of a customer have no id and are listed, as all features are; a thin event is fetched whole."""
+    return object_type in COLLECTIONS or object_type in {SUMMARY, FEATURES, THIN}

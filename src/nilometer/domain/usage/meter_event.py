@@ -2,10 +2,11 @@
 
     unsent ──▶ pending (identifier, value and timestamp are stored) ──▶ sent
 
-The outbox is the index: in it as long as the counter `changed` since it was read last, or a delta is pending. Whoever
-drains takes `changed` away before he reads the counter, so that a change after that puts it back.
+The outbox is the index: in it as long as the counter `changed` since it was read last, a delta is pending, or one
+that was sent is `refused` (`domain.usage.meter_report`). Whoever drains takes `changed` away before he reads the
+counter, so that a change after that puts it back.
 
-A pending delta is sent again under its own identifier until Stripe has taken it or says that it has it. Stripe tells
+A pending delta is sent again under its own identifier until Stripe has taken it or says that it has it. Stripe says
 copies apart for at least 24 hours, so a pending delta that is older must be looked at by a person: `overdue`.
 """
 
@@ -81,8 +82,14 @@ def touched(of: Metered, *, now: datetime) -> Update:
 
 
 def begun(stored: Item, of: Metered, *, now: datetime) -> Put:
-    """Before its counter is read."""
-    return _put(stored, of, now=now, changed=False, due=True)
+    """Before its counter is read. Who dies then leaves `reading`, so that another one reads it."""
+    return _put(stored, of, now=now, changed=False, due=True, reading=True)
+
+
+def rests(stored: Item) -> bool:
+    """In the outbox only because a person has to decide on what Stripe refused."""
+    due = stored["changed"] or stored.get("reading") or "pending" in stored
+    return bool(stored.get("refused")) and not due
 
 
 def settled(stored: Item, of: Metered, *, now: datetime) -> Put:
@@ -135,12 +142,19 @@ def sent(stored: Item, of: Metered, *, now: datetime) -> Put:
     return _put({**rest, "sent": total}, of, now=now, due=bool(stored["changed"]))
 
 
+def amended(stored: Item, of: Metered, *, now: datetime, **changes: Any) -> Put:
+    """Other attributes; in the outbox as long as there is a reason."""
+    after = {**stored, **changes}
+    return _put(stored, of, now=now, due=bool(after["changed"] or "pending" in after), **changes)
+
+
 def _put(stored: Item, of: Metered, *, now: datetime, due: bool, **changes: Any) -> Put:
     version = int(stored["version"])
-    kept = {name: value for name, value in stored.items() if name not in {"gsi1pk", "gsi1sk"}}
+    kept = {name: value for name, value in stored.items() if name not in {"gsi1pk", "gsi1sk", "reading"}}
     named = {"period_end": of.period_end, "version": version + 1, "updated_at": rfc3339(now)}
-    item = {**kept, **changes, **named, **(_index(of) if due else {})}
-    return Put(table=Table.RECORDS, item=item, expected=Version(version))
+    item = {**kept, **changes, **named}
+    indexed = _index(of) if due or item.get("refused") else {}
+    return Put(table=Table.RECORDS, item={**item, **indexed}, expected=Version(version))
 
 
 def _index(of: Metered) -> dict[str, str]:

@@ -56,7 +56,12 @@ class Missing:
 
     def is_over(self, received_at: datetime, now: datetime) -> bool:
         """Whether an event that first came at `received_at` has waited long enough."""
-        return now > received_at + (METER_WAITS if self.meter else WORKSPACE_WAITS)
+        return now > received_at + self.patience
+
+    @property
+    def patience(self) -> timedelta:
+        """How long an event may wait for it."""
+        return METER_WAITS if self.meter else WORKSPACE_WAITS
 
 
 def waiting(event: UsageEvent | VoidEvent, missing: Missing, *, payload: str, received_at: datetime) -> Put:

@@ -58,7 +58,8 @@ def answer(route: ApiRoute, request: ApiRequest, means: ApiMeans, pace: ApiPace)
         if route.scope is not None:
             call = _admitted(route, call)
             pace.check(call.actor)
-        return ApiAnswer(200, _encode(route.run(call) or {}))
+        answered = route.run(call)
+        return ApiAnswer(200, _encode({} if answered is None else answered))
     except NilometerError as error:
         return answer_of(error)
 

@@ -16,6 +16,7 @@ from nilometer.domain.acts.roles import Permission
 from nilometer.domain.people.flag import Evaluation
 from nilometer.flows.api.problem import ApiProblem
 from nilometer.flows.api.route import ApiCall, ApiRoute
+from nilometer.flows.api.shapes import FlagAnswer, FlagsAnswer
 from nilometer.flows.people import flags
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -60,12 +61,20 @@ def _shown(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _route(path: str, name: str, run: Any, says: str) -> ApiRoute:
-    scope = str(Permission.FLAG_VIEW)
-    return ApiRoute(method="POST", path=path, name=name, says=says, scope=scope, run=run, body=FlagContext)
+def _route(path: str, name: str, run: Any, answer: type, says: str) -> ApiRoute:
+    return ApiRoute(
+        method="POST",
+        path=path,
+        name=name,
+        says=says,
+        scope=str(Permission.FLAG_VIEW),
+        run=run,
+        body=FlagContext,
+        answer=answer,
+    )
 
 
 ROUTES = (
-    _route("/ofrep/v1/evaluate/flags/{flag}", "evaluate_flag", _one, "One feature flag, by OFREP"),
-    _route("/ofrep/v1/evaluate/flags", "evaluate_flags", _all, "Every feature flag, by OFREP"),
+    _route("/ofrep/v1/evaluate/flags/{flag}", "evaluate_flag", _one, FlagAnswer, "One feature flag, by OFREP"),
+    _route("/ofrep/v1/evaluate/flags", "evaluate_flags", _all, FlagsAnswer, "Every feature flag, by OFREP"),
 )

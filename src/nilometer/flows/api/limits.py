@@ -1,4 +1,4 @@
-"""Check, reserve, settle and release over HTTP. A check writes nothing; a reservation is two conditional writes.
+"""Check, reserve, lease, settle and release over HTTP. A check writes nothing; a reservation is two conditional writes.
 
 What if the answer is lost? The reservation's id is the client's: the same request is the same answer. What if a client
 settles twice? The usage event has the reservation's id and counts once.
@@ -6,7 +6,7 @@ settles twice? The usage event has the reservation's id and counts once.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -14,9 +14,12 @@ import msgspec
 from nilometer.domain.access.scopes import LIMIT_USE
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.usage.event import parse_quantity
+from nilometer.domain.usage.meter import Meter
 from nilometer.errors import Rejected
-from nilometer.flows.api.events import SENDER
+from nilometer.flows.api.intake.events import SENDER
 from nilometer.flows.api.route import ApiCall, ApiRoute
+from nilometer.flows.api.shapes import BlockAnswer, CheckAnswer, ReleaseAnswer, ReserveAnswer, SettleAnswer
+from nilometer.flows.limits.leasing import take
 from nilometer.flows.limits.reserving import release, reserve
 from nilometer.flows.limits.thresholds import check
 from nilometer.flows.publish.usage import publish, recorded
@@ -41,11 +44,20 @@ class ReserveBody(msgspec.Struct, forbid_unknown_fields=True):
     leased: bool = False
 
 
+class LeaseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A block of at least `quantity`, for a holder that gives out `rate` units a second. `id` is the client's own."""
+
+    id: _Id
+    quantity: _Quantity = "1"
+    rate: _Quantity = "0"
+
+
 class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
-    """How much of the reservation was used."""
+    """How much of the reservation was used, and when: now, if it is not said. A repeated report has the same time."""
 
     id: _Id
     quantity: _Quantity
+    time: datetime | None = None
 
 
 class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,20 +85,34 @@ def _reserve(call: ApiCall) -> Any:
     )
 
 
+def _lease(call: ApiCall) -> BlockAnswer:
+    """The same id again is the same block."""
+    asked, meter = call.decoded(LeaseBody), _meter(call)
+    size = take(
+        call.means.known,
+        asked.id,
+        workspace_id=call.where,
+        meter=meter.slug,
+        quantity=parse_quantity(asked.quantity),
+        rate=parse_quantity(asked.rate),
+        now=call.now,
+    )
+    return BlockAnswer(id=asked.id, size=size)
+
+
 def _settle(call: ApiCall) -> Any:
     """One usage event with the reservation's id, durably queued."""
-    asked, slug = call.decoded(SettleBody), call.request.path["meter"]
-    meter = call.means.known.meters([slug]).get(slug)
-    if meter is None:
-        raise Rejected("unknown_meter", f"there is no meter {slug[:80]!r}")
+    asked, meter = call.decoded(SettleBody), _meter(call)
+    if asked.time is not None and asked.time.tzinfo is None:
+        raise Rejected("invalid_schema", "the time has no offset; write 2026-11-29T10:00:00Z")
     event = recorded(
         asked.id,
         source=f"/workspaces/{call.where}/reservations",
         workspace_id=call.where,
-        meter=slug,
+        meter=meter.slug,
         quantity=asked.quantity,
         unit=meter.unit,
-        time=call.now,
+        time=asked.time or call.now,
         reservation_id=asked.id,
     )
     publish(call.means.bus, [event], sender=SENDER)
@@ -98,14 +124,24 @@ def _release(call: ApiCall) -> Any:
     return {"released": release(call.means.known, asked.id, workspace_id=call.where, now=call.now)}
 
 
-def _route(verb: str, scope: str, run: Any, body: type, says: str) -> ApiRoute:
+def _meter(call: ApiCall) -> Meter:
+    slug = call.request.path["meter"]
+    found = call.means.known.meters([slug]).get(slug)
+    if found is None:
+        raise Rejected("unknown_meter", f"there is no meter {slug[:80]!r}")
+    return found
+
+
+def _route(verb: str, scope: str, run: Any, body: type, answer: type, says: str) -> ApiRoute:
     path = f"/v1/workspaces/{{workspace_id}}/limits/{{meter}}/{verb}"
-    return ApiRoute(method="POST", path=path, name=f"{verb}_limit", says=says, scope=scope, run=run, body=body)
+    name = f"{verb}_limit"
+    return ApiRoute(method="POST", path=path, name=name, says=says, scope=scope, run=run, body=body, answer=answer)
 
 
 ROUTES = (
-    _route("check", Permission.LIMIT_VIEW, _check, CheckBody, "Whether so much more may be used"),
-    _route("reserve", LIMIT_USE, _reserve, ReserveBody, "Holds a part of a hard limit"),
-    _route("settle", LIMIT_USE, _settle, SettleBody, "Reports what was used of a reservation"),
-    _route("release", LIMIT_USE, _release, ReleaseBody, "Gives a reservation back"),
+    _route("check", Permission.LIMIT_VIEW, _check, CheckBody, CheckAnswer, "Whether so much more may be used"),
+    _route("reserve", LIMIT_USE, _reserve, ReserveBody, ReserveAnswer, "Holds a part of a hard limit"),
+    _route("lease", LIMIT_USE, _lease, LeaseBody, BlockAnswer, "Holds a block of a hard limit for one process"),
+    _route("settle", LIMIT_USE, _settle, SettleBody, SettleAnswer, "Reports what was used of a reservation"),
+    _route("release", LIMIT_USE, _release, ReleaseBody, ReleaseAnswer, "Gives a reservation back"),
 )

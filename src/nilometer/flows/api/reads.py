@@ -5,13 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from nilometer.domain.acts.roles import Permission
+from nilometer.domain.acts.security import SecurityEntry
+from nilometer.domain.people.onboarding import OnboardingProgress
 from nilometer.domain.people.policy import Policy
 from nilometer.errors import Refused
 from nilometer.flows.api.problem import ApiProblem
-from nilometer.flows.api.route import ApiCall, ApiRoute, page
+from nilometer.flows.api.route import ApiCall, ApiRoute, asked, first, page
+from nilometer.flows.api.shapes import (
+    ApiPage,
+    BillingAnswer,
+    HookAnswer,
+    InvitationAnswer,
+    LimitsAnswer,
+    MemberAnswer,
+    MeterAnswer,
+    NotificationAnswer,
+    PolicyAnswer,
+    SessionAnswer,
+    UsageAnswer,
+    WorkspaceAnswer,
+)
 from nilometer.flows.billing.reading import show_billing
 from nilometer.flows.limits import own
-from nilometer.flows.notices import notifications
+from nilometer.flows.notices import notifications, webhooks
 from nilometer.flows.people import access, members, onboarding, policies, security, workspaces
 from nilometer.flows.recovery.overview import used_by
 
@@ -31,7 +47,7 @@ def billing(call: ApiCall) -> Any:
     """Plan, access, features, limits and subscriptions, as Stripe's events left them."""
     found = show_billing(call.store, call.where, now=call.now)
     if found is None:
-        raise ApiProblem(404, "unknown_billing", f"Stripe told nothing of workspace {call.where} yet")
+        raise ApiProblem(404, "unknown_billing", f"Stripe has reported nothing of workspace {call.where} yet")
     return found
 
 
@@ -60,13 +76,14 @@ def _sessions(call: ApiCall) -> Any:
 
 def _notifications(call: ApiCall) -> Any:
     user_id = _user(call)
-    unread = call.request.query.get("unread") == "true"
+    limit, after = asked(call)
+    wanted = {name: call.request.query.get(name) == "true" for name in ("unread", "archived")}
     found = notifications.shown(
-        call.store, call.person(user_id), now=call.now, user_id=user_id, unread=unread, limit=1000
+        call.store, call.person(user_id), now=call.now, user_id=user_id, after=after, limit=limit + 1, **wanted
     )
     shown = ("notification_id", "topic", "title", "text", "link", "unread", "workspace_id", "created_at")
     kept = [{name: item[name] for name in shown if name in item} for item in found]
-    return page(call, kept, lambda one: str(one["notification_id"]))
+    return first(kept, limit, lambda one: str(one["notification_id"]))
 
 
 def _onboarding(call: ApiCall) -> Any:
@@ -79,13 +96,29 @@ def _security(call: ApiCall) -> Any:
     return page(call, security.entries(call.store, call.caller, now=call.now, limit=1000), lambda one: one.id)
 
 
+def _webhooks(call: ApiCall) -> Any:
+    return page(call, webhooks.webhooks(call.store, call.caller), lambda one: one.id)
+
+
 def _policies(call: ApiCall) -> Any:
     found = [(which, policies.in_force(call.store, which, now=call.now)) for which in Policy]
-    shown = ("policy", "number", "url", "material", "effective_at")
+    shown = ("url", "material", "effective_at")
     return {
-        "items": [{name: item[name] for name in shown if name in item} for _, item in found if item],
+        "items": [
+            {"policy": which, "number": item["policy_version"], **{name: item[name] for name in shown}}
+            for which, item in found
+            if item
+        ],
         "next": None,
     }
+
+
+def _meter(call: ApiCall) -> MeterAnswer:
+    slug = call.request.path["meter"]
+    found = call.means.known.meters([slug]).get(slug)
+    if found is None:
+        raise ApiProblem(404, "unknown_meter", f"there is no meter {slug[:80]!r}")
+    return MeterAnswer(found.slug, found.unit, found.aggregation, list(found.dimensions), found.active)
 
 
 def _user(call: ApiCall) -> str:
@@ -96,48 +129,111 @@ def _user(call: ApiCall) -> str:
     return user_id
 
 
-def _read(path: str, name: str, scope: str, run: Any, says: str, *query: str, of_services: bool = False) -> ApiRoute:
-    return ApiRoute(
-        method="GET", path=path, name=name, says=says, scope=scope, run=run, query=query, of_services=of_services
-    )
+def _read(path: str, name: str, scope: str, run: Any, answer: Any, says: str, *query: str) -> ApiRoute:
+    return ApiRoute(method="GET", path=path, name=name, says=says, scope=scope, run=run, query=query, answer=answer)
 
 
 _IN = "/v1/workspaces/{workspace_id}"
 _PAGES = ("limit", "cursor")
+_OF_USER = ("user_id", *_PAGES)
 ROUTES = (
-    _read(_IN, "get_workspace", Permission.WORKSPACE_VIEW, workspace, "A workspace"),
-    _read(f"{_IN}/billing", "get_billing", Permission.BILLING_VIEW, billing, "Plan, access, features and limits"),
-    _read(f"{_IN}/usage", "get_usage", Permission.USAGE_VIEW, usage, "What was used in this period, by meter"),
-    _read(f"{_IN}/limits", "list_limits", Permission.LIMIT_VIEW, _limits, "Limits in effect, and the workspace's own"),
-    _read(f"{_IN}/members", "list_members", Permission.MEMBER_VIEW, _members, "Members by user id", *_PAGES),
-    _read(f"{_IN}/invitations", "list_invitations", Permission.MEMBER_INVITE, _invitations, "Invitations", *_PAGES),
+    _read(_IN, "get_workspace", Permission.WORKSPACE_VIEW, workspace, WorkspaceAnswer, "A workspace"),
+    _read(
+        f"{_IN}/billing",
+        "get_billing",
+        Permission.BILLING_VIEW,
+        billing,
+        BillingAnswer,
+        "Plan, access, features and limits",
+    ),
+    _read(
+        f"{_IN}/usage",
+        "get_usage",
+        Permission.USAGE_VIEW,
+        usage,
+        ApiPage[UsageAnswer],
+        "What was used in this period, by meter",
+    ),
+    _read(
+        f"{_IN}/limits",
+        "list_limits",
+        Permission.LIMIT_VIEW,
+        _limits,
+        LimitsAnswer,
+        "Limits in effect, and the workspace's own",
+    ),
+    _read(
+        f"{_IN}/members",
+        "list_members",
+        Permission.MEMBER_VIEW,
+        _members,
+        ApiPage[MemberAnswer],
+        "Members by user id",
+        *_PAGES,
+    ),
+    _read(
+        f"{_IN}/invitations",
+        "list_invitations",
+        Permission.MEMBER_INVITE,
+        _invitations,
+        ApiPage[InvitationAnswer],
+        "Invitations",
+        *_PAGES,
+    ),
     _read(
         f"{_IN}/sessions",
         "list_sessions",
         Permission.SESSION_MANAGE,
         _sessions,
+        ApiPage[SessionAnswer],
         "Valid sessions of a member",
-        "user_id",
-        *_PAGES,
+        *_OF_USER,
     ),
     _read(
         f"{_IN}/notifications",
         "list_notifications",
         Permission.NOTIFICATION_VIEW,
         _notifications,
-        "Notifications of a person",
-        "user_id",
+        ApiPage[NotificationAnswer],
+        "Notifications of a person, newest first",
         "unread",
-        *_PAGES,
+        "archived",
+        *_OF_USER,
     ),
     _read(
         f"{_IN}/onboarding",
         "list_onboarding",
         Permission.ONBOARDING_UPDATE,
         _onboarding,
+        ApiPage[OnboardingProgress],
         "How far a person is with tutorials",
         "user_id",
     ),
-    _read(f"{_IN}/security", "list_security", Permission.SECURITY_VIEW, _security, "The security log", *_PAGES),
-    _read("/v1/policies", "list_policies", Permission.POLICY_ACCEPT, _policies, "The policies in force"),
+    _read(
+        f"{_IN}/security",
+        "list_security",
+        Permission.SECURITY_VIEW,
+        _security,
+        ApiPage[SecurityEntry],
+        "The security log",
+        *_PAGES,
+    ),
+    _read(
+        f"{_IN}/webhooks",
+        "list_webhooks",
+        Permission.WEBHOOK_MANAGE,
+        _webhooks,
+        ApiPage[HookAnswer],
+        "Where the workspace's events are posted to",
+        *_PAGES,
+    ),
+    _read(
+        "/v1/policies",
+        "list_policies",
+        Permission.POLICY_ACCEPT,
+        _policies,
+        ApiPage[PolicyAnswer],
+        "The policies in force",
+    ),
+    _read("/v1/meters/{meter}", "get_meter", "", _meter, MeterAnswer, "What a meter counts, for any valid key"),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from nilometer.aws.eventbridge import Bus
 from nilometer.domain.acts.act import Caller, service
 from nilometer.flows.api.problem import ApiProblem
 from nilometer.flows.inbox.envelope import check_depth
+from nilometer.flows.notices.webhooks import WebhookMeans
 from nilometer.flows.people import access
 from nilometer.flows.usage.known import Known
 
@@ -30,6 +31,7 @@ class ApiMeans:
     store: Store
     bus: Bus
     known: Known
+    webhooks: WebhookMeans = field(default_factory=WebhookMeans)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,14 @@ class ApiCall:
         """Who acts: the session's member, or the key."""
         return self.member or service(self.where, self.actor)
 
-    def person(self, user_id: str | None) -> Caller:
-        """Who reads or changes what belongs to one person: a key of a workspace acts as that member alone."""
-        if self.member or not self.workspace_id:
+    def person(self, user_id: str | None, *, in_person: bool = False) -> Caller:
+        """Who reads or changes what belongs to one person: a key of a workspace acts as that member alone, and a
+        service key does so where only the person may act."""
+        if self.member or not (self.workspace_id or in_person):
             return self.caller
         if not user_id:
             raise ApiProblem(400, "invalid_schema", "say whose records you mean: user_id")
-        return access.member_caller(self.store, self.workspace_id, user_id)
+        return access.member_caller(self.store, self.where, user_id)
 
     def decoded(self, shape: type[_T]) -> _T:
         """The body as `shape`; `ApiProblem` says what is wrong with it."""
@@ -97,7 +100,7 @@ class ApiCall:
 class ApiRoute:
     """`path` has its parameters in braces. `scope` is what a key needs, `None` what everybody may ask.
 
-    A route `of_services` takes service keys alone. `body` and `query` are for the description.
+    A route `of_services` takes service keys alone. `body`, `query` and `answer` are for the description.
     """
 
     method: str
@@ -107,16 +110,26 @@ class ApiRoute:
     scope: str | None
     run: Callable[[ApiCall], Any]
     body: Any = None
+    answer: Any = None
     query: tuple[str, ...] = ()
     of_services: bool = False
 
 
 def page(call: ApiCall, found: Iterable[_T], key: Callable[[_T], str]) -> dict[str, Any]:
     """`limit` of them after `cursor`, the key of the last one seen: what comes or goes meanwhile moves nothing."""
-    asked, after = call.request.query.get("limit", str(PAGE)), call.request.query.get("cursor", "")
-    if not asked.isascii() or not asked.isdecimal() or not 0 < int(asked[:6]) <= MOST or len(asked) > 4:
+    limit, after = asked(call)
+    return first([one for one in sorted(found, key=key) if key(one) > after], limit, key)
+
+
+def asked(call: ApiCall) -> tuple[int, str]:
+    """`limit` and `cursor` of a request for a page."""
+    limit = call.request.query.get("limit", str(PAGE))
+    if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:6]) <= MOST or len(limit) > 4:
         raise ApiProblem(400, "invalid_schema", f"limit is 1 to {MOST}")
-    ordered = sorted(found, key=key)
-    rest = [one for one in ordered if key(one) > after]
-    shown = rest[: int(asked)]
-    return {"items": shown, "next": key(shown[-1]) if len(rest) > len(shown) else None}
+    return int(limit), call.request.query.get("cursor", "")
+
+
+def first(rest: Sequence[_T], limit: int, key: Callable[[_T], str]) -> dict[str, Any]:
+    """A page of `limit` of what follows the cursor, in its order."""
+    shown = rest[:limit]
+    return {"items": shown, "next": key(shown[-1]) if len(rest) > limit else None}

@@ -34,7 +34,9 @@ from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import (
     INLINE_BYTES,
     KEPT,
+    METER_ERRORS,
     OWN_ACCOUNT,
+    THIN,
     Notification,
     Scope,
     StripeEvent,
@@ -158,6 +160,9 @@ def arrived(body: str, *, objects: Objects, now: datetime) -> ArrivedEvent:
 
 
 def _evidence(event: StripeEvent | Notification, fact: Item) -> Evidence:
+    if isinstance(event, Notification) and event.type in METER_ERRORS:
+        # Of the meter nothing is kept: what counts is which events the report names, and its webhook does not.
+        return Evidence(element=None, object_type=THIN, object_id=event.id, fact=fact, fetch=True, second=event.created)
     snapshot = isinstance(event, StripeEvent) and event.object_id
     return Evidence(
         element=of_event(event) if snapshot and isinstance(event, StripeEvent) else None,
@@ -181,7 +186,7 @@ def event_of(wire: _StripeWire) -> StripeEvent | Notification:
     """A snapshot, or a thin notification (`v2.core.event`). `Rejected` (`invalid_schema`) when it is neither."""
     if not wire.id or not wire.type:
         raise Rejected("invalid_schema", "the event has no id or no type")
-    if wire.object == "v2.core.event":
+    if wire.object == THIN:
         return _notification(wire)
     if not isinstance(wire.data, _StripeData) or isinstance(wire.data.object, msgspec.UnsetType):
         raise Rejected("invalid_schema", f"event {wire.id}: a snapshot event has `data.object`")

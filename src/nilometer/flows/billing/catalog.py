@@ -22,7 +22,7 @@ from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import catalog_entry, catalog_key, inputs_of, with_catalog
 from nilometer.domain.billing.record.refold import REFOLD_INDEX, refold_key
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Update, Version, version_after, version_of
+from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Update, unchanged, version_after, version_of
 from nilometer.errors import Cancelled
 from nilometer.flows.billing.commit import Pack
 from nilometer.flows.inbox.races import retrying
@@ -41,7 +41,7 @@ def refold(
     request = store.batch_get(Table.RECORDS, [key], consistent=True).get(key)
     if request is None:
         return True
-    expected, done = Version(int(request["version"])), 0
+    expected, done = unchanged(request, "cause", "updated_at"), 0
     try:
         for page in _pages(store, name, str(request.get("after") or "")):
             if done == pages or out_of_time():
@@ -74,9 +74,8 @@ def requested(store: Store, names: Iterable[str]) -> list[str]:
 
 
 def _pages(store: Store, name: str, after: str) -> Iterator[Sequence[Item]]:
-    uses = store.query(Table.RECORDS, catalog_key(name).pk, prefix="USED#", consistent=True)
-    left = (use for use in uses if use["sk"] > after)
-    while page := list(islice(left, PAGE)):
+    uses = store.query(Table.RECORDS, catalog_key(name).pk, prefix="USED#", after=after, consistent=True)
+    while page := list(islice(uses, PAGE)):
         yield page
 
 

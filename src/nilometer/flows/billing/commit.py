@@ -1,22 +1,28 @@
 """The groups of a batch: read together, decided one by one, committed together; then the facts of what is stored.
 
     fresh ──▶ group ──▶ read, plan ──▶ pack ──▶ commit ──▶ facts
-                 ▲                                │ a write lost a race
-                 └── those groups alone ──────────┘
+                 ▲                      ▲         │ a write lost a race
+                 │                      └─────────┤ the groups beside it
+                 └── its group ───────────────────┘
 
-A cancelled transaction names the writes that lost: their groups are read again, consistently, and packed again; the
-others of the pack go on as they are. An event alone in its batch has its fact in its transaction: two requests
-instead of four, and one write unit more. A group that fails by itself is set aside, so that no neighbour notices; its
-error is raised at the end, and the inbox halves what is left until the event that is the reason stands alone.
+A cancelled transaction names the writes that lost: their groups are read again, consistently, in the next round; the
+others go into the next transaction as they are. The facts wait for the last round: 25 a request, whatever was lost.
+A group that fails by itself is set aside, so that no neighbour notices; its error is raised at the end, and the inbox
+halves what is left until the event that is the reason stands alone.
+
+An event alone in its batch, and what lost a race, has its fact read in one request with the items that it changes.
+Alone it is written by two requests at most: what changes a register alone is a plain conditional write, and its fact
+another one, half the price of a transaction; else its fact is in the transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Generic, TypeVar
+from typing import Generic, TypeGuard, TypeVar
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.domain.billing.group import Evidence, Group, Torn
@@ -144,45 +150,63 @@ class Committer:
     lonely: bool = False
     pack: Pack[Planned] = field(default_factory=Pack)
     waiting: list[Parcels] = field(default_factory=list)
+    queue: deque[Planned] = field(default_factory=deque)
+    stored: list[Planned] = field(default_factory=list)
+    said: set[Key] = field(default_factory=set)
+    doubtful: set[Key] = field(default_factory=set)
     lost: Unavailable | None = None
     set_aside: list[Exception] = field(default_factory=list)
 
     def run(self, parcels: Parcels) -> None:
         """`Unavailable` when a race was lost too often; else the error of a group that fails by itself."""
         self.lonely = len(parcels) <= LONELY
-        self.waiting = grouped(parcels if self.lonely else self._fresh(parcels, consistent=False))
-        retrying(self._round, on=(Cancelled, Torn))
+        self.waiting = grouped(parcels if self.lonely else self._fresh(parcels))
+        try:
+            retrying(self._round, on=(Cancelled, Torn))
+        finally:
+            self._settle(self.stored)
         if self.set_aside:
             raise self.set_aside[0]
 
     def _round(self) -> None:
         again, groups = self.lost is not None, self.waiting
-        self.waiting, self.lost = [], None
-        if again:
-            fresh = set(map(id, self._fresh([one for parcels in groups for one in parcels], consistent=True)))
-            groups = [[one for one in parcels if id(one) in fresh] for parcels in groups]
-        for planned in self._planned(groups, consistent=again):
-            self._guard(planned.parcels, partial(self._add, planned))
-        self._flush()
+        self._forget(self.doubtful)
+        self.waiting, self.lost, self.doubtful = [], None, set()
+        if again or self.lonely:
+            groups = self._read_with_facts(groups, consistent=again)
+        self.queue.extend(self._planned(groups, consistent=again))
+        while self.queue or self.pack.groups:
+            if self.queue:
+                planned = self.queue.popleft()
+                self._guard(planned.parcels, partial(self._add, planned))
+            else:
+                self._flush()
         if self.lost:
             raise self.lost
 
-    def _fresh(self, parcels: Parcels, *, consistent: bool) -> Parcels:
+    def _fresh(self, parcels: Parcels) -> Parcels:
         """The first of each event that no fact knows; the others are settled."""
-        named = {id(one): one.content.fact_key for one in parcels}
-        stored = self.store.batch_get(Table.EVENTS, named.values(), consistent=consistent, attributes=("version",))
-        first: dict[Key, Parcel[ArrivedEvent]] = {}
-        for one in parcels:
-            key = named[id(one)]
-            if key in stored or first.setdefault(key, one) is not one:
-                one.settle(Outcome.DUPLICATE)
-        return [one for one in first.values() if one.outcome is None]
+        named = [one.content.fact_key for one in parcels]
+        return _unknown(parcels, self.store.batch_get(Table.EVENTS, named, attributes=("version",)))
+
+    def _read_with_facts(self, groups: Iterable[Parcels], *, consistent: bool) -> list[Parcels]:
+        """The same of each group, in one request with the items that the groups name."""
+        plans = [one for parcels in groups if (one := self._plan(parcels))]
+        named = [parcel.content.fact_key for one in plans for parcel in one.parcels]
+        missing = self._missing(plans)
+        events, records = self.store.batch_get_both(named, missing, consistent=consistent)
+        self.known |= {key: records.get(key) for key in missing}
+        return [_unknown(one.parcels, events) for one in plans]
+
+    def _missing(self, plans: Iterable[Planned]) -> set[Key]:
+        """What the plans still need, and what was read for their customers before."""
+        hinted = {key for one in plans if one.plan.missing for key in self.hints.get(_hint_of(one), ())}
+        return {key for one in plans for key in one.plan.missing} | hinted - self.known.keys()
 
     def _planned(self, groups: Iterable[Parcels], *, consistent: bool = False) -> list[Planned]:
         """Reads in rounds: what a link names is known only when the link is."""
         plans = [one for parcels in groups if parcels and (one := self._plan(parcels))]
-        hinted = {key for one in plans if one.plan.missing for key in self.hints.get(_hint_of(one), ())}
-        while missing := {key for one in plans for key in one.plan.missing} | hinted - self.known.keys():
+        while missing := self._missing(plans):
             found = self.store.batch_get(Table.RECORDS, missing, consistent=consistent)
             self.known |= {key: found.get(key) for key in missing}
             plans = [again for one in plans if (again := self._plan(one.parcels, one.plan))]
@@ -208,28 +232,38 @@ class Committer:
         )
 
     def _add(self, planned: Planned) -> None:
+        """What does not go with the pack waits in the queue until the pack is committed."""
         if self.pack.touches(planned.plan.keys):
-            self._flush()
-        if planned.plan.stale(self.known):
-            for fresh in self._planned([planned.parcels]):
-                self._put_into_pack(fresh)
+            self._commit_before(planned)
+        elif self.lost and not planned.plan.keys <= self.known.keys():
+            self._again(planned, self.lost)
+        elif planned.plan.stale(self.known):
+            self.queue.extendleft(self._planned([planned.parcels]))
         else:
             self._put_into_pack(planned)
 
     def _put_into_pack(self, planned: Planned) -> None:
         try:
-            writes = planned.plan.writes()
+            writes = planned.writes or self._writes(planned.plan)
         except Torn as error:
             self._again(planned, error)
             return
-        if self.lonely:
-            writes += [Put(table=Table.EVENTS, item=fact, expected=Absent()) for fact in planned.plan.facts()]
         if len(writes) > TRANSACTION_LIMIT:
             raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
         ready = Planned(planned.parcels, planned.plan, writes)
         if not self.pack.take(ready, writes):
-            self._flush()
-            self.pack.take(ready, writes)
+            self._commit_before(ready)
+
+    def _writes(self, plan: Plan) -> Sequence[Write]:
+        """With the fact of a lone event, unless a register is all that changes: then the fact follows it."""
+        writes = plan.writes()
+        if not self.lonely or not writes or _is_one_put(writes):
+            return writes
+        return [*writes, *(_new_fact(fact) for fact in plan.facts())]
+
+    def _commit_before(self, planned: Planned) -> None:
+        self.queue.appendleft(planned)
+        self._flush()
 
     def _flush(self) -> None:
         pack, self.pack = self.pack, Pack()
@@ -238,10 +272,9 @@ class Committer:
 
     def _commit(self, pack: Pack[Planned]) -> None:
         try:
-            self.store.put_all(Table.RECORDS, [use for one in pack.groups for use in one.plan.uses()])
-            self.store.commit(pack.writes)
+            self._say_uses(pack.groups)
+            self._store(pack.writes)
         except Cancelled as error:
-            self._forget(pack.written)
             self._lose(pack, error)
         except Unavailable as error:  # whether it landed is unknown: delivered again, it changes nothing
             self._forget(pack.written)
@@ -251,23 +284,34 @@ class Committer:
             self._each(pack.groups, error, self._commit_alone)
         else:
             self._remember(pack.writes)
-            self._settle(pack.groups)
+            self.stored += pack.groups
+
+    def _say_uses(self, groups: Sequence[Planned]) -> None:
+        """Who uses what of the catalog, once a batch."""
+        uses = {Key(use["pk"], use["sk"]): use for one in groups for use in one.plan.uses()}
+        new = [use for key, use in uses.items() if key not in self.said]
+        self.store.put_all(Table.RECORDS, new)
+        self.said |= uses.keys()
+
+    def _store(self, writes: Sequence[Write]) -> None:
+        """By a plain write, when it is that of a lone event."""
+        if self.lonely and _is_one_put(writes):
+            self.store.put(writes[0])
+        else:
+            self.store.commit(writes)
 
     def _lose(self, pack: Pack[Planned], error: Cancelled) -> None:
-        """Who wrote what lost is decided again in the next round; the others are committed without them."""
+        """Who wrote what lost is decided again in the next round; the others go into the next transaction."""
         at_fault = pack.at_fault(error.reasons)
         losers = [one for one in pack.groups if not at_fault or not at_fault.isdisjoint(w.key for w in one.writes)]
+        self._forget(at_fault)
         for one in losers:
             self._again(one, error)
-        rest: Pack[Planned] = Pack()
-        for one in pack.groups:
-            if one not in losers:
-                rest.take(one, one.writes)
-        if rest.groups:
-            self._commit(rest)
+        self.queue.extendleft(reversed([one for one in pack.groups if one not in losers]))
 
     def _again(self, planned: Planned, error: Unavailable) -> None:
-        self._forget(planned.plan.keys)
+        self.doubtful |= planned.plan.keys
+        self._hint(planned)
         self.waiting.append(planned.parcels)
         self.lost = error
 
@@ -279,17 +323,29 @@ class Committer:
     def _settle(self, groups: Sequence[Planned]) -> None:
         """Their effect is stored, so that their facts may be."""
         try:
-            if not self.lonely:
-                self.store.put_all(Table.EVENTS, [fact for one in groups for fact in one.plan.facts()])
+            self._put_facts(groups)
+        except Cancelled as error:  # of a lone event
+            _settle_all(groups, Outcome.DUPLICATE) if error.condition_failed else _fail(groups, error)
         except Unavailable as error:  # delivered again, they change nothing and the facts are put again
             _fail(groups, error)
         except Exception as error:  # noqa: BLE001  # one of them is the reason; the others must pass
             self._each(groups, error, lambda one: self._settle([one]))
         else:
             for one in groups:
-                self.hints[_hint_of(one)] = [key for key in one.plan.keys if key.sk == "BILLING"]
-                for parcel in one.parcels:
-                    parcel.settle(Outcome.ACCEPTED)
+                self._hint(one)
+            _settle_all(groups, Outcome.ACCEPTED)
+
+    def _put_facts(self, groups: Sequence[Planned]) -> None:
+        """Of a lone event on condition that it is new, unless its transaction held it."""
+        without = (one for one in groups if all(write.table is not Table.EVENTS for write in one.writes))
+        facts = [fact for one in without for fact in one.plan.facts()]
+        if not self.lonely:
+            self.store.put_all(Table.EVENTS, facts)
+        elif facts:
+            self.store.put(_new_fact(facts[0]))
+
+    def _hint(self, planned: Planned) -> None:
+        self.hints[_hint_of(planned)] = [key for key in planned.plan.keys if key.sk == "BILLING"]
 
     def _each(self, groups: Sequence[Planned], error: Exception, do: Callable[[Planned], None]) -> None:
         """Each group by itself; one that is alone already is set aside."""
@@ -341,6 +397,30 @@ def grouped(parcels: Parcels) -> list[Parcels]:
 def _chunks(parcels: Parcels) -> Iterator[Parcels]:
     ordered = sorted(parcels, key=lambda one: one.content.event.created)
     yield from (ordered[start : start + GROUP_EVENTS] for start in range(0, len(ordered), GROUP_EVENTS))
+
+
+def _unknown(parcels: Parcels, stored: Container[Key]) -> Parcels:
+    """The first of each event that has no fact in `stored`; the others are settled."""
+    first: dict[Key, Parcel[ArrivedEvent]] = {}
+    for one in parcels:
+        key = one.content.fact_key
+        if key in stored or first.setdefault(key, one) is not one:
+            one.settle(Outcome.DUPLICATE)
+    return [one for one in first.values() if one.outcome is None]
+
+
+def _is_one_put(writes: Sequence[Write]) -> TypeGuard[Sequence[Put]]:
+    return len(writes) == 1 and isinstance(writes[0], Put)
+
+
+def _new_fact(fact: Item) -> Put:
+    return Put(table=Table.EVENTS, item=fact, expected=Absent())
+
+
+def _settle_all(groups: Iterable[Planned], outcome: Outcome) -> None:
+    for one in groups:
+        for parcel in one.parcels:
+            parcel.settle(outcome)
 
 
 def _fail(groups: Iterable[Planned], error: Unavailable) -> None:

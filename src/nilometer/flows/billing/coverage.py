@@ -87,7 +87,7 @@ def cover(store: Store, scope: Scope, started: datetime, report: ReconcileReport
 
 
 def accounts_of(store: Store, scope: Scope, now: datetime) -> list[str]:
-    """The Connect accounts of the mode of `scope`, in another order each time; looked for once a night, by a scan."""
+    """The Connect accounts of the mode of `scope`, in another order each time; looked for once a run, by a scan."""
     key = keys.reconcile_accounts(scope.livemode)
     stored = store.get(Table.EVENTS, key)
     if stored is None or now - parse_rfc3339(str(stored["updated_at"])) >= REST:
@@ -149,14 +149,14 @@ class _CoverageRun:
         self._save(replace(current, listed=True) if current.object_type in MISSED else current.done())
 
     def _ask_strangers(self, page: ListPage) -> None:
-        """Customers that are named and known nowhere were deleted before we heard of them."""
+        """Customers that are named and known nowhere were deleted before an event of theirs came."""
         owners = {owner for found in page.objects if (owner := as_id(found.get("customer")))} - self._owners
         self._owners |= owners
         for object_type, object_id, stored in strangers(self.store, self.scope, owners):
             self._ask(object_type, object_id, stored)
 
     def missed(self, listed: Sequence[TypePass]) -> None:
-        """What lives here and was on no page of a whole list: asked for one by one. Scans."""
+        """What exists here and was on no page of a whole list: asked for one by one. Scans."""
         passes = {one.object_type: one for one in listed}
         seen = {one.object_type: seen_digests(self._seen(one)) for one in listed}
         for item in self.store.scan(Table.RECORDS, kind="register"):

@@ -38,7 +38,7 @@ def list_billing(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
-    """One workspace's billing record with its own limits laid over; None when Stripe told nothing of it."""
+    """One workspace's billing record with its own limits laid over; None when Stripe has reported nothing of it."""
     wanted = [keys.billing(workspace_id), keys.limits(workspace_id)]
     record, own = map(store.batch_get(Table.RECORDS, wanted, consistent=True).get, wanted)
     if record is None:

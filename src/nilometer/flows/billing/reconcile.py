@@ -51,7 +51,7 @@ LISTED = (  # catalog first, charges before what names them, and last what takes
     "radar.early_fraud_warning",
     SUMMARY,
 )
-MISSED = frozenset(  # listed completely, so absence tells: deleted, or a payment method of nobody any more
+MISSED = frozenset(  # listed completely, so what is absent was deleted, or a payment method of nobody any more
     {"product", "price", "customer", "payment_method", "subscription", "invoice"}
 )
 
@@ -104,7 +104,7 @@ class Drift:
 
 @dataclass(slots=True)
 class ReconcileReport:
-    """`stopped`: the time was over before the end, so deletions that were not told were not looked for.
+    """`stopped`: the time was over before the end, so deletions that no event reported were not looked for.
 
     `refused`: types that the key may not read; the others were compared.
     """
@@ -285,7 +285,7 @@ def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[s
 
 
 def strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
-    """Customers of listed objects that are neither listed nor known here: deleted before we heard of them."""
+    """Customers of listed objects that are neither listed nor known here: deleted before an event of theirs came."""
     keyed = {register_key(scope, "customer", owner, owner): owner for owner in sorted(owners)}
     known = store.batch_get(Table.RECORDS, keyed, attributes=("version",))
     yield from (("customer", owner, None) for key, owner in keyed.items() if key not in known)

@@ -18,8 +18,8 @@ from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.store.times import rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
-from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, Scope, as_id
+from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
+from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, THIN, Scope, as_id
 from nilometer.domain.stripe.registers.register import OWNED, knows, of_answer, register_of
 from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
@@ -60,11 +60,13 @@ class DueObject:
 
 
 def due(store: Store, now: datetime) -> Iterator[Item]:
-    """Registers in doubt and requested fetches whose time has come, the longest waiting first."""
+    """Registers in doubt and requested fetches whose time has come, the longest waiting first. Reports of meter errors
+    are no objects: `flows.usage.meter_reports` reads them."""
     for item in store.query_index(REFETCH_INDEX):
         if item["gsi1sk"] > rfc3339(now):
             return
-        yield item
+        if item["object_type"] != THIN:
+            yield item
 
 
 def refetch_due(
@@ -148,7 +150,7 @@ def _done(store: Store, key: Key, stored: Item) -> None:
     """A request is gone with its answer, unless another reason came while Stripe answered."""
     if stored["kind"] == "refetch":
         try:
-            store.commit([Delete(table=Table.RECORDS, key=key, expected=Version(int(stored["version"])))])
+            store.commit([Delete(table=Table.RECORDS, key=key, expected=unchanged(stored, "cause", "updated_at"))])
         except Cancelled:
             return
 
@@ -171,7 +173,7 @@ def merge_answer(
     """
     customer_id = _customer(answer.object, object_type, object_id) or ((known or {}).get("customer_id"))
     if customer_id is None and object_type in OWNED:
-        return  # gone before we heard whose it was: there is no register to close
+        return  # gone before an event said whose it was: there is no register to close
     element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
     evidence = Evidence(element=element, object_type=object_type, object_id=object_id)
     group = Group(

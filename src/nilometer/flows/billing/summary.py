@@ -20,7 +20,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "then", _change(found["scheduled_change"])
     yield "unpaid", ", ".join(str(invoice["id"]) for invoice in found["open_invoices"] or ())
     yield "dunning", fields_text(found["dunning"])
-    yield "pays by", fields_text(found["payment_method"])
+    yield "pays by", _method(found["payment_method"])
     yield "risk", fields_text(found.get("risk"))
     yield "features", ", ".join(found["features"] or ())
     yield "customers", ", ".join(found["customers"])
@@ -67,8 +67,19 @@ def _change(change: Mapping[str, Any] | None) -> str:
     return f"from {_day(change['start'])}: {items}"
 
 
+def _method(found: Mapping[str, Any] | None) -> str:
+    """`card pm_1, expires 8/2030`."""
+    known = found or {}
+    month, year = known.get("exp_month"), known.get("exp_year")
+    named = " ".join(str(known[name]) for name in ("type", "id") if known.get(name))
+    rest = fields_text(
+        {name: one for name, one in known.items() if name not in {"type", "id", "exp_month", "exp_year"}}
+    )
+    return ", ".join(filter(None, [named, f"expires {month}/{year}" if month and year else "", rest]))
+
+
 def fields_text(value: Mapping[str, Any] | None) -> str:
-    """Name and value of all that is told, with days for times."""
+    """Name and value of all that is known, with days for times."""
     told = {name: one for name, one in (value or {}).items() if one not in (None, "", [], {})}
     return ", ".join(f"{name} {_moment(name, one)}" for name, one in told.items())
 

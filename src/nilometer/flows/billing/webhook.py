@@ -34,7 +34,7 @@ class Secrets(Protocol):
 
 
 class WebhookEvent(msgspec.Struct):
-    """What the door must know of an event; the rest travels as it came.
+    """What the webhook must know of an event; the rest travels as it came.
 
     `data` is absent in a thin (v2) notification, which names a `related_object` instead.
     """

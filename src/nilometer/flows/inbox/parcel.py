@@ -135,8 +135,8 @@ class Parcel(Generic[T]):
         self.fields |= fields
 
     def fail(self, error: BaseException) -> None:
-        """It is delivered again. Our own text is safe to log; of another error only its name is."""
-        self.settle(Outcome.FAILED, error=str(error) if isinstance(error, Unavailable) else type(error).__name__)
+        """It is delivered again."""
+        self.settle(Outcome.FAILED, error=safe_text(error))
 
     def wait(self, reason: str, error: str) -> None:
         """It stays in its queue until what it needs is known, or its time is over; `error` says what it waits for."""
@@ -161,6 +161,11 @@ class Parcel(Generic[T]):
         return Result(message_id=self.message.id, outcome=self.outcome, fields=self.fields, again=self.again)
 
 
+def safe_text(error: BaseException) -> str:
+    """What a log may say of it: our own text about the world, and of any other error its name alone."""
+    return str(error) if isinstance(error, Unavailable) else type(error).__name__
+
+
 def as_reject(flow: str, error: Rejected, payload: str, identity: Identity) -> Reject:
     """What is kept of it."""
     return Reject(
@@ -175,7 +180,7 @@ def as_reject(flow: str, error: Rejected, payload: str, identity: Identity) -> R
 
 
 def as_rejected(error: Exception) -> Rejected:
-    """Why what alone is the reason of `error` is refused; no text of a stranger's error."""
+    """Why what alone is the reason of `error` is refused; no text of another library's error."""
     if isinstance(error, Rejected):
         return error
     if isinstance(error, NotKnownYet):

@@ -31,7 +31,7 @@ def keep(store: Store, objects: Objects, rejects: Iterable[Reject], *, now: date
     items = (_item(reject, objects, now) for reject in rejects)
     by_key = {Key(one["pk"], one["sk"]): one for one in items}
     for chunk in together(by_key.values(), _length, most=TOGETHER, most_bytes=TOGETHER_BYTES):
-        # Unconditional, so only a twin that keeps the same reject at this moment can cancel it.
+        # Unconditional, so only a worker that keeps the same reject at this moment can cancel it.
         retrying(partial(store.commit, [Put(table=Table.EVENTS, item=one) for one in chunk]))
 
 

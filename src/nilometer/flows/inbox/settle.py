@@ -11,8 +11,9 @@ promises that all consumers make:
   alone. That one becomes a reject, with its reason, its payload and its identity as far as it can be read.
 * What the world is to blame for (an engine that is away or throttles) is FAILED: delivered again.
 * What needs something that is not known yet waits in its queue, for `PATIENCE` after its arrival; then it is a reject.
+  Who waits is written down for `nilometer waiting`.
 * What our own code stumbles over is FAILED as long: the next version of it may not. Then it is a reject.
-* No text of a stranger's error is logged.
+* No text of another library's error is logged.
 
 What if the process dies in the middle? The messages come again: a consumer's commits are conditional or may be
 repeated. What if a group is decided twice, because a neighbour made it fail? The same.
@@ -23,15 +24,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
-from nilometer.domain.events.reject import Reject
+from nilometer.domain.events.reject import Reject, RejectingFlow
 from nilometer.errors import Misconfigured, NotKnownYet, Refused, Rejected, Unavailable
 from nilometer.flows.inbox.parcel import Parcel, arrived_at, overdue
 from nilometer.flows.inbox.rejects import keep
+from nilometer.flows.inbox.waits import note
 
 PATIENCE = timedelta(minutes=10)
 """How long after its arrival a message waits for what it builds on, because the bus keeps no order, or for a version of
@@ -46,11 +48,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """Of which flow, when, and how its rejects are kept; `keep` may be repeated."""
+    """Of which flow, when, and how its rejects are kept; `keep` may be repeated. `note` writes down who waits."""
 
     flow: str
     now: datetime
     keep: Callable[[Iterable[Reject]], None]
+    note: Callable[[Sequence[Parcel[Any]]], None] = lambda _waiting: None
 
     def is_overdue(self, message: Message) -> bool:
         """Whether it waited long enough; what it lacks or fails by is a reason to refuse it now."""
@@ -58,9 +61,14 @@ class Inbox:
         return message.receives >= RECEIVES or overdue(since, PATIENCE, now=self.now)
 
 
-def inbox(flow: str, *, store: Store, objects: Objects, now: datetime) -> Inbox:
+def inbox(flow: RejectingFlow, *, store: Store, objects: Objects, now: datetime) -> Inbox:
     """The inbox of a flow whose rejects stand in the events table."""
-    return Inbox(flow=flow, now=now, keep=lambda rejects: keep(store, objects, rejects, now=now))
+    return Inbox(
+        flow=flow,
+        now=now,
+        keep=lambda rejects: keep(store, objects, rejects, now=now),
+        note=lambda waiting: note(store, flow, waiting, patience=PATIENCE, now=now),
+    )
 
 
 def alone(parcel: Parcel[T]) -> Hashable:
@@ -97,6 +105,8 @@ def settle(
         settling.decided(members)
     if refused := [parcel for parcel in parcels if parcel.refused]:
         _keep(refused, into)
+    if waiting := [parcel for parcel in parcels if parcel.again]:
+        into.note(waiting)
     return [parcel.result() for parcel in parcels]
 
 

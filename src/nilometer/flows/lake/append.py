@@ -30,7 +30,7 @@ from nilometer.flows.inbox.settle import Inbox, settle
 from nilometer.flows.lake.packed import unpack
 from nilometer.flows.lake.proof import AuditProofs
 from nilometer.lake.write.append import Lake
-from nilometer.lake.write.rows import TableRows, decode, decode_packed, joined
+from nilometer.lake.write.rows import PackedColumns, TableRows, decode, joined, packed_columns
 
 REJECTS = "rejects/lake"
 LOGGED = 100_000  # characters of event ids in one line
@@ -63,6 +63,7 @@ class Arriving:
 
     table: DeltaTable
     ready: TableRows | None = None
+    packed: PackedColumns | None = None  # what is ready, as it came
     waiting: Sequence[bytes] = ()
     event_ids: list[str | None] = field(default_factory=list)  # one a good row
     new: int = 0
@@ -102,9 +103,8 @@ def _open(message: Message) -> Arriving:
     """Checks that need not read the rows one by one."""
     if message.body.startswith('{"table":'):
         with contextlib.suppress(Rejected, RecursionError):  # why, the slower way finds out
-            table, ready = decode_packed(message.body)
-            if table is not AUDIT:  # whose rows are proven one by one
-                return Arriving(table, ready)
+            packed = packed_columns(message.body)
+            return Arriving(packed.table, packed.rows(), packed=packed)
     table, waiting = _table_and_rows(message.body)
     return Arriving(table, waiting=waiting)
 
@@ -136,7 +136,7 @@ def _read(
     parts = []
     for parcel in parcels:
         parcel.content.event_ids = []
-        if ready := parcel.content.ready:
+        if ready := _ready(parcel, proofs):
             parcel.content.event_ids = list(ready.event_ids)
             parts.append((ready, [parcel] * len(ready)))
     waiting = [(parcel, content) for parcel in parcels for content in parcel.content.waiting]
@@ -147,6 +147,15 @@ def _read(
             parcel.content.event_ids.append(event_id)
         parts.append((rows, owners))
     return parts
+
+
+def _ready(parcel: Parcel[Arriving], proofs: AuditProofs) -> TableRows | None:
+    """Packed rows; of the audit when all of them are proven, else they are looked at one by one."""
+    arriving = parcel.content
+    if arriving.table is AUDIT and arriving.packed and not proofs.hold(arriving.packed):
+        arriving.ready = arriving.packed = None
+        _, arriving.waiting = _table_and_rows(parcel.message.body)
+    return arriving.ready
 
 
 def _is_proven(parcel: Parcel[Arriving], content: bytes, proofs: AuditProofs) -> bool:

@@ -24,9 +24,11 @@ from nilometer.aws.sqs import Queue
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake.tables import STRIPE_EVENTS
 from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.inbox.parcel import safe_text
+from nilometer.flows.inbox.records import StreamRecord, blamed, record_id
 from nilometer.flows.lake.kinds import PackedRow, RelayMeans, kind_of
 from nilometer.flows.lake.packed import BODY_BYTES, pack
-from nilometer.flows.lake.stream import StreamRecord, change_of, may_pass_later, record_id
+from nilometer.flows.lake.stream import change_of
 
 REJECTS = "rejects/changes"
 
@@ -78,11 +80,9 @@ def _open(record: StreamRecord, means: RelayMeans, now: datetime) -> Relayed | R
     """Whatever is wrong with one record, its neighbours go on."""
     try:
         return _bounded(_relayed(record, means))
-    except Unavailable as error:
-        return _failed(record_id(record), str(error))
     except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard for ever
-        if not isinstance(error, Rejected) and may_pass_later(record, now=now):
-            return _failed(record_id(record), type(error).__name__)
+        if blamed(record, error, now=now) is Outcome.FAILED:
+            return _failed(record_id(record), safe_text(error))
         return _keep(record, error, means.objects)
 
 
@@ -93,7 +93,7 @@ def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
     if change.event_id:
         fields["event_id"] = change.event_id
     output = kind.output(change, means)
-    events = (*((output,) if isinstance(output, BusEntry) else ()), *kind.announces(change))
+    events = (*((output,) if isinstance(output, BusEntry) else ()), *kind.announces.entries(change))
     rows = (*((output,) if isinstance(output, PackedRow) else ()), *kind.books(change, means))
     return Relayed(record_id(record), fields, rows, events)
 
@@ -118,12 +118,12 @@ def _send_rows(relayed: Sequence[Relayed], queues: Mapping[str, Queue]) -> Itera
     """The records whose rows no queue took."""
     rows = [(row.table, one.record_id, row.content) for one in relayed for row in one.rows]
     for table in dict.fromkeys(table for table, *_ in rows):
-        mine = {record_id: content for name, record_id, content in rows if name == table}
+        mine = [(record_id, content) for name, record_id, content in rows if name == table]
         queue = queues.get(table) or queues[STRIPE_EVENTS.name]  # the books travel with what most of them come from
         try:
-            queue.send(list(pack(table, mine.values())))
+            queue.send(list(pack(table, [content for _, content in mine])))
         except Unavailable as error:
-            yield from (_failed(record_id, str(error)) for record_id in mine)
+            yield from (_failed(record_id, str(error)) for record_id in dict(mine))
 
 
 def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[Result]:

@@ -1,8 +1,8 @@
 """Datasets: a batch that an internal service announces, into its Delta table, exactly once.
 
 What if the process dies here, or the answer of the commit is lost? The event comes again and the table's log says
-that it holds the batch. What if a slow twin lands it first? Delta refuses the second commit. What if its declaration,
-or that of a new column, is on its way? The bus keeps no order, so the batch comes again for a while.
+that it holds the batch. What if another worker lands it first? Delta refuses the second commit. What if its
+declaration, or that of a new column, is on its way? The bus keeps no order, so the batch comes again for a while.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.landing import Landing
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.lake.dataset import Dataset
+from nilometer.domain.lake.dataset import Dataset, check_feeds
 from nilometer.errors import NotKnownYet, Rejected
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.settle import inbox, settle
@@ -73,6 +73,7 @@ def _decide(world: _DatasetStores, parcels: Sequence[Parcel[ArrivedBatch]]) -> N
 def _commit(ready: ArrivedBatch, world: _DatasetStores) -> Landed:
     try:
         dataset = _declared(world.store, ready.dataset)
+        check_feeds(dataset, ready.batch.source)
         return world.batches.land(dataset, ready.batch, lambda: _rows(dataset, ready, world.landing))
     except Rejected as error:
         if error.reason in {UNKNOWN_DATASET, UNKNOWN_COLUMN}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.lake import dataset
-from nilometer.domain.lake.dataset import Dataset, dataset_of
+from nilometer.domain.lake.dataset import Dataset, DatasetStatus, dataset_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 
@@ -16,5 +16,10 @@ def declared(store: Store, name: str) -> Dataset | None:
 
 
 def all_datasets(store: Store) -> list[Dataset]:
-    """By name. Eventually consistent."""
+    """By name, the dropped ones too. Eventually consistent."""
     return [dataset_of(item) for item in store.query_index(keys.DATASETS)]
+
+
+def in_use(store: Store) -> list[Dataset]:
+    """Those that take batches: all but the dropped ones."""
+    return [one for one in all_datasets(store) if one.status is not DatasetStatus.DROPPED]

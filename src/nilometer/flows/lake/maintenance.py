@@ -13,7 +13,7 @@ from datetime import datetime
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.tables import DeltaTable
-from nilometer.flows.lake.declaring import all_datasets
+from nilometer.flows.lake.declaring import in_use
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.maintenance import Maintained, Upkeep
 
@@ -41,8 +41,8 @@ def maintain(
 
 
 def all_tables(store: Store) -> tuple[DeltaTable, ...]:
-    """Ours, then the connector datasets that are declared."""
-    return (*ALL_TABLES.values(), *(dataset.table for dataset in all_datasets(store)))
+    """Ours, then the connector datasets that are declared and not dropped."""
+    return (*ALL_TABLES.values(), *(dataset.table for dataset in in_use(store)))
 
 
 def _turn(deadline: float, tables: int, monotonic: Callable[[], float]) -> Callable[[], bool]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from nilometer.aws.secrets import AuditKeys
-from nilometer.domain.lake.proof import is_proven, proof
+from nilometer.domain.lake.proof import PROVEN_COLUMNS, are_proven, is_proven, proof
 from nilometer.domain.store.times import from_epoch, parse_rfc3339
 from nilometer.errors import Rejected
-from nilometer.lake.tables.proven import OVERLAP, proven_content
+from nilometer.lake.tables.proven import OVERLAP, proven_content, proven_contents
+
+if TYPE_CHECKING:  # the relay signs without the writer's libraries
+    from nilometer.lake.write.rows import PackedColumns
 
 ON_THE_WAY = timedelta(days=15)
 """How long after the upgrade a row that an older relay sent may arrive: a queue and its dead letters keep 14 days."""
@@ -38,6 +41,19 @@ class AuditProofs:
     keys: AuditKeys
     since: Callable[[], datetime | None]
     now: datetime
+
+    def hold(self, rows: PackedColumns) -> bool:
+        """Whether every row proves its origin, at a fifth of what `check` costs.
+
+        False decides nothing: a proof covers JSON in one form, and here a row is taken in the form in which it came.
+        """
+        try:
+            contents = proven_contents(map(rows.values, PROVEN_COLUMNS))
+            seconds = set(zip(rows.values("created"), rows.values("occurred_at"), strict=True))
+            in_order = all(parse_rfc3339(text) == from_epoch(second) for second, text in seconds)
+            return in_order and are_proven(contents, rows.values("proof"), self.keys.current())
+        except (Rejected, ValueError, OverflowError):
+            return False
 
     def check(self, content: bytes) -> None:
         """`Rejected("no_proof")` for a row of the audit, as JSON, that does not prove its origin.

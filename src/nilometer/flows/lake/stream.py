@@ -1,10 +1,9 @@
-"""A record of a DynamoDB stream, as Lambda hands it over, into a change."""
+"""A record of a DynamoDB stream into a change."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,34 +11,9 @@ from nilometer.aws.items import unmarshal
 from nilometer.domain.lake.change import Change, action_of, change_id, table_of
 from nilometer.domain.store.writes import Key
 from nilometer.errors import Rejected
-from nilometer.flows.inbox.settle import PATIENCE
-
-StreamRecord = Mapping[str, Any]
-"""Attribute values, binary in base64."""
-
+from nilometer.flows.inbox.records import StreamRecord
 
 EXPONENT = 130  # of a number; DynamoDB's own bound is 125
-
-
-def record_id(record: StreamRecord) -> str:
-    """Its sequence number: what a stream's batch response names. Empty for a record that has none."""
-    try:
-        number = record["dynamodb"]["SequenceNumber"]
-    except (KeyError, TypeError):
-        return ""
-    return number if isinstance(number, str) else ""
-
-
-def may_pass_later(record: StreamRecord, *, now: datetime) -> bool:
-    """Whether what stumbled over it may be a bad version of ours: the record is young, and can be named.
-
-    Its shard waits with it, for the same `PATIENCE` as a message waits in its queue.
-    """
-    try:
-        written = datetime.fromtimestamp(float(record["dynamodb"]["ApproximateCreationDateTime"]), UTC)
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
-        return False
-    return bool(record_id(record)) and now - written < PATIENCE
 
 
 def change_of(record: StreamRecord) -> Change:

@@ -1,54 +1,29 @@
-"""Leases: a process holds a block of a hard limit and answers by itself, without a request.
+"""Leases on the tables: a process holds a block of a hard limit and answers by itself, without a request.
 
-    check ──▶ enough in the block? ──▶ yes: given out, in memory
-                └▶ no: one request for a block, and if too little is left for just this much
-
-What if the process dies? Its blocks stay taken (`domain.limits.lease`): usage that nobody reported is never given out
-a second time. What if the report is lost? It is kept and made again under the block's id, which counts once. What of
-clocks? A block has no end; only its age in this process, by the monotonic clock, makes an idle holder give it back.
+What if the answer to `take` is lost? The block's id is its holder's own: taken again, the same block is the answer. All
+else that may happen to a holder is in `flows.limits.blocks`.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from nilometer.domain.limits.lease import block_size
-from nilometer.errors import NilometerError, Unavailable
+from nilometer.domain.limits.reservation import ReservationStatus
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table
+from nilometer.errors import Refused
+from nilometer.flows.limits.blocks import BlockLease
 from nilometer.flows.limits.reserving import left, release, reserve
 from nilometer.flows.usage.known import Known
 
-LONGEST = 60.0  # seconds until a block is reported and what is left of it goes back
-LOOKS = 10.0  # seconds between two looks where nothing limits
-REFILL = 4  # the next block is fetched when less than this part of one is left
-_ONE = Decimal(1)
 _ANY = timedelta(hours=1)  # a block has no end
-
-Report = Callable[[str, Decimal, datetime], Any]
-"""Publishes what was used of a block: one usage event with this id, this quantity, this time, and the id as its
-`reservation_id`. An error: the same is reported again."""
-
-
-@dataclass(slots=True)
-class _Block:
-    id: str
-    size: Decimal
-    began: float
-    reported_at: datetime | None = None
-    given: Decimal = Decimal(0)
-
-    @property
-    def rest(self) -> Decimal:
-        return self.size - self.given
 
 
 @dataclass(slots=True, kw_only=True)
-class Lease:
+class Lease(BlockLease):
     """Of one meter of one workspace, in one process. Thread-safe; `close` it, or use it as a context manager.
 
     `new_id` makes ids that no other holder makes. `now` decides the billing period alone.
@@ -57,174 +32,64 @@ class Lease:
     known: Known
     workspace_id: str
     meter: str
-    report: Report
-    new_id: Callable[[], str]
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic: Callable[[], float] = time.monotonic
-    refills: bool = True
-    """Whether a thread fetches the next block before one is used up; without it a check does so."""
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _blocks: list[_Block] = field(default_factory=list, init=False)
-    _unreported: list[_Block] = field(default_factory=list, init=False)
-    _unlimited_until: float = field(default=0.0, init=False)
-    _given: Decimal = field(default=Decimal(0), init=False)
-    _since: float | None = field(default=None, init=False)
-    _refilling: bool = field(default=False, init=False)
-    _closed: bool = field(default=False, init=False)
 
-    def __enter__(self) -> Lease:
-        return self
+    def acquire(self, block_id: str, quantity: Decimal, rate: Decimal) -> Decimal | None:
+        """From the tables, as `take` says."""
+        return take(
+            self.known,
+            block_id,
+            workspace_id=self.workspace_id,
+            meter=self.meter,
+            quantity=quantity,
+            rate=rate,
+            now=self.now(),
+        )
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def give_back(self, block_id: str) -> None:
+        """Releases it."""
+        release(self.known, block_id, workspace_id=self.workspace_id, now=self.now())
 
-    def check(self, quantity: Decimal = _ONE) -> bool:
-        """Whether `quantity` may be used; True takes it. In microseconds as long as the block lasts.
 
-        `Unavailable` when it does not last and the tables do not answer: nothing was taken.
-        """
-        if quantity <= 0:
-            return quantity == 0
-        with self._lock:
-            if self._take(quantity):
-                return True
-        return self._fetched(quantity)
+def take(
+    known: Known,
+    block_id: str,
+    *,
+    workspace_id: str,
+    meter: str,
+    quantity: Decimal,
+    rate: Decimal,
+    now: datetime,
+) -> Decimal | None:
+    """The size of a block that is held from now on: at least `quantity`, good for some seconds of `rate` units a
+    second. 0 when less is left, `None` where nothing limits it.
 
-    def close(self) -> None:
-        """Reports what was given out and gives the rest back. `Unavailable` when that failed: close it again."""
-        with self._lock:
-            self._closed = True
-            self._unreported += self._blocks
-            self._blocks = []
-        self._settle()
-
-    def tick(self) -> None:
-        """Reports blocks that are old, also those of an idle holder; call it now and then where no check does."""
-        with self._lock:
-            self._retire(self.monotonic())
-        self._settle()
-
-    def _take(self, quantity: Decimal) -> bool:
-        """Under the lock."""
-        now = self.monotonic()
-        self._since = now if self._since is None else self._since
-        if now < self._unlimited_until:
-            return True
-        self._retire(now)
-        for block in self._blocks:
-            if block.rest >= quantity:
-                block.given += quantity
-                self._given += quantity
-                if self.refills and not self._refilling and self._held() * REFILL < block.size:
-                    self._refilling = True
-                    threading.Thread(target=self._refill, name="lease", daemon=True).start()
-                return True
-        return False
-
-    def _held(self) -> Decimal:
-        return sum((block.rest for block in self._blocks), Decimal(0))
-
-    def _retire(self, now: float) -> None:
-        """Blocks that are used up or old are reported; under the lock."""
-        done = [block for block in self._blocks if not block.rest or now - block.began > LONGEST]
-        if done:
-            self._blocks = [block for block in self._blocks if block not in done]
-            self._unreported += done
-
-    def _fetched(self, quantity: Decimal) -> bool:
-        """A block that is large enough for this check, or just what it asks for."""
-        wanted = self._wanted(quantity)
-        if wanted is None:
-            self._unlimited_until = self.monotonic() + LOOKS
-            return True
-        for size in dict.fromkeys((wanted, quantity)):
-            if self._hold(size, quantity):
-                self._settle_quietly()
-                return True
-        return False
-
-    def _wanted(self, quantity: Decimal) -> Decimal | None:
-        """`None` where nothing limits it."""
-        remaining = left(self.known, workspace_id=self.workspace_id, meter=self.meter, now=self.now())
-        return None if remaining is None else block_size(quantity, rate=self._rate(), remaining=remaining)
-
-    def _rate(self) -> Decimal:
-        """Units a second since the first check, halved with each look so that it follows."""
-        with self._lock:
-            now = self.monotonic()
-            seconds = max(now - (self._since or now), 0.05)
-            rate = self._given / Decimal(str(round(seconds, 3)))
-            if seconds > LOOKS:
-                self._given, self._since = self._given / 2, now - seconds / 2
-        return rate
-
-    def _hold(self, size: Decimal, given: Decimal) -> bool:
-        """A block of this size, of which `given` is given out. When the answer is lost the same id is asked again."""
-        block = _Block(self.new_id(), size, self.monotonic(), given=given)
-        if not self._reserve(block):
-            return False
-        with self._lock:
-            self._given += given
-            (self._unreported if self._closed else self._blocks).append(block)
-        return True
-
-    def _reserve(self, block: _Block) -> bool:
-        def asked() -> bool:
-            return reserve(
-                self.known,
-                block.id,
-                workspace_id=self.workspace_id,
-                meter=self.meter,
-                quantity=block.size,
+    The same id again is the same block. `Refused` for the id of a block that has ended, `Unavailable`: ask again.
+    """
+    remaining = left(known, workspace_id=workspace_id, meter=meter, now=now)
+    if remaining is None:
+        return None
+    for size in dict.fromkeys((block_size(quantity, rate=rate, remaining=remaining), quantity)):
+        try:
+            granted = reserve(
+                known,
+                block_id,
+                workspace_id=workspace_id,
+                meter=meter,
+                quantity=size,
                 ttl=_ANY,
-                now=self.now(),
+                now=now,
                 leased=True,
             ).granted
+        except Refused:
+            return _taken(known, block_id, workspace_id, meter)
+        if granted:
+            return size
+    return Decimal(0)
 
-        try:
-            return asked()
-        except Unavailable:
-            try:
-                return asked()
-            except Unavailable:
-                # It may be held: whenever the tables answer, it goes back.
-                block.given = Decimal(0)
-                with self._lock:
-                    self._unreported.append(block)
-                raise
 
-    def _refill(self) -> None:
-        try:
-            wanted = self._wanted(_ONE)
-            if wanted is not None and wanted > 1:
-                self._hold(wanted, Decimal(0))
-            self._settle()
-        except NilometerError:
-            pass  # the next check asks
-        finally:
-            self._refilling = False
-
-    def _settle_quietly(self) -> None:
-        """What cannot be reported now is kept; the check has its answer."""
-        try:
-            self._settle()
-        except NilometerError:
-            return
-
-    def _settle(self) -> None:
-        """Reports or returns every block that is done with; one that fails stays with those after it."""
-        while True:
-            with self._lock:
-                if not self._unreported:
-                    return
-                block = self._unreported.pop(0)
-            try:
-                if block.given:
-                    block.reported_at = block.reported_at or self.now()
-                    self.report(block.id, block.given, block.reported_at)
-                else:
-                    release(self.known, block.id, workspace_id=self.workspace_id, now=self.now())
-            except BaseException:
-                with self._lock:
-                    self._unreported.insert(0, block)
-                raise
+def _taken(known: Known, block_id: str, workspace_id: str, meter: str) -> Decimal:
+    """The size of a block that was taken before, when another size fitted."""
+    stored = known.store.get(Table.RECORDS, keys.reservation(workspace_id, block_id), consistent=True) or {}
+    if (stored.get("meter"), stored.get("status")) != (meter, ReservationStatus.OPEN) or not stored.get("leased"):
+        raise Refused(f"block {block_id} has ended, or is another reservation; take another id")
+    return Decimal(stored["quantity"])

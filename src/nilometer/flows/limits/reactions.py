@@ -13,7 +13,7 @@ had its time to be taken back: the lake and its rejects have it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,14 +22,15 @@ from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store.writes import Item
 from nilometer.domain.usage.rebucket import moved_since
-from nilometer.errors import Unavailable
-from nilometer.flows.lake.stream import StreamRecord, may_pass_later, record_id
+from nilometer.flows.inbox.parcel import safe_text
+from nilometer.flows.inbox.records import StreamRecord, blamed, record_id
 from nilometer.flows.limits import thresholds as limits
 from nilometer.flows.usage import metering, rebucket
 from nilometer.flows.usage.known import Known
 
 _Fields = dict[str, str | int]
-_Answer = tuple[Outcome, _Fields]
+_Answer = tuple[Outcome | Exception, _Fields]
+"""An error: what it failed by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class _Subject:
     other_payer: bool = False
     moved_since: datetime | None = None
     billing_version: int = 0
+    cause: str | None = field(default=None, compare=False)
+    """Of the newest of the changes that are looked at together."""
 
 
 def react(records: Sequence[StreamRecord], *, known: Known, now: datetime) -> list[Result]:
     """One result a stream record of `records`, in order; changes of one counter are looked at once a batch."""
     subjects = [_opened(record, now) for record in records]
-    concerned = dict.fromkeys(one for one in subjects if isinstance(one, _Subject))
-    results = {one: _try(one, known, now) for one in concerned}
+    concerned = {one: one for one in subjects if isinstance(one, _Subject)}
+    results = {one: _try(newest, known, now) for one, newest in concerned.items()}
     return [
         _result(record, results[one] if isinstance(one, _Subject) else one, now)
         for record, one in zip(records, subjects, strict=True)
@@ -60,8 +63,9 @@ def _opened(record: StreamRecord, now: datetime) -> _Subject | _Answer:
     try:
         subject = _subject(record, now)
         hash(subject)
+        subject = subject and replace(subject, cause=_cause(record))
     except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard for ever
-        return Outcome.REJECTED, {"reason": type(error).__name__}
+        return error, {}
     return subject or (Outcome.IGNORED, {})
 
 
@@ -94,16 +98,15 @@ def _try(subject: _Subject, known: Known, now: datetime) -> _Answer:
     fields: _Fields = {"workspace_id": subject.workspace_id}
     try:
         alerts = _react(subject, known, now)
-    except Unavailable as error:
-        return Outcome.FAILED, {**fields, "error": str(error)}
     except Exception as error:  # noqa: BLE001  # nor one of a workspace whose records cannot be read
-        return Outcome.REJECTED, {**fields, "reason": type(error).__name__}
+        return error, fields
     return (Outcome.ACCEPTED, {**fields, "alerts": alerts}) if alerts else (Outcome.IGNORED, fields)
 
 
 def _react(subject: _Subject, known: Known, now: datetime) -> int:
-    """How many alerts are new. Telling them reads the workspace afresh, which the others need not do again."""
-    alerts = limits.tell(known, subject.workspace_id, subject.meter, subject.start, now=now)
+    """How many alerts are new. Making them reads the workspace afresh, which the others need not do again."""
+    place = (subject.workspace_id, subject.meter, subject.start)
+    alerts = limits.tell(known, *place, now=now, cause=subject.cause)
     if subject.meter and subject.start:
         metering.touch(known, subject.workspace_id, subject.meter, subject.start, now=now)
     if subject.other_payer:
@@ -116,8 +119,9 @@ def _react(subject: _Subject, known: Known, now: datetime) -> int:
 
 def _result(record: StreamRecord, answer: _Answer, now: datetime) -> Result:
     outcome, fields = answer
-    if outcome is Outcome.REJECTED and may_pass_later(record, now=now):
-        outcome = Outcome.FAILED
+    if isinstance(outcome, Exception):
+        fields = {**fields, "reason": safe_text(outcome)}
+        outcome = blamed(record, outcome, now=now)
     if cause := _cause(record):
         fields = {**fields, "event_id": cause}
     return Result(message_id=record_id(record), outcome=outcome, fields=fields)

@@ -59,12 +59,15 @@ def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now
         return _checked(found.fail_open, State.UNKNOWN, None, Decimal(0), Decimal(0), period, now)
 
 
-def tell(known: Known, workspace_id: str, meter: str | None, start: str | None, *, now: datetime) -> int:
+def tell(
+    known: Known, workspace_id: str, meter: str | None, start: str | None, *, now: datetime, cause: str | None = None
+) -> int:
     """Puts an alert for every threshold that is reached and had none; how many. Of one counter, the `meter`'s in
     the period that starts at `start`, or of all limits now.
 
     Level-triggered: it asks what is true now, with the limits read afresh, so a lost, repeated or late call does not
-    matter as long as one comes after. Of two who see the same crossing one put wins, once a limit version.
+    matter as long as one comes after. Of two who see the same crossing one put wins, once a limit version. `cause` is
+    the event of the change that called; what was counted meanwhile may have crossed.
     """
     tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
     billing = tenant.billing if tenant else None
@@ -72,7 +75,7 @@ def tell(known: Known, workspace_id: str, meter: str | None, start: str | None, 
     period = period_at(billing, parse_rfc3339(start) if start else now)
     meters = known.meters(rules if meter is None else rules.keys() & {meter})
     return sum(
-        _tell_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now)
+        _tell_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now, cause)
         for one in meters.values()
         if (limit := limit_of(rules, one.slug))
     )
@@ -124,16 +127,21 @@ def _exceeded_at(
 
 
 def _tell_meter(
-    store: Store, workspace_id: str, meter: Meter, limit: Limit, start: str, period: Period, now: datetime
+    store: Store,
+    workspace_id: str,
+    meter: Meter,
+    limit: Limit,
+    start: str,
+    period: Period,
+    now: datetime,
+    cause: str | None,
 ) -> int:
     amount = used_in(store, workspace_id, meter, start, consistent=True)
     _lower_allowance(store, workspace_id, meter, limit, period, now)
     wanted = limit.crossed(amount)
     known = _alerted(store, workspace_id, meter.slug, start) if wanted else set()
-    puts = [
-        alert(workspace_id, meter.slug, threshold, limit, used=amount, period=(start, rfc3339(period.end)), now=now)
-        for threshold in wanted
-    ]
+    given: dict[str, Any] = {"used": amount, "period": (start, rfc3339(period.end)), "now": now, "cause": cause}
+    puts = [alert(workspace_id, meter.slug, threshold, limit, **given) for threshold in wanted]
     return sum(_put_once(store, put) for put in puts if put.key not in known)
 
 

@@ -2,9 +2,9 @@
 
 A change comes as `record.changed.v1`, any number of times and in any order, through the operations queue. For each
 person a fact, his notification and his count are one transaction; the fact's key is the cause, so that no copy and no
-second change of the same cause tells him again, also when he wanted no notice the first time.
+second change of the same cause notifies him again, also when he wanted no notice the first time.
 
-What if the process dies after some were told? The message comes again, and their facts are found.
+What if the process dies after some were notified? The message comes again, and their facts are found.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _notify(user_id: str, told: Announcement) -> Notify:
 
 
 def _tell(store: Store, notices: Sequence[Notice], act: Act) -> int:
-    """How many were notified, or would have been without their preferences. `Cancelled` when a twin was faster."""
+    """How many were notified, or would have been without their preferences. `Cancelled`: another worker was faster."""
     facts = [_fact(notice, act.now) for notice in notices]
     seen = store.batch_get(Table.EVENTS, [fact.key for fact in facts], consistent=True, attributes=("kind",))
     fresh = [(notice, fact) for notice, fact in zip(notices, facts, strict=True) if fact.key not in seen]

@@ -3,7 +3,7 @@
 An event type reports a deed (`flows.operations.types`), which says what it reads and what it decides.
 
 What if the process dies before the answer? The event comes again and its fact is found. What if a
-slow twin applies another event to the same record first? The record's version has moved: read again.
+another worker applies another event to the same record first? The record's version has moved: read again.
 What if a rule forbids it? Another event may be on its way that permits it, so it comes again for a while.
 """
 

@@ -7,6 +7,8 @@ stored and answer as if it were new.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,13 +41,13 @@ class Issued(Generic[_T]):
     token: str = field(repr=False)
 
 
-def perform(store: Store, caller: Caller, deed: Deed[_T], *, now: datetime) -> _T:
+def perform(store: Store, caller: Caller, deed: Deed[_T], *, now: datetime, chance: bytes | None = None) -> _T:
     """The deed's answer, once its writes are stored.
 
     It is decided on the workspace, the caller's membership as stored and what the deed reads. `Refused`: the workspace
-    is unknown or deleted, the caller no member, or a rule forbids it; `Unavailable`: ask again.
+    is unknown or deleted, the caller no member, or a rule forbids it; `Unavailable`: ask again. `chance` makes the ids.
     """
-    act = Act(caller=caller, now=now, chance=secrets.token_bytes(CHANCE))
+    act = Act(caller=caller, now=now, chance=(chance or secrets.token_bytes(CHANCE))[:CHANCE])
     if deed.actor is Actor.PERSON:
         person: Any = deed
         deed = replace(person, user_id=whose(caller, person.user_id or None))
@@ -63,11 +65,16 @@ def perform(store: Store, caller: Caller, deed: Deed[_T], *, now: datetime) -> _
     return retrying(attempt)
 
 
-def issue(store: Store, caller: Caller, deed: Issuing[_T], *, now: datetime) -> Issued[_T]:
-    """The answer of a deed that creates a secret, with that secret: `nil_invite_...`, so that leaked ones are found."""
-    secret = f"nil_{deed.secret}_{secrets.token_urlsafe(BYTES)}"
+def issue(store: Store, caller: Caller, deed: Issuing[_T], *, now: datetime, chance: bytes | None = None) -> Issued[_T]:
+    """The answer of a deed that creates a secret, with that secret: `nil_invite_...`, so that leaked ones are found.
+
+    `chance` are 32 bytes that nobody else knows; the same ones make the same secret.
+    """
+    made = secrets.token_bytes(BYTES) if chance is None else hashlib.sha256(b"secret" + chance).digest()
+    secret = f"nil_{deed.secret}_{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
     filled: Any = deed
-    return Issued(perform(store, caller, replace(filled, **{deed.hash_field: hash_of(secret)}), now=now), secret)
+    asked = replace(filled, **{deed.hash_field: hash_of(secret)})
+    return Issued(perform(store, caller, asked, now=now, chance=chance), secret)
 
 
 def reported(store: Store, act: Act, deed: Deed[Any]) -> Sequence[Write]:

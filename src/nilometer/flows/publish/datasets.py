@@ -21,10 +21,10 @@ import msgspec
 from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.aws.landing import PREFIX, Landing
 from nilometer.domain.events.cloudevents import SPECVERSION, check_context
+from nilometer.domain.lake.dataset import BATCH_READY
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.usage.meter import check_name
 from nilometer.errors import Rejected
-from nilometer.flows.lake.batch_ready import BATCH_READY
 from nilometer.flows.publish.usage import Event
 
 
@@ -56,10 +56,13 @@ def send_rows(
     batch_id: str,
     source: str,
     now: datetime,
+    sender: str | None = None,
 ) -> Event:
-    """Few rows, in the event itself. `Rejected("too_large")` when the bus cannot carry them: send a file."""
+    """Few rows, in the event itself. `Rejected("too_large")` when the bus cannot carry them: send a file.
+    `sender` is the source of the bus's entry, else it is `source`."""
     check_name(dataset)
-    return _announce(bus, {"dataset": dataset, "rows": rows}, batch_id=batch_id, source=source, now=now)
+    data = {"dataset": dataset, "rows": rows}
+    return _announce(bus, data, batch_id=batch_id, source=source, now=now, sender=sender)
 
 
 def lines(content: bytes) -> list[msgspec.Raw]:
@@ -70,7 +73,9 @@ def lines(content: bytes) -> list[msgspec.Raw]:
         raise Rejected("invalid_json", f"{error}; write an object of JSON a line") from error
 
 
-def _announce(bus: Bus, data: Mapping[str, Any], *, batch_id: str, source: str, now: datetime) -> Event:
+def _announce(
+    bus: Bus, data: Mapping[str, Any], *, batch_id: str, source: str, now: datetime, sender: str | None = None
+) -> Event:
     check_context(specversion=SPECVERSION, event_id=batch_id, source=source, subject=None)
     event = {
         "specversion": SPECVERSION,
@@ -80,5 +85,6 @@ def _announce(bus: Bus, data: Mapping[str, Any], *, batch_id: str, source: str, 
         "time": rfc3339(now),
         "data": data,
     }
-    bus.publish([BusEntry(source=source, detail_type=BATCH_READY, detail=msgspec.json.encode(event).decode())])
+    detail = msgspec.json.encode(event).decode()
+    bus.publish([BusEntry(source=sender or source, detail_type=BATCH_READY, detail=detail)])
     return event

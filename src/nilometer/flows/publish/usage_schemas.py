@@ -18,6 +18,14 @@ from nilometer.flows.usage.events import EVENTS
 
 Schema = dict[str, Any]
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_MEANINGS = {
+    RECORDED: "Usage of a meter happened.",
+    SNAPSHOT: "A gauge has this level.",
+    VOIDED: "A usage event is taken back.",
+    BATCH: f"Up to {EVENTS:,} usage events in one.",
+}
+
 _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _QUANTITY: Schema = {
@@ -57,6 +65,11 @@ _VOID: Schema = {
 _DATA = {RECORDED: _AMOUNT, SNAPSHOT: _AMOUNT, VOIDED: _VOID}
 
 
+def schema_id(event_type: str) -> str:
+    """`$id` of the schema of a type: a name, not an address."""
+    return f"urn:nilometer:schema:{event_type}"
+
+
 def schemas() -> dict[str, Schema]:
     """By event type."""
     return {**{type_: _document(type_, data) for type_, data in _DATA.items()}, BATCH: _document(BATCH, _batch())}
@@ -65,8 +78,10 @@ def schemas() -> dict[str, Schema]:
 def _document(type_: str, data: Schema) -> Schema:
     subject = [] if type_ == BATCH else ["subject"]
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
+        "$id": schema_id(type_),
         "title": type_,
+        "description": _MEANINGS[type_],
         "type": "object",
         "required": ["specversion", "id", "source", "type", "time", "data", *subject],
         "properties": {

@@ -66,11 +66,13 @@ class WorkspaceUsage:
 def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | None = None) -> WorkspaceUsage:
     """Every meter that was used in the period of `at` (now) or has a limit, in the order of their names."""
     items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
-    meters = {item["meter"]: meter_of(item) for item in store.scan(Table.RECORDS, kind="meter")}
+    period = _InPeriod(items, at or now, now)
+    found = store.batch_get(Table.RECORDS, [keys.meter(slug) for slug in period.slugs])
+    meters = {item["meter"]: meter_of(item) for item in found.values()}
     return WorkspaceUsage(
         workspace=workspace_id,
         known=any(item["kind"] in {"workspace", "billing"} for item in items),
-        meters=tuple(_InPeriod(items, at or now, now).meters(meters)),
+        meters=tuple(period.meters(meters)),
         waiting=_waiting(store, workspace_id, now),
         waiting_for_meters=_waiting_for_meters(store, workspace_id, now),
     )

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.events.waiting import Waiting
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS
 from nilometer.domain.recovery import refused
 from nilometer.domain.recovery.refused import IN_BUCKET, IN_TABLE, KeptReject
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Rejected
 from nilometer.flows.inbox.rejects import listed
+from nilometer.flows.inbox.waits import listed_waits
+from nilometer.flows.usage.waiting import listed_usage
 
 SOURCE = "nilometer.resend"
 LONGEST_KEPT = timedelta(days=90)
@@ -100,6 +104,30 @@ class Lane:
         return refused.of_file(flow, name, kept, at=at, payload=str(kept["content"])) if "content" in kept else None
 
 
+def waiting(store: Store, *, now: datetime) -> list[Waiting]:
+    """What is not refused yet, in any flow: it lacks something that may be on its way. The one that waits longest
+    first. What was accepted or refused meanwhile is left out, as far as a fact or a reject says so."""
+    found = [one for flow in IN_TABLE for one in listed_waits(store, flow, now=now)]
+    done = _settled(store, found, now)
+    return sorted([*(one for one in found if _name(one) not in done), *listed_usage(store, now=now)], key=_since)
+
+
+def _settled(store: Store, found: Sequence[Waiting], now: datetime) -> set[tuple[str, ...]]:
+    facts = {keys.operation(one.source, one.event_id): one for one in found if one.source and one.event_id}
+    stored = store.batch_get(Table.EVENTS, facts, attributes=("version",)) if facts else {}
+    kept = ((flow, one) for flow in {one.flow for one in found} for one in listed(store, flow, since=now, now=now))
+    refused = {(flow, str(one.get("source")), str(one.get("event_id"))) for flow, one in kept}
+    return {_name(facts[key]) for key in stored} | refused
+
+
+def _name(one: Waiting) -> tuple[str, ...]:
+    return one.flow, str(one.source), str(one.event_id)
+
+
+def _since(one: Waiting) -> datetime:
+    return one.since
+
+
 def enveloped(payload: str, *, now: datetime) -> str:
     """What a queue takes: the payload itself when the bus brought it so, else the event in an envelope of ours."""
     event = _json(payload.encode(errors="replace"))
@@ -114,6 +142,11 @@ def enveloped(payload: str, *, now: datetime) -> str:
         "detail": None,
     }
     return json.dumps(envelope)[: -len("null}")] + payload + "}"  # not a digit of it is rewritten
+
+
+def as_queued(event: Mapping[str, Any], *, now: datetime) -> str:
+    """A CloudEvent as the bus would bring it to a queue."""
+    return enveloped(json.dumps(event, default=str), now=now)
 
 
 def one_of(found: Iterable[KeptReject], wanted: str) -> KeptReject:

@@ -10,15 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.domain.usage.event import OLDEST, SNAPSHOT
+from nilometer.domain.usage.rebucket import MOVED
+from nilometer.errors import Refused, Rejected
+from nilometer.flows.lake.kinds import raw_payload
 from nilometer.flows.operations.batch import KEPT
 from nilometer.flows.publish.usage import Event, publish, recorded, snapshot, voided
+
+if TYPE_CHECKING:
+    from nilometer.flows.recovery.trace import FoundEvent, Sources
 
 TOGETHER = 1_000  # rows that are looked up and published together
 _MARGIN = timedelta(hours=1)  # for what is on its way
@@ -33,7 +39,7 @@ REACH: Mapping[str, tuple[timedelta | None, str]] = {
     ),
     "operations": (
         KEPT - _DAY,
-        f"the facts that tell copies apart live {KEPT.days} days; older ones would be done again",
+        f"the facts that show a copy live {KEPT.days} days; older ones would be done again",
     ),
 }
 """How far back each flow may be given events again, and why no further."""
@@ -96,3 +102,60 @@ def event_again(row: Mapping[str, Any]) -> Event:
         unit=row["unit"],
         dimensions=json.loads(row["dimensions"] or "{}"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """One event with the content that it had: `body` is for the webhook, `usage` for the bus; one of them is there.
+
+    `known` says whether its fact is there, so that its copy is a duplicate.
+    """
+
+    name: str
+    known: bool
+    body: bytes | None = None
+    usage: Event | None = None
+
+
+def stored_event(name: str, sources: Sources, *, account: str | None = None) -> StoredEvent:
+    """The event that is called `evt_1`, `SOURCE#ID`, or by an id alone that is in the lake.
+
+    `Rejected("unknown_event")` when neither tables nor lake have it; `Refused` when what they have is not the whole
+    event, or when its flow could not tell a copy from a new event any more.
+    """
+    from nilometer.flows.recovery.trace import find  # noqa: PLC0415  # it loads the lake, which no help needs
+
+    found = find(name, sources, account)
+    if found.item is None:
+        raise Rejected(
+            "unknown_event",
+            f"neither tables nor lake have {name}; `nilometer trace {name}` says where it stopped, and "
+            "`nilometer rejects resend` sends again what was refused",
+        )
+    if found.identity.kind == "stripe_event":
+        return _stripe_event(name, found, sources)
+    if found.identity.kind == "usage_event":
+        return _usage_event(name, found, sources)
+    raise Refused(f"of {name} what it changed is kept, and not the event: only the service that sent it has it whole")
+
+
+def _stripe_event(name: str, found: FoundEvent, sources: Sources) -> StoredEvent:
+    if found.fact is None:
+        raise Refused(
+            f"the fact of {name} is gone, and the lake keeps the event redacted: sent again it would take plans and "
+            "payment methods away. `stripe events resend` or `nilometer backfill events` bring it from Stripe (30 days)"
+        )
+    return StoredEvent(name=name, known=True, body=raw_payload(found.fact, sources.objects))
+
+
+def _usage_event(name: str, found: FoundEvent, sources: Sources) -> StoredEvent:
+    """From the lake, without the rows that moved it to another period."""
+    identity = (found.identity.source, found.identity.event_id)
+    named = [row for row in sources.ledger.usage_event(identity[1]) if (row["source"], row["event_id"]) == identity]
+    row = next((row for row in named if row["type"] != MOVED), None)
+    if row is None:
+        raise Refused(f"{name} is not in the lake yet; try again after `nilometer wait`")
+    earliest, why = reachable("usage", row["time"], now=sources.now)
+    if earliest > row["time"]:
+        raise Refused(f"{name} is too old: {why}")
+    return StoredEvent(name=name, known=found.fact is not None, usage=event_again(row))

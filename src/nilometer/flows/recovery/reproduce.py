@@ -1,8 +1,12 @@
 """Reproduce: what one event changed, done again in an empty stack, and compared with the audit of the first time.
 
     usage     the records as they were before its batch, from the audit; then its batch
-    Stripe's  every event of its customer and of the catalog that was stored with it or before: records of billing are
-              the merge of these, in whatever order, so the tables are as they were
+    Stripe's  every event of its customer that was stored with it or before, and of the catalog that was written before
+              it: records of billing are the merge of these, in whatever order, so the tables are as they were. A batch
+              decides many events of one customer in several transactions, by the time of the events: later ones are
+              left out. Which events of the same second as the last one were among them nobody wrote down: they follow
+              one by one until it agrees. Nor did anybody write down whether a product or price that was written while
+              the transaction was decided had been read: it is tried with them and, when that differs, without.
 
 Nothing is written to the stack that is asked. What is left out of the comparison is what another clock, another batch
 or redaction makes different: versions, times of writing, causes, evidence.
@@ -30,7 +34,7 @@ from nilometer.errors import Refused, Rejected
 from nilometer.flows.publish.usage import Event
 from nilometer.flows.recovery.history import images_in, parsed
 from nilometer.flows.recovery.replay import event_again
-from nilometer.flows.recovery.trace import Sources, traced
+from nilometer.flows.recovery.trace import Sources, caused, causes_of, changed_near, traced
 from nilometer.lake.read.ledger import Ledger
 
 _OTHERWISE = frozenset(
@@ -39,6 +43,7 @@ _OTHERWISE = frozenset(
 _COMPARED = frozenset({"billing", "register", "counter"})
 _RESTORED = frozenset({"workspace", "billing", "limits", "meter", "counter", "alert"})
 _HIDDEN_NUMBERS = re.compile(rf'("exp_(?:month|year)"\s*:)\s*"{re.escape(REDACTED)}"')
+_KEPT = timedelta(days=40)  # a fact
 _WRITES = timedelta(minutes=15)  # a batch may write that long after it began
 _ADDED = ("total", "count")  # of a counter, which may lie in another shard
 
@@ -47,7 +52,8 @@ _ADDED = ("total", "count")  # of a counter, which may lie in another shard
 class Scene:
     """What an empty stack needs for one event: `items` of its records, then `bodies` for the webhook or `usage`.
 
-    `after` is what the audit says that the event's batch made of each record, redacted.
+    `after` is what the audit says that the event's transaction made of each record, redacted. `catalog` are bodies that
+    were written while it was decided, `perhaps` those that may have been part of it.
     """
 
     trace: Trace
@@ -55,7 +61,17 @@ class Scene:
     before: Mapping[Key, Item]
     items: Sequence[Item] = ()
     bodies: Sequence[bytes] = ()
+    catalog: Sequence[bytes] = ()
+    perhaps: Sequence[bytes] = ()
     usage: Sequence[Event] = ()
+
+    @property
+    def orders(self) -> Iterator[Sequence[Sequence[bytes]]]:
+        """What may have happened, the likeliest first: each from empty tables, step by step until it agrees."""
+        one_by_one = [[body] for body in self.perhaps]
+        yield [[*self.catalog, *self.bodies], *one_by_one]
+        if self.catalog:
+            yield [self.bodies, *one_by_one]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +98,21 @@ def scene(name: str, sources: Sources, *, account: str | None = None) -> Scene:
         raise Refused(
             f"{name} changed no record of billing or usage that the audit knows, so there is nothing to compare"
         )
-    ends: dict[str, Any] = {
+    if found.identity.kind == "stripe_event":
+        return _of_stripe(found, changed, sources)
+    ends = _ends(found, changed)
+    if found.identity.kind == "usage_event":
+        return Scene(**{**ends, **_usage(found, [one for one in changed if one.change.kind == "counter"], sources)})
+    raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
+
+
+def _ends(found: Trace, changed: Sequence[Audited]) -> dict[str, Any]:
+    """Each record before and after."""
+    return {
         "trace": found,
         "before": {one.change.key: one.change.old or {} for one in reversed(changed)},
         "after": {one.change.key: one.change.new or {} for one in changed},
     }
-    if found.identity.kind == "stripe_event":
-        return Scene(**ends, bodies=_predecessors(found, changed, sources))
-    if found.identity.kind == "usage_event":
-        return Scene(**{**ends, **_usage(found, [one for one in changed if one.change.kind == "counter"], sources)})
-    raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
 
 
 def compared(scene: Scene, store: Store) -> Iterator[ReproducedRecord]:
@@ -129,9 +150,8 @@ def _sum(items: Iterable[Mapping[str, Any]], name: str) -> Decimal:
     return sum((Decimal(item.get(name, 0)) for item in items), Decimal(0))
 
 
-def _predecessors(found: Trace, changed: Sequence[Audited], sources: Sources) -> list[bytes]:
-    """Bodies as the lake keeps them: of the customers of the changed records and of what has none, stored in the
-    batch's second or before."""
+def _of_stripe(found: Trace, changed: Sequence[Audited], sources: Sources) -> Scene:
+    """Bodies as the lake keeps them, of the customers of the changed records and of what has none."""
     row = next((one for one in sources.ledger.stripe_event(found.identity.event_id) if _is(one, found)), None)
     if row is None:
         raise Refused(f"{found.identity.event_id} is not in the lake yet")
@@ -144,8 +164,100 @@ def _predecessors(found: Trace, changed: Sequence[Audited], sources: Sources) ->
     if own is None:
         raise Refused(f"the fact of {found.identity.event_id} has expired, and with it the order of the batches")
     until = stored_at(own)
-    then = [one for one in rows if (fact := facts.get(_fact(one))) is None or stored_at(fact) <= until]
-    return [_body(one, sources.objects) for one in then]
+    stored = {id(one): stored_at(fact) if (fact := facts.get(_fact(one))) else from_epoch(0) for one in rows}
+    earlier, batch = ([one for one in rows if fits(stored[id(one)])] for fits in (until.__gt__, until.__eq__))
+    cause, together = _transaction(row, changed, batch, sources, until)
+    ownerless = list(filter(_is_ownerless, rows))
+    known, unsure = _catalog(row["event_id"], ownerless, stored, together, until, sources)
+    sure, perhaps = parted(row, cause, batch)
+    owned = [one for one in (*earlier, *sure) if not _is_ownerless(one)]
+    bodies, catalog, twins = (
+        [_body(one, sources.objects) for one in some] for some in (known + owned, unsure, perhaps)
+    )
+    return Scene(**_ends(found, together), bodies=bodies, catalog=catalog, perhaps=twins)
+
+
+def _is_ownerless(row: Mapping[str, Any]) -> bool:
+    """Products and prices, which many customers have, and events that name no customer."""
+    return row["customer_id"] is None
+
+
+def _catalog(
+    own: str,
+    rows: Sequence[Mapping[str, Any]],
+    stored: Mapping[int, datetime],
+    together: Sequence[Audited],
+    until: datetime,
+    sources: Sources,
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Of events without a customer those that a transaction knew, also the event that it is of, and those that were
+    written while it was decided.
+
+    Batches run beside each other, so the second in which one began does not say what another had read: what was
+    written before that second was read, what was written after the transaction was not. The audit says when. An event
+    that it does not name as a cause goes by the second of its own batch.
+    """
+    ours, began = max((_position(one) for one in together), default=(0, "")), epoch(until)
+    near = [one for one in rows if abs(stored[id(one)] - until) < _WRITES]
+    written: dict[str, tuple[int, str]] = {}
+    for one in causes_of([str(row["event_id"]) for row in near], sources, until):
+        written[str(one.cause)] = min(written.get(str(one.cause), _position(one)), _position(one))
+    known, unsure = [], []
+    for row in rows:
+        at = written.get(row["event_id"], (epoch(stored[id(row)]), ""))
+        if at[0] < began or row["event_id"] == own:
+            known.append(row)
+        elif at <= ours:
+            unsure.append(row)
+    return known, unsure
+
+
+def _position(one: Audited) -> tuple[int, str]:
+    """In the order of writing: exact within one shard of the stream, to the second between two."""
+    return one.change.occurred_at, one.change.padded_number
+
+
+def _transaction(
+    row: Mapping[str, Any],
+    changed: Sequence[Audited],
+    batch: Sequence[Mapping[str, Any]],
+    sources: Sources,
+    until: datetime,
+) -> tuple[str, Sequence[Audited]]:
+    """The cause that the event's transaction names, and what it changed. Of several of one batch it is the first whose
+    cause is not older than the event."""
+    created = {one["event_id"]: one["created"] for one in batch if one["customer_id"] == row["customer_id"]}
+    causes = (
+        {one.cause for one in changed_near("stripe_event", row, sources, until) if one.cause in created}
+        if created
+        else set()
+    )
+    later = sorted((created[one], str(one)) for one in causes if created[one] >= row["created"])
+    if row["event_id"] in causes or not later:
+        return row["event_id"] if row["event_id"] in causes else str(changed[-1].cause), changed
+    cause = later[0][1]
+    if all(one.cause in {cause, row["event_id"]} for one in changed):
+        return cause, changed
+    found = [
+        one for one in caused(cause, sources, until) if one.change.kind in _COMPARED and one.change.new is not None
+    ]
+    return cause, found or changed
+
+
+def parted(
+    row: Mapping[str, Any], cause: str, batch: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Rows of one batch that were decided before or with an event, and those of which nobody knows: of its customer,
+    from the second of the `cause`."""
+    last = next((one["created"] for one in batch if one["event_id"] == cause), None)
+    sure, perhaps = [], []
+    for one in batch:
+        stranger = one["customer_id"] != row["customer_id"] or one["customer_id"] is None
+        if last is None or stranger or one["created"] < last or one["event_id"] in {cause, row["event_id"]}:
+            sure.append(one)
+        elif one["created"] == last:
+            perhaps.append(one)
+    return sure, perhaps
 
 
 def _is(row: Mapping[str, Any], found: Trace) -> bool:
@@ -188,14 +300,33 @@ def _usage(found: Trace, changed: Sequence[Audited], sources: Sources) -> dict[s
     counted = records.counted()
     began = row["received_at"]
     batch = list(_between(sources.ledger, row["workspace_id"], began, began + timedelta(milliseconds=1)))
-    if (arrived := sum(one["meter"] == row["meter"] for one in batch)) != counted:
-        raise Refused(f"its batch counted {counted} events and {arrived} arrived with it: some waited or were voided")
+    if _of_meter(batch, row) != counted:
+        batch = _stored_in(stamp, row["workspace_id"], sources)
+    if (arrived := _of_meter(batch, row)) != counted:
+        raise Refused(
+            f"its batch counted {counted} events and {arrived} of them are known: some were voided or expired"
+        )
     return {
         "items": list(records.items()),
         "usage": [event_again(one) for one in batch],
         "before": records.before,
         "after": records.after,
     }
+
+
+def _of_meter(batch: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> int:
+    return sum(one["meter"] == row["meter"] for one in batch)
+
+
+def _stored_in(second: int, workspace_id: str, sources: Sources) -> list[Mapping[str, Any]]:
+    """What had waited for its workspace or meter arrived earlier than it was counted: the facts say when that was."""
+    at = from_epoch(second)
+    rows = list(_between(sources.ledger, workspace_id, at - _KEPT, at + timedelta(seconds=1)))
+    named = [keys.usage_event(one["source"], one["event_id"]) for one in rows]
+    facts = sources.store.batch_get(Table.EVENTS, named, consistent=True, attributes=("expires_at",))
+    return [
+        one for key, one in zip(named, rows, strict=True) if key in facts and epoch(stored_at(facts[key])) == second
+    ]
 
 
 def _between(ledger: Ledger, workspace_id: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:

@@ -64,7 +64,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class FoundEvent:
     """What is left of one event: the fact, the row of the lake, or one of them, or nothing. `voids` take it back."""
 
     identity: TracedEvent
@@ -74,6 +74,7 @@ class _Found:
 
     @property
     def item(self) -> Mapping[str, Any] | None:
+        """The fact, else the row; None of an event that neither tables nor lake have."""
         return self.fact or self.row
 
     @property
@@ -98,7 +99,7 @@ def traced(
     `account` is Stripe's connected account. With `workspace_id` usage that waits for its workspace is found.
     `Rejected("ambiguous")` when several sources have sent this id.
     """
-    found = _find(name, sources, account)
+    found = find(name, sources, account)
     since = _since(found, sources.now)
     audited = _audited(found, sources, since)
     if not found.item and any(one.change.kind != "reject" for one in audited):
@@ -112,7 +113,8 @@ def traced(
     return Trace(identity=found.identity, hops=in_order(hops), gaps=tuple(missing)), audited
 
 
-def _find(name: str, sources: Sources, account: str | None) -> _Found:
+def find(name: str, sources: Sources, account: str | None) -> FoundEvent:
+    """Fact and row of an event. Without either its `item` is None. `Rejected("ambiguous")` as in `traced`."""
     source, _, event_id = name.rpartition("#")
     candidates = _by_source(source, event_id, sources) if source else _by_id(name, sources, account)
     found = [one for one in candidates if one.item]
@@ -122,31 +124,31 @@ def _find(name: str, sources: Sources, account: str | None) -> _Found:
     return found[0] if found else _unknown(source, event_id)
 
 
-def _unknown(source: str, event_id: str) -> _Found:
+def _unknown(source: str, event_id: str) -> FoundEvent:
     kind = "usage_event" if source else "stripe_event" if event_id.startswith("evt_") else "operation"
-    return _Found(TracedEvent(kind=kind, event_id=event_id, source=source or None))
+    return FoundEvent(TracedEvent(kind=kind, event_id=event_id, source=source or None))
 
 
-def _by_source(source: str, event_id: str, sources: Sources) -> Iterator[_Found]:
+def _by_source(source: str, event_id: str, sources: Sources) -> Iterator[FoundEvent]:
     yield _usage(source, event_id, list(sources.ledger.usage_event(event_id)), sources)
     identity = TracedEvent(kind="operation", event_id=event_id, source=source)
-    yield _Found(identity, _fact(keys.operation(source, event_id), sources))
+    yield FoundEvent(identity, _fact(keys.operation(source, event_id), sources))
 
 
-def _by_id(event_id: str, sources: Sources, account: str | None) -> Iterator[_Found]:
+def _by_id(event_id: str, sources: Sources, account: str | None) -> Iterator[FoundEvent]:
     rows = {row["account"]: row for row in sources.ledger.stripe_event(event_id)}
     for one in {account} if account else {OWN_ACCOUNT, *rows}:
         identity = TracedEvent(kind="stripe_event", event_id=event_id, source=one)
-        yield _Found(identity, _fact(keys.stripe_event(one, event_id), sources), rows.get(one))
+        yield FoundEvent(identity, _fact(keys.stripe_event(one, event_id), sources), rows.get(one))
     used = list(sources.ledger.usage_event(event_id))
     for source in {row["source"] for row in used if row["event_id"] == event_id}:
         yield _usage(source, event_id, used, sources)
 
 
-def _usage(source: str, event_id: str, rows: Sequence[Mapping[str, Any]], sources: Sources) -> _Found:
+def _usage(source: str, event_id: str, rows: Sequence[Mapping[str, Any]], sources: Sources) -> FoundEvent:
     """`rows` of all events with this id, and of those that void one."""
     own = [row for row in rows if (row["source"], row["event_id"]) == (source, event_id)]
-    return _Found(
+    return FoundEvent(
         TracedEvent(kind="usage_event", event_id=event_id, source=source),
         _fact(keys.usage_event(source, event_id), sources),
         own[0] if own else None,
@@ -160,14 +162,14 @@ def _fact(key: Key, sources: Sources) -> Item | None:
     return fact if fact and fact["expires_at"] > epoch(sources.now) else None
 
 
-def _since(found: _Found, now: datetime) -> datetime:
+def _since(found: FoundEvent, now: datetime) -> datetime:
     """No effect is older than the event's arrival."""
     if found.fact:
         return stored_at(found.fact) - _DAY
     return found.row["received_at"] if found.row else now - _YEAR
 
 
-def _own_hops(found: _Found) -> Iterator[Hop]:
+def _own_hops(found: FoundEvent) -> Iterator[Hop]:
     if found.fact:
         yield from fact_hops(found.fact)
     if found.row:
@@ -176,7 +178,7 @@ def _own_hops(found: _Found) -> Iterator[Hop]:
     yield from map(void_hop, found.voids)
 
 
-def _audited(found: _Found, sources: Sources, since: datetime) -> list[Audited]:
+def _audited(found: FoundEvent, sources: Sources, since: datetime) -> list[Audited]:
     """The changes that name it as their cause, and those of its batch that name another event."""
     rows = sources.ledger.caused(found.identity.causes, since=since)
     own = [one for row in rows if _may_be_of(found.identity, one := _as_change(row, sources.objects))]
@@ -197,6 +199,27 @@ def _audited(found: _Found, sources: Sources, since: datetime) -> list[Audited]:
         mates = of_batch(chain(mates, (_as_change(row, sources.objects) for row in same)), at)
     known = {one.change.key for one in own}
     return own + [one for one in mates if one.change.key not in known]
+
+
+def changed_near(kind: str, item: Mapping[str, Any], sources: Sources, at: datetime) -> list[Audited]:
+    """Every change, by a batch that began in the second `at`, of the records around an event."""
+    place = touched(kind, item)
+    if place is None:
+        return []
+    rows = sources.ledger.written(*place, since=at - timedelta(seconds=1), until=at + _RETRIES)
+    return [one for row in rows if (one := _as_change(row, sources.objects)).batch_at == epoch(at)]
+
+
+def caused(cause: str, sources: Sources, at: datetime) -> list[Audited]:
+    """Every change by a batch that began in the second `at` and names this event as its cause."""
+    rows = sources.ledger.caused([cause], since=at - _DAY)
+    return [one for row in rows if (one := _as_change(row, sources.objects)).batch_at == epoch(at)]
+
+
+def causes_of(event_ids: Sequence[str], sources: Sources, at: datetime) -> list[Audited]:
+    """The changes from the day before `at` on that name one of these events as their cause."""
+    rows = sources.ledger.caused(event_ids, since=at - _DAY) if event_ids else ()
+    return [_as_change(row, sources.objects) for row in rows]
 
 
 def _may_be_of(identity: TracedEvent, one: Audited) -> bool:

@@ -16,8 +16,9 @@ from nilometer.domain.store.writes import Key
 from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, UsageEvent, check_window, usage_event
 from nilometer.domain.usage.void import VoidEvent, void_event
 from nilometer.domain.usage.waiting import Missing
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import Rejected
 from nilometer.flows.inbox.envelope import DEPTH, CloudEventWire
+from nilometer.flows.inbox.parcel import safe_text
 
 TYPES = (RECORDED, SNAPSHOT, VOIDED)
 EVENTS = 100  # in one usage.batch.v1
@@ -107,7 +108,7 @@ class UsageArrival:
 
     def note(self, error: Exception) -> None:
         """Our own messages are safe to log; of an error from a library only the name of its class is."""
-        self.failure = str(error) if isinstance(error, Unavailable) else type(error).__name__
+        self.failure = safe_text(error)
 
 
 def settle(arrivals: Iterable[UsageArrival], outcome: Outcome) -> None:

@@ -4,7 +4,7 @@
 
 What if the process dies before or after sending? The delta was stored before: it is sent again under its identifier,
 and Stripe says that it has it. What if two drain at once? Both send the same delta, and one of them marks it. What if
-usage comes meanwhile? It is in the outbox again, and the next hour tells it.
+usage comes meanwhile? It is in the outbox again, and the next hourly run reports it.
 """
 
 from __future__ import annotations
@@ -32,24 +32,26 @@ from nilometer.domain.usage.meter_event import (
     pending_of,
     renewed,
     restated,
+    rests,
     sent,
     settled,
     touched,
 )
+from nilometer.domain.usage.meter_report import decided, reported
 from nilometer.domain.usage.period import period_at
 from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
 
 ADDED = frozenset({Aggregation.SUM, Aggregation.COUNT})
-"""Only amounts have deltas; a level is told by another kind of meter at Stripe."""
+"""Only amounts have deltas; a level is reported to another kind of meter at Stripe."""
 
 
 class MeterEvents(Protocol):
     """Stripe's meter events, or a recording of them."""
 
     def send(self, event: MeterEvent) -> None:
-        """Returns when Stripe has it, from this call or an earlier one; `Unavailable` when nobody can tell."""
+        """Returns when Stripe has it, from this call or an earlier one; `Unavailable` when that is not known."""
 
 
 class Told(StrEnum):
@@ -57,7 +59,7 @@ class Told(StrEnum):
     `refused`: Stripe will not have it as it is. Both stay in the outbox, as does what is `unavailable`."""
 
     SENT = "sent"
-    NOTHING = "nothing"  # Stripe has all, or is not to be told
+    NOTHING = "nothing"  # Stripe has all, or must get no report
     OVERDUE = "overdue"
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
@@ -89,7 +91,7 @@ def is_told(meter: Meter) -> bool:
 
 
 def touch(known: Known, workspace_id: str, meter: str, start: str, *, now: datetime) -> None:
-    """After a counter changed: into the outbox, should Stripe be told of it. A read, and a write if it is not there."""
+    """After a counter changed: into the outbox, if Stripe must know of it. A read, and a write if it is not there."""
     found = known.meters([meter]).get(meter)
     if found is None or not is_told(found):
         return
@@ -114,14 +116,21 @@ def outbox(store: Store) -> Iterator[Item]:
 
 
 def decide(store: Store, identifier: str, *, is_at_stripe: bool, now: datetime) -> None:
-    """What a person found out about a delta that is overdue. `Refused` when no delta of this identifier waits."""
-    found = next((item for item in outbox(store) if item.get("pending", {}).get("identifier") == identifier), None)
+    """What a person found out about a delta that is overdue, or that Stripe refused after it had taken it: that one is
+    sent as a part of the next delta, once. `Refused` when no delta of this identifier waits."""
+    found = next((item for item in outbox(store) if identifier in _undecided(item)), None)
     if found is None:
         raise Refused(f"no delta {identifier} waits; see nilometer usage outbox")
     of = metered_of(found)
     stored = _stored(store, of) or {}
     if stored.get("pending", {}).get("identifier") == identifier:
         _commit(store, sent(stored, of, now=now) if is_at_stripe else renewed(stored, of, now=now))
+    elif identifier in stored.get("refused", {}):
+        _commit(store, decided(stored, of, identifier, is_at_stripe=is_at_stripe, now=now))
+
+
+def _undecided(item: Item) -> set[str]:
+    return {item.get("pending", {}).get("identifier"), *item.get("refused", {})}
 
 
 def drain(
@@ -132,9 +141,9 @@ def drain(
     now: datetime,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> Iterator[Drained]:
-    """Tells Stripe what it does not have, counter by counter; a failure of one stops no other.
+    """Reports to Stripe what it does not have, counter by counter; a failure of one stops no other.
 
-    Only workspaces whose customer is of `scope` are told. What is left at `out_of_time` waits for the next run.
+    Only workspaces whose customer is of `scope` are reported. What is left at `out_of_time` waits for the next run.
     """
     for item in outbox(known.store):
         if out_of_time():
@@ -162,6 +171,8 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
     told = Told.NOTHING
     if stored is None or "gsi1pk" not in stored:
         return told  # the index is behind
+    if rests(stored):
+        return told  # until a person decides
     billed = _billed(known, of, payer(tenant.billing) if tenant else None, scope)
     if "pending" in stored:
         if billed and (other := restated(stored, of, event_name=billed.event_name, customer_id=billed.to, now=now)):
@@ -177,12 +188,14 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
     if put is None:
         _commit(store, settled(stored, of, now=now))
         return told
-    _send(store, stripe, _commit(store, put), of, now)
+    fixed = pending_of(put.item)
+    assert fixed  # noqa: S101  # it was made a line above
+    _send(store, stripe, _commit(store, put, reported(of, fixed, now=now)), of, now)
     return Told.SENT
 
 
 def _billed(known: Known, of: Metered, name: str | None, scope: Scope) -> _Billed | None:
-    """Where Stripe is to be told by the key that we have."""
+    """Where the key that we have reports to Stripe."""
     meter = known.meters([of.meter]).get(of.meter)
     owner, _, customer_id = (name or "").rpartition("/")
     return _Billed(meter, customer_id) if meter and is_told(meter) and owner == str(scope) else None
@@ -213,10 +226,10 @@ def _stored(store: Store, of: Metered) -> Item | None:
     return store.get(Table.RECORDS, of.key, consistent=True)
 
 
-def _commit(store: Store, put: Put) -> Item:
-    """What is stored now."""
+def _commit(store: Store, put: Put, *more: Put) -> Item:
+    """What is stored now, with `more` in one transaction."""
     try:
-        store.commit([put])
+        store.commit([put, *more])
     except Cancelled as error:
         raise Unavailable("it changed meanwhile; the next run goes on") from error
     return put.item

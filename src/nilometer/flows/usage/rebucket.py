@@ -16,7 +16,7 @@ from itertools import islice
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Table, Version
+from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
 from nilometer.domain.usage import rebucket as domain
 from nilometer.domain.usage.counter import CounterName, StoredBefore, UsageGroup
 from nilometer.domain.usage.period import period_at
@@ -83,7 +83,7 @@ def run(
 
 def _unmark(store: Store, item: Item) -> bool:
     """False when it was marked again meanwhile."""
-    gone = Delete(table=Table.RECORDS, key=Key(item["pk"], item["sk"]), expected=Version(int(item["version"])))
+    gone = Delete(table=Table.RECORDS, key=Key(item["pk"], item["sk"]), expected=unchanged(item, "billing_version"))
     try:
         store.commit([gone])
     except Cancelled:

@@ -17,6 +17,7 @@ from itertools import islice
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.events.reject import Reject, item
+from nilometer.domain.events.waiting import Waiting
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Check, Delete, Item, Key, Present, Put, Table, Write, version_of
@@ -85,6 +86,30 @@ def abandon(store: Store, *, now: datetime, out_of_time: Callable[[], bool] = la
             break
         done += _abandon(store, found, now)
     return done
+
+
+def listed_usage(store: Store, *, now: datetime) -> Iterator[Waiting]:
+    """What waits, by the workspace or meter that it lacks, with the earliest arrival. Reads all of it."""
+    marks = {}
+    for back in range(KEPT.days + 1):
+        for mark in store.query(Table.EVENTS, keys.waited(now - timedelta(days=back), "").pk):
+            marks[mark["sk"]] = mark
+    for partition, mark in sorted(marks.items()):
+        arrivals = [item["received_at"] for item in store.query(Table.EVENTS, partition) if not is_overdue(item, now)]
+        if arrivals:
+            yield _listed(missing_of(mark), parse_rfc3339(min(arrivals)), len(arrivals))
+
+
+def _listed(missing: Missing, since: datetime, count: int) -> Waiting:
+    return Waiting(
+        flow="usage",
+        reason=missing.too_late.reason,
+        message=f"there is no {'meter' if missing.meter else 'workspace'} {missing.meter or missing.workspace_id}",
+        since=since,
+        until=since + missing.patience,
+        workspace_id=missing.workspace_id,
+        count=count,
+    )
 
 
 def _overdue(store: Store, now: datetime) -> Iterator[Item]:

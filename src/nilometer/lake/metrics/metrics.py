@@ -35,8 +35,7 @@ class Metric:
 
     def sql(self, period: MetricPeriod, workspace: str | None = None) -> str:
         """One statement over the tables of history."""
-        text = f"with{self.parts}\n{self.select.strip()}"
-        return text.format(
+        return self.filled(
             known=instant_literal(period.known_at),
             since=instant_literal(datetime.combine(period.first, time(), UTC)),
             until=instant_literal(min(period.until, period.known_at)),
@@ -44,6 +43,11 @@ class Metric:
             months=calendar(period.months(), months=True, until=period.until),
             workspace="true" if workspace is None else f"workspace_id = {text_literal(workspace)}",
         )
+
+    def filled(self, **values: str) -> str:
+        """The statement with these texts in place of `{known}`, `{since}`, `{until}`, `{days}`, `{months}` and
+        `{workspace}`."""
+        return f"with{self.parts}\n{self.select.strip()}".format(**values)
 
 
 def text_literal(text: str) -> str:

@@ -58,7 +58,7 @@ def bounded_query(
 
     `Rejected("invalid_sql")` with DuckDB's message; `Rejected("too_slow")` after `seconds`.
     """
-    connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql)
+    connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, as_files=False)
     with connection, _interrupted(connection, seconds):
         add_datasets(connection, datasets, lake_uri, storage_options)
         set_times(connection, as_of, since)

@@ -1,11 +1,12 @@
 """Reading: SQL over the tables by name, and what lies in S3. For analysts and the CLI; never imported by a Lambda.
 
-DuckDB gets Arrow datasets made from the Delta log, because its own Delta extension comes from the network.
+DuckDB gets what the Delta log names (`sources`), because its own Delta extension comes from the network.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +23,13 @@ from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import BOOKS, BOOKS_BY_OBJECT, HISTORY
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.tables.schema import arrow_schema
+from nilometer.lake.read.sources import add_table, dataset_of
 from nilometer.lake.tables.tables import table_uri
 
+_DAMAGED = "Could not open Parquet input source"  # pyarrow's words; the file follows in quotes
+_DAMAGED_ON_DISK = re.compile(  # DuckDB's
+    r"(?:No magic bytes|No files found|Failed to read file|Error: File )[^'\"]*['\"]([^'\"]*event_date=[^'\"]+)['\"]"
+)
 BATCH_ROWS = 10_000
 
 _CURRENT = """create view {name} as select * from {history} where origin <> 'snapshot'
@@ -98,21 +103,23 @@ def connect(
     storage_options: dict[str, str],
     naming: str | None = None,
     opened: dict[str, DeltaTable] | None = None,
+    as_files: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view per table of the lake, and one of the current state per book (`subscriptions`).
 
     With `naming` only of those whose names stand in it: each table that is opened costs a listing of its log. `opened`
-    is filled with what is there.
+    is filled with what is there. `as_files`: whether the connection may read files by their paths.
     """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table in _named(naming):
         stored = _open(table.name, lake_uri, storage_options)
-        connection.register(table.name, _dataset(table, stored))
+        with _refusing_wrong_sql():
+            add_table(connection, table, stored, table_uri(lake_uri, table.name) if as_files else None)
         if stored and opened is not None:
             opened[table.name] = stored
         if table.name in BOOKS:
-            connection.execute(_current(table.name))
+            connection.execute(current_view(table.name))
     return connection
 
 
@@ -124,7 +131,8 @@ def _named(naming: str | None) -> list[tables.DeltaTable]:
     return [table for table in ALL_TABLES.values() if table.name in wanted]
 
 
-def _current(history: str) -> str:
+def current_view(history: str) -> str:
+    """The statement that creates the view of a book's current state; of a part, the view of its owner comes first."""
     owner = _OWNERS.get(history, "").removesuffix(HISTORY)
     sql = _CURRENT_PART if owner else _CURRENT
     return sql.format(name=history.removesuffix(HISTORY), history=history, owner=owner)
@@ -147,11 +155,7 @@ def add_datasets(
 
 def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
     """The newest version, with at least the declared columns when nothing has been written."""
-    return _dataset(table, _open(table.name, lake_uri, storage_options))
-
-
-def _dataset(table: tables.DeltaTable, stored: DeltaTable | None) -> ds.Dataset:
-    return stored.to_pyarrow_dataset() if stored else ds.dataset(pa.schema(arrow_schema(table)).empty_table())
+    return dataset_of(table, _open(table.name, lake_uri, storage_options))
 
 
 def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterable[str] = ()) -> list[TableDescription]:
@@ -191,7 +195,8 @@ def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTab
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
-        raise Unavailable(f"{uri} cannot be read: {error}") from error
+        first = str(error).partition("\n")[0]  # Rust's backtrace follows
+        raise Unavailable(f"{uri} cannot be read: {first}; bring a damaged file back from a copy") from error
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
@@ -206,4 +211,13 @@ def _refusing_wrong_sql() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if damaged := _damaged_file(str(error)):
+            raise Unavailable(f"the file {damaged} of the lake is damaged; bring it back from a copy") from error
         raise Rejected("invalid_sql", str(error)) from error
+
+
+def _damaged_file(message: str) -> str | None:
+    if _DAMAGED in message:
+        return message.split("'")[3]
+    found = _DAMAGED_ON_DISK.search(message)
+    return found[1] if found else None

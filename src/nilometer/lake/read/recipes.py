@@ -1,89 +1,85 @@
-"""Questions that are asked of the lake again and again, as SQL that every engine's dialect is near to.
+"""Questions that are asked of the lake again and again, as SQL that every engine reads (`Recipe.portable`).
 
-Two variables may be set: `since` and `as_of` (timestamps; thirty-one days ago and now unless told).
+Two variables may be set: `since` and `as_of` (timestamps; thirty-one days ago and now unless given).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+# ruff: noqa: S608  # the parts are our own, and no one else's text
+from nilometer.domain.lake.books import BOOKS
+from nilometer.lake.metrics.dialects import Dialect
+from nilometer.lake.read.money_recipes import MONEY, Recipe
+
+_TWICE_IN_BOOKS = "\n          union all\n          ".join(
+    f"select '{name}', change_id, object_id, count(*) from {name} group by change_id, object_id having count(*) > 1"
+    for name in BOOKS
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A ready question: its name, what it answers, and its SQL."""
+def _against_limits(of: Dialect) -> str:
+    """Own amounts over the plan's, each until it ends; a null is no limit, and what is not named is the plan's."""
+    plans, limits = "records.image", of.object("records.image", "limits")
+    hard = of.text(of.object_of(of.object(plans, "limit_rules"), "meter"), "hard")
+    own = of.object(plans, "own_limits")
+    ends = f"coalesce({of.value(of.object('said', 'ends'), 'field')}, {of.text('said', 'ends_at')})"
+    return f"""
+        with numbered as (
+          select kind, workspace_id, new_image as image,
+                 row_number() over (partition by kind, workspace_id order by sequence_number desc) as newest
+          from audit where kind in ('billing', 'limits') and workspace_id is not null
+            and occurred_at <= getvariable('as_of')),
+        records as (select kind, workspace_id, image from numbered where newest = 1),
+        plans as (
+          select workspace_id, {of.text("image", "plan")} as plan, meter,
+                 cast({of.value(limits, "meter")} as double) as included, cast({hard} as double) as hard
+          from records {of.each_key(limits, "meter")} where kind = 'billing'),
+        own as (
+          select workspace_id, split_part(name, '/', 1) as meter, {of.object_of(own, "name")} as said
+          from records {of.each_key(own, "name")} where kind = 'limits'),
+        fields as (select workspace_id, meter, field, said from own {of.each_key("said", "field")}),
+        valid as (
+          select workspace_id, meter, field, cast({of.value("said", "field")} as double) as value
+          from fields where field in ('included', 'hard', 'amount')
+            and ({ends} is null or getvariable('as_of') < {of.moment(ends)})),
+        standing as (
+          select workspace_id, meter, sum(case when field = 'amount' then value end) as granted,
+                 max(case when field = 'included' then 1 else 0 end) as names_included,
+                 max(case when field = 'included' then value end) as included,
+                 max(case when field = 'hard' then 1 else 0 end) as names_hard,
+                 max(case when field = 'hard' then value end) as hard
+          from valid group by workspace_id, meter),
+        limits as (
+          select coalesce(plans.workspace_id, standing.workspace_id) as workspace_id, plan,
+                 coalesce(plans.meter, standing.meter) as meter,
+                 case when names_included = 1 then standing.included else plans.included end
+                   + coalesce(granted, 0) as included,
+                 case when names_hard = 1 then standing.hard else plans.hard end + coalesce(granted, 0) as hard
+          from plans full join standing
+            on plans.workspace_id = standing.workspace_id and plans.meter = standing.meter),
+        newest as (
+          select workspace_id, meter, max(period_start) as period_start from usage
+          where time <= getvariable('as_of') group by workspace_id, meter),
+        used as (
+          select usage.workspace_id, usage.meter, usage.period_start, sum(quantity) as used
+          from usage join newest on usage.workspace_id = newest.workspace_id and usage.meter = newest.meter
+            and usage.period_start = newest.period_start
+          where time <= getvariable('as_of') group by usage.workspace_id, usage.meter, usage.period_start)
+        select limits.workspace_id, plan, limits.meter, period_start, coalesce(used, 0) as used,
+               coalesce(included, hard) as included,
+               round(100 * coalesce(used, 0)
+                     / nullif(least(coalesce(included, hard), coalesce(hard, included)), 0), 1) as percent
+        from limits left join used on limits.workspace_id = used.workspace_id and limits.meter = used.meter
+        order by percent desc nulls last, workspace_id, meter"""
 
-    name: str
-    question: str
-    sql: str
-
-
-# Stripe's clock has seconds and deliveries have no order: within a second an object is created first and deleted last.
-# The books resolve the events of a second as far as they had arrived, so a row of theirs stands among these by when it
-# was known. They know what no event told, too: what was backfilled, reconciled or fetched again comes after the events
-# of its second, and what was found so begins when Stripe made it.
-_SUBSCRIPTIONS = """
-    subscriptions as (
-      select customer_id, workspace_id, object_id as subscription,
-             case when deleted then 'customer.subscription.deleted' else 'customer.subscription.updated' end as type,
-             valid_from as created_at,
-             coalesce(case origin when 'api' then created_at end, valid_from) as started_at,
-             change_id as event_id, cause,
-             (valid_from, case origin when 'api' then 3 else 1 end, known_at) as turn, status,
-             coalesce(items, '[null]')::json as items
-      from subscriptions_history where origin <> 'snapshot' and valid_from <= getvariable('as_of')
-      union all by name
-      select customer_id, workspace_id, object_id as subscription, type, created_at, event_id, event_id as cause,
-             (created_at, case when type like '%.created' then 0 when type like '%.deleted' then 2 else 1 end,
-              received_at) as turn,
-             payload->>'$.data.object.status' as status, payload->'$.data.object.items.data' as items,
-             created_at as started_at
-      from stripe_events
-      where type like 'customer.subscription.%' and object_type = 'subscription'
-        and created_at <= getvariable('as_of'))"""
-
-# Money a month in minor units: a year's price is a twelfth, a week's is 52 twelfths. In the books an item has its
-# price's money itself.
-_MONTHLY = """
-    priced as (
-      select * exclude (items), unnest(from_json(items, '["json"]')) as item from subscriptions),
-    valued as (
-      select customer_id, workspace_id, subscription, created_at, started_at, turn, event_id, cause,
-             coalesce(sum(case when status in ('active', 'past_due') and type <> 'customer.subscription.deleted' then
-               coalesce(item->>'$.price.unit_amount', item->>'$.unit_amount')::double
-               * coalesce((item->>'$.quantity')::double, 1)
-               * case coalesce(item->>'$.price.recurring.interval', item->>'$.interval')
-                   when 'year' then 1 / 12.0 when 'week' then 52 / 12.0 when 'day' then 365 / 12.0 else 1 end
-               / coalesce(item->>'$.price.recurring.interval_count', item->>'$.interval_count', '1')::double
-               end), 0) as mrr,
-             any_value(coalesce(item->>'$.price.currency', item->>'$.currency')) as currency
-      from priced group by all)"""
-
-# Which change of a subscription moved the monthly recurring revenue, when and how.
-_MOVED = """
-    moved as (
-      select created_at, started_at, currency, subscription, workspace_id, event_id, cause, mrr,
-             coalesce(lag(mrr) over life, 0) as before, coalesce(max(mrr) over earlier, 0) as most
-      from valued
-      window life as (partition by subscription order by turn, event_id),
-             earlier as (partition by subscription order by turn, event_id
-                         rows between unbounded preceding and 1 preceding)),
-    named as (
-      select created_at, subscription, workspace_id, cause,
-             date_trunc('month', case when before = 0 and most = 0 then started_at else created_at end)::date as month,
-             coalesce(currency, last_value(currency ignore nulls) over (partition by subscription)) as currency,
-             mrr - before as change,
-             case when before = 0 and most = 0 then 'new' when before = 0 then 'reactivation'
-                  when mrr = 0 then 'churn' when mrr > before then 'expansion' else 'contraction' end as movement
-      from moved where mrr <> before)"""
 
 _ALL = (
     Recipe(
         name="usage-per-day",
         question="How much did each workspace use, per meter and UTC day?",
         sql="""
-        select workspace_id, meter, unit, time::date as day, sum(quantity) as quantity, count(*) as events
+        select workspace_id, meter, unit, cast(time as date) as day, sum(quantity) as quantity, count(*) as events
         from usage where time between getvariable('since') and getvariable('as_of')
-        group by all order by workspace_id, meter, day""",
+        group by workspace_id, meter, unit, cast(time as date) order by workspace_id, meter, day""",
     ),
     Recipe(
         name="usage-per-period",
@@ -91,66 +87,36 @@ _ALL = (
         sql="""
         select workspace_id, meter, period_start, sum(quantity) as quantity, count(*) as events
         from usage where time <= getvariable('as_of')
-        group by all order by workspace_id, meter, period_start""",
+        group by workspace_id, meter, period_start order by workspace_id, meter, period_start""",
     ),
     Recipe(
         name="usage-by-dimension",
         question="Which models, regions or other dimensions is the usage made of?",
-        sql="""
-        with split as (
-          select meter, quantity, dimensions, unnest(json_keys(dimensions)) as dimension
-          from usage where time between getvariable('since') and getvariable('as_of'))
-        select meter, dimension, json_extract_string(dimensions, '$."' || dimension || '"') as value,
-               sum(quantity) as quantity
-        from split group by all order by meter, dimension, quantity desc, value""",
+        said=lambda of: (
+            f"""
+        select meter, dimension, {of.value("dimensions", "dimension")} as value, sum(quantity) as quantity
+        from usage {of.each_key("dimensions", "dimension")}
+        where time between getvariable('since') and getvariable('as_of')
+        group by meter, dimension, {of.value("dimensions", "dimension")}
+        order by meter, dimension, quantity desc, value"""
+        ),
     ),
     Recipe(
         name="usage-against-limits",
         question="How near is each workspace to its limits, of its plan or its own, in the current period?",
-        sql="""
-        with records as (
-          select kind, workspace_id, max_by(new_image, sequence_number) as image from audit
-          where kind in ('billing', 'limits') and workspace_id is not null and occurred_at <= getvariable('as_of')
-          group by all),
-        plans as (
-          select workspace_id, image->>'plan' as plan, unnest(json_keys(image->'limits')) as meter,
-                 json_extract_string(image, '$.limits."' || meter || '"')::double as included
-          from records where kind = 'billing'),
-        own as (
-          select workspace_id, unnest(json_keys(image->'own_limits')) as name, split_part(name, '/', 1) as meter,
-                 json_extract(image, '$.own_limits."' || name || '"') as said
-          from records where kind = 'limits'),
-        standing as (
-          select workspace_id, meter,
-                 bool_or(json_exists(said, '$.included') or json_exists(said, '$.hard')) as overridden,
-                 max(coalesce(said->>'included', said->>'hard')::double) as included,
-                 sum((said->>'amount')::double) as granted
-          from own where coalesce((said->>'ends_at')::timestamptz, 'infinity') > getvariable('as_of') group by all),
-        limits as (
-          select workspace_id, plan, meter,
-                 case when overridden then standing.included else plans.included end + coalesce(granted, 0) as included
-          from plans full join standing using (workspace_id, meter)),
-        newest as (
-          select workspace_id, meter, max(period_start) as period_start from usage
-          where time <= getvariable('as_of') group by all),
-        used as (
-          select workspace_id, meter, period_start, sum(quantity) as used
-          from usage join newest using (workspace_id, meter, period_start)
-          where time <= getvariable('as_of') group by all)
-        select workspace_id, plan, meter, period_start, coalesce(used, 0) as used, included,
-               round(100 * coalesce(used, 0) / nullif(included, 0), 1) as percent
-        from limits left join used using (workspace_id, meter)
-        order by percent desc nulls last, workspace_id, meter""",
+        said=_against_limits,
     ),
     Recipe(
         name="late-usage",
         question="Which usage arrived more than an hour after it happened, and how late?",
-        sql="""
+        said=lambda of: (
+            f"""
         select workspace_id, meter, source, event_id, time, received_at,
-               epoch(received_at - time)::bigint as seconds_late
-        from usage where received_at - time > interval 1 hour
+               cast(round({of.seconds("received_at", "time")}) as bigint) as seconds_late
+        from usage where {of.seconds("received_at", "time")} > 3600
           and time between getvariable('since') and getvariable('as_of')
-        order by seconds_late desc, event_id""",
+        order by seconds_late desc, event_id"""
+        ),
     ),
     Recipe(
         name="voided-usage",
@@ -169,158 +135,77 @@ _ALL = (
         sql="""
         select type, source, count(*) as events, min(created_at) as first, max(created_at) as last
         from stripe_events where created_at between getvariable('since') and getvariable('as_of')
-        group by all order by events desc, type, source""",
+        group by type, source order by events desc, type, source""",
     ),
     Recipe(
         name="event-latency",
-        question="How long from Stripe's event to our door, and from there to the lake?",
-        sql="""
-        select created_at::date as day, count(*) as events,
-               round(quantile_cont(epoch(received_at) - epoch(created_at), 0.5), 3) as to_us_p50,
-               round(quantile_cont(epoch(received_at) - epoch(created_at), 0.99), 3) as to_us_p99,
-               round(quantile_cont(epoch(recorded_at) - epoch(received_at), 0.5), 3) as to_lake_p50,
-               round(quantile_cont(epoch(recorded_at) - epoch(received_at), 0.99), 3) as to_lake_p99
-        from stripe_events where created_at between getvariable('since') and getvariable('as_of')
-        group by all order by day""",
+        question="How long from Stripe's event to the webhook, and from there to the lake?",
+        said=lambda of: (
+            f"""
+        with taken as (
+          select cast(created_at as date) as day, {of.seconds("received_at", "created_at")} as to_us,
+                 {of.seconds("recorded_at", "received_at")} as to_lake
+          from stripe_events where created_at between getvariable('since') and getvariable('as_of'))
+        select day, count(*) as events,
+               round({of.percentile("to_us", 0.5)}, 3) as to_us_p50,
+               round({of.percentile("to_us", 0.99)}, 3) as to_us_p99,
+               round({of.percentile("to_lake", 0.5)}, 3) as to_lake_p50,
+               round({of.percentile("to_lake", 0.99)}, 3) as to_lake_p99
+        from taken group by day order by day"""
+        ),
     ),
-    Recipe(
-        name="subscriptions",
-        question="What was the state of every subscription as of a time?",
-        sql=f"""
-        with {_SUBSCRIPTIONS}
-        select subscription, max_by(customer_id, turn) as customer_id,
-               max_by(workspace_id, turn) as workspace_id,
-               max_by(case when type = 'customer.subscription.deleted' then 'canceled' else status end,
-                      turn) as status,
-               max(created_at) as since
-        from subscriptions group by all order by subscription""",  # noqa: S608  # our own text
-    ),
-    Recipe(
-        name="mrr",
-        question="What is the monthly recurring revenue, per currency, before discounts (minor units)?",
-        sql=f"""
-        with {_SUBSCRIPTIONS}, {_MONTHLY},
-        newest as (
-          select subscription, max_by(mrr, turn) as mrr,
-                 max_by(currency, turn) as currency from valued group by all)
-        select currency, round(sum(mrr))::bigint as mrr, count(*) filter (mrr > 0) as paying_subscriptions
-        from newest group by all order by currency""",  # noqa: S608  # our own text
-    ),
-    Recipe(
-        name="mrr-movement",
-        question="How did it move: new, expansion, contraction, churn, reactivation, by month (minor units)?",
-        sql=f"""
-        with {_SUBSCRIPTIONS}, {_MONTHLY}, {_MOVED}
-        select month, currency, movement, round(sum(change))::bigint as mrr, count(*) as subscriptions
-        from named group by all order by month, currency, movement""",  # noqa: S608  # our own text
-    ),
-    Recipe(
-        name="mrr-events",
-        question="Which event of which subscription moved it, and by how much (minor units)?",
-        sql=f"""
-        with {_SUBSCRIPTIONS}, {_MONTHLY}, {_MOVED}
-        select created_at, month, currency, movement, round(change)::bigint as mrr, subscription, workspace_id,
-               cause as event_id
-        from named order by created_at, subscription, movement""",  # noqa: S608  # our own text
-    ),
+    MONEY["subscriptions"],
+    MONEY["mrr"],
+    MONEY["mrr-movement"],
+    MONEY["mrr-events"],
     Recipe(
         name="churn",
         question="Which subscriptions ended, when and why?",
-        sql="""
+        said=lambda of: (
+            f"""
         select created_at as ended_at, object_id as subscription, customer_id, workspace_id,
-               payload->>'$.data.object.cancellation_details.reason' as reason,
-               payload->>'$.data.object.cancellation_details.feedback' as feedback
+               {of.text("payload", "data.object.cancellation_details.reason")} as reason,
+               {of.text("payload", "data.object.cancellation_details.feedback")} as feedback
         from stripe_events where type = 'customer.subscription.deleted'
           and created_at between getvariable('since') and getvariable('as_of')
-        order by ended_at, subscription""",
+        order by ended_at, subscription"""
+        ),
     ),
-    Recipe(
-        name="failed-payments",
-        question="Which invoices could not be paid, how often, and which recovered after how long?",
-        sql="""
-        with failed as (
-          select object_id as invoice, any_value(customer_id) as customer_id, min(created_at) as first_failed,
-                 count(*) as failures, max((payload->>'$.data.object.amount_due')::bigint) as amount,
-                 any_value(payload->>'$.data.object.currency') as currency
-          from stripe_events where type = 'invoice.payment_failed'
-            and created_at between getvariable('since') and getvariable('as_of') group by all),
-        paid as (
-          select object_id as invoice, min(created_at) as paid_at from stripe_events
-          where type = 'invoice.paid' and created_at <= getvariable('as_of') group by all)
-        select invoice, customer_id, amount, currency, failures, first_failed, paid_at,
-               paid_at is not null as recovered, epoch(paid_at - first_failed)::bigint as after_seconds
-        from failed left join paid using (invoice) order by first_failed, invoice""",
-    ),
-    Recipe(
-        name="revenue",
-        question="How much was paid, per month and currency (minor units)?",
-        sql="""
-        with told as (
-          select object_id, account, livemode, created_at as paid_at, null::timestamptz as finalized_at,
-                 payload->>'$.data.object.currency' as currency,
-                 (payload->>'$.data.object.amount_paid')::bigint as amount
-          from stripe_events where type = 'invoice.paid' and created_at <= getvariable('as_of')
-          union all
-          select object_id, account, livemode, case origin when 'event' then valid_from end,
-                 coalesce(finalized_at, created_at), currency, amount_paid
-          from invoices_history
-          where origin <> 'snapshot' and status = 'paid' and amount_paid is not null
-            and valid_from <= getvariable('as_of')),
-        paid as (
-          select object_id, date_trunc('month', coalesce(min(paid_at), min(finalized_at)))::date as month,
-                 any_value(currency) as currency, max(amount) as amount
-          from told group by object_id, account, livemode)
-        select month, currency, sum(amount)::bigint as paid, count(*) as invoices
-        from paid group by all order by month, currency""",
-    ),
-    Recipe(
-        name="revenue-events",
-        question="Which event told of which paid invoice, and of how much (minor units)?",
-        sql="""
-        select created_at, date_trunc('month', created_at)::date as month,
-               payload->>'$.data.object.currency' as currency,
-               (payload->>'$.data.object.amount_paid')::bigint as paid, object_id as invoice, workspace_id, event_id
-        from stripe_events where type = 'invoice.paid' and created_at <= getvariable('as_of')
-        order by created_at, event_id""",
-    ),
-    Recipe(
-        name="receivables",
-        question="Which invoices are open as of a time, since when, and what remains to be paid (minor units)?",
-        sql="""
-        with newest as (
-          select * from invoices_history where origin <> 'snapshot' and valid_from <= getvariable('as_of')
-          qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1)
-        select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
-               amount_due as due, amount_remaining as remaining
-        from newest where status in ('open', 'uncollectible') and not coalesce(deleted, false)
-          and amount_remaining > 0
-        order by since, invoice""",
-    ),
+    MONEY["failed-payments"],
+    MONEY["revenue"],
+    MONEY["revenue-events"],
+    MONEY["receivables"],
     Recipe(
         name="billing-as-of",
         question="What was each workspace's plan and status as of a time?",
-        sql="""
-        with last as (
-          select pk, sk, max_by({'workspace': workspace_id, 'action': action, 'image': new_image, 'at': occurred_at},
-                                sequence_number) as change
-          from audit where kind = 'billing' and occurred_at <= getvariable('as_of') group by all)
-        select change.workspace as workspace_id, change.image->>'plan' as plan, change.image->>'status' as status,
-               (change.image->>'seats')::bigint as seats, change.at as since
-        from last where change.action in ('INSERT', 'MODIFY') and change.workspace is not null
-        order by workspace_id""",
+        said=lambda of: (
+            f"""
+        with numbered as (
+          select workspace_id, action, new_image, occurred_at,
+                 row_number() over (partition by pk, sk order by sequence_number desc) as newest
+          from audit where kind = 'billing' and occurred_at <= getvariable('as_of'))
+        select workspace_id, {of.text("new_image", "plan")} as plan, {of.text("new_image", "status")} as status,
+               cast({of.text("new_image", "seats")} as bigint) as seats, occurred_at as since
+        from numbered where newest = 1 and action in ('INSERT', 'MODIFY') and workspace_id is not null
+        order by workspace_id"""
+        ),
     ),
     Recipe(
         name="plan-changes",
         question="Which workspaces changed their plan or status, from what to what, because of which event?",
-        sql="""
-        select occurred_at, workspace_id, old_image->>'plan' as old_plan, new_image->>'plan' as new_plan,
-               old_image->>'status' as old_status, new_image->>'status' as new_status, cause
-        from audit
-        where kind = 'billing' and action = 'MODIFY'
-          and occurred_at between getvariable('since') and getvariable('as_of')
-          and ((old_image->>'plan') is distinct from (new_image->>'plan')
-               or (old_image->>'status') is distinct from (new_image->>'status'))
-        order by occurred_at, sequence_number""",
+        said=lambda of: (
+            f"""
+        with named as (
+          select occurred_at, sequence_number, workspace_id, cause,
+                 {of.text("old_image", "plan")} as old_plan, {of.text("new_image", "plan")} as new_plan,
+                 {of.text("old_image", "status")} as old_status, {of.text("new_image", "status")} as new_status
+          from audit where kind = 'billing' and action = 'MODIFY'
+            and occurred_at between getvariable('since') and getvariable('as_of'))
+        select occurred_at, workspace_id, old_plan, new_plan, old_status, new_status, cause
+        from named
+        where old_plan is distinct from new_plan or old_status is distinct from new_status
+        order by occurred_at, sequence_number"""
+        ),
     ),
     Recipe(
         name="who-changed-what",
@@ -336,30 +221,39 @@ _ALL = (
         name="changes-per-kind",
         question="How many records were created, changed, removed and expired, per day?",
         sql="""
-        select occurred_at::date as day, kind, action, count(*) as changes, count(distinct (pk, sk)) as records
+        select cast(occurred_at as date) as day, kind, action, count(*) as changes,
+               count(distinct concat(pk, ' ', sk)) as records
         from audit where occurred_at between getvariable('since') and getvariable('as_of') and table_name = 'records'
-        group by all order by day, kind, action""",
+        group by cast(occurred_at as date), kind, action order by day, kind, action""",
     ),
     Recipe(
         name="rejected",
         question="What was refused, why, and whose was it, per day?",
-        sql="""
-        select occurred_at::date as day, new_image->>'flow' as flow, new_image->>'reason' as reason,
-               new_image->>'source' as source, workspace_id, count(*) as rejects, max(cause) as an_event
-        from audit where kind = 'reject' and occurred_at between getvariable('since') and getvariable('as_of')
-        group by all order by day, rejects desc, flow, reason""",
+        said=lambda of: (
+            f"""
+        with named as (
+          select cast(occurred_at as date) as day, {of.text("new_image", "flow")} as flow,
+                 {of.text("new_image", "reason")} as reason, {of.text("new_image", "source")} as source,
+                 workspace_id, cause
+          from audit where kind = 'reject' and occurred_at between getvariable('since') and getvariable('as_of'))
+        select day, flow, reason, source, workspace_id, count(*) as rejects, max(cause) as an_event
+        from named group by day, flow, reason, source, workspace_id order by day, rejects desc, flow, reason"""
+        ),
     ),
     Recipe(
         name="twice",
         question="Is anything in the lake twice? (An answer without rows is the promise.)",
-        sql="""
-        select 'stripe_events' as table_name, event_id as id, account as space, count(*) as rows
-        from stripe_events group by all having count(*) > 1
-        union all
-        select 'usage', event_id, source, count(*) from usage group by all having count(*) > 1
-        union all
-        select 'audit', change_id, table_name, count(*) from audit group by all having count(*) > 1
-        order by all""",
+        sql=f"""
+        select * from (
+          select 'stripe_events' as table_name, event_id as id, account as space, count(*) as rows
+          from stripe_events group by event_id, account having count(*) > 1
+          union all
+          select 'usage', event_id, source, count(*) from usage group by event_id, source having count(*) > 1
+          union all
+          select 'audit', change_id, table_name, count(*) from audit group by change_id, table_name having count(*) > 1
+          union all
+          {_TWICE_IN_BOOKS}) as found
+        order by table_name, id, space, rows""",
     ),
     Recipe(
         name="freshness",

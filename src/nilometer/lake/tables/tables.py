@@ -41,7 +41,7 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
     return DeltaTable.create(
         uri,
         arrow_schema(table),
-        partition_by=[tables.PARTITION] if table.partitioned else None,
+        partition_by=tables.PARTITION if table.partitioned else table.partition_by,
         name=table.name,
         description=table.meaning,
         configuration=dict(properties(table)),
@@ -70,6 +70,11 @@ def added_at(snapshot: DeltaTable, column: str) -> datetime | None:
     [metadata] = [field.metadata for field in snapshot.schema().fields if field.name == column]
     added = metadata.get(ADDED_AT)
     return datetime.fromisoformat(str(added)) if added else None
+
+
+def is_evolved(snapshot: DeltaTable) -> bool:
+    """Whether a column was added after the first rows, so that older files may lack it."""
+    return any(ADDED_AT in field.metadata for field in snapshot.schema().fields)
 
 
 def conform(rows: Table, snapshot: DeltaTable) -> Table:

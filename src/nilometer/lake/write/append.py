@@ -1,13 +1,18 @@
 """Exactly-once append: an anti-join on a snapshot, then a compare-and-set commit through the same object.
 
-    open snapshot s ─▶ read the keys that s holds in the rows' days and seconds ─▶ drop them
-         ▲                                                                            │
-         │ anything raised: unknown                               nothing left: done, no commit
-         └── full-jitter back-off ◀── append with Transaction("dedupe:<day>") of each day ──▶ done
+    open snapshot s ─▶ read the keys that s holds in the rows' days and seconds ─▶ drop them ─▶ write files of the rest
+         ▲                                                               │                            │
+         │ anything raised: unknown                  nothing left: done, no commit                    ▼
+         │                                   commit them with Transaction("dedupe:<day>") of each day ─▶ done
+         │                                                               │                            ▲
+         │                                               another commit carried one of them           │
+         │                                                               ▼                            │
+         └── full-jitter back-off ◀── some are there ── read our keys in the files that came since ── none is there
 
 Every commit that adds rows of a day carries that day's `dedupe:<day>` id, and Delta refuses a commit when another
 one since its snapshot carried the same id. So between reading a day's keys and adding to it, nobody else added to
-it. A commit whose answer was lost is found by the next anti-join. No clock, lease or ledger is used.
+it. A row of s' that was not in s is in a file that s had not, so after a lost race those are read and nothing else.
+A commit whose answer was lost is found by the next anti-join. No clock, lease or ledger is used.
 
 A transaction id is no idempotency key: the same id and version commit again from a fresh snapshot. It guards only
 when reading and writing go through one `DeltaTable` object.
@@ -21,27 +26,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import chain
 from typing import TypeVar
 
-from deltalake import (
-    ColumnProperties,
-    CommitProperties,
-    DeltaTable,
-    QueryBuilder,
-    Transaction,
-    WriterProperties,
-    write_deltalake,
-)
+from arro3.core import Table
+from deltalake import ColumnProperties, DeltaTable, Transaction, WriterProperties
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
 
 from nilometer.domain.lake import tables
-from nilometer.domain.lake.tables import PARTITION, Type
+from nilometer.domain.lake.tables import Type
 from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.tables.tables import NO_CLEANUP, added_at, conform, open_or_create
+from nilometer.lake.tables.tables import added_at, conform, open_or_create
+from nilometer.lake.write import staged
+from nilometer.lake.write.known import paths, recorded_since, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
-_COMMIT_RETRIES = 100  # against commits that touched other days
+_ROUNDS = 30  # against commits that touched the same days
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -60,10 +62,14 @@ class Appended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lake:
-    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt."""
+    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt.
+
+    `put` stores a file of rows in one request; without it delta-rs does, in three.
+    """
 
     uri: str
     storage_options: dict[str, str]
+    put: staged.PutFile | None = None
 
     def append(
         self,
@@ -109,9 +115,9 @@ class Lake:
 
     def _attempt(self, group: _RowGroup) -> tuple[Sequence[int], int]:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
-        missing = group.without(_stored_keys(snapshot, group))
+        missing = group.without(group.stored_in(snapshot))
         if missing:
-            _commit(snapshot, group, missing)
+            _commit(snapshot, group, missing, self.put)
         return missing, snapshot.version()
 
 
@@ -155,6 +161,10 @@ class _RowGroup:
         """The position of each; asked for only when the table holds something that is as old."""
         return _firsts(self.rows)
 
+    def stored_in(self, snapshot: DeltaTable) -> set[str]:
+        """Which of the keys the snapshot holds."""
+        return stored_keys(snapshot, self.table, self.rows, self.keys.keys)
+
     def without(self, stored: set[str]) -> Sequence[int]:
         """The positions of what is not stored."""
         if not stored:
@@ -190,39 +200,35 @@ def _days(created: Iterable[int]) -> list[int]:
     return sorted({second // DAY_SECONDS for second in set(created)})
 
 
-def _stored_keys(snapshot: DeltaTable, group: _RowGroup) -> set[str]:
-    """Which of the rows' keys the snapshot holds; read in a stream, so memory follows the batch and not the day."""
-    names = group.table.key
-    sql = f"SELECT {', '.join(names)} FROM target WHERE {_seconds_of_each_day(group.rows.created)}"  # noqa: S608  # our own names and numbers
-    found: set[str] = set()
-    for batch in QueryBuilder().register("target", snapshot).execute(sql):
-        found.update(group.keys.keys() & identities([batch.column(name).to_pylist() for name in names]))
-    return found
-
-
-def _seconds_of_each_day(created: list[int]) -> str:
-    """A range per day: one late row must not make the query read whole days around it."""
-    ranges = []
-    for day, group in groupby(sorted(set(created)), key=lambda second: second // DAY_SECONDS):
-        seconds = list(group)
-        ranges.append(f"({PARTITION} = DATE '{date_text(day)}' AND created BETWEEN {seconds[0]} AND {seconds[-1]})")
-    return " OR ".join(ranges)
-
-
-def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int]) -> None:
-    number = snapshot.version() + 1
+def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], put: staged.PutFile | None) -> None:
+    """The rows are written once. When others of the same days came first, the commit alone is repeated, from a newer
+    snapshot, for as long as none of our keys is in what they added."""
     rows = take(group.rows, positions)
-    write_deltalake(
-        snapshot,
-        conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot),
-        mode="append",
-        writer_properties=writer_properties(group.table),
-        commit_properties=CommitProperties(
-            app_transactions=[Transaction(f"dedupe:{date_text(day)}", number) for day in _days(rows.created)],
-            max_commit_retries=_COMMIT_RETRIES,
-        ),
-        post_commithook_properties=NO_CLEANUP,
-    )
+    files = staged.stage(snapshot, _arrow(group, rows, snapshot), writer_properties(group.table), put)
+    days = _days(rows.created)
+    for _ in range(_ROUNDS):
+        try:
+            return _add(snapshot, files, days)
+        except CommitFailedError:
+            if _came_since(snapshot, group.table, rows):
+                raise
+    raise Unavailable(f"{group.table.name}: others came first {_ROUNDS} times")
+
+
+def _came_since(snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows) -> set[str]:
+    """Which of the rows' keys are in files that the table did not have; `snapshot` is the newest then."""
+    known = paths(snapshot)
+    snapshot.update_incremental()
+    return stored_keys(snapshot, table, rows, _firsts(rows).keys, among=recorded_since(snapshot, known))
+
+
+def _arrow(group: _RowGroup, rows: TableRows, snapshot: DeltaTable) -> Table:
+    return conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot)
+
+
+def _add(snapshot: DeltaTable, files: Sequence[AddAction], days: Sequence[int]) -> None:
+    number = snapshot.version() + 1
+    staged.commit(snapshot, files, [Transaction(f"dedupe:{date_text(day)}", number) for day in days])
 
 
 def writer_properties(table: tables.DeltaTable) -> WriterProperties:

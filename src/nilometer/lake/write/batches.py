@@ -44,7 +44,7 @@ class DatasetBatch:
 
     @property
     def transaction(self) -> Transaction:
-        """What the log remembers of the batch."""
+        """What the log says of the batch."""
         return Transaction(self._app_id, self.fingerprint)
 
     def is_in(self, snapshot: DeltaTable) -> bool:

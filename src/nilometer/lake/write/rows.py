@@ -53,14 +53,39 @@ def decode(table: DeltaTable, rows: bytes) -> TableRows:
     return _rows(table, {column.name: list(map(attrgetter(column.name), decoded)) for column in incoming(table)})
 
 
+@dataclass(frozen=True, slots=True)
+class PackedColumns:
+    """The columns of a packed message, decoded and not yet rows."""
+
+    table: DeltaTable
+    columns: Mapping[str, _Values]
+
+    def __len__(self) -> int:
+        return len(_values(self.columns["created"]))
+
+    def values(self, name: str) -> list[Any]:
+        """Of a column, a value a row; JSON as it came."""
+        return _values(self.columns[name]) or [None] * len(self)
+
+    def rows(self) -> TableRows:
+        """`Rejected("invalid_row")` when a column is of another length, or holds what is no value of its type."""
+        return _rows(self.table, self.columns)
+
+
 def decode_packed(body: str) -> tuple[DeltaTable, TableRows]:
+    """The rows of `packed_columns`, and whose they are."""
+    packed = packed_columns(body)
+    return packed.table, packed.rows()
+
+
+def packed_columns(body: str) -> PackedColumns:
     """`{"table", "columns"}` as the changes flow packs it, in one pass; `Rejected` when it is anything else."""
     try:
         packed = _packed_decoder().decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Rejected("invalid_row", str(error)) from error
     table = ALL_TABLES[type(packed).__name__]
-    return table, _rows(table, {column.name: getattr(packed.columns, column.name) for column in incoming(table)})
+    return PackedColumns(table, {column.name: getattr(packed.columns, column.name) for column in incoming(table)})
 
 
 def joined(parts: Sequence[TableRows]) -> TableRows:

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nilometer.local.demo.cost import BY_QUEUE, Cost, EventKind, Run, costs, kind_below, priced
+from nilometer.local.demo.cost import (
+    BY_QUEUE,
+    Cost,
+    EventKind,
+    Run,
+    TableUse,
+    billed_seconds,
+    costs,
+    kind_below,
+    priced,
+)
 from nilometer.local.demo.prices import Prices
 from nilometer.local.demo.stage import MINUTES, Stage, calls
 from nilometer.local.plane.deployed import logical
@@ -39,7 +49,8 @@ ASSUMED = (
     f"{POLLS} polls at once of an idle queue; a call of a schedule bills 0.3 to 60 s",
     f"{_BUS_BYTES} bytes a change in the archive, {_ROW_BYTES} a row of the lake after a year",
     "sizes of facts and of their events are those of the run; what goes wrong has metrics of its own, not in it",
-    f"Lambda itself logs {_REPORT_BYTES} bytes a call; a commit of the lake takes what it took in the run",
+    f"Lambda itself logs {_REPORT_BYTES} bytes a call; a commit of a table takes what it took in the run",
+    "a webhook is in as many tables of the lake as in the run, each a commit of its window, of one day and so one file",
     "events come evenly through day and night; changes of records are to events as in the run",
     "what is free each month in every account is taken off; taxes, discounts and your own requests are not in it",
 )
@@ -112,10 +123,11 @@ def _variable(run: Run, made: Stage, events: Mapping[EventKind, Decimal]) -> Ite
     )
     told = sum(events.values(), Decimal(0))
     changes = told * found[EventKind.CHANGE].events / max(facts, 1)
-    lake = _lake(run)
     every = {**events, EventKind.CHANGE: changes}
+    used = _lake(run, found)
     for kind, count in every.items():
-        yield from _of_kind(found[kind], count, lake[kind], _commits(count, made.window_seconds))
+        mine = [one for one in used if one.kind is kind]
+        yield from _of_kind(found[kind], count, mine, made.window_seconds)
     for price, amount in _kept(run, {**every}, made):
         yield Item(what="storage and archive", fixed=False, price=price, amount=amount)
     quiet = Decimal(math.exp(-float(told) * 60 / MINUTES))
@@ -124,35 +136,59 @@ def _variable(run: Run, made: Stage, events: Mapping[EventKind, Decimal]) -> Ite
     )
 
 
-def _of_kind(cost: Cost, count: Decimal, lake: Mapping[str, Decimal], commits: Decimal) -> Iterator[Item]:
-    """Its own requests by the event, and its commits of the lake by the commit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LakeUse:
+    """What one table, or the writer of one queue, asked for in `commits`, which held `rows`."""
+
+    kind: EventKind
+    amounts: dict[str, Decimal]
+    commits: int
+    rows: int
+
+
+def _of_kind(cost: Cost, count: Decimal, lake: list[_LakeUse], window_seconds: int) -> Iterator[Item]:
+    """Its own requests by the event, and the lake's by the commit: few events are in few tables, one by one."""
     calls = Decimal(0)
     for price, amount in cost.amounts.items():
-        own = max(amount - lake.get(price, Decimal(0)), Decimal(0)) / cost.events * count
+        lakes = sum((one.amounts.get(price, Decimal(0)) for one in lake), Decimal(0))
+        own = max(amount - lakes, Decimal(0)) / cost.events * count
         calls += own if price == "function_request" else Decimal(0)
         yield Item(what=_NAMES[cost.kind], fixed=False, price=price, amount=own)
-    for price, amount in lake.items():
-        each = amount / max(cost.lake_batches, 1) * commits
-        calls += each if price == "function_request" else Decimal(0)
-        yield Item(what="commits of the lake", fixed=False, price=price, amount=each)
+    for one in lake:
+        commits = _commits(count * one.rows / cost.events, window_seconds)
+        for price, amount in one.amounts.items():
+            each = amount / one.commits * commits
+            calls += each if price == "function_request" else Decimal(0)
+            yield Item(what="commits of the lake", fixed=False, price=price, amount=each)
     logged = calls * _REPORT_BYTES / Decimal(1_000_000_000)
     yield Item(what="logs of Lambda itself", fixed=False, price="log_gb", amount=logged)
 
 
-def _lake(run: Run) -> dict[EventKind, dict[str, Decimal]]:
-    """What the commits of each kind took: requests to S3, calls and seconds of the lake's writer."""
-    found: dict[EventKind, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+def _lake(run: Run, kinds: Mapping[EventKind, Cost]) -> list[_LakeUse]:
+    """Requests to S3 by table, calls and seconds of the lake's writer by queue."""
+    stored: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for charge, requests in run.counts.charges:
-        if charge.service == "s3" and (kind := kind_below(charge.resource)) and (price := priced(charge)):
-            found[kind][price] += requests
+        if charge.service == "s3" and kind_below(charge.resource) in kinds and (price := priced(charge)):
+            stored[charge.resource][price] += requests
+    found = []
+    for place, amounts in stored.items():
+        cost = kinds[kind_below(place) or EventKind.WEBHOOK]
+        use = run.tables.get(place) or TableUse(commits=max(cost.lake_batches, 1), rows=cost.events)
+        amounts["object_write"] -= max(use.files - use.commits, 0)  # the run's month in one commit; a window has a day
+        found.append(_LakeUse(kind=cost.kind, amounts=amounts, commits=use.commits, rows=use.rows))
+    return [*found, *_writers(run, kinds)]
+
+
+def _writers(run: Run, kinds: Mapping[EventKind, Cost]) -> Iterator[_LakeUse]:
     for name, function in run.functions.items():
         if logical(name) == "LakeFunction":
             gigabytes = run.deployment.functions[name].memory / 1024
             for queue, used in function.used.items():
-                kind = BY_QUEUE[logical(queue)]
-                found[kind]["function_request"] += used.invocations
-                found[kind]["function_gb_second"] += Decimal(str(used.seconds * gigabytes))
-    return found
+                if not (cost := kinds.get(BY_QUEUE[logical(queue)])):
+                    continue
+                seconds = Decimal(str(billed_seconds(run, name, used) * gigabytes))
+                amounts = {"function_request": Decimal(used.invocations), "function_gb_second": seconds}
+                yield _LakeUse(kind=cost.kind, amounts=amounts, commits=max(used.invocations, 1), rows=cost.events)
 
 
 def _commits(events: Decimal, window_seconds: int) -> Decimal:

@@ -1,7 +1,7 @@
 """What a million events of each kind cost on AWS: the counted requests of a run, times the list prices.
 
-What belongs to a kind is told by who asked (a function), and on what (a queue, a table of the lake). What several kinds
-share, the relay of the facts, is divided by their numbers of events.
+What belongs to a kind is known from who asked (a function), and on what (a queue, a table of the lake). What several
+kinds share, the relay of the facts, is divided by their numbers of events.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from nilometer.local.plane.counting import Counts
 from nilometer.local.plane.deployed import Deployment, logical
 from nilometer.local.stack.runner import HTTP
 from nilometer.local.stack.status import FunctionStatus
+from nilometer.local.workers.pool import Used
 
 MILLION = 1_000_000
 ESTIMATES = (
-    "Lambda: the seconds are this machine's; with 512 MB a function has less than a third of a processor there",
+    "Lambda: seconds on a processor of this machine (512 MB have a third of one), and 10 to 100 ms a request",
     "Lambda: the relay of the facts, and the log of a shared function, are divided by events and by seconds",
     "S3 and the lake's Lambda: a commit costs the same whatever its rows, and batches wait 20 s on AWS, 1 s here",
     "DynamoDB: what a condition refused is billed by the size of what was to be written",
@@ -65,14 +66,30 @@ BY_QUEUE = {
     "LakeAuditQueue": EventKind.CHANGE,
 }
 NOBODYS = frozenset(
-    {"ApiFunction", "ReconcileFunction", "MaintenanceFunction", "RedriveFunction", "DatasetsFunction", "DatasetsQueue"}
+    {
+        *("ApiFunction", "ConsoleFunction", "ReconcileFunction", "MaintenanceFunction", "RedriveFunction"),
+        *("DatasetsFunction", "DatasetsQueue", "HooksFunction", "HooksQueue"),
+    }
 )
 """As `NOT_COUNTED` says."""
 _FED_BY_BUS = frozenset({"BillingQueue", "UsageQueue", "OperationsQueue", "LakeAuditQueue"})
 BY_PREFIX = {"lake/stripe_events": EventKind.WEBHOOK, "lake/usage": EventKind.USAGE, "lake/audit": EventKind.CHANGE}
 
 
+ANSWER_SECONDS = {"dynamodb": 0.01, "sqs": 0.02, "events": 0.02, "s3": 0.1, "secretsmanager": 0.02}
+"""Until a service of AWS answers: DynamoDB "single-digit milliseconds", S3 "100-200 milliseconds" for small objects, by
+their guides on performance; the others are our estimate, rather more than less."""
+
 _NOTHING = Counts(requests=0, read=0, written=0, charges=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableUse:
+    """Of one table of the lake in a run; `files` of rows that its commits wrote, one for each day of their rows."""
+
+    commits: int
+    rows: int
+    files: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +111,8 @@ class Run:
     """Of an event in the archive, at the mean."""
     metrics: int = 0
     """Of our own: different names with their dimensions in the logs."""
+    tables: Mapping[str, TableUse] = field(default_factory=dict)
+    """By their place, `lake/usage`: a webhook has rows in some tables alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,12 +237,30 @@ def _functions(run: Run, events: Mapping[EventKind, int]) -> Iterator[tuple[Even
         for source, used in function.used.items():
             for kind, share in _shares(logical(name), logical(source), events):
                 yield kind, "function_request", used.invocations * share
-                yield kind, "function_gb_second", used.seconds * gigabytes * share
-                seconds[kind] += used.seconds * share
+                took = billed_seconds(run, name, used)
+                yield kind, "function_gb_second", took * gigabytes * share
+                seconds[kind] += took * share
                 if source == HTTP:
                     yield kind, "http_request", used.invocations
         for kind, part in seconds.items():
             yield kind, "log_gb", function.log_bytes / 1e9 * part / max(sum(seconds.values()), 1e-9)
+
+
+def billed_seconds(run: Run, name: str, used: Used) -> float:
+    """What calls of a function take on AWS: on a processor, and waiting for answers. Not this machine's clock.
+
+    How long a call waits here depends on what else the machine does; where it does not say what a process was on a
+    processor, the clock is all there is.
+    """
+    if not used.cpu:
+        return used.seconds
+    calls = sum(one.invocations for one in run.functions[name].used.values())
+    waits = sum(
+        requests * ANSWER_SECONDS.get(charge.service, 0.0)
+        for charge, requests in run.counts.charges
+        if charge.caller == name
+    )
+    return used.cpu + waits * used.invocations / calls
 
 
 def _shares(function: str, source: str, events: Mapping[EventKind, int]) -> list[tuple[EventKind, float]]:

@@ -154,6 +154,7 @@ def count(*, progress: DemoProgress, batched: bool = False, parameters: Mapping[
         play.all()
         play.announce()
         counts, functions = running.counter.counts(), running.runner.status().functions
+        tables = measured.tables(running)
         progress.stage("counting two runs of the lake's upkeep, by day and at night")
         return Run(
             counts=counts,
@@ -165,6 +166,7 @@ def count(*, progress: DemoProgress, batched: bool = False, parameters: Mapping[
             fact_bytes=measured.fact_bytes(running),
             bus_bytes=play.bus_bytes(),
             metrics=measured.metrics(running),
+            tables=tables,
         )
 
 
@@ -223,7 +225,7 @@ class _Play:
         self._publish()
         self._progress.stage("counting")
         self._drained("UsageQueue")
-        self._progress.stage(f"telling who {company.UNKNOWN_YET} is: what waited for it counts now")
+        self._progress.stage(f"naming {company.UNKNOWN_YET}: what waited for it counts now")
         nilometer.perform(
             self._store,
             nilometer.service(company.UNKNOWN_YET, ACTOR),

@@ -1,4 +1,4 @@
-"""What a run left behind: sizes of the facts, and the metrics that its functions wrote."""
+"""What a run left behind: sizes of the facts, commits of the lake, and the metrics that its functions wrote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nilometer.domain.events.outcome import Outcome
-from nilometer.local.demo.cost import EventKind
+from nilometer.local.demo.cost import EventKind, TableUse
 from nilometer.local.plane.charges import item_bytes
 from nilometer.local.stack.stack import Stack
 
@@ -24,6 +24,27 @@ def fact_bytes(running: Stack) -> dict[EventKind, float]:
             if kind := _KINDS.get(item.get("kind", {}).get("S", "")):
                 sizes.setdefault(kind, []).append(item_bytes(item) + OVERHEAD_BYTES)
     return {kind: sum(found) / len(found) for kind, found in sizes.items()}
+
+
+def tables(running: Stack) -> dict[str, TableUse]:
+    """Commits, rows and files of each table of the lake, from its log; the commit that made a table has none."""
+    s3, bucket = running.client("s3"), running.description.lake_bucket
+    found: dict[str, list[list[int]]] = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="lake/"):
+        for one in page.get("Contents", ()):
+            place, log, name = one["Key"].partition("/_delta_log/")
+            if log and name.endswith(".json") and (rows := _rows(s3.get_object(Bucket=bucket, Key=one["Key"])["Body"])):
+                found.setdefault(place, []).append(rows)
+    return {
+        place: TableUse(commits=len(commits), rows=sum(map(sum, commits)), files=sum(map(len, commits)))
+        for place, commits in found.items()
+    }
+
+
+def _rows(commit: Any) -> list[int]:
+    """Of each file that a commit added, by its statistics."""
+    actions = (json.loads(line) for line in commit.read().splitlines())
+    return [json.loads(one["add"]["stats"])["numRecords"] for one in actions if "add" in one]
 
 
 def metrics(running: Stack) -> int:

@@ -30,6 +30,29 @@ class Stage:
     window_seconds: int
 
 
+STAGES: Mapping[str, Mapping[str, str]] = {
+    "dev": {
+        "Stage": "dev",
+        "Monitoring": "none",
+        "ArchiveDays": "0",
+        "LakeWindow": "60",
+        "Upkeep": "daily",
+        "LakeQueues": "one",
+        "Datasets": "false",
+    },
+    "small": {
+        "Stage": "prod",
+        "Monitoring": "lean",
+        "LakeWindow": "300",
+        "Upkeep": "daily",
+        "LakeQueues": "one",
+        "Datasets": "false",
+    },
+    "staging": {"Stage": "staging"},
+    "prod": {"Stage": "prod", "Canary": "true"},
+}
+"""Parameters of the stages of samconfig.toml, by its environments; `small` is production of a small company."""
+
 MINUTES = 43_830
 """Of a month, 365.25 / 12 days."""
 
@@ -119,7 +142,7 @@ def calls(expression: str) -> int:
         return MINUTES // 60
     if found := re.fullmatch(r"cron\(\d+ (\d+)(?:-(\d+))? \* \* \? \*\)", expression):
         return MINUTES // 1440 * (int(found[2] or found[1]) - int(found[1]) + 1)
-    raise Misconfigured(f"how often {expression} calls cannot be told; say it in local/demo/stage.py")
+    raise Misconfigured(f"how often {expression} calls is not known; say it in local/demo/stage.py")
 
 
 class _Loader(yaml.SafeLoader):

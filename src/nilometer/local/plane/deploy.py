@@ -28,6 +28,8 @@ ACTOR = "nilometer local"
 DEPLOY_SECONDS = 120
 _BUCKET, _PACKAGE, _TEMPLATE = "nilometer-code", "placeholder.zip", "template.yaml"
 _REASON = 500  # characters: CloudFormation may answer with the template
+_TIME_TO_LIVE = {"AttributeName": "expires_at", "Enabled": True}
+"""As template.yaml says of both tables; of a table in CloudFormation the engine passes over it."""
 
 Client = Callable[[str], Any]
 """A boto3 client by its service's name."""
@@ -40,7 +42,7 @@ def deploy(
     stack_name: str = STACK_NAME,
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Creates or updates the stack, stores the signing secrets, seeds the meters; the stack's outputs.
+    """Creates or updates the stack, stores the signing secrets, turns TTL on, seeds the meters; the stack's outputs.
 
     `parameters` are those of the template beside the stage.
 
@@ -52,6 +54,8 @@ def deploy(
     client("secretsmanager").put_secret_value(
         SecretId=outputs["StripeSecretArn"], SecretString=" ".join(stripe_secrets)
     )
+    for table in (outputs["RecordsTable"], outputs["EventsTable"]):
+        client("dynamodb").update_time_to_live(TableName=table, TimeToLiveSpecification=_TIME_TO_LIVE)
     _seed_meters(Store(client("dynamodb"), records=outputs["RecordsTable"], events=outputs["EventsTable"]))
     return outputs
 

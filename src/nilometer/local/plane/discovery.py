@@ -20,12 +20,16 @@ from typing import Any
 from nilometer.errors import Misconfigured
 
 LAKE_TABLES = ("stripe_events", "usage", "audit")
+KEY_PATH = "/_nilometer/key"
+"""Where a local stack gives a key of its API to who knows the secret of its description."""
 NOT_RUNNING = "no local stack is running; start one with `nilometer local`, or name a stack on AWS with --stack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackDescription:
-    """What any client needs to know of a stack. `pid`, `data`, `logs`, endpoint and secret are those of a local one."""
+    """What any client needs to know of a stack. `name`, `pid`, `data`, `logs`, endpoint and secret are those of a local
+    one.
+    """
 
     webhook_url: str
     aws_endpoint_url: str | None
@@ -41,6 +45,7 @@ class StackDescription:
     stack_name: str
     billing_scopes: str | None = None
     stripe_secret: str | None = None
+    name: str | None = None
     pid: int | None = None
     data: str | None = None
     logs: str | None = None
@@ -135,6 +140,11 @@ def find(*, port: int | None = None, endpoint_url: str | None = None) -> StackDe
         if stack.origin.endswith(f":{port}") or (endpoint_url and stack.aws_endpoint_url == endpoint_url.rstrip("/")):
             return stack
     raise Misconfigured(f"no local stack is running at {endpoint_url or f'port {port}'}; see what runs or start one")
+
+
+def named(name: str) -> StackDescription | None:
+    """The live stack that was started with this name."""
+    return next((stack for stack in running() if stack.name == name), None)
 
 
 def runtime_directory() -> Path:

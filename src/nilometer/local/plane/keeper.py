@@ -84,6 +84,11 @@ class Keeper:
                 self._note_due(now)
             return {place: version for place, version in self._changes.items() if version > since}
 
+    @property
+    def version(self) -> int:
+        """Of the last change."""
+        return self._version
+
     def next_look(self) -> float:
         """After how many seconds a message may have become visible by itself."""
         return LOOKS_SECONDS if any(queue["messages"] for queue in sqs._queues.all_values()) else 3600.0
@@ -91,7 +96,7 @@ class Keeper:
     def _note_due(self, now: float) -> None:
         """Messages that became visible since they were looked at last."""
         for scoped, queue in sqs._queues.all_items():
-            at = max((one["visible_at"] for one in queue["messages"] if one["visible_at"] <= now), default=0.0)
+            at = _visible_since(queue["messages"], now)
             if at > self._visible.get(scoped[2], 0.0):
                 self._visible[scoped[2]] = at
                 self._note(scoped[2])
@@ -148,9 +153,13 @@ class Keeper:
         if seen == before:
             return
         now = {message["id"]: message for message in messages}
+        new = [message for message in messages if message["id"] not in known]
         self._unwritten.messages.update(((url, gone), None) for gone in known - now.keys())
-        self._unwritten.messages.update(((url, new), _encode(now[new])) for new in now if new not in known)
+        self._unwritten.messages.update(((url, message["id"]), _encode(message)) for message in new)
         self._queued[url] = seen, frozenset(now)
+        if at := _visible_since(new, time.time()):
+            self._visible[url] = max(at, self._visible.get(url, 0.0))
+            self._note(url)
 
     def _restore_tables(self, state: Mapping[str, Any]) -> None:
         tables = {table["TableArn"]: (scoped, table) for scoped, table in state["tables"].all_items()}
@@ -181,6 +190,11 @@ class Keeper:
                 for message in queue["messages"]:
                     message["visible_at"] = 0.0 if message["receive_count"] else message["visible_at"]
         return state
+
+
+def _visible_since(messages: list[dict[str, Any]], now: float) -> float:
+    """When the last of those that are visible became so; 0 without one."""
+    return max((one["visible_at"] for one in messages if one["visible_at"] <= now), default=0.0)
 
 
 def _seen(messages: list[dict[str, Any]]) -> _Seen:

@@ -13,13 +13,16 @@ is visible again. TTL removals leave the stream record that DynamoDB writes: a R
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,8 @@ _FULL = b'{"__type": "ServiceUnavailable", "message": "the data folder cannot be
 Event = MutableMapping[str, Any]
 Send = Callable[[Event], Awaitable[None]]
 Asgi = Callable[[Event, Any, Send], Awaitable[None]]
+UnwrittenObjects = dict[str, Callable[[], None]]
+"""How to write each file again that an object's write failed for, by path."""
 
 
 def main(data: Path) -> None:
@@ -89,7 +94,7 @@ def _loading(keeper: Keeper, load: Callable[[], None]) -> Callable[[], None]:
     return loading
 
 
-def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
+def _answering(app: Asgi, keeper: Keeper, disk: UnwrittenObjects) -> Asgi:
     """Answers a request when what it changed is on the disk, and with 503 when that cannot be."""
 
     changed = asyncio.Event()
@@ -106,8 +111,10 @@ def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
         async def sending(event: Event) -> None:
             nonlocal refused
             if event["type"] == "http.response.start":
+                before = keeper.version
                 refused = not _written(scope, keeper, disk)
-                changed.set()
+                if keeper.version > before:
+                    changed.set()
                 if refused:
                     await _refuse(send)
             if not refused:
@@ -118,7 +125,7 @@ def _answering(app: Asgi, keeper: Keeper, disk: list[str]) -> Asgi:
     return answering
 
 
-def _written(scope: Event, keeper: Keeper, disk: list[str]) -> bool:
+def _written(scope: Event, keeper: Keeper, disk: UnwrittenObjects) -> bool:
     try:
         if _changes_services(scope):
             keeper.save_services()
@@ -126,11 +133,20 @@ def _written(scope: Event, keeper: Keeper, disk: list[str]) -> bool:
     except sqlite3.Error as error:
         _log.error("the journal cannot be written: %s; free space on its disk", error)
         return False
-    if disk:
-        _log.error("an object cannot be written: %s; free space on its disk", disk.pop())
-        disk.clear()
+    try:
+        _write_again(disk)
+    except OSError as error:
+        _log.error("an object cannot be written: %s; free space on its disk", error.strerror)
         return False
     return True
+
+
+def _write_again(disk: UnwrittenObjects) -> None:
+    """Memory has these objects and the disk has not. Until it has, nothing is answered: who reads one of them could
+    rely on what the next start does not find."""
+    for path, write in list(disk.items()):
+        write()
+        disk.pop(path, None)
 
 
 async def _tell(scope: Event, receive: Any, send: Send, keeper: Keeper, changed: asyncio.Event) -> None:
@@ -211,20 +227,40 @@ def _expire(table: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         dynamodb._stream_records._data.setdefault(scoped, []).append(record)
 
 
-def _keep_objects() -> list[str]:
-    """MiniStack passes over an object that the disk does not take; here its name is in the list."""
-    failed: list[str] = []
-    write = s3._atomic_write
+def _keep_objects() -> UnwrittenObjects:
+    """MiniStack passes over an object that the disk does not take; here it is written again until it is there."""
+    unwritten: UnwrittenObjects = {}
+    written: set[str] = set()
+    write, persist = s3._atomic_write, s3._persist_object
 
     def writing(path: str, data: Any, **given: Any) -> None:
+        unwritten.pop(path, None)
         try:
             write(path, data, **given)
-        except OSError as error:
-            failed.append(str(error.strerror))
+        except OSError:
+            unwritten[path] = partial(write, path, data, **given)
             raise
+        written.add(path)
 
-    s3._atomic_write = writing
-    return failed
+    def persisting(bucket: str, key: str, content: Any) -> None:
+        """The file beside the object's own is written last."""
+        path = s3._object_disk_path(bucket, key)
+        last = f"{path}.meta.json"
+        written.discard(last)
+        persist(bucket, key, content)
+        for one in (path, last):
+            unwritten.pop(one, None)
+        if path is not None and last not in written:
+            unwritten[path] = partial(again, path, bucket, key, content)
+        written.clear()
+
+    def again(path: str, bucket: str, key: str, content: Any) -> None:
+        persisting(bucket, key, content)
+        if path in unwritten:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    s3._atomic_write, s3._persist_object = writing, persisting
+    return unwritten
 
 
 def _adopt_buckets() -> None:

@@ -1,5 +1,8 @@
 """SQS event source mappings: batches by size, window and payload, Lambda's rules of what is deleted.
 
+The first message of an idle queue goes at once, with what came beside it, and the window counts from the batch before:
+Lambda would wait for the window, but on one machine somebody is looking.
+
 What failed is seen again after a short back-off and not after the queue's visibility timeout (minutes,
 for six times the function's timeout), so that retries on one machine take seconds. Redrive to the
 dead-letter queue after `maxReceiveCount` is the queue's own.
@@ -9,7 +12,6 @@ Source: Lambda Developer Guide, "Using Lambda with Amazon SQS".
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
 import time
@@ -25,7 +27,7 @@ from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identif
 from nilometer.local.sources.source import Feed, Poller
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
-POLL_SECONDS = 1  # between two receives when the engine does not tell what is new
+POLL_SECONDS = 1  # between two receives when the engine does not say what is new
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
 _REQUEST_RECORDS = 10  # of one SQS request
@@ -65,7 +67,8 @@ class QueuePoller(Poller):
         self._free = threading.Semaphore(concurrency(mapping))
         self._running: set[threading.Thread] = set()
         self._waiting: list[MessageDelivery] = []
-        self._opened = 0.0  # when the first of the waiting came
+        self._opened = 0.0  # since when the waiting fill their window
+        self._dispatched = float("-inf")  # when the last batch went
         self._later: list[MessageDelivery] = []  # copies and held back messages of chaos
 
     @property
@@ -86,7 +89,6 @@ class QueuePoller(Poller):
 
         While every invocation is busy the waiting batch grows, so a backlog makes large batches.
         """
-        left = self._opened + self._mapping.window - time.monotonic() if self._waiting else POLL_SECONDS
         seen = self._feed.bell.seen(self._mapping.queue.name)
         received = [] if self._full() else self._receive()
         if not self._waiting:
@@ -94,26 +96,21 @@ class QueuePoller(Poller):
             if not received:
                 self._feed.bell.wait(self._mapping.queue.name, seen, otherwise=POLL_SECONDS)
                 return
-            self._opened = time.monotonic()
+            self._opened = self._dispatched
         self._waiting += received
-        if self._waiting and (left <= 0 or self._full() or not self._mapping.window):
+        left = self._opened + self._mapping.window - time.monotonic()
+        if left <= 0 or self._full():
             self._dispatch()
-        elif self._waiting and not received:
-            self._stopping.wait(min(max(left, 0.0), 0.05))
+        elif not received:
+            self._stopping.wait(min(left, 0.05))
 
     def _full(self) -> bool:
         size = sum(delivery.size for delivery in self._waiting)
         return len(self._waiting) >= self._mapping.batch_size or size >= PAYLOAD_BYTES
 
     def _receive(self) -> list[MessageDelivery]:
-        response = self._sqs.receive_message(
-            QueueUrl=self._mapping.queue.url,
-            MaxNumberOfMessages=min(_REQUEST_RECORDS, self._mapping.batch_size),
-            WaitTimeSeconds=0,
-            MessageSystemAttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        )
-        messages = response.get("Messages", [])
+        most = min(_REQUEST_RECORDS, self._mapping.batch_size)
+        messages = self._feed.api.receive(self._mapping.queue.url, most)
         if messages:
             self._feed.activity.note()
         records = [record_of(message, self._mapping.queue.arn, self._feed.region) for message in messages]
@@ -141,7 +138,7 @@ class QueuePoller(Poller):
             return
         batch = self._take()
         self._waiting += self._due()
-        self._opened = time.monotonic()
+        self._opened = self._dispatched = time.monotonic()
         self._later += [
             MessageDelivery(d.record, d.size, copy=True) for d in _originals(batch) if self._feed.dice.duplicated()
         ]
@@ -192,7 +189,7 @@ class QueuePoller(Poller):
 
     def _delete(self, deliveries: Sequence[MessageDelivery]) -> None:
         for entries in _entries([delivery.handle for delivery in deliveries]):
-            self._sqs.delete_message_batch(QueueUrl=self._mapping.queue.url, Entries=entries)
+            self._feed.api.delete(self._mapping.queue.url, entries)
             self._feed.activity.note()
 
     def _see_again(self, deliveries: Sequence[MessageDelivery], after: Callable[[MessageDelivery], int]) -> None:
@@ -209,7 +206,7 @@ def concurrency(mapping: QueueMapping) -> int:
 
 
 def record_of(message: Mapping[str, Any], queue_arn: str, region: str) -> dict[str, Any]:
-    """A received message as Lambda hands it to a function."""
+    """A received message as Lambda hands it to a function; its binary attributes are in base64."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
@@ -227,7 +224,7 @@ def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         "dataType": value["DataType"],
         "stringValue": value.get("StringValue"),
-        "binaryValue": base64.b64encode(value["BinaryValue"]).decode() if "BinaryValue" in value else None,
+        "binaryValue": value.get("BinaryValue"),
     }
     lists: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
     return {name: each for name, each in found.items() if each is not None} | lists

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.local.plane.deployed import Clients
 from nilometer.local.sources.checkpoints import Checkpoints
+from nilometer.local.sources.engine_api import EngineApi
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Dice
@@ -42,6 +43,7 @@ class Feed:
     """
 
     client: Clients
+    api: EngineApi
     region: str
     pool: Pool
     checkpoints: Checkpoints
@@ -52,7 +54,8 @@ class Feed:
 
 
 class Poller(Source):
-    """Takes one turn after the other in a thread of its own. An error ends a turn, never the poller."""
+    """Takes one turn after the other in a thread of its own; fewer while HTTP is busy. An error ends a turn, never the
+    poller."""
 
     def __init__(self, name: str, feed: Feed, *, retry_seconds: float) -> None:
         self._feed = feed
@@ -77,6 +80,7 @@ class Poller(Source):
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._feed.activity.give_way()
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001  # whatever it is, the source must not stand still for good

@@ -11,7 +11,6 @@ Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, in
 from nilometer.local.sources.source import Feed, Poller
 from nilometer.local.workers.runtime import InvocationResult
 
-POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second, when the engine does not tell what is new
+POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second, when the engine does not say what is new
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
@@ -72,7 +71,7 @@ class ShardPoller(Poller):
 
     def lag(self) -> int:
         """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
-        response = self._streams.get_records(ShardIterator=self._iterator or self._position(), Limit=_READ_RECORDS)
+        response = self._feed.api.records(self._iterator or self._position(), _READ_RECORDS)
         return len(self._buffer) + len(self._new(response))
 
     def _recover(self) -> None:
@@ -98,7 +97,7 @@ class ShardPoller(Poller):
     def _read(self) -> bool:
         """False when there was nothing new."""
         self._iterator = self._iterator or self._position()
-        response = self._streams.get_records(ShardIterator=self._iterator, Limit=_READ_RECORDS)
+        response = self._feed.api.records(self._iterator, _READ_RECORDS)
         found = self._new(response)
         if response["Records"]:
             self._feed.activity.note()
@@ -245,22 +244,8 @@ def shards(streams: Any, stream_arn: str) -> Iterator[str]:
 
 
 def event_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
-    """A record of GetRecords as Lambda hands it to a function: epoch seconds, binary values in base64."""
-    change = dict(record["dynamodb"])
-    change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
-    found = {**record, "dynamodb": _plain(change), "eventSourceARN": stream_arn}
+    """A record of GetRecords as Lambda hands it to a function."""
+    found = {**record, "eventSourceARN": stream_arn}
     if identity := found.pop("userIdentity", None):
         found["userIdentity"] = {"type": identity["Type"], "principalId": identity["PrincipalId"]}
     return found
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _plain(each) for name, each in value.items()}
-        case list():
-            return [_plain(each) for each in value]
-        case bytes():
-            return base64.b64encode(value).decode()
-        case _:
-            return value

@@ -21,7 +21,7 @@ def await_idle(
 ) -> Status:
     """The last status, once it was idle for `reads` in a row. `Unavailable` says what is busy at the end.
 
-    A local runner's `idle` is certain. Queues on AWS are read one after the other and tell
+    A local runner's `idle` is certain. Queues on AWS are read one after the other and show
     approximations, so one read may miss what moves: ask for several there.
     """
     deadline = time.monotonic() + timeout

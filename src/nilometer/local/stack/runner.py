@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from nilometer.local.plane.deployed import Deployment, Function, logical, read
 from nilometer.local.sources.checkpoints import Checkpoints
+from nilometer.local.sources.engine_api import EngineApi
 from nilometer.local.sources.ingress import Control, Ingress, Request, Response
 from nilometer.local.sources.queues import QueuePoller, concurrency
 from nilometer.local.sources.schedules import Clock
@@ -71,6 +72,7 @@ class Runner:
         self._started = False
         self._session = boto3.session.Session()
         self._clients: dict[str, Any] = {}
+        self._api = EngineApi(endpoint_url, region=self._region, access_key=environment["AWS_ACCESS_KEY_ID"])
         self.logs = (data / "logs").absolute()
         self.logs.mkdir(parents=True, exist_ok=True)
         self.deployment: Deployment = read(self._client, stack_name=stack_name)
@@ -104,6 +106,16 @@ class Runner:
         """On which HTTP listens."""
         return self._ingress.port
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should know who started it."""
+        damaged = self._checkpoints.damaged
+        if damaged is None:
+            return ()
+        return (
+            f"checkpoints.json was damaged and is {damaged.name} now: streams are read again, and nothing counts twice",
+        )
+
     def register(self, route: str, control: Control) -> None:
         """Lets a callable answer an exact `METHOD /path`, before any route of the stack."""
         self._ingress.controls[route] = control
@@ -121,6 +133,11 @@ class Runner:
         for source in self._sources:
             source.start()
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def reload(self) -> None:
+        """Every function runs from the sources as they are now; what is being decided is decided by the old ones."""
+        for pool in self._pools.values():
+            pool.renew()
 
     def status(self) -> Status:
         """Asks the engine about every queue, and each source; takes about a second."""
@@ -145,6 +162,7 @@ class Runner:
             pool.close()
         for source in self._sources:
             source.join()
+        self._api.close()
 
     def _warm(self) -> None:
         for pool in self._pools.values():
@@ -198,6 +216,7 @@ class Runner:
     def _feed(self, function: str, source: str) -> Feed:
         return Feed(
             client=self._client,
+            api=self._api,
             region=self._region,
             pool=self._pools[function],
             checkpoints=self._checkpoints,
@@ -209,7 +228,8 @@ class Runner:
 
     def _invoke_http(self, function: str, event: bytes) -> InvocationResult:
         pool = self._pools[function]
-        return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
+        with self._activity.answering():
+            return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
 
 
 def _invoked(pool: Pool, request: Request) -> Response:

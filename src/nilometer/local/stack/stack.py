@@ -19,12 +19,14 @@ from typing import IO, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nilometer.aws.dynamodb import Store
 from nilometer.errors import Misconfigured, NilometerError
 from nilometer.local.plane import deploy, discovery, journal
 from nilometer.local.plane.counting import CountingProxy
 from nilometer.local.plane.engine import REGION, Engine, engine
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.runner import Runner
+from nilometer.local.stack.service_key import giving_a_key
 from nilometer.local.workers.chaos import Chaos
 
 DRAIN_SECONDS = 5
@@ -35,12 +37,13 @@ LOCK_SECONDS = 25  # a little longer than the guard lets a stopping engine save 
 class Options:
     """The options of `nilometer local`. Port 0 is a free one; without `data` the state is deleted at the end.
 
-    `counted` puts a proxy before the engine that counts every request (`Stack.counter`). `parameters` are those of
-    template.yaml beside the stage.
+    By `name` commands find it (`--stack`); two of one name are refused. `counted` puts a proxy before the engine that
+    counts every request (`Stack.counter`). `parameters` are those of template.yaml beside the stage.
     """
 
     port: int = 8787
     aws_port: int = 4566
+    name: str | None = None
     data: Path | None = None
     stripe_secrets: tuple[str, ...] = (deploy.STRIPE_SECRET,)
     chaos: Chaos | None = None
@@ -80,6 +83,8 @@ def stack(options: Options) -> Iterator[Stack]:
     """
     with contextlib.ExitStack() as parts:
         parts.enter_context(_without_profile())
+        if options.name and discovery.named(options.name):
+            raise Misconfigured(f"a local stack named {options.name} runs already; choose another name")
         data = parts.enter_context(_data_folder(options.data))
         lock = parts.enter_context(_exclusive(data))
         warnings = _lake_without_journal(data) if not journal.check(data) else ()
@@ -93,7 +98,10 @@ def stack(options: Options) -> Iterator[Stack]:
             clients(running_engine), stripe_secrets=options.stripe_secrets, parameters=options.parameters
         )
         runner = parts.enter_context(_runner(running_engine, options, data))
+        warnings += runner.warnings
         description = _describe(outputs, running_engine, runner, options)
+        secret = options.stripe_secrets[0]
+        runner.register(f"POST {discovery.KEY_PATH}", giving_a_key(lambda: _store(running_engine, outputs), secret))
         parts.enter_context(discovery.announced(description))
         yield Stack(description=description, engine=running_engine, runner=runner, warnings=warnings, counter=counter)
 
@@ -192,7 +200,8 @@ def _runner(running: Engine, options: Options, data: Path) -> Iterator[Runner]:
     try:
         runner.start()
         yield runner
-        _drain(runner)
+        if options.data:
+            _drain(runner)
     finally:
         runner.stop()
 
@@ -201,6 +210,10 @@ def _drain(runner: Runner) -> None:
     """Gives what is on its way a few seconds; the rest stays in queues and streams until the next start."""
     with contextlib.suppress(NilometerError, BotoCoreError, ClientError):
         await_idle(lambda: runner.status().json(), timeout=DRAIN_SECONDS, pause=0.05)
+
+
+def _store(running: Engine, outputs: Mapping[str, str]) -> Store:
+    return Store(clients(running)("dynamodb"), records=outputs["RecordsTable"], events=outputs["EventsTable"])
 
 
 def _describe(
@@ -213,6 +226,7 @@ def _describe(
         region=REGION,
         stack_name=deploy.STACK_NAME,
         stripe_secret=options.stripe_secrets[0],
+        name=options.name,
         pid=os.getpid(),
         data=str(options.data.resolve()) if options.data else None,
         logs=str(runner.logs),

@@ -41,13 +41,14 @@ COLLECTIONS = {
     "subscription_schedules": "subscription_schedule",
     "subscriptions": "subscription",
 }
+THIN_EVENTS = "v2/core/events/"
 EMBEDDED = 10  # elements of a list inside an object; the rest is listed by itself
 _FILTERS = ("customer", "subscription", "status", "product", "type", "active")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeRequest:
-    """One request: `path` below `/v1/`, `form` of the query or of the body, `key` of its idempotency."""
+    """One request: `path` below `/v1/`, else whole, `form` of the query or of the body, `key` of its idempotency."""
 
     method: str
     path: str
@@ -138,6 +139,9 @@ class _VisibleObjects:
     def route(self, path: str, query: dict[str, str]) -> tuple[int, Object]:
         if path in COLLECTIONS:
             return page(self._listed(COLLECTIONS[path], query), path, query)
+        if path.startswith(THIN_EVENTS):
+            found = self.world.reports.get(path.removeprefix(THIN_EVENTS))
+            return (200, found) if found else (404, _error("resource_missing", "No such event"))
         elements = self._elements(path, query)
         if elements is not None:
             return page(elements, path, query)

@@ -35,6 +35,7 @@ class StripeWorld:
         self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
         self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event reports them
         self.meter_events: dict[str, Object] = {}  # by identifier
+        self.reports: dict[str, Object] = {}  # thin events with their data, by id
 
     @property
     def second(self) -> int:
@@ -48,6 +49,30 @@ class StripeWorld:
     def new_id(self, prefix: str, length: int = 14) -> str:
         """Drawn from the seed, so the n-th id of a world is the same in every run."""
         return f"{prefix}_" + "".join(self.random.choices(_ALPHABET, k=length))
+
+    # ------------------------------------------------------------------ meters
+
+    def report_errors(self, identifiers: Sequence[str], code: str, *, unnamed: int = 0) -> Object:
+        """Meter events that Stripe took and cannot count: not counted any more, and reported by a thin event, whose
+        webhook is returned; its data are asked for."""
+        kind = "no_meter_found" if code == "no_meter" else "error_report_triggered"
+        thin: Object = {"id": self.new_id("evt"), "object": "v2.core.event", "type": f"v1.billing.meter.{kind}"}
+        thin |= {"livemode": self.livemode, "created": self.now.strftime("%Y-%m-%dT%H:%M:%S.000Z"), "context": None}
+        if code != "no_meter":
+            meter = self.new_id("mtr")
+            thin["related_object"] = {"id": meter, "type": "billing.meter", "url": f"/v1/billing/meters/{meter}"}
+        for identifier in identifiers:
+            self.meter_events.pop(identifier, None)
+        samples = [{"error_message": "It cannot be counted", "request": {"identifier": one}} for one in identifiers]
+        count = len(identifiers) + unnamed
+        reason = {
+            "error_count": count,
+            "error_types": [{"code": code, "error_count": count, "sample_errors": samples}],
+        }
+        window = {"validation_start": thin["created"], "validation_end": thin["created"]}
+        said = {"developer_message_summary": f"There are {count} invalid events", "reason": reason, **window}
+        self.reports[str(thin["id"])] = {**thin, "data": said}
+        return thin
 
     # ------------------------------------------------------------------ catalog
 

@@ -1,4 +1,4 @@
-"""Tells the pollers which queue or stream has something new, so that an idle stack need not poll, and a
+"""Says to the pollers which queue or stream has something new, so that an idle stack need not poll, and a
 single event need not wait for the next poll.
 
 One long poll to the engine (`local.plane`) stands for all of them. Without an answer they ask at their own pace.
@@ -6,8 +6,10 @@ One long poll to the engine (`local.plane`) stands for all of them. Without an a
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -15,6 +17,7 @@ from collections.abc import Mapping
 
 PATH = "/_nilometer/changes"
 IDLE_SECONDS = 10.0  # between two polls of a source that has nothing new
+_PAUSE_SECONDS = 0.01  # between two answers: what changes within it is one answer
 _ANSWER_SECONDS = 30.0
 _UNREACHABLE_SECONDS = 1.0
 
@@ -28,6 +31,7 @@ class Bell:
         self._versions: dict[str, int] = {}
         self._listens = False
         self._stopped = False
+        self._connection: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
 
     def start(self) -> None:
@@ -35,10 +39,14 @@ class Bell:
         self._thread.start()
 
     def stop(self) -> None:
-        """Nobody waits any more, now or later. Returns at once."""
+        """Nobody waits any more, now or later. Returns at once, and cuts the long poll: an engine that stops waits for
+        it."""
         with self._changed:
             self._stopped, self._listens = True, False
             self._changed.notify_all()
+        if (connection := self._connection) and (cut := connection.sock):
+            with contextlib.suppress(OSError):
+                cut.shutdown(socket.SHUT_RDWR)
 
     def seen(self, place: str) -> int:
         """The version of the place. Read it before the place is polled, and give it to `wait`."""
@@ -59,11 +67,13 @@ class Bell:
         since = 0
         while not self._stopped:
             try:
-                connection = http.client.HTTPConnection(self._netloc, timeout=_ANSWER_SECONDS)
+                connection = self._connection = http.client.HTTPConnection(self._netloc, timeout=_ANSWER_SECONDS)
                 while not self._stopped:
                     since = self._ring(connection, since)
+                    time.sleep(_PAUSE_SECONDS)
             except (OSError, http.client.HTTPException, ValueError, KeyError):
-                self._unreachable()
+                if not self._stopped:
+                    self._unreachable()
             finally:
                 connection.close()
 

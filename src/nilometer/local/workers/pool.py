@@ -11,6 +11,7 @@ from pathlib import Path
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.chaos import NONE, Sabotage
+from nilometer.local.workers.cpu import cpu_seconds
 from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import Worker
 
@@ -19,10 +20,14 @@ THROTTLED = InvocationResult.failed("TooManyRequestsException", "Rate Exceeded."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What Lambda bills: invocations and the seconds that they took, failed ones too."""
+    """What Lambda bills: invocations and the seconds that they took, failed ones too.
+
+    `cpu` are the seconds on a processor among them; 0 where the system does not say it.
+    """
 
     invocations: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 class Pool:
@@ -39,6 +44,7 @@ class Pool:
         self._changed = threading.Condition()
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
+        self._outdated: set[Worker] = set()
         self._waiting = 0
         self._failed_starts: list[InvocationResult] = []
         self._closed = False
@@ -67,6 +73,15 @@ class Pool:
                 self.errors += 1
         return answer
 
+    def renew(self) -> None:
+        """New workers, which import the sources as they are now: idle ones end at once, the rest with their answer."""
+        with self._changed:
+            self._outdated |= self._workers
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+        self.warm()
+
     def close(self) -> None:
         """Kills the workers; what they run fails."""
         with self._changed:
@@ -84,12 +99,14 @@ class Pool:
         return self._log.stat().st_size if self._log.exists() else 0
 
     def _run(self, worker: Worker, event: bytes, source: str, sabotage: Sabotage) -> InvocationResult:
-        began = time.monotonic()
+        began, used = time.monotonic(), cpu_seconds(worker.pid)
         answer = worker.invoke(event, sabotage)
-        took = time.monotonic() - began
+        took, cpu = time.monotonic() - began, max(cpu_seconds(worker.pid) - used, 0.0)
         with self._changed:
             before = self.used.get(source, Used())
-            self.used[source] = Used(invocations=before.invocations + 1, seconds=before.seconds + took)
+            self.used[source] = Used(
+                invocations=before.invocations + 1, seconds=before.seconds + took, cpu=before.cpu + cpu
+            )
         return answer
 
     def _idle_worker(self, patience: float | None) -> Worker | InvocationResult:
@@ -129,12 +146,17 @@ class Pool:
 
     def _ready(self, worker: Worker) -> None:
         with self._changed:
-            self._idle.append(worker)
-            self._changed.notify_all()
+            outdated = worker in self._outdated
+            if not outdated:
+                self._idle.append(worker)
+                self._changed.notify_all()
+        if outdated:
+            worker.kill()
 
     def _ended(self, worker: Worker) -> None:
         with self._changed:
             self._workers.discard(worker)
+            self._outdated.discard(worker)
             self._idle = [idle for idle in self._idle if idle is not worker]
             if not worker.initialized.is_set():
                 self._failed_starts.append(worker.init_error or _not_started(self.function))

@@ -1,6 +1,6 @@
 """The Lambda Runtime API of one worker: next, response, error and initialization error, over loopback HTTP.
 
-Each worker has a server of its own, since the runtime client says nothing that would tell workers apart.
+Each worker has a server of its own, since nothing in the runtime client's requests names the worker.
 Source: Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
 """
 

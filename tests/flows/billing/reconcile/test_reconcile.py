@@ -226,7 +226,7 @@ def test_long_lists_inside_an_object_are_followed(store: Store) -> None:
     """`has_more`: the items beyond the tenth are listed."""
     world, _, price = company()
     subscription = world.subscribe(world.customer("ws"), [(price, 1)])
-    for _ in range(14):
+    for _ in range(24):
         world.add_item(subscription, price)
     world.advance(timedelta(minutes=1))
 
@@ -234,14 +234,14 @@ def test_long_lists_inside_an_object_are_followed(store: Store) -> None:
         answer = client(url).fetch("subscription", subscription)
     merge_answer(store, answer, scope=SCOPE, object_type="subscription", object_id=subscription, now=NOW)
 
-    assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 15
+    assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 25
 
 
 def test_a_shortened_snapshot_is_fetched(store: Store) -> None:
-    """An event shows ten items and says that there are more."""
+    """An event shows ten of 25 items and says that there are more."""
     world, _, price = company()
     subscription = world.subscribe(world.customer("ws"), [(price, 1)])
-    for _ in range(14):
+    for _ in range(24):
         world.add_item(subscription, price)
     shown = world.events[-1]["data"]["object"]["items"]
     shown |= {"data": shown["data"][:10], "has_more": True}
@@ -251,7 +251,7 @@ def test_a_shortened_snapshot_is_fetched(store: Store) -> None:
     with serve(world) as (url, _):
         refetch_due(store, client(url), scope=SCOPE, now=world.now)
 
-    assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 15
+    assert len(records(store)["ws"]["subscriptions"][0]["items"]) == 25
 
 
 def test_a_rate_limit_is_waited_out(month: tuple[StripeWorld, StripeApi, FakeStripe]) -> None:

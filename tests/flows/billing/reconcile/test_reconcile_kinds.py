@@ -28,7 +28,7 @@ SCOPE = Scope()
 
 @dataclass
 class Scene:
-    """A workspace with a paid subscription; what `act` does to it is told by no event."""
+    """A workspace with a paid subscription; no event reports what `act` does to it."""
 
     world: StripeWorld
     price: str
@@ -143,7 +143,7 @@ def one(scene: Scene, kind: str) -> str:
 
 @pytest.mark.parametrize("lost", LOST)
 def test_a_lost_event_of_each_kind(store: Store, lost: str) -> None:
-    """Stripe is asked, the drift names the object's kind, the record is true, and the next night finds nothing."""
+    """Stripe is asked, the drift names the object's kind, the record is right, and the next run finds nothing."""
     kind, before, act, field, truth = LOST[lost]
     told = scene()
     before(told)
@@ -160,7 +160,7 @@ def test_a_lost_event_of_each_kind(store: Store, lost: str) -> None:
 
 
 def test_a_lost_checkout_links_its_customer(store: Store) -> None:
-    """Only the session names the workspace: until the night the customer waits, unlinked."""
+    """Only the session names the workspace: until the nightly reconcile the customer stays unlinked."""
     world, _, price = company()
     world.checkout("ws", [(price, 2)])
     play(store, [event for event in world.events if event["type"] != "checkout.session.completed"])
@@ -207,7 +207,7 @@ def limits(store: Store) -> dict[str, Any]:
 
 
 def test_features_bring_limits_with_them(store: Store) -> None:
-    """Their metadata is asked for when a summary names one that was never listed, once; a change is seen at night."""
+    """Their metadata is asked for when a summary names one that was never listed, once; a nightly run sees a change."""
     told = scene()
     told.world.features = {"big": {"limit_calls": "500"}, "sso": {}}
     told.world.entitle(told.customer, ["big", "sso"])
@@ -248,7 +248,7 @@ def test_what_a_restricted_key_may_not_read_is_named(store: Store) -> None:
 
 
 def test_a_key_that_may_read_nothing_is_an_error(store: Store) -> None:
-    """Rather than a night that found no drift."""
+    """Not a run that found no drift."""
     told = scene()
     with serve(told.world) as (url, fake):
         fake.forbidden = {"charges", "products"}

@@ -13,14 +13,15 @@ from typing import Any
 from tests.support.flows.billing_play import PLAYED_AT, wrong
 from tests.support.lake.build import KEYS
 from tests.support.simulation.days import deeds
+from tests.support.simulation.days.announced import announcements_add_up
 from tests.support.simulation.days.queues import SimQueue
 from tests.support.simulation.kernel.choices import Answers, Chooser, Replayed, Seeded
 from tests.support.simulation.kernel.scope import Plant, plain_encoding
 from tests.support.simulation.kernel.world import LawBroken
-from tests.support.simulation.scopes import people
 from tests.support.simulation.scopes.events import RECORD_CHANGED, envelope
-from tests.support.simulation.scopes.reservations import limit
-from tests.support.simulation.scopes.usage import EARLY, START, counted, law, setup, totals
+from tests.support.simulation.scopes.limits.reservations import limit
+from tests.support.simulation.scopes.people import members
+from tests.support.simulation.scopes.usage.counting import EARLY, START, counted, law, setup, totals
 from tests.support.simulation.services.dynamodb import SimTables, StreamChange
 from tests.support.simulation.services.messages import SimEventBridge, SimSqs
 from tests.support.simulation.services.streams import SimShard, record
@@ -70,6 +71,8 @@ class CompanyDay:
         self.given_up: list[Any] = []
         self.faulty = True
         self.audit: dict[str, Any] = {}
+        self.announced: dict[str, Any] = {}
+        """What the bus took, by id, besides changes of records."""
         self.rows: set[str] = set()
         self.caches: dict[int, Known] = {}
         self._connect()
@@ -115,13 +118,17 @@ class CompanyDay:
                 row = json.loads(message.body)["detail"]["data"]
                 self.audit[row["change_id"]] = row
             else:
-                self.rows.update(event_id for event_id in decode_packed(message.body)[1].event_ids if event_id)
+                table, rows = decode_packed(message.body)
+                if table in {USAGE, STRIPE_EVENTS}:  # rows of the books travel with them, under the id of an answer too
+                    self.rows.update(event_id for event_id in rows.event_ids if event_id)
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:
         """The bus's rules."""
         detail = json.loads(entry["Detail"])
         if detail["type"] != RECORD_CHANGED:
+            known = self.announced.setdefault(detail["id"], detail)
+            law(known == detail, f"{detail['id']} was announced with two contents")
             return
         body, kind = envelope(detail, source=entry["Source"]), detail["data"]["kind"]
         self.queues["LakeAudit"].send(body)
@@ -215,12 +222,13 @@ class CompanyDay:
         """Of usage, limits, people, billing, the lake, notices; and that everything has settled."""
         for queue in self.queues.values():
             law(not queue.dead, f"{queue.name}: dead letters after the faults ended: {queue.failures[-1:]}")
-        people.admins_hold(self.plant)
+        members.admins_hold(self.plant)
         self._counted()
         bad = wrong(self.plant.store, self.stripe_world)
         law(not bad, f"these differ from Stripe: {bad}")
         if not self.given_up:  # else they wait in the bucket for an operator
             self._relayed()
+            announcements_add_up(self.announced, self.plant.store)
         notes = Counter((i["pk"], i.get("cause")) for i in self.plant.store.scan(Table.RECORDS, kind="notification"))
         law(not notes or max(notes.values()) == 1, f"somebody was told twice: {notes.most_common(1)}")
         self._reserved()
@@ -264,7 +272,7 @@ _FILLED: list[SimTables] = []
 def _fill(plant: Plant) -> None:
     """Meters, workspaces `a` and `b` (four shards), people, and a hard limit on `held`."""
     if not _FILLED:
-        people.two_admins(plant)
+        members.two_admins(plant)
         setup(plant, workspace=False)
         perform(plant.store, operator("test"), CreateMeter(meter="held", unit="u", aggregation="sum"), now=EARLY)
         perform(plant.store, service("b", "test"), CreateWorkspace(name="B"), now=EARLY)

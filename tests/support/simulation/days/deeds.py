@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from tests.support.simulation.kernel.scope import NOW, Plant
-from tests.support.simulation.scopes import people
 from tests.support.simulation.scopes.events import envelope, void
-from tests.support.simulation.scopes.usage import event
+from tests.support.simulation.scopes.people import members
+from tests.support.simulation.scopes.usage.counting import event
 
 from nilometer import ChangeRole, RemoveMember, perform
 from nilometer.domain.acts.roles import Role
@@ -111,12 +111,12 @@ def manage_people(dice: Random, plant: Plant) -> None:
     for number in range(dice.randint(1, 4)):
         one, other = dice.sample(("u0", "u1", "u2"), 2)
         role = dice.choice((Role.VIEWER, Role.ADMIN))
-        caller = people.admin(one)
+        caller = members.admin(one)
         changed = ChangeRole(user_id=other, role=role)
         deed: Callable[[], Any] = partial(perform, plant.store, caller, changed, now=NOW)
         if dice.random() < 0.3:
             deed = partial(perform, plant.store, caller, RemoveMember(user_id=one), now=NOW)
-        people.attempt(plant, f"person {number}", deed, answers)
+        members.attempt(plant, f"person {number}", deed, answers)
 
 
 @cache

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from tests.support.simulation.kernel.scope import Scope
-from tests.support.simulation.scopes import (
-    billing,
-    fetches,
-    lake,
-    leases,
-    outbox,
-    people,
-    periods,
-    reservations,
-    usage,
-)
+from tests.support.simulation.scopes.billing import customers, fetches, links
+from tests.support.simulation.scopes.lake import relay, tables
+from tests.support.simulation.scopes.limits import alerts, leases, reservations
+from tests.support.simulation.scopes.people import invitations, members, notices, workspaces
+from tests.support.simulation.scopes.usage import counting, outbox, periods, waiting
 
 SCOPES: tuple[Scope, ...] = (
-    *usage.SCOPES,
+    *counting.SCOPES,
+    *waiting.SCOPES,
     *periods.SCOPES,
     *reservations.SCOPES,
+    *alerts.SCOPES,
     *leases.SMALL,
-    *people.SCOPES,
-    *billing.SCOPES,
+    *members.SCOPES,
+    *invitations.SCOPES,
+    *workspaces.SCOPES,
+    *notices.SCOPES,
+    *customers.SCOPES,
+    *links.SCOPES,
     *fetches.SCOPES,
     *outbox.SCOPES,
-    *lake.SCOPES,
+    *relay.SCOPES,
+    *tables.SCOPES,
 )
 BY_NAME = {scope.name: scope for scope in SCOPES}
 ENDING = tuple(scope for scope in SCOPES if scope.faults == 2)

@@ -54,7 +54,7 @@ def said(
     }
 
 
-def envelope(detail: Mapping[str, Any], *, source: str = "services") -> str:
+def envelope(detail: Mapping[str, Any], *, source: str = "services", time: str = "2026-11-23T12:00:00Z") -> str:
     """An SQS body as the bus makes it."""
-    about = {"version": "0", "id": f"bus {detail.get('id')}", "source": source, "time": "2026-11-23T12:00:00Z"}
+    about = {"version": "0", "id": f"bus {detail.get('id')}", "source": source, "time": time}
     return json.dumps({**about, "detail-type": str(detail.get("type")), "detail": detail})

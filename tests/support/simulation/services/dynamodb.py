@@ -159,8 +159,8 @@ class SimDynamoDB:
         self.tables = tables
         self.world = world
         self.page = page
-        self.refuses = ""
-        """What no record may contain: the engine refuses such an item for its content."""
+        self.refuses: dict[str, str] = {}
+        """By table, what no item may contain: the engine refuses such a one for its content."""
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ calls
@@ -174,7 +174,7 @@ class SimDynamoDB:
         found = self._request(
             "get",
             lambda trouble: self._read(TableName, key, trouble == "old"),
-            READS if ConsistentRead else (*READS, *self._older(TableName, [key])),
+            READS if ConsistentRead else (*READS, *self._older([(TableName, key)])),
             lambda: f"reads {_said(key)}",
             lambda item: item and item.seal,
             [(TableName, key)],
@@ -182,34 +182,50 @@ class SimDynamoDB:
         return {"Item": dict(found.values)} if found else {}
 
     def batch_get_item(self, **sample: Any) -> dict[str, Any]:
-        [(table, asked)] = self.meta.events.unwrapped("BatchGetItem", sample)["RequestItems"].items()
-        keys = [_key(key) for key in asked["Keys"]]
+        asked = self.meta.events.unwrapped("BatchGetItem", sample)["RequestItems"]
+        keys = [(table, _key(key)) for table, of_table in asked.items() for key in of_table["Keys"]]
         if not 0 < len(keys) <= 100 or len(set(keys)) != len(keys):
             raise _error("ValidationException", "1 to 100 different keys")
-        for key in keys:
+        for _, key in keys:
             _check_key(key)
-        troubles = READS if asked.get("ConsistentRead") else (*READS, *self._older(table, keys))
+        eventual = [place for place in keys if not asked[place[0]].get("ConsistentRead")]
+        troubles = (*READS, *self._older(eventual))
         if len(keys) > 1 and self.world and self.world.random_time:
             troubles = (*troubles, "part")
 
-        def perform(trouble: str) -> tuple[list[SimStored], list[ItemKey]]:
+        def perform(trouble: str) -> tuple[list[tuple[str, SimStored]], list[tuple[str, ItemKey]]]:
             done = keys[: len(keys) // 2] if trouble == "part" else keys
-            found = [item for key in done if (item := self._read(table, key, trouble == "old"))]
-            return found, keys[len(done) :]
+            read = [(table, self._read(table, key, trouble == "old")) for table, key in done]
+            return [(table, item) for table, item in read if item], keys[len(done) :]
 
         found, left = self._request(
             "batch_get",
             perform,
             troubles,
-            lambda: f"reads {', '.join(map(_said, keys))}",
-            lambda answer: (tuple(item.seal for item in answer[0]), len(answer[1])),
-            [(table, key) for key in keys],
+            lambda: f"reads {', '.join(_said(key) for _, key in keys)}",
+            lambda answer: (tuple(item.seal for _, item in answer[0]), len(answer[1])),
+            keys,
         )
-        names = asked.get("ExpressionAttributeNames")
-        wanted = set(names.values()) if names else None
-        items = [_projected(item.values, wanted) for item in found]
-        unprocessed = {table: {**asked, "Keys": [_as_key(key) for key in left]}} if left else {}
-        return {"Responses": {table: items}, "UnprocessedKeys": unprocessed}
+        answers: dict[str, list[Any]] = {table: [] for table in asked}
+        for table, item in found:
+            names = asked[table].get("ExpressionAttributeNames")
+            answers[table].append(_projected(item.values, set(names.values()) if names else None))
+        unprocessed: dict[str, Any] = {}
+        for table, key in left:
+            unprocessed.setdefault(table, {**asked[table], "Keys": []})["Keys"].append(_as_key(key))
+        return {"Responses": answers, "UnprocessedKeys": unprocessed}
+
+    def put_item(self, **request: Any) -> dict[str, Any]:
+        put = _Action("Put", request)
+        self._check_content(put.table, request)
+        self._request(
+            "put",
+            lambda trouble: self._put(put, trouble),
+            (*WRITES, "conflict"),
+            lambda: f"puts {put.said}",
+            lambda _: "stored",
+        )
+        return {"ConsumedCapacity": {"CapacityUnits": 1.0}}
 
     def query(self, **request: Any) -> dict[str, Any]:
         return self._page("query", request)
@@ -227,8 +243,8 @@ class SimDynamoDB:
             raise _error("ValidationException", "Transaction request cannot include multiple operations on one item")
         if sum(one.stored.size for one in actions if one.stored) > TRANSACTION_BYTES:
             raise _error("ValidationException", "Transaction request exceeds 4 MB")
-        if self.refuses and any(one.table == "records" and self.refuses in repr(one.request) for one in actions):
-            raise _error("ValidationException", "Item size has exceeded the maximum allowed size")
+        for one in actions:
+            self._check_content(one.table, one.request)
         self._request(
             "commit",
             lambda trouble: self._commit(actions, trouble, token),
@@ -241,6 +257,7 @@ class SimDynamoDB:
     def batch_write_item(self, **sample: Any) -> dict[str, Any]:
         [(table, requests)] = self.meta.events.unwrapped("BatchWriteItem", sample)["RequestItems"].items()
         writes = [_put_or_delete(one) for one in requests]
+        self._check_content(table, requests)
         if not 0 < len(writes) <= 25 or len({key for key, _ in writes}) != len(writes):
             raise _error("ValidationException", "1 to 25 writes of different items")
 
@@ -297,10 +314,18 @@ class SimDynamoDB:
         now = self._table(table).get(key)
         return self.tables.past[table, key][-1] if old and (table, key) in self.tables.past else now
 
-    def _older(self, table: str, keys: Sequence[ItemKey]) -> tuple[str, ...]:
+    def _older(self, places: Sequence[tuple[str, ItemKey]]) -> tuple[str, ...]:
         """An old read is worth a try only where it would say something else."""
-        past = self.tables.past
-        return ("old",) if any((table, key) in past for key in keys) else ()
+        return ("old",) if any(place in self.tables.past for place in places) else ()
+
+    def _put(self, put: _Action, trouble: str) -> None:
+        if trouble == "conflict":
+            raise _error("TransactionConflictException", "a transaction writes the item")
+        if not put.holds(self._table(put.table).get(put.key)):
+            raise _error("ConditionalCheckFailedException", "the condition is false")
+        self.tables.write(put.table, put.key, put.stored, self._second)
+        if trouble == "lost":
+            raise _error("InternalServerError", "the answer is lost")
 
     def _commit(self, actions: Sequence[_Action], trouble: str, token: str | None) -> None:
         if trouble == "conflict":
@@ -321,6 +346,10 @@ class SimDynamoDB:
                 self.tables.write(one.table, one.key, item, self._second)
         if trouble == "lost":
             raise _error("InternalServerError", "the answer is lost")
+
+    def _check_content(self, table: str, request: Any) -> None:
+        if table in self.refuses and self.refuses[table] in repr(request):
+            raise _error("ValidationException", "Item size has exceeded the maximum allowed size")
 
     def _has_seen(self, token: str, actions: Sequence[_Action]) -> bool:
         """Whether a transaction came with this token before. In a world each has a token of its own."""

@@ -29,7 +29,7 @@ class SimTaker:
 
         def perform(trouble: str) -> int:
             if trouble == "refused":
-                raise _refused()
+                raise refused()
             count = len(entries) // 2 if trouble == "part" else len(entries)
             for entry in entries[:count]:
                 self.taken.append(entry)
@@ -37,7 +37,7 @@ class SimTaker:
                 if self.sink:
                     self.sink(entry)
             if trouble == "lost":
-                raise _refused()
+                raise refused()
             return count
 
         said = f"{operation}s {len(entries)}"
@@ -62,5 +62,5 @@ class SimSqs(SimTaker):
         return {"Failed": [{"Id": entry["Id"]} for entry in Entries[taken:]]}
 
 
-def _refused() -> ClientError:
+def refused() -> ClientError:
     return ClientError({"Error": {"Code": "InternalException", "Message": "no answer"}}, "simulated")

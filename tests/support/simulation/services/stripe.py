@@ -30,6 +30,7 @@ class SimStripe:
         self.world = world
         self.truth = truth
         self.taken: dict[str, MeterEvent] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
         self.digest = 0
 
     def of(self, account: str) -> SimStripe:  # no Connect accounts here
@@ -65,6 +66,10 @@ class SimStripe:
         said = f"tells Stripe {event.value}"
         self.world.request(SimRequest("meter", ("refused", "dies", "lost"), lambda: said), perform, lambda _: "")
 
+    def thin_event(self, event_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._ask(f"asks Stripe for {event_id}", lambda: self.reports.get(event_id))
+        return found
+
     @property
     def total(self) -> Decimal:
         return sum((event.value for event in self.taken.values()), Decimal(0))
@@ -73,8 +78,8 @@ class SimStripe:
     def _second(self) -> int:
         return int(self.truth.now.timestamp())
 
-    def _ask(self, said: str, answer: Callable[[], SimAnswer]) -> Any:
-        def perform(trouble: str) -> SimAnswer:
+    def _ask(self, said: str, answer: Callable[[], Any]) -> Any:
+        def perform(trouble: str) -> Any:
             if trouble == "refused":
                 raise Unavailable("Stripe: too many requests")
             return answer()

@@ -71,6 +71,14 @@ def streams() -> dict[str, StreamSource]:
     }
 
 
+@cache
+def timeouts() -> dict[str, int]:
+    """Seconds that a call of a function may take, by its name without `Function`."""
+    otherwise = _template()["Globals"]["Function"]["Timeout"]
+    functions = _of("AWS::Serverless::Function").items()
+    return {name.removesuffix("Function"): _number(one.get("Timeout", otherwise)) for name, one in functions}
+
+
 def receives(queue: str) -> int:
     return queues()[queue].receives
 

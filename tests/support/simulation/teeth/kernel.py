@@ -16,11 +16,13 @@ KERNEL: Mapping[str, str] = {
         _overdue _abandon _keep _not_waiting""",
     "nilometer.flows.billing": """
         _refold refold requested _pages _fold_page _decided Committer.run Committer._round Committer._put_into_pack
-        Committer._commit Committer._again Committer._settle Pack.writes _settle _done merge_answer commit_group
-        _planned""",
+        Committer._read_with_facts Committer._writes Committer._commit Committer._say_uses Committer._store
+        Committer._lose Committer._again Committer._settle Committer._put_facts _new_fact Pack.writes _settle _done
+        merge_answer commit_group _planned""",
     "nilometer.flows.limits": """
-        Lease.close Lease._take Lease._hold Lease._reserve Lease._settle _react reserve sweep synchronize _reserve
-        _again _refused _end _against_others tell _tell_meter _lower_allowance _put_once""",
+        BlockLease.close BlockLease._take BlockLease._hold BlockLease._reserve BlockLease._settle take _taken _react
+        reserve sweep synchronize _reserve _again _refused _end _against_others tell _tell_meter
+        _lower_allowance _put_once""",
     "nilometer.flows.notices": "_apply _audience _tell _fact",
     "nilometer.flows.operations": "_decide _commit _fact",
     "nilometer.flows.people": "use_token perform read",
@@ -35,6 +37,8 @@ KERNEL: Mapping[str, str] = {
         _counted RemoveMember.decide AcceptInvitation.decide ResendInvitation.follows _slug CreateWorkspace.reads
         UpdateWorkspace.reads UpdateWorkspace.decide workspace_writes""",
     "nilometer.domain.notices": "request",
-    "nilometer.lake.write": "until_known _commit Batches._attempt newest merge Lake._append_days Lake._attempt",
-    "nilometer.aws": "Bus.publish Bus._put Queue.send Store.commit Store._write_all Store._batch_get Store._pages",
+    "nilometer.lake.write": """
+        until_known _commit _add _came_since Batches._attempt newest merge Lake._append_days Lake._attempt""",
+    "nilometer.aws": """
+        Bus.publish Bus._put Queue.send Store.commit Store.put Store._write_all Store._batch_get Store._pages""",
 }

@@ -12,9 +12,10 @@ Place = tuple[str, str, Change]
 """The kind of bug, the source that it changes, and what changes the tree."""
 
 STORING = frozenset({"commit", "put_all", "delete_all"})
-STORES = STORING | {"_commit", "_reserve", "append", "send", "publish", "put"}
+STORES = STORING | {"_commit", "_put_facts", "_reserve", "_store", "append", "send", "publish", "put"}
 LEFT_OUT = STORING | frozenset(
     {"keep", "_keep", "settle_twins", "_forget", "_remember", "bury", "refold", "touch", "mark", "take_back", "_settle"}
+    | {"_put_facts", "_say_uses", "_store", "put"}
 )
 WRITES = frozenset({"Put", "Update", "Delete", "Check"})
 LIVES = frozenset({"KEPT", "WORKSPACE_WAITS", "METER_WAITS", "DEDUPLICATED", "PATIENCE", "ttl", "LOOKBACK", "LIFETIME"})
@@ -62,7 +63,7 @@ def _of_calls(call: ast.Call) -> Iterator[Place]:
 
 
 def _condition(value: ast.expr) -> str:
-    versioned = isinstance(value, ast.Call) and _called(value) in {"Version", "version_of"}
+    versioned = isinstance(value, ast.Call) and _called(value) in {"Version", "version_of", "unchanged"}
     return "version not checked" if versioned else "condition removed"
 
 

@@ -6,13 +6,23 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from heapq import nsmallest
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from nilometer.domain.billing.group import View
-from nilometer.domain.billing.link import admitted, conflicts, is_weak
-from nilometer.domain.billing.record.inputs import ENDED, Inputs, Views, closed_views, is_deleted, packed
+from nilometer.domain.billing.group import ACCESS, Alike, View, Views
+from nilometer.domain.billing.link import NAMED, admitted, conflicts, is_weak
+from nilometer.domain.billing.record.inputs import (
+    ENDED,
+    Inputs,
+    closed_views,
+    in_parts,
+    is_deleted,
+    packed,
+    subscriptions,
+)
+from nilometer.domain.billing.record.parts import loose
 from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
 from nilometer.domain.store.writes import Item, Key
@@ -22,7 +32,6 @@ UNKNOWN = "unknown"
 """The status of a subscription whose own cannot be read."""
 
 _STANDING = {"active": 6, "trialing": 6, "past_due": 5, "paused": 4, "unpaid": 3, "incomplete": 2}
-_ACCESS = {"active": "full", "trialing": "full", "past_due": "grace"}
 _OWING = {"past_due", "unpaid"}
 _NO = {"false", "no", "0", ""}
 
@@ -49,6 +58,7 @@ def record_item(
     key: Key, inputs: Inputs, *, workspace_id: str | None, version: int, cause: str, updated_at: str
 ) -> Item:
     """The folded fields without those that are None, and `inputs`, compressed, to fold it again from."""
+    inputs = in_parts(inputs)
     return {
         "pk": key.pk,
         "sk": key.sk,
@@ -70,39 +80,53 @@ def standing(subscription: View) -> tuple[int, int]:
     return (0 if status in ENDED else _STANDING.get(status, 1)), int(subscription.get("created") or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    """`weak` are the customers that a buyer alone has linked; `told` is the metadata of items that were asked for."""
+class _Terms:
+    """What the catalog says of an item, read once a fold however many items are of the same product and price."""
 
-    customers: Mapping[str, Views]
-    catalog: Mapping[str, View]
-    weak: frozenset[str]
-    told: dict[int, Mapping[str, str]] = field(default_factory=dict)
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self.metadata = metadata
+        self.is_addon = metadata.get("addon", "").lower() not in _NO
+        self.limits = plan_limits.limits_of(metadata)
+        self.problems = plan_limits.problems(metadata)
+
+
+class _Fold:
+    """`weak` are the customers that a buyer alone has linked."""
+
+    def __init__(self, customers: Mapping[str, Views], catalog: Mapping[str, View], weak: Set[str]) -> None:
+        self.customers = customers
+        self.catalog = catalog
+        self.weak = weak
+        self._terms_of: dict[Any, _Terms] = {}
+        self._subscriptions = [one for name, views in customers.items() for one in subscriptions(name, views)]
+        self._by_kind: dict[str, list[tuple[str, View]]] = {}
+        for views in map(loose, customers.values()):
+            for name, view in views.items():
+                self._by_kind.setdefault(str(view["object"]), []).append((name, view))
 
     def record(self) -> dict[str, Any]:
-        subscriptions = self._of("subscription")
-        effective = self._effective()
+        base = max(self._subscriptions, key=self._preference, default=None)
+        effective = (base.id, base.view) if base else None
         risks = [named for kind in RISKS for named in self._of(kind)]
-        giving = [named for named in subscriptions if named == effective or named[1].get("status") in _ACCESS]
+        giving = [one for one in self._subscriptions if one is base or one.living]
         return {
             **_status(effective),
             **self._plan(effective, giving),
             **_cancellation(effective),
             **_trial(effective),
-            **_periods(effective, [view for _, view in subscriptions]),
+            **_periods(effective, {bounds for one in self._subscriptions for bounds in one.periods}),
             **self._payments(effective),
             "features": self._features(),
             "risk": risk(risks) if risks else None,
             **self._doubts(effective, giving),
         }
 
-    def _doubts(self, effective: tuple[str, View] | None, giving: Sequence[tuple[str, View]]) -> dict[str, Any]:
+    def _doubts(self, effective: tuple[str, View] | None, giving: Sequence[Alike]) -> dict[str, Any]:
         """What an operator should know; each field is there only when there is something to say."""
-        views = {name: view for owned in self.customers.values() for name, view in owned.items()}
-        ids = {name for name, _ in giving}
-        payers = sorted(name for name, owned in self.customers.items() if ids & owned.keys())
+        views = {name: view for owned in self.customers.values() for name, view in loose(owned).items()}
+        payers = sorted({one.customer for one in giving})
         said = {
-            "add_ons": sorted(name for name, _ in giving if effective and name != effective[0]),
+            "add_ons": _add_ons(effective[0], giving) if effective else [],
             "payers": payers if len(payers) > 1 else [],
             "in_doubt": sorted(name for name, view in views.items() if view.get("doubt")),
             "incomplete": sorted(name for name, view in views.items() if view.get("has_more")),
@@ -113,66 +137,59 @@ class _Fold:
         return {name: value for name, value in said.items() if value}
 
     def _of(self, kind: str) -> list[tuple[str, View]]:
-        found = (named for views in self.customers.values() for named in views.items())
-        return sorted((name, view) for name, view in found if view["object"] == kind) if self.customers else []
+        return sorted(self._by_kind.get(kind, ()), key=itemgetter(0))
 
-    def _effective(self) -> tuple[str, View] | None:
-        """The base of what the workspace has: docs/billing.md says how it is chosen."""
-        found = (
-            (*self._preference(view, name in self.weak), id_, view)
-            for name, views in self.customers.items()
-            for id_, view in views.items()
-            if view["object"] == "subscription"
-        )
-        best = max(found, key=lambda one: one[:-1], default=None)
-        return (best[-2], best[-1]) if best else None
+    def _preference(self, one: Alike) -> tuple[bool, bool, bool, int, bool, int, str]:
+        """The base of what the workspace has, as docs/billing.md says how it is chosen.
 
-    def _preference(self, view: View, weak: bool) -> tuple[bool, bool, bool, int, bool, int]:
-        """Living; of a customer that the platform linked; no add-on; by status; with a plan's name; the newer."""
-        rank, created = standing(view)
-        living = view.get("status") in _ACCESS
-        metadata = [self._metadata(item) for item in view.get("items", ())]
-        addon = bool(metadata) and all(told.get("addon", "").lower() not in _NO for told in metadata)
-        named = living and any(told.get("plan") for told in metadata)
-        return living, living and not weak, living and not addon, rank, named, created
+        Living; of a customer that the platform linked; no add-on; by status; with a plan's name; the newer.
+        """
+        rank, created = standing(one.view)
+        living, weak = one.living, one.customer in self.weak
+        terms = [self._terms(item) for item in one.view.get("items", ())]
+        addon = bool(terms) and all(told.is_addon for told in terms)
+        named = living and any(told.metadata.get("plan") for told in terms)
+        return living, living and not weak, living and not addon, rank, named, created, one.id
 
-    def _plan(self, effective: tuple[str, View] | None, giving: Sequence[tuple[str, View]]) -> dict[str, Any]:
+    def _plan(self, effective: tuple[str, View] | None, giving: Sequence[Alike]) -> dict[str, Any]:
         """Limits and seats of all that give something; the name of the base."""
         items = list(effective[1].get("items", ())) if effective else []
-        metadata = [self._metadata(item) for item in items]
-        every = [item for _, view in giving for item in view.get("items", ())]
-        told_by_every = [self._metadata(item) for item in every]
-        rules = self._limits(every, told_by_every)
-        told = [*told_by_every, *self._entitling()]
-        unread = sorted({name for one in told for name in plan_limits.problems(one)})
+        metadata = [self._terms(item).metadata for item in items]
+        rules = self._limits(giving)
+        every = (self._terms(item) for one in giving for item in one.view.get("items", ()))
+        told = {id(terms): terms for terms in (*every, *map(_Terms, self._entitling()))}
+        unread = sorted({name for one in told.values() for name in one.problems})
         return {
             "plan": next((told["plan"] for told in metadata if told.get("plan")), self._name(items)),
-            "seats": self._seats(items, giving, effective) if items else None,
+            "seats": self._seats(items, giving) if items else None,
             "limits": {meter: plan_limits.amount_of(rule) for meter, rule in rules.items()},
             "limit_rules": rules,
             **({"unreadable_limits": unread} if unread else {}),
         }
 
-    def _seats(
-        self, items: Sequence[View], giving: Sequence[tuple[str, View]], effective: tuple[str, View] | None
-    ) -> int:
+    def _seats(self, items: Sequence[View], giving: Sequence[Alike]) -> int:
         """The base's marked items, else its first, and the marked ones of add-ons."""
-        counted = self._marked(items) or items[:1]
-        others = [item for named in giving if named != effective for item in self._marked(named[1].get("items", ()))]
-        return sum(int(item.get("quantity") or 0) for item in (*counted, *others))
+        every = sum(
+            quantity
+            for one in giving
+            for item, quantity in zip(one.view.get("items", ()), one.seats, strict=True)
+            if self._marked(item)
+        )
+        return every if any(map(self._marked, items)) else every + int(items[0].get("quantity") or 0)
 
-    def _marked(self, items: Iterable[View]) -> list[View]:
-        return [item for item in items if self._metadata(item).get("seats")]
+    def _marked(self, item: View) -> bool:
+        return bool(self._terms(item).metadata.get("seats"))
 
-    def _metadata(self, item: View) -> Mapping[str, str]:
+    def _terms(self, item: View) -> _Terms:
         """Product, then price: as registered, or as the subscription's snapshot showed the price."""
-        if (known := self.told.get(id(item))) is not None:
-            return known
-        product = self._catalog("product", item)
         price = self._catalog("price", item)
         of_price = price.get("metadata", {}) if price.get("version") else item.get("metadata", {})
-        told = self.told[id(item)] = {**product.get("metadata", {}), **of_price}
-        return told
+        key = (item.get("product"), *of_price.items())
+        known = self._terms_of.get(key)
+        if known is None:
+            product = self._catalog("product", item)
+            known = self._terms_of[key] = _Terms({**product.get("metadata", {}), **of_price})
+        return known
 
     def _name(self, items: Sequence[View]) -> str | None:
         if not items:
@@ -183,20 +200,22 @@ class _Fold:
     def _catalog(self, object_type: str, item: View) -> View:
         return self.catalog.get(f"{object_type}/{item.get(object_type)}", {})
 
-    def _limits(self, items: Sequence[View], metadata: Sequence[Mapping[str, str]]) -> dict[str, plan_limits.Limit]:
-        parts: dict[str, list[tuple[plan_limits.Limit, int]]] = {}
-        for item, told in zip(items, metadata, strict=True):
-            for meter, limit in plan_limits.limits_of(told).items():
-                parts.setdefault(meter, []).append((limit, int(item.get("quantity") or 1)))
+    def _limits(self, giving: Sequence[Alike]) -> dict[str, plan_limits.Limit]:
+        """By id, because of what does not add up the last one's holds."""
+        parts: dict[str, list[plan_limits.Part]] = {}
+        for one in sorted(giving, key=attrgetter("last")):
+            for item, quantity in zip(one.view.get("items", ()), one.amounts, strict=True):
+                for meter, limit in self._terms(item).limits.items():
+                    parts.setdefault(meter, []).append((limit, quantity, one.count))
         limits = {meter: plan_limits.total(parts[meter], "plan") for meter in parts}
         return dict(sorted({**limits, **self._entitled()}.items()))
 
     def _entitled(self) -> dict[str, plan_limits.Limit]:
         """What features bring with them; of one meter they add up."""
-        parts: dict[str, list[tuple[plan_limits.Limit, int]]] = {}
+        parts: dict[str, list[plan_limits.Part]] = {}
         for told in self._entitling():
             for meter, limit in plan_limits.limits_of(told).items():
-                parts.setdefault(meter, []).append((limit, 1))
+                parts.setdefault(meter, []).append((limit, 1, 1))
         return {meter: plan_limits.total(parts[meter], "entitlement") for meter in parts}
 
     def _entitling(self) -> list[Mapping[str, str]]:
@@ -242,7 +261,7 @@ class _Fold:
     def _features(self) -> list[str]:
         """Of customers that are not deleted."""
         living = [views for views in self.customers.values() if not is_deleted(views)]
-        summaries = [view for views in living for view in views.values() if view["object"] == SUMMARY]
+        summaries = [view for views in living for view in loose(views).values() if view["object"] == SUMMARY]
         return sorted({feature for view in summaries for feature in view["features"]})
 
 
@@ -259,7 +278,7 @@ def _status(effective: tuple[str, View] | None) -> dict[str, Any]:
     status = str(view.get("status") or UNKNOWN)
     return {
         "status": status,
-        "access": _ACCESS.get(status, "none"),
+        "access": ACCESS.get(status, "none"),
         "subscription": id_,
         "pause": view.get("pause"),
         "renews": status not in ENDED,
@@ -278,17 +297,23 @@ def _cancellation(effective: tuple[str, View] | None) -> dict[str, Any]:
     }
 
 
+def _add_ons(base: str, giving: Iterable[Alike]) -> list[str]:
+    """Of more than twenty the first of those that are alike, by id."""
+    kinds = [(one.count, [name for name in one.names if name != base]) for one in giving]
+    many = sum(count for count, _ in kinds) > NAMED + 1
+    return nsmallest(NAMED, (name for _, names in kinds for name in (names[:1] if many else names)))
+
+
 def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
     view = effective[1] if effective else {}
     return {"trial_start": view.get("trial_start"), "trial_end": view.get("trial_end")}
 
 
-def _periods(effective: tuple[str, View] | None, subscriptions: Iterable[View]) -> dict[str, Any]:
+def _periods(effective: tuple[str, View] | None, of_all: Set[tuple[int, int]]) -> dict[str, Any]:
     """The effective subscription's periods; where it has none, those of the others, a later start first."""
     own = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
-    others = {tuple(bounds) for view in subscriptions for bounds in view.get("periods", ())} - set(own)
     taken = list(own)
-    for start, end in sorted(others, reverse=True):
+    for start, end in sorted(of_all - set(own), reverse=True):
         taken += _gaps(start, end, taken)
     current = own[-1] if own else (None, None)
     return {

@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nilometer.domain.billing.group import View
+from nilometer.domain.billing.group import Alike, View, Views, alike
+from nilometer.domain.billing.record.parts import PARTED, PartedViews, as_text, loose, parted
+from nilometer.domain.billing.record.stored import closed, opened
 from nilometer.domain.store import compressed, keys
+from nilometer.domain.store.segments import MARK
 from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 
-Views = Mapping[str, View]  # one customer's, by object id
-
 CATALOG = frozenset({"product", "price", FEATURES})
 """The types of objects that records are folded with and that belong to no customer."""
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
-_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
 ENDED_KEPT = 5  # ended subscriptions that a customer's part remembers: the newest
 
 
@@ -55,8 +55,7 @@ def customer_name(scope: Scope, customer_id: str) -> str:
 
 def with_views(inputs: Inputs, customer: str, views: Mapping[str, View | None]) -> Inputs:
     """`views` replace the customer's views of the same objects; None removes."""
-    held = {**inputs.customers.get(customer, {}), **views}
-    return with_part(inputs, customer, bounded({name: view for name, view in held.items() if view is not None}))
+    return with_part(inputs, customer, changed(inputs.customers.get(customer, {}), views))
 
 
 def with_part(
@@ -102,7 +101,7 @@ def catalog_names(inputs: Inputs) -> set[str]:
     return {
         used
         for name, views in inputs.customers.items()
-        for view in views.values()
+        for view in _unlike(views)
         for used in used_names(name.rpartition("/")[0], view)
     }
 
@@ -129,14 +128,33 @@ def catalog_key(name: str) -> Key:
     return keys.register(account, mode == "live", object_type, object_id, None)
 
 
-def bounded(views: Mapping[str, View]) -> dict[str, View]:
-    """Without the ended subscriptions that are too many.
+def subscriptions(customer: str, views: Views) -> Iterator[Alike]:
+    """All subscriptions of a customer, together where they are alike."""
+    return alike(customer, loose(views), views.alikes if isinstance(views, PartedViews) else ())
+
+
+def _unlike(views: Views) -> Iterator[View]:
+    """The loose views, and one of each kind of those in parts."""
+    yield from loose(views).values()
+    if isinstance(views, PartedViews):
+        yield from (one.view for one in views.alikes)
+
+
+def changed(held: Views, views: Mapping[str, View | None]) -> Views:
+    """`views` replace those of the same objects; None removes. Without the ended subscriptions that are too many.
 
     An ended subscription stays ended, so the newest of them are the same in any order.
     """
-    ended = [(int(v.get("created") or 0), n) for n, v in views.items() if v.get("status") in ENDED]
-    dropped = {name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]}
-    return {name: view for name, view in views.items() if name not in dropped}
+    made = _changed(held, views)
+    ended = [(int(v.get("created") or 0), n) for n, v in loose(made).items() if v.get("status") in ENDED]
+    dropped = [name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]]
+    return _changed(made, dict.fromkeys(dropped)) if dropped else made
+
+
+def _changed(held: Views, views: Mapping[str, View | None]) -> Views:
+    if isinstance(held, PartedViews):
+        return held.changed(views)
+    return {name: view for name, view in {**held, **views}.items() if view is not None}
 
 
 def home(scope: Scope, customer_id: str, workspace_id: str | None) -> Key:
@@ -150,7 +168,7 @@ def inputs_of(record: Item | None) -> Inputs:
     """What a stored record was folded from; empty when there is no record."""
     if record is None:
         return Inputs()
-    document = json.loads(compressed.unpack(record["inputs"]))
+    document = _opened(record["inputs"])
     return Inputs(
         customers=document["customers"],
         catalog=document["catalog"],
@@ -161,7 +179,7 @@ def inputs_of(record: Item | None) -> Inputs:
 
 def is_deleted(views: Views) -> bool:
     """Whether these views of a customer say that Stripe deleted it."""
-    return any(view["object"] == "customer" and view.get("deleted") for view in views.values())
+    return any(view["object"] == "customer" and view.get("deleted") for view in loose(views).values())
 
 
 def closed_views(views: Views) -> Views:
@@ -181,16 +199,31 @@ def orphans(views: Views) -> list[str]:
     return sorted(name for name, view in views.items() if _is_orphan(view)) if is_deleted(views) else []
 
 
+def in_parts(inputs: Inputs) -> Inputs:
+    """With large customers in as many parts as they need."""
+    return replace(inputs, customers={n: _in_parts(views) for n, views in inputs.customers.items()})
+
+
+def _in_parts(views: Views) -> Views:
+    return parted(views) if isinstance(views, PartedViews) or len(views) >= PARTED else views
+
+
 def packed(inputs: Inputs) -> bytes:
-    """What was folded: compressed, so that most records cost one kilobyte's write."""
-    document: dict[str, Any] = {"customers": inputs.customers, "catalog": inputs.catalog}
+    """What was folded: compressed, so that most records cost one kilobyte's write; large customers in parts."""
+    document: dict[str, Any] = {"catalog": inputs.catalog}
     document |= {"claims": inputs.claims} if inputs.claims else {}
     document |= {"refused": inputs.refused} if inputs.refused else {}
-    return compressed.pack_record(_as_text(document).encode())
+    if any(isinstance(views, PartedViews) for views in inputs.customers.values()):
+        return closed(inputs.customers, document)
+    return compressed.pack_record(as_text({"customers": inputs.customers, **document}).encode())
+
+
+def _opened(content: bytes) -> Mapping[str, Any]:
+    return opened(content) if content.endswith(MARK) else json.loads(compressed.unpack(content))
 
 
 def catalog_entry(register: Item | None) -> dict[str, Any]:
-    """What a record keeps of a product, a price or the features; version 0 when we have not heard of it yet."""
+    """What a record keeps of a product, a price or the features; version 0 when no event of it has come yet."""
     resolution = resolve(register_of(register))
     if register is None or resolution is None:
         return {"version": 0}

@@ -5,7 +5,7 @@ live and of terminal events, plus, of a subscription, the billing periods ever s
 batching the events come in, the register is the same. What it means is said by `resolve`.
 
 Of all but the newest second only digests stay: a set of seconds only grows, so a second that is not the newest
-never becomes it, and its states can no more be the answer; they only tell where the newer walk began.
+never becomes it, and its states can no more be the answer; they only show where the newer walk began.
 
 Stored it is one compressed JSON document: most items have one kilobyte, because a write is billed by the kilobyte.
 """
@@ -177,7 +177,7 @@ def knows(register: Register, event_id: str) -> bool:
 
 
 def without(register: Register, event_id: str) -> Register:
-    """Without the event, but for the billing periods that it told.
+    """Without the event, but for the billing periods that it reported.
 
     When nothing newer is left whose state is kept, the older seconds go too: Stripe's answer takes their place.
     """

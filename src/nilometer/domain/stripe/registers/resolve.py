@@ -140,7 +140,7 @@ def _doubtful(now: Sequence[Element], before: Sequence[Sequence[Element]]) -> bo
 
 
 def _aside(now: Sequence[Element], edges: Sequence[tuple[str, str]]) -> list[Element]:
-    """Snapshots that no edge touches: something was not told. A fetched one may simply be older, a created one is."""
+    """Snapshots that no edge touches: something was not reported. A fetched one may be older, a created one is."""
     nodes = {node for edge in edges for node in edge}
     return [e for e in now if e.post not in nodes and e.rank > 0]
 

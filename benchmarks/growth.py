@@ -1,0 +1,98 @@
+"""What an event costs when its workspace is large: `python -m benchmarks.growth [--sizes 1,100,1000] [--rounds 3]`.
+
+One customer with so many living subscriptions, in its workspace's tables; then each event changes a quantity and is
+alone in its batch. Own CPU an event (the least of the rounds), the bytes of the billing record and of the link, and how
+many times one subscription's CPU it is. The goal is 1.5. Beside it, on the same tables: one event one write under
+`stored.created < event.created`, which keeps a row a subscription and knows nothing of a workspace. Tables are in
+memory, so botocore and its HTTP are in neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.billing import guarded, ours
+from tests.support.stores.memory import MemoryStore
+
+from nilometer.aws.items import marshal
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Key, Table
+from nilometer.local.plane.charges import item_bytes
+from nilometer.local.stripe.world import StripeWorld
+
+GOAL = 1.5
+WORKSPACE = "ws_1"
+Events = Sequence[dict[str, Any]]
+
+
+def world_of(subscriptions: int, events: int) -> tuple[StripeWorld, Events, Events]:
+    """What filled the tables, and what is measured."""
+    world = StripeWorld(datetime(2026, 10, 1, tzinfo=UTC), seed=1)
+    price = world.price(world.product("Papyrus", {"limit_api_calls": "1000", "plan": "papyrus"}), 4900)
+    customer = world.customer(WORKSPACE)
+    living = [world.subscribe(customer, [(price, 1)]) for _ in range(subscriptions)]
+    before, chance = list(world.events), random.Random(1)
+    for _ in range(events):
+        world.advance(timedelta(seconds=61))
+        one = chance.choice(living)
+        world.change_quantity(one, world.objects[one]["items"]["data"][0]["quantity"] + 1)
+    return world, before, world.events[len(before) :]
+
+
+def measure(subscriptions: int, *, events: int = 20, rounds: int = 3) -> dict[str, Any]:
+    """CPU in milliseconds an event, ours and the peer's, and what is stored."""
+    world, before, updates = world_of(subscriptions, events)
+    filled, rows = MemoryStore(), MemoryStore()
+    ours(filled, before)
+    guarded(rows, before)
+    customer = next(one["id"] for one in world.objects.values() if one["object"] == "customer")
+    return {
+        "subscriptions": subscriptions,
+        "cpu_ms": _least(lambda: ours(filled.copy(), updates, batch=1), rounds, events),
+        "peer_cpu_ms": _least(lambda: guarded(rows.copy(), updates), rounds, events),
+        "record_bytes": _bytes(filled, keys.billing(WORKSPACE)),
+        "link_bytes": _bytes(filled, keys.link("self", False, customer)),
+    }
+
+
+def _least(run: Callable[[], None], rounds: int, events: int) -> float:
+    def once() -> float:
+        began = time.process_time()
+        run()
+        return time.process_time() - began
+
+    return round(min(once() for _ in range(rounds)) / events * 1000, 3)
+
+
+def _bytes(store: MemoryStore, key: Key) -> int:
+    item = store.get(Table.RECORDS, key)
+    return item_bytes(marshal(item)) if item else 0
+
+
+def compare(sizes: Sequence[int], *, events: int = 20, rounds: int = 3) -> Iterator[dict[str, Any]]:
+    """The first size is what the others are held against."""
+    first: dict[str, Any] = {}
+    for size in sizes:
+        found = measure(size, events=events, rounds=rounds)
+        first = first or found
+        yield {**found, "times": round(found["cpu_ms"] / first["cpu_ms"], 1), "goal": GOAL}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="1,100,1000")
+    parser.add_argument("--events", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    for line in compare(list(map(int, given.sizes.split(","))), events=given.events, rounds=given.rounds):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

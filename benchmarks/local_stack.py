@@ -1,0 +1,150 @@
+"""How soon and how many, on a stack of this machine: `python benchmarks/local_stack.py [--alone 40] [--events 2000]`.
+
+Alone: a webhook a second; a reader asks the table for its billing record until it is there. Goal: 95 % within 0.3 s
+after the post. Beside it the floor: how long an item that was put by hand takes to be read in the same engine.
+
+Many: `--events` of many customers through 8 connections; events a second until Stripe would be answered, until all
+facts are in the table and until the stack is idle, lake included; CPU of all processes of the stack an event. Goal:
+500 a second in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Key, Table
+from nilometer.local.demo.delivery import WebhookClient
+from nilometer.local.stack.idle import await_idle
+from nilometer.local.stack.stack import Options, Stack, stack
+from nilometer.local.stripe.world import StripeWorld
+
+GOAL_SECONDS, GOAL_EVENTS = 0.3, 500
+PATIENCE = 180
+EVERY = 0.002  # seconds between two questions of the reader
+
+
+def events(count: int, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`count` new subscriptions, each with the workspace that it is the first of."""
+    world = StripeWorld(datetime.now(UTC), seed=hash(prefix) % 1000)
+    price = world.price(world.product("Papyrus", {}), 4900)
+    for number in range(count):
+        before, workspace = len(world.events), f"{prefix}_{number}"
+        world.subscribe(world.customer(workspace), [(price, 1)])
+        found = (event for event in world.events[before:] if event["type"] == "customer.subscription.created")
+        yield workspace, next(found)
+
+
+def alone(running: Stack, store: Store, count: int) -> dict[str, Any]:
+    """Seconds from the post until the record is read, one event a second."""
+    client, took, answered = _client(running), [], []
+    for number, (workspace, event) in enumerate(events(count, "alone")):
+        began = time.monotonic()
+        assert client.deliver(number, json.dumps(event).encode()).taken
+        answered.append(time.monotonic() - began)
+        _until(partial(_is_there, store, keys.billing(workspace)))
+        took.append(time.monotonic() - began)
+        time.sleep(max(0.0, began + 1.2 - time.monotonic()))
+    return {
+        "figure": "visible in the table after the webhook, alone",
+        "events": count,
+        **_percentiles("visible", took),
+        **_percentiles("answered", answered),
+        **_percentiles("floor", [_floor(store, number) for number in range(count)]),
+        "goal_p95": GOAL_SECONDS,
+    }
+
+
+def _floor(store: Store, number: int) -> float:
+    began, key = time.monotonic(), Key(f"FLOOR#{number}", "FLOOR")
+    store.put_all(Table.RECORDS, [{"pk": key.pk, "sk": key.sk, "kind": "floor", "version": 1}])
+    _until(partial(_is_there, store, key))
+    return time.monotonic() - began
+
+
+def many(running: Stack, store: Store, count: int) -> dict[str, Any]:
+    """Events a second at three places."""
+    posted = list(events(count, "many"))
+    named = [keys.stripe_event("self", event["id"]) for _, event in posted]
+    cpu, began = _cpu(), time.monotonic()
+    answers = list(_client(running).deliver_all((n, json.dumps(event).encode()) for n, (_, event) in enumerate(posted)))
+    accepted = time.monotonic() - began
+    assert all(one.taken for one in answers)
+    _until(lambda: len(store.batch_get(Table.EVENTS, named, attributes=("version",))) == count, every=0.2)
+    stored = time.monotonic() - began
+    await_idle(running.status, timeout=PATIENCE)
+    idle = time.monotonic() - began
+    return {
+        "figure": "Stripe events a second, end to end",
+        "events": count,
+        "accepted": round(count / accepted, 1),
+        "in_table": round(count / stored, 1),
+        "idle": round(count / idle, 1),
+        "cpu_ms": round((_cpu() - cpu) / count * 1000, 2),
+        "goal_in_table": GOAL_EVENTS,
+        "cores": os.cpu_count(),
+    }
+
+
+def _cpu() -> float:
+    """Seconds of this process, which is the runner, and of all below it; 0 where there is no /proc."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            found[int(folder.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+    ours = {os.getpid()}
+    while more := {pid for pid, (parent, _) in found.items() if parent in ours} - ours:
+        ours |= more
+    return sum(found[pid][1] for pid in ours if pid in found) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_there(store: Store, key: Key) -> bool:
+    return store.get(Table.RECORDS, key) is not None
+
+
+def _until(done: Callable[[], bool], *, every: float = EVERY) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(every)
+
+
+def _client(running: Stack) -> WebhookClient:
+    return WebhookClient(running.description.webhook_url, secret=str(running.description.stripe_secret))
+
+
+def _percentiles(name: str, took: Sequence[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(took, n=20)
+    return {f"{name}_p50": round(cuts[9], 3), f"{name}_p95": round(cuts[18], 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alone", type=int, default=40)
+    parser.add_argument("--events", type=int, default=2000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NILOMETER_RUNTIME_DIR"] = str(Path(folder) / "run")
+        with stack(Options(port=0, aws_port=0)) as running:
+            tables = running.description
+            store = Store(running.client("dynamodb"), records=tables.records_table, events=tables.events_table)
+            alone(running, store, 3)  # the first of each function starts its process
+            print(json.dumps({**alone(running, store, given.alone), "load": round(os.getloadavg()[0], 1)}), flush=True)
+            print(json.dumps(many(running, store, given.events)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+// Run by tests/flows/api/test_stack.py on a local stack, or by hand: `node --test` with NILOMETER_URL and NILOMETER_KEY.
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { Client, EventsRejected, NilometerError } from "../index.js";
+
+const WORKSPACE = process.env.NILOMETER_WORKSPACE ?? `node-${crypto.randomUUID().slice(0, 8)}`;
+const METER = process.env.NILOMETER_METER ?? "api_calls";
+
+test("usage counts once, whatever answers are lost", async () => {
+  let asked = 0;
+  const unreliable = async (...request) => {
+    const answered = await fetch(...request);
+    asked += 1;
+    if (asked % 2) throw new TypeError("cut");
+    return answered;
+  };
+  const client = new Client({ fetch: unreliable, pause: async () => {} });
+  const ids = new Set();
+  for (let n = 0; n < 10; n += 1) ids.add(await client.usage.record(WORKSPACE, METER, "0.5"));
+  await client.close();
+  assert.equal(ids.size, 10);
+});
+
+test("what can never count is named", async () => {
+  const client = new Client();
+  const id = await client.usage.record(WORKSPACE, "nonsense");
+  await assert.rejects(client.usage.flush(), (error) => error instanceof EventsRejected && error.events[0].id === id);
+  await assert.rejects(client.usage.record(WORKSPACE, METER, -1), { reason: "quantity_invalid" });
+  await client.close();
+});
+
+test("limits hold", async () => {
+  const client = new Client();
+  assert.equal((await client.limits.check(WORKSPACE, METER)).allowed, true);
+  assert.equal(await client.limits.reserve(WORKSPACE, METER, 6, (held) => ((held.used = 2), "done")), "done");
+  await assert.rejects(client.limits.reserve(WORKSPACE, METER, 8, () => { throw new RangeError("x"); }), RangeError);
+  await assert.rejects(client.limits.reserve(WORKSPACE, METER, 1000, () => {}), { reason: "limit_reached" });
+  await client.close();
+});
+
+test("reads and problems", async () => {
+  const client = new Client();
+  assert.equal((await client.members.list(WORKSPACE))[0].role, "Admin");
+  assert.equal(await client.flags.isOn("nonsense", WORKSPACE), false);
+  await assert.rejects(client.billing.get(WORKSPACE), { status: 404, reason: "unknown_billing" });
+  await assert.rejects(client.act("remove_member", WORKSPACE, { user_id: "ada" }), { status: 409 });
+  await assert.rejects(new Client({ key: "nil_key_x_y" }).members.list(WORKSPACE), { status: 401, reason: "unauthenticated" });
+});
+
+test("a failure that may pass is asked again, others are not", async () => {
+  for (const [status, times] of [[503, 4], [429, 4], [500, 1], [400, 1]]) {
+    let asked = 0;
+    const answer = async () => (asked += 1, new Response("{}", { status }));
+    const client = new Client({ fetch: answer, pause: async () => {} });
+    await assert.rejects(client.request("GET", "/v1/key"), (error) => error instanceof NilometerError && error.status === status);
+    assert.equal(asked, times);
+  }
+});

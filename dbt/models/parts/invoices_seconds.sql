@@ -1,0 +1,7 @@
+-- The table expression invoices_seconds, which metrics have in common. Rules: docs/metrics.md. Generated.
+select * from (
+        select *, row_number() over (
+          partition by account, livemode, object_id, valid_from
+          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+        from {{ ref('invoices_weighed') }} as invoices_weighed where weight > 0) as chosen
+      where choice = 1

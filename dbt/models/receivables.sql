@@ -1,0 +1,50 @@
+-- What was owed at the end of each month, and what of it was overdue? Rules: docs/metrics.md. Generated.
+with
+    credit_notes_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
+      from {{ source('nilometer', 'credit_notes_history') }} where known_at <= {{ known() }}),
+    credit_notes_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
+      from (
+        select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
+        from credit_notes_told where previous_digest <> digest
+        union all
+        select account, livemode, object_id, valid_from, previous_digest, 0, 1 from credit_notes_told where previous_digest <> digest) as steps
+      group by account, livemode, object_id, valid_from, state),
+    credit_notes_weighed as (select told.*, case when changes.state is null and told.place > 0 then 2
+                          when changes.arriving > changes.leaving then 2
+                          when changes.state is null or told.place = 0 then 1 else 0 end as weight
+      from credit_notes_told as told left join credit_notes_changes as changes
+        on told.account = changes.account and told.livemode = changes.livemode
+        and told.object_id = changes.object_id and told.valid_from = changes.valid_from
+        and told.digest = changes.state),
+    credit_notes_seconds as (select * from (
+        select *, row_number() over (
+          partition by account, livemode, object_id, valid_from
+          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+        from credit_notes_weighed where weight > 0) as chosen
+      where choice = 1),
+    credit_notes_latest as (select * from (
+        select *, row_number() over (
+          partition by account, livemode, object_id
+          order by case when deleted or status = 'void' then 1 else 0 end desc, valid_from desc) as recency
+        from credit_notes_seconds) as newest
+      where recency = 1),
+    notes as (select months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id,
+             sum(credit_notes.amount) as amount
+      from (values {{ months() }}) as months (month, begins, ends) join credit_notes_latest as credit_notes on credit_notes.created_at >= months.ends
+      where type = 'pre_payment' and status <> 'void'
+      group by months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id),
+    owed as (select months.month, months.ends, invoices.currency, invoices.due_date, whose.workspace_id,
+             case when invoices.status = 'open' then invoices.amount_remaining else invoices.amount_due end
+             + coalesce(notes.amount, 0) as amount
+      from (values {{ months() }}) as months (month, begins, ends)
+      join {{ ref('invoices_latest') }} as invoices
+        on invoices.finalized_at < months.ends and not invoices.deleted
+        and (invoices.paid_at is null or invoices.paid_at >= months.ends)
+        and (invoices.voided_at is null or invoices.voided_at >= months.ends)
+        and (invoices.marked_uncollectible_at is null or invoices.marked_uncollectible_at >= months.ends)
+      left join notes on months.month = notes.month and invoices.account = notes.account
+        and invoices.livemode = notes.livemode and invoices.object_id = notes.invoice_id
+      left join {{ ref('whose') }} as whose on invoices.account = whose.account and invoices.livemode = whose.livemode and invoices.customer_id = whose.customer_id)
+select month, currency, cast(sum(amount) as bigint) as owed,
+       cast(sum(case when due_date < ends then amount else 0 end) as bigint) as overdue, count(*) as invoices
+from owed where amount > 0 and true group by month, currency

@@ -1,0 +1,1 @@
+"""Commands of what is told to others."""

@@ -1,0 +1,122 @@
+"""Usage events between `record` and the API: kept with their ids until each is answered.
+
+record ──▶ waiting ──▶ on the way ──▶ accepted, duplicate: gone
+              ▲             ├───────▶ rejected: told at the next flush
+              └─────────────┘ no answer: the same events again, which count once
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from nilometer.client.problem import EventsRejected, ProblemRejected
+from nilometer.domain.store.times import rfc3339
+from nilometer.flows.api.shapes import EventAnswer
+
+BATCH = 500  # events a request; the API takes 1,000
+CAPACITY = 10_000  # events that wait before `record` does
+UnitEvent = dict[str, Any]
+
+
+class UsageBuffer:
+    """Thread-safe. An event is in it from `add` until it is answered."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self._waiting: deque[UnitEvent] = deque()
+        self._rejected: list[tuple[str, str, str]] = []
+        self._on_the_way = 0
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        """How many are not answered yet."""
+        return len(self._waiting) + self._on_the_way
+
+    def add(self, event: UnitEvent) -> bool:
+        """False when it is full, and the event is not in it."""
+        with self._changed:
+            if len(self) >= self.capacity:
+                return False
+            self._waiting.append(event)
+            return True
+
+    def await_room(self, seconds: float) -> bool:
+        """Whether there is room before the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self) < self.capacity, seconds)
+
+    def take(self) -> list[UnitEvent]:
+        """The oldest that wait; each is either `answered` or `kept` afterwards."""
+        with self._changed:
+            taken = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._on_the_way += len(taken)
+            return taken
+
+    def kept(self, taken: Sequence[UnitEvent]) -> None:
+        """Nobody answered: they come first again."""
+        with self._changed:
+            self._on_the_way -= len(taken)
+            self._waiting.extendleft(reversed(taken))
+
+    def answered(self, taken: Sequence[UnitEvent], answers: Sequence[EventAnswer]) -> None:
+        """One answer an event, in order."""
+        with self._changed:
+            self._on_the_way -= len(taken)
+            for event, answer in zip(taken, answers, strict=True):
+                if answer.status == "rejected":
+                    self._rejected.append((event["id"], answer.reason or "unknown", answer.message or ""))
+            self._changed.notify_all()
+
+    def tell(self) -> None:
+        """`EventsRejected` when some were since the last time."""
+        with self._changed:
+            told, self._rejected = self._rejected, []
+        if told:
+            raise EventsRejected(told)
+
+
+def new_id() -> str:
+    """128 bits of chance."""
+    return os.urandom(16).hex()
+
+
+def amount(quantity: str | int | Decimal) -> str:
+    """As the API takes it: exact, never a float. `ProblemRejected` with `quantity_invalid`."""
+    try:
+        number = Decimal(quantity) if not isinstance(quantity, float) else None
+    except (InvalidOperation, TypeError, ValueError):
+        number = None
+    if number is None or not number.is_finite() or number < 0:
+        raise ProblemRejected(400, "quantity_invalid", "a quantity is a decimal that is not negative, and no float")
+    return format(number, "f")
+
+
+def usage_event(
+    workspace_id: str,
+    meter: str,
+    quantity: str | int | Decimal,
+    *,
+    event_id: str | None,
+    source: str | None,
+    time: datetime | None,
+    dimensions: Mapping[str, str] | None,
+) -> UnitEvent:
+    """A CloudEvent whose unit is not filled in yet."""
+    if time is not None and time.tzinfo is None:
+        raise ProblemRejected(400, "invalid_schema", "the time has no offset; hand in an aware datetime")
+    data = {"meter": meter, "quantity": amount(quantity), **({"dimensions": dict(dimensions)} if dimensions else {})}
+    return {
+        "specversion": "1.0",
+        "id": event_id or new_id(),
+        "source": source or f"/workspaces/{workspace_id}",
+        "type": "usage.recorded.v1",
+        "subject": workspace_id,
+        "time": rfc3339(time or datetime.now(UTC)),
+        "data": data,
+    }

@@ -1,0 +1,77 @@
+"""What an answer that is no success becomes: one error tree, that of `nilometer.errors`, with status and reason.
+
+Rejected        400 404 413 422   wrong for good
+Refused         403 409           a rule or the key's scopes forbid it; a limit is reached
+Misconfigured   401               the key is not valid
+Unavailable     429 5xx, network  not now: the same request again has one effect
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nilometer.errors import Misconfigured, NilometerError, Refused, Rejected, Unavailable
+
+
+class ProblemRejected(Rejected):
+    """The request is wrong for good; `status` is HTTP's."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.status = status
+
+
+class ProblemRefused(Refused):
+    """A rule or the key's scopes forbid it."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.reason = status, reason
+
+
+class KeyNotValid(Misconfigured):
+    """The key or session is unknown, expired or revoked."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.reason = status, reason
+
+
+class ProblemUnavailable(Unavailable):
+    """Not now. `status` is 0 when there was no answer at all."""
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.reason = status, reason
+
+
+class LimitReached(Refused):
+    """So much more may not be used now."""
+
+    def __init__(self, workspace_id: str, meter: str) -> None:
+        super().__init__(f"the limit of {meter} is reached in {workspace_id}")
+        self.workspace_id, self.meter = workspace_id, meter
+
+
+class EventsRejected(Rejected):
+    """Usage events that can never be counted: `events` are (id, reason, message). All others were accepted."""
+
+    def __init__(self, events: Sequence[tuple[str, str, str]]) -> None:
+        first = "; ".join(f"{event_id}: {reason}" for event_id, reason, _ in events[:3])
+        super().__init__("events_rejected", f"{len(events)} usage events are rejected ({first})")
+        self.events = tuple(events)
+
+
+def error_of(status: int, problem: Any) -> NilometerError:
+    """From the members of a problem (RFC 9457). Of an answer that is none, the status is all that is said."""
+    told = problem if isinstance(problem, dict) else {}
+    reason = str(told.get("reason") or "unknown")
+    detail = str(told.get("detail") or f"the API answered {status}")
+    if status == 401:
+        return KeyNotValid(status, reason, detail)
+    if status in {403, 409}:
+        return ProblemRefused(status, reason, detail)
+    if status == 429 or status >= 500:
+        return ProblemUnavailable(status, reason, detail)
+    return ProblemRejected(status, reason, detail)

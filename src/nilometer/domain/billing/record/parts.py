@@ -1,0 +1,138 @@
+"""The views of a large customer in parts, so that an event decodes, folds and compresses the one that it changes.
+
+A part holds plain subscriptions by a hash of their ids: active or trialing, and nothing that an operator should know.
+All other views are loose. Beside each part stands what its subscriptions come to. Which views are where says nothing:
+as a mapping it is the same as a `dict`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from nilometer.domain.billing.group import Alike, View, Views, alike
+from nilometer.domain.store.segments import Segment, segment
+
+PART = 32  # subscriptions of a part, when it is new
+PARTED = 3 * PART  # plain subscriptions of a customer that are worth parts; half of them are more than a record names
+_GROWN = 4  # times as many: then the parts are too few
+_PLAIN = frozenset({"active", "trialing"})
+_TELLING = frozenset({"doubt", "has_more", "unreadable"})
+
+as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
+
+
+class Part:
+    """Read when it is asked for. `segment` is its text as it goes into the record: a comma before each view."""
+
+    def __init__(self, segment: Segment, alikes: Sequence[Alike], views: Views | None = None) -> None:
+        self.segment = segment
+        self.alikes = alikes
+        self._views = views
+
+    @property
+    def views(self) -> Views:
+        """Its subscriptions."""
+        if self._views is None:
+            self._views = json.loads(b"{" + self.segment.text()[1:] + b"}")
+        return self._views
+
+    @property
+    def count(self) -> int:
+        """Of its subscriptions."""
+        return sum(one.count for one in self.alikes)
+
+
+class PartedViews(Mapping[str, View]):
+    """A subscription of slot 0 is loose; the others have each a part."""
+
+    def __init__(self, loose: dict[str, View], parts: Sequence[Part]) -> None:
+        self.loose = loose
+        self.parts = parts
+
+    def __getitem__(self, name: str) -> View:
+        if name in self.loose:
+            return self.loose[name]
+        slot = _slot(name, len(self.parts) + 1)
+        if not slot:
+            raise KeyError(name)
+        return self.parts[slot - 1].views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.loose
+        for one in self.parts:
+            yield from one.views
+
+    def __len__(self) -> int:
+        return len(self.loose) + sum(one.count for one in self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PartedViews) or len(other.parts) != len(self.parts):
+            return super().__eq__(other)
+        pairs = zip(self.parts, other.parts, strict=True)
+        return self.loose == other.loose and all(one is two or one.views == two.views for one, two in pairs)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mapping that can be compared
+
+    @property
+    def alikes(self) -> Iterator[Alike]:
+        """What the subscriptions of the parts come to."""
+        return (one for part in self.parts for one in part.alikes)
+
+    def changed(self, views: Mapping[str, View | None]) -> Views:
+        """`views` replace those of the same objects; None removes. Only their parts are made anew."""
+        loose, of_part = dict(self.loose), dict[int, dict[str, View | None]]()
+        for name, view in views.items():
+            loose.pop(name, None)
+            slot = _slot(name, len(self.parts) + 1)
+            plain = view if slot and view and _is_plain(view) else None
+            if view is not None and plain is None:
+                loose[name] = view
+            if slot:
+                of_part.setdefault(slot, {})[name] = plain
+        parts = [_with(one, of_part.get(slot, {})) for slot, one in enumerate(self.parts, start=1)]
+        made = PartedViews(loose, parts)
+        return made if loose and any(one.count for one in parts) else dict(made)
+
+
+def loose(views: Views) -> Views:
+    """All but the plain subscriptions of a large customer, which are in parts."""
+    return views.loose if isinstance(views, PartedViews) else views
+
+
+def parted(views: Views) -> Views:
+    """In parts, when the plain subscriptions are many, and there are as many parts as they need."""
+    if isinstance(views, PartedViews):
+        counts = [one.count for one in views.parts]
+        fits = max(counts) <= _GROWN * PART and sum(counts) >= PARTED // 2
+        return views if fits else parted(dict(views))
+    plain = [name for name, view in views.items() if _is_plain(view)]
+    if len(plain) < PARTED:
+        return views
+    slots = 1 << (len(plain) // PART).bit_length()
+    held: list[dict[str, View]] = [{} for _ in range(slots)]
+    for name in plain:
+        held[_slot(name, slots)][name] = views[name]
+    loose = {name: view for name, view in views.items() if not _is_plain(view)} | held[0]
+    return PartedViews(loose, list(map(_part, held[1:]))) if loose else views
+
+
+def _with(part: Part, views: Mapping[str, View | None]) -> Part:
+    if not views:
+        return part
+    kept = {name: view for name, view in {**part.views, **views}.items() if view is not None}
+    return part if kept == part.views else _part(kept)
+
+
+def _part(views: Views) -> Part:
+    text = as_text(views)[1:-1]
+    return Part(segment(f",{text}".encode() if views else b""), list(alike("", views)), views)
+
+
+def _is_plain(view: View) -> bool:
+    return view["object"] == "subscription" and view.get("status") in _PLAIN and _TELLING.isdisjoint(view)
+
+
+def _slot(name: str, slots: int) -> int:
+    return zlib.crc32(name.encode()) & (slots - 1)

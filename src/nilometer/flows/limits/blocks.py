@@ -1,0 +1,231 @@
+"""What every lease does, wherever its blocks come from: hold, give out, report, give back.
+
+    check ──▶ enough in the block? ──▶ yes: given out, in memory
+                └▶ no: one request for a block, and if too little is left for just this much
+
+What if the process dies? Its blocks stay taken (`domain.limits.lease`): usage that nobody reported is never given out
+a second time. What if the report is lost? It is kept and made again under the block's id, which counts once. What of
+clocks? A block has no end; only its age in this process, by the monotonic clock, makes an idle holder give it back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+from nilometer.errors import NilometerError, Unavailable
+
+LONGEST = 60.0  # seconds until a block is reported and what is left of it goes back
+LOOKS = 10.0  # seconds between two looks where nothing limits
+REFILL = 4  # the next block is fetched when less than this part of one is left
+_ONE = Decimal(1)
+_UNLIMITED = Decimal("Infinity")
+
+Report = Callable[[str, Decimal, datetime], Any]
+"""Publishes what was used of a block: one usage event with this id, this quantity, this time, and the id as its
+`reservation_id`. An error: the same is reported again."""
+
+
+@dataclass(slots=True)
+class _Block:
+    id: str
+    size: Decimal
+    began: float
+    reported_at: datetime | None = None
+    given: Decimal = Decimal(0)
+
+    @property
+    def rest(self) -> Decimal:
+        return self.size - self.given
+
+
+@dataclass(slots=True, kw_only=True)
+class BlockLease:
+    """In one process. Thread-safe; `close` it, or use it as a context manager.
+
+    `new_id` makes ids that no other holder makes. `now` decides the billing period alone. A subclass says where blocks
+    come from.
+    """
+
+    report: Report
+    new_id: Callable[[], str]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    refills: bool = True
+    """Whether a thread fetches the next block before one is used up; without it a check does so."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _blocks: list[_Block] = field(default_factory=list, init=False)
+    _unreported: list[_Block] = field(default_factory=list, init=False)
+    _unlimited_until: float = field(default=0.0, init=False)
+    _given: Decimal = field(default=Decimal(0), init=False)
+    _since: float | None = field(default=None, init=False)
+    _refilling: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check(self, quantity: Decimal = _ONE) -> bool:
+        """Whether `quantity` may be used; True takes it. In microseconds as long as the block lasts.
+
+        `Unavailable` when it does not last and whoever has the blocks does not answer: nothing was taken.
+        """
+        if quantity <= 0:
+            return quantity == 0
+        return self.check_held(quantity) or self._fetched(quantity)
+
+    def check_held(self, quantity: Decimal = _ONE) -> bool:
+        """The part of `check` that makes no request: False says only that what is held is not enough."""
+        with self._lock:
+            return quantity > 0 and self._take(quantity)
+
+    def close(self) -> None:
+        """Reports what was given out and gives the rest back. `Unavailable` when that failed: close it again."""
+        with self._lock:
+            self._closed = True
+            self._unreported += self._blocks
+            self._blocks = []
+        self._settle()
+
+    def tick(self) -> None:
+        """Reports blocks that are old, also those of an idle holder; call it now and then where no check does."""
+        with self._lock:
+            self._retire(self.monotonic())
+        self._settle()
+
+    def _take(self, quantity: Decimal) -> bool:
+        """Under the lock."""
+        now = self.monotonic()
+        self._since = now if self._since is None else self._since
+        if now < self._unlimited_until:
+            return True
+        self._retire(now)
+        for block in self._blocks:
+            if block.rest >= quantity:
+                block.given += quantity
+                self._given += quantity
+                if self.refills and not self._refilling and self._held() * REFILL < block.size and block.size > 1:
+                    self._refilling = True
+                    threading.Thread(target=self._refill, name="lease", daemon=True).start()
+                return True
+        return False
+
+    def _held(self) -> Decimal:
+        return sum((block.rest for block in self._blocks), Decimal(0))
+
+    def _retire(self, now: float) -> None:
+        """Blocks that are used up or old are reported; under the lock."""
+        done = [block for block in self._blocks if not block.rest or now - block.began > LONGEST]
+        if done:
+            self._blocks = [block for block in self._blocks if block not in done]
+            self._unreported += done
+
+    def tick_quietly(self) -> None:
+        """`tick`, but what cannot be reported now is kept."""
+        with self._lock:
+            self._retire(self.monotonic())
+        self._settle_quietly()
+
+    def acquire(self, block_id: str, quantity: Decimal, rate: Decimal) -> Decimal | None:
+        """How much is held under this id from now on: at least `quantity`, for `rate` units a second; 0 when less is
+        left, `None` where nothing limits it. The same id again is the same block. `Unavailable`: it may be held."""
+        raise NotImplementedError
+
+    def give_back(self, block_id: str) -> None:
+        """Nothing of this block was given out. Harmless when it is not held."""
+        raise NotImplementedError
+
+    def _fetched(self, quantity: Decimal) -> bool:
+        """A block that is large enough for this check, or just what it asks for."""
+        if not self._hold(quantity, quantity):
+            return False
+        self._settle_quietly()
+        return True
+
+    def _rate(self) -> Decimal:
+        """Units a second since the first check, halved with each look so that it follows."""
+        with self._lock:
+            now = self.monotonic()
+            seconds = max(now - (self._since or now), 0.05)
+            rate = self._given / Decimal(str(round(seconds, 3)))
+            if seconds > LOOKS:
+                self._given, self._since = self._given / 2, now - seconds / 2
+        return rate
+
+    def _hold(self, quantity: Decimal, given: Decimal) -> bool:
+        """A block of at least this quantity, of which `given` is given out. When the answer is lost the same id is
+        asked again."""
+        block = _Block(self.new_id(), quantity, self.monotonic(), given=given)
+        if not self._reserve(block):
+            return False
+        with self._lock:
+            if block.size.is_finite():
+                self._given += given
+                (self._unreported if self._closed else self._blocks).append(block)
+            else:
+                self._unlimited_until = self.monotonic() + LOOKS
+        return True
+
+    def _reserve(self, block: _Block) -> bool:
+        def asked() -> bool:
+            size = self.acquire(block.id, block.size, rate)
+            if size:
+                block.size = size
+            elif size is None:
+                block.size = _UNLIMITED
+            return size is None or bool(size)
+
+        rate = self._rate()
+        try:
+            return asked()
+        except Unavailable:
+            try:
+                return asked()
+            except Unavailable:
+                # It may be held: whenever there is an answer, it goes back.
+                block.given = Decimal(0)
+                with self._lock:
+                    self._unreported.append(block)
+                raise
+
+    def _refill(self) -> None:
+        try:
+            self._hold(_ONE, Decimal(0))
+            self._settle()
+        except NilometerError:
+            pass  # the next check asks
+        finally:
+            self._refilling = False
+
+    def _settle_quietly(self) -> None:
+        """What cannot be reported now is kept; the check has its answer."""
+        try:
+            self._settle()
+        except NilometerError:
+            return
+
+    def _settle(self) -> None:
+        """Reports or returns every block that is done with; one that fails stays with those after it."""
+        while True:
+            with self._lock:
+                if not self._unreported:
+                    return
+                block = self._unreported.pop(0)
+            try:
+                if block.given:
+                    block.reported_at = block.reported_at or self.now()
+                    self.report(block.id, block.given, block.reported_at)
+                else:
+                    self.give_back(block.id)
+            except BaseException:
+                with self._lock:
+                    self._unreported.insert(0, block)
+                raise

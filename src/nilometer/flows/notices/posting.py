@@ -1,0 +1,117 @@
+"""One POST to an address that a stranger chose: never to what is not public, never further than the first answer.
+
+The name is resolved here, every address that it has must be public, and the connection goes to the one that was
+checked, so that a name which changes meanwhile leads nowhere else. A redirect is an answer as any other. Of the answer
+the status alone is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urlsplit
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3.exceptions import HTTPError
+
+from nilometer.domain.notices.webhook import check_webhook_url
+from nilometer.errors import Rejected
+
+CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """`status` of the answer, or `None` and why there was none: `not_public`, `unknown_host` or `no_answer`."""
+
+    status: int | None
+    reason: str = ""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver said that it has it."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver said that nobody will ever take it there: 410."""
+        return self.status == 410
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = False) -> Posted:
+    """Within some seconds. `loopback` allows `http://127.0.0.1:PORT`, for a machine's own stack."""
+    try:
+        check_webhook_url(url, loopback=loopback)
+        parts = urlsplit(url)
+        host, port = str(parts.hostname), parts.port or 443
+        address = host if parts.scheme == "http" else public_address(host, port)
+    except Rejected as error:
+        return Posted(None, error.reason if error.reason in {"not_public", "unknown_host"} else "not_public")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        with _pool(parts.scheme, address, host, port) as pool:
+            answered = pool.urlopen(
+                "POST",
+                target,
+                body=body,
+                headers={"host": parts.netloc, **headers},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+            answered.close()
+            return Posted(answered.status)
+    except (HTTPError, OSError, ValueError):  # ValueError: a header or status that http.client cannot read
+        return Posted(None, "no_answer")
+
+
+def public_address(host: str, port: int) -> str:
+    """One that the name resolves to. `Rejected("not_public")` when any of them is not public."""
+    try:
+        found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise Rejected("unknown_host", "the name of the host does not resolve") from error
+    if not found or not all(is_public(address) for address in found):
+        raise Rejected("not_public", "the name of the host leads to an address that is not public")
+    return found[0]
+
+
+def is_public(address: str) -> bool:
+    """False of private, loopback, link-local, shared, reserved and multicast addresses, and of IPv6 that carries IPv4
+    by any of the ways of translation."""
+    try:
+        parsed: _Address = ipaddress.ip_address(address)
+    except ValueError:
+        return False  # with a scope, as link-local addresses have
+    if isinstance(parsed, ipaddress.IPv6Address):
+        carried = parsed.ipv4_mapped or parsed.sixtofour or parsed.teredo
+        if carried or parsed in _NAT64 or parsed.is_site_local:
+            return False
+    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+
+
+def _pool(scheme: str, address: str, host: str, port: int) -> HTTPConnectionPool:
+    timeout = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS, total=CONNECT_SECONDS + READ_SECONDS)
+    if scheme == "http":
+        return HTTPConnectionPool(address, port, timeout=timeout, maxsize=1)
+    return HTTPSConnectionPool(
+        address,
+        port,
+        timeout=timeout,
+        maxsize=1,
+        ssl_context=_trust(),
+        server_hostname=host,
+        assert_hostname=host,
+    )
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()

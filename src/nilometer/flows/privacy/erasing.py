@@ -1,0 +1,85 @@
+"""Finding everything that names a person, in both tables, the bucket and the lake; each find knows how it is erased.
+
+What if the process dies in the middle? The same search finds what is left: every step stands alone. What if an event
+that names the person is delivered once more? Its fact is known, so it is dropped; one that was never accepted may bring
+the name back, so the report says how long queues and archives keep what they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Set
+from datetime import datetime
+from functools import partial
+
+from nilometer.domain.lake import redaction
+from nilometer.domain.lake.all_tables import ALL_TABLES
+from nilometer.domain.lake.dataset import FOLDER as DATASETS
+from nilometer.domain.recovery.erasure import Fate, Person
+from nilometer.domain.store import keys
+from nilometer.domain.store.writes import Table
+from nilometer.flows.lake.declaring import all_datasets
+from nilometer.flows.privacy.found import Found, Places
+from nilometer.flows.privacy.in_tables import SETTLED, in_events, in_records
+from nilometer.lake.tables.tables import table_uri
+from nilometer.lake.write.erase import NamingRows
+
+FILES = ("claims/", "rejects/", "landing/")
+"""What the bucket holds as it arrived. Attachments are found by their records; the rest of it is redacted."""
+_UNTIL_SETTLED = ("rejects/lake/", "rejects/changes/")  # the only copy of a row that the lake lacks
+
+
+def search(places: Places, person: Person) -> Iterator[Found]:
+    """Place by place. Reads both tables, what the bucket holds as it arrived, and the text columns of the lake, whole.
+
+    `Unavailable` when a place does not answer: what it holds is not known then, so search again.
+    """
+    claims: set[str] = set()
+    yield from in_events(places, person, claims)
+    yield from in_records(places, person)
+    yield from _in_bucket(places, person, claims)
+    yield from _in_lake(places, person)
+
+
+def _in_bucket(places: Places, person: Person, claims: Set[str]) -> Iterator[Found]:
+    """Objects that no item names, which would be in `claims`. What an item names is found with it."""
+    for prefix in FILES:
+        places.progress(f"bucket: {prefix}")
+        written = dict(places.objects.listed(prefix))
+        for key, content in places.objects.below(prefix):
+            if key not in claims and person.is_named_in(content):
+                yield _object(places, key, written.get(key, places.now))
+
+
+def _object(places: Places, key: str, written: datetime) -> Found:
+    found = partial(Found, place="bucket", kind=key.partition("/")[0], name=redaction.id_text(key))
+    if written > places.now - SETTLED:
+        return found(fate=Fate.LATER, why="its message may be on its way: run this again after a day")
+    if key.startswith(_UNTIL_SETTLED) and not _is_settled(places, key):
+        return found(fate=Fate.LATER, why="refused: nilometer rejects resend, or dismiss, then run this again")
+    return found(fate=Fate.ERASE, why="deleted", erase=partial(places.objects.delete, key))
+
+
+def _is_settled(places: Places, key: str) -> bool:
+    _, flow, digest = key.split("/")
+    return places.store.get(Table.EVENTS, keys.reject_mark(flow, digest), consistent=True) is not None
+
+
+def _in_lake(places: Places, person: Person) -> Iterator[Found]:
+    """Datasets are not redacted: each row that names the person. In our own tables ids stay, and an address is looked
+    for, which only the identity of a usage event may hold."""
+    for name in ALL_TABLES:
+        if rows := _naming(places, name, ids=(), addresses=person.addresses).count():
+            why = "the identity that a sender chose: its rows must stay countable"
+            yield Found(place="lake", kind=name, name=f"{rows:,} rows", fate=Fate.KEEP, why=why)
+    for name in (f"{DATASETS}/{one.name}" for one in all_datasets(places.store)):
+        found = _naming(places, name, ids=person.ids, addresses=person.addresses)
+        if rows := found.count():
+            yield Found(
+                place="lake", kind=name, name=f"{rows:,} rows", fate=Fate.ERASE, why="deleted", erase=found.delete
+            )
+
+
+def _naming(places: Places, name: str, *, ids: Collection[str], addresses: Collection[str]) -> NamingRows:
+    places.progress(f"lake: {name}")
+    uri = table_uri(places.lake_uri, name)
+    return NamingRows(uri=uri, storage_options=places.storage_options, ids=ids, addresses=addresses)

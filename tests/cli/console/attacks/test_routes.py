@@ -1,0 +1,135 @@
+"""Each route of the application is attacked as soon as it is there: strangers, forged forms, other workspaces' ids."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from starlette.routing import Mount, Route
+from tests.support.stack.still import Silence, still
+from tests.support.stack.visit import InsideVisit, Visit
+from tests.support.stores.memory import MemoryObjects, MemoryStore
+
+from nilometer.console.app import application
+from nilometer.console.http.visitor import ClaimsGate, Gate, LaptopGate
+
+ALL: Any = application(SimpleNamespace(feed=Silence()), gate=LaptopGate()).routes  # type: ignore[arg-type]  # not asked
+READS = sorted(one.path for one in ALL if isinstance(one, Route) and "GET" in (one.methods or ()))
+ACTIONS = sorted(one.path for one in ALL if isinstance(one, Route) and "POST" in (one.methods or ()))
+OWN = {"/as", "/theme"}  # what a visitor does to his own session
+OPEN = {"/portal"}  # has a token of its own
+LIVE = "/events/stream"  # its answer stays open
+NAMES = ("workspace", "workspace_id", "q", "text", "name", "object", "of_workspace_id", "id", "source", "account")
+
+
+def filled(path: str, name: str) -> str:
+    """With a value in the place of its parameters."""
+    return path.format(workspace_id=quote(name, safe=""), part="mrr")
+
+
+def test_every_route_is_tried() -> None:
+    """What is neither read nor posted is the folder of assets; the lists are not empty by accident."""
+    assert [one.path for one in ALL if not isinstance(one, Route)] == ["/static"]
+    assert all(isinstance(one, Mount) or one.methods in ({"GET", "HEAD"}, {"POST"}) for one in ALL)
+    assert {LIVE, "/workspaces/{workspace_id}"} < set(READS)
+    assert set(ACTIONS) > OWN
+
+
+@pytest.mark.parametrize("path", [path for path in (*READS, *ACTIONS) if path not in OPEN])
+@pytest.mark.parametrize("gate", [LaptopGate(key="right"), ClaimsGate()], ids=["key", "token"])
+def test_a_stranger_opens_no_route(path: str, gate: Gate, tmp_path: Any) -> None:
+    """Without the key, or without a token that API Gateway has verified, whatever cookies and headers say."""
+    lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+    app = application(still(MemoryStore(), MemoryObjects(), lake), gate=gate, streams=False)  # type: ignore[arg-type]
+    stranger = InsideVisit("", app=app)
+    stranger.get("/static/console.css")
+    stranger.cookies |= {"nilometer_role": "Admin", "nilometer_key": "wrong"}
+    method, form = ("POST", {"csrf": app.state.seal.token(stranger.cookies["nilometer_session"])})
+    if path in READS:
+        method, form = "GET", None  # type: ignore[assignment]  # reads have none
+
+    answer = stranger.send(method, filled(path, "memphis"), form, {"nilometer_role": "Admin", "authorization": "x"})
+
+    assert answer.status == 401
+    assert "memphis" not in answer.text
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+def test_a_forged_form_changes_nothing(visit: Visit, path: str) -> None:
+    """Without a token, with one of another session, from another origin, and by the address."""
+    visit.get("/workspaces")
+    stranger = Visit(visit.url)
+    stranger.get("/workspaces")
+
+    assert visit.send("POST", path, {}).status == 403
+    assert visit.send("POST", path, {"csrf": stranger.csrf}).status == 403
+    assert visit.send("POST", path, {"csrf": visit.csrf}, {"origin": "https://evil.example"}).status == 403
+    assert visit.send("POST", path, {"csrf": visit.csrf}, {"origin": "null"}).status == 403
+    assert visit.send("POST", f"{path}?csrf={visit.csrf}", {}).status == 403
+    assert visit.get(path).status in {404, 405}
+
+
+@pytest.mark.parametrize("path", [path for path in ACTIONS if path not in OWN])
+@pytest.mark.parametrize("looks", ["Manager", "Analyst", "Viewer", "Admin memphis"])
+def test_only_an_admin_of_the_whole_stack_acts(visit: Visit, path: str, looks: str) -> None:
+    """Whatever the form says."""
+    role, _, workspace = looks.partition(" ")
+    form = {"id": "x", "type": "invoice.paid", "workspace": "giza"}
+    assert visit.look_as(role, workspace).post(path, form).status == 403
+
+
+@pytest.fixture(scope="module")
+def theirs(console: str) -> list[str]:
+    """Ids of what belongs to giza: the workspace, an event by its name and by its id, a reject."""
+    admin = Visit(console)
+    listed = admin.get("/events/lake?workspace=giza&kind=usage").text
+    event = re.findall(r"/event\?name=([^\"]+)", listed)[0].replace("%23", "#").replace("%2F", "/")
+    [reject] = set(re.findall(r'name="id" value="([^"]+)"', admin.get("/operations/rejects").text))
+    return ["giza", event, event.rpartition("#")[2], reject]
+
+
+@pytest.mark.parametrize("path", [path for path in READS if path != LIVE])
+@pytest.mark.parametrize("role", ["Admin", "Viewer"])
+def test_no_route_tells_of_another_workspace(visit: Visit, theirs: list[str], path: str, role: str) -> None:
+    """Whatever parameter names what, in the path or behind it: the answer is that for an id that is nobody's."""
+    visit.look_as(role, "memphis")
+
+    def asked(name: str) -> tuple[int, str]:
+        query = urlencode(dict.fromkeys(NAMES, name))
+        answer = visit.get(f"{filled(path, name)}?{query}&at=4000000000")
+        shown = answer.text
+        for form in (name, quote(name), quote(name, safe=""), name.rpartition("#")[2]):
+            shown = shown.replace(form, "W")
+        return answer.status, re.sub(r'value="W"|=W', "", shown)
+
+    for known in theirs:
+        unknown = known.rpartition("#")[0] + "#nobody" if "#" in known else "nobody"
+        assert asked(known) == asked(unknown), known
+
+
+def test_the_stream_tells_of_no_other_workspace(visit: Visit, console: str) -> None:
+    """All rows that are there come at once: those of one's own workspace."""
+
+    def rows() -> str:
+        cookies = "; ".join(f"{name}={value}" for name, value in visit.cookies.items())
+        connection = http.client.HTTPConnection(console.removeprefix("http://"), timeout=30)
+        connection.request("GET", f"{LIVE}?workspace=giza&since=0", headers={"cookie": cookies})
+        answer = connection.getresponse()
+        assert connection.sock
+        connection.sock.settimeout(2)
+        content = b""
+        with contextlib.suppress(TimeoutError):
+            while line := answer.readline():
+                content += line
+        connection.close()
+        return content.decode()
+
+    visit.get("/workspaces")
+    assert "giza" in rows()
+    visit.look_as("Admin", "memphis")
+    assert "giza" not in rows()

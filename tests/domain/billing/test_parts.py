@@ -1,0 +1,109 @@
+"""A large customer's views are in parts, and nobody can tell but by the time that an event takes."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.events.plans import CATALOG
+
+from nilometer.domain.billing.record.fold import fold
+from nilometer.domain.billing.record.inputs import Inputs, catalog_names, in_parts, inputs_of, packed, with_views
+from nilometer.domain.billing.record.parts import PARTED, PartedViews
+from nilometer.domain.store.compressed import unpack
+
+CUSTOMER, OTHER = "self/test/cus_1", "self/test/cus_2"
+STATUSES = ["active"] * 30 + ["trialing", "past_due", "unpaid", "canceled"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(), st.integers(0, 3 * PARTED), st.integers(0, 2 * PARTED))
+def test_whatever_happens_the_record_is_that_of_the_whole(seed: int, many: int, others: int) -> None:
+    """Subscriptions come, change and go, the record is written and read: what is read whole is folded the same."""
+    chance = random.Random(seed)
+    whole = Inputs(catalog=CATALOG, customers={CUSTOMER: _some(chance, "s", many), OTHER: _some(chance, "t", others)})
+    held = in_parts(whole)
+    for _ in range(4):
+        assert held == whole
+        assert whole == held
+        assert fold(held) == fold(whole)
+        assert catalog_names(held) == catalog_names(whole)
+
+        content = packed(held)
+
+        assert json.loads(unpack(content))["customers"] == whole.customers, "for who knows nothing of parts"
+        changes = _changes(chance, many)
+        held = in_parts(with_views(inputs_of({"inputs": content}), CUSTOMER, changes))
+        whole = with_views(whole, CUSTOMER, changes)
+
+
+def test_a_change_makes_one_part_anew() -> None:
+    """All others are written as they were read."""
+    held = in_parts(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 10 * PARTED)}))
+    read = inputs_of({"inputs": packed(held)})
+    before, name = _parts(read), min(_parts(read).parts[3].views)
+
+    after = _parts(with_views(read, CUSTOMER, {name: {**before[name], "version": 9}}))
+
+    assert [one is two for one, two in zip(before.parts, after.parts, strict=True)].count(False) == 1
+    assert after[name]["version"] == 9
+    assert after != before
+
+
+def test_a_small_customer_has_no_parts() -> None:
+    """Its record is what it always was."""
+    inputs = Inputs(customers={CUSTOMER: _some(random.Random(1), "s", PARTED // 2)})
+
+    assert in_parts(inputs).customers[CUSTOMER] is inputs.customers[CUSTOMER]
+
+
+def _parts(inputs: Inputs) -> PartedViews:
+    views = inputs.customers[CUSTOMER]
+    assert isinstance(views, PartedViews)
+    return views
+
+
+def _some(chance: random.Random, prefix: str, count: int) -> dict[str, Any]:
+    customer = {"object": "customer", "delinquent": chance.random() < 0.5, "version": 1}
+    return {"cus": customer} | {f"{prefix}_{n}": _subscription(chance) for n in range(count)}
+
+
+def _changes(chance: random.Random, many: int) -> dict[str, Any]:
+    """A few, all of them, or the customer's deletion."""
+    match chance.randrange(8):
+        case 0:
+            return {f"s_{n}": None for n in range(many)}
+        case 1:
+            return {"cus": {"object": "customer", "deleted": True, "version": 2}}
+        case 2:
+            return _some(chance, "n", 3 * PARTED)
+        case _:
+            names = [f"s_{chance.randrange(many + 20)}" for _ in range(chance.randrange(5))]
+            return {name: chance.choice([None, _subscription(chance), _subscription(chance)]) for name in names}
+
+
+def _subscription(chance: random.Random) -> dict[str, Any]:
+    items = [
+        {
+            "id": f"si_{chance.random()}",
+            "product": chance.choice(["plan", "add_on", "unknown"]),
+            "price": chance.choice(["seat", "odd", "plain"]),
+            "quantity": chance.randrange(4),
+        }
+        for _ in range(chance.randrange(3))
+    ]
+    telling = {"doubt": True} if chance.random() < 0.03 else {}
+    bounds = chance.choice([[100, 200], [200, 300], [150, 250]])
+    status, created = chance.choice(STATUSES), chance.randrange(3)
+    return {
+        "object": "subscription",
+        "status": status,
+        "created": created,
+        "items": items,
+        "periods": [bounds],
+        "version": 1,
+        **telling,
+    }

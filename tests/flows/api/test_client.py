@@ -1,0 +1,289 @@
+"""The client on a stack in memory: what it promises when answers are lost, limits are near and the API is away."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+from tests.support.stack.loop import run_async
+
+from nilometer import (
+    Client,
+    EventsRejected,
+    LimitReached,
+    Misconfigured,
+    NilometerError,
+    Refused,
+    Rejected,
+    Unavailable,
+)
+from nilometer.client import usage
+from nilometer.client.place import place
+from nilometer.client.problem import KeyNotValid, error_of
+from nilometer.client.testing.fake import URL, FakeStack
+
+
+class Unreliable(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """`wrong(number)` says what happens to a request: `lost` loses its answer, `away` the request, a status answers."""
+
+    def __init__(self, fake: FakeStack, wrong: Callable[[int], str | int | None]) -> None:
+        self.fake, self.wrong = fake, wrong
+        self.asked: list[tuple[str, str]] = []
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append((request.method, request.url.path))
+        what = self.wrong(len(self.asked))
+        if isinstance(what, int):
+            return httpx2.Response(what, json={"status": what, "reason": "told", "detail": "by the test"})
+        if what == "away":
+            raise httpx2.ConnectError("no route")
+        answered = self.fake.transport.handle_request(request)
+        if what == "lost":
+            raise httpx2.ReadError("cut")
+        return answered
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await request.aread()
+        return self.handle_request(request)
+
+
+@pytest.fixture
+def fake(nilometer_fake: FakeStack, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
+    monkeypatch.setattr("nilometer.client.sending.time.sleep", lambda _: None)
+    nilometer_fake.workspace("acme")
+    nilometer_fake.meter("api_calls")
+    return nilometer_fake
+
+
+def client(fake: FakeStack, wrong: Callable[[int], str | int | None] = lambda _: None, **given: Any) -> Client:
+    return Client(URL, fake.key(), transport=Unreliable(fake, wrong), flush_seconds=60, **given)
+
+
+def test_an_event_counts_once_however_often_it_is_sent(fake: FakeStack) -> None:
+    """Every second answer is lost; the ids stay, also one that the caller chose."""
+    with client(fake, lambda number: "lost" if number % 2 else None) as one:
+        ids = {one.usage.record("acme", "api_calls", 2) for _ in range(5)}
+        one.usage.record("acme", "api_calls", "0.5", id="mine")
+        one.usage.flush()
+        one.usage.record("acme", "api_calls", "0.5", id="mine")
+
+    assert len(ids) == 5
+    assert fake.used("acme", "api_calls") == Decimal("10.5")
+    assert len(fake.bus.entries) > 2
+
+
+def test_what_cannot_be_sent_waits_and_then_is_counted(fake: FakeStack) -> None:
+    """The API is away for as long as it takes; nothing is lost, and the order stays."""
+    away = True
+    one = client(fake, lambda _: "away" if away else None)
+    one.usage.record("acme", "api_calls", 3)
+    with pytest.raises(Unavailable):
+        one.usage.flush()
+    away = False
+    one.close()
+
+    assert fake.used("acme", "api_calls") == 3
+
+
+def test_record_waits_when_the_buffer_is_full(fake: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so when it stays full: that event is not recorded, those before are."""
+    monkeypatch.setattr(usage, "PATIENCE", 0.05)
+    away = True
+    one = client(fake, lambda _: "away" if away else None, capacity=2)
+    one.usage.record("acme", "api_calls")
+    one.usage.record("acme", "api_calls")
+    with pytest.raises(Unavailable, match="not recorded"):
+        one.usage.record("acme", "api_calls")
+    away = False
+    one.usage.record("acme", "api_calls")
+    one.close()
+
+    assert fake.used("acme", "api_calls") == 3
+
+
+def test_events_that_can_never_count_are_named(fake: FakeStack) -> None:
+    """By id and reason, at the next flush; all others count."""
+    one = client(fake)
+    good, bad = one.usage.record("acme", "api_calls"), one.usage.record("acme", "nonsense")
+    with pytest.raises(EventsRejected) as told:
+        one.usage.flush()
+    one.close()
+
+    assert [(event_id, reason) for event_id, reason, _ in told.value.events] == [(bad, "unknown_meter")]
+    assert (fake.used("acme", "api_calls"), good != bad) == (1, True)
+    for wrong in (1.5, "-1", "x", "NaN"):
+        with pytest.raises(Rejected, match="quantity"):
+            one.usage.record("acme", "api_calls", wrong)  # type: ignore[arg-type]
+
+
+def test_a_check_that_is_entered_records_what_was_used(fake: FakeStack) -> None:
+    """Not after an error; nothing begins when so much may not be used."""
+    fake.limit("acme", "api_calls", 10)
+    with client(fake) as one:
+        with one.limits.check("acme", "api_calls", 4):
+            pass
+        with pytest.raises(ZeroDivisionError), one.limits.check("acme", "api_calls"):
+            raise ZeroDivisionError
+        with pytest.raises(LimitReached), one.limits.check("acme", "api_calls", 11):
+            raise AssertionError
+        assert bool(one.limits.check("acme", "api_calls", 10)) is True
+
+    assert fake.used("acme", "api_calls") == 4
+
+
+def test_a_reservation_reports_what_was_used_of_it(fake: FakeStack) -> None:
+    """All, or what the block said; after an error it is given back; one that does not fit begins nothing."""
+    fake.limit("acme", "api_calls", 10)
+    with client(fake) as one:
+        with one.limits.reserve("acme", "api_calls", 6) as held:
+            with pytest.raises(LimitReached), one.limits.reserve("acme", "api_calls", 5):
+                raise AssertionError
+            held.used = 2
+        with pytest.raises(ZeroDivisionError), one.limits.reserve("acme", "api_calls", 8):
+            raise ZeroDivisionError
+        with one.limits.reserve("acme", "api_calls", 8):
+            pass
+
+    assert fake.used("acme", "api_calls") == 10
+
+
+def test_leases_never_oversell(fake: FakeStack) -> None:
+    """Three holders in threads, answers lost; all is given out, each unit once, with few requests."""
+    fake.limit("acme", "api_calls", 300)
+    transport = Unreliable(fake, lambda number: "lost" if number % 7 == 3 else None)
+    given: list[int] = []
+    holders = [Client(URL, fake.key(), transport=transport, flush_seconds=60) for _ in range(3)]
+
+    def hold(one: Client) -> None:
+        with one.limits.lease("acme", "api_calls") as lease:
+            given.append(sum(lease.check() for _ in range(200)))
+
+    threads = [threading.Thread(target=hold, args=(one,)) for one in holders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in holders:
+        one.close()
+
+    assert sum(given) <= 300
+    assert fake.used("acme", "api_calls") == sum(given)
+    assert len(transport.asked) < 600
+
+
+def test_the_same_on_an_event_loop(fake: FakeStack) -> None:
+    """Record, check, reserve and lease; what is left is sent when it is closed."""
+    fake.limit("acme", "api_calls", 100)
+
+    async def work() -> None:
+        async with fake.async_client() as one:
+            await one.usage.record("acme", "api_calls", 1)
+            async with one.limits.check("acme", "api_calls", 2):
+                pass
+            async with one.limits.reserve("acme", "api_calls", 10) as held:
+                held.used = 4
+            with pytest.raises(LimitReached):
+                async with one.limits.reserve("acme", "api_calls", 1000):
+                    raise AssertionError
+            async with one.limits.lease("acme", "api_calls") as lease:
+                assert [await lease.check() for _ in range(8)] == [True] * 8
+            assert (await one.limits.check("acme", "api_calls")).allowed
+            assert [member.user_id for member in await one.members.list("acme")] == ["ada"]
+
+    run_async(work())
+    assert fake.used("acme", "api_calls") == 15
+
+
+def test_services_act_and_read(fake: FakeStack) -> None:
+    """Typed, with the reasons of the API."""
+    with client(fake) as one:
+        one.members.add("acme", "bob", "Viewer")
+        one.act("set_flag", flag="dark_mode", rollout=100)
+        assert [(member.user_id, member.role) for member in one.members.list("acme")] == [
+            ("ada", "Admin"),
+            ("bob", "Viewer"),
+        ]
+        assert one.flags.is_on("dark_mode", "acme")
+        assert one.members.invite("acme", "grace@example.com", "Analyst")["token"].startswith("nil_invite_")
+        one.notifications.send("acme", "bob", topic="product.news", title="Hello")
+        assert [note.title for note in one.notifications.list("acme", "bob")] == ["Hello"]
+        assert (one.workspaces.get("acme").name, one.whoami().workspace_id) == ("acme", None)
+        with pytest.raises(Rejected) as unknown:
+            one.billing.get("acme")
+        with pytest.raises(Refused):
+            one.members.remove("acme", "ada")
+    assert unknown.value.reason == "unknown_billing"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, Rejected), (404, Rejected), (413, Rejected), (401, Misconfigured), (403, Refused), (409, Refused)],
+)
+def test_what_is_wrong_for_good_is_asked_once(fake: FakeStack, status: int, kind: type[NilometerError]) -> None:
+    """With the class of its status."""
+    one = client(fake, lambda _: status)
+    with pytest.raises(kind, match="by the test"):
+        one.whoami()
+    assert len(one._send._transport.asked) == 1
+
+
+def test_what_may_pass_is_asked_again_a_few_times(fake: FakeStack) -> None:
+    """503 and 429; then the error says that it may pass. A failure of the API's own is not repeated."""
+    assert client(fake, lambda number: 503 if number < 4 else None).whoami()
+    for status, times in ((503, 4), (429, 4), (500, 1)):
+        one = client(fake, lambda _, status=status: status)  # type: ignore[misc]
+        with pytest.raises(Unavailable):
+            one.whoami()
+        assert len(one._send._transport.asked) == times
+    assert isinstance(error_of(401, "no problem"), KeyNotValid)
+
+
+def test_where_the_api_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Arguments, then the environment, then this machine; each with what is missing."""
+    monkeypatch.setenv("NILOMETER_RUNTIME_DIR", str(tmp_path))
+    assert place("https://a/", "k", {})[:2] == ("https://a", "k")
+    assert place(None, None, {"NILOMETER_URL": "https://b", "NILOMETER_KEY": "e"})[:2] == ("https://b", "e")
+    with pytest.raises(Misconfigured, match="NILOMETER_KEY"):
+        place("https://a", None, {})
+    with pytest.raises(Misconfigured, match="no local stack"):
+        place(None, None, {})
+
+
+def test_what_was_recorded_is_sent_at_the_end_of_the_process() -> None:
+    """Also when nobody closes the client; and importing it loads neither boto3 nor the HTTP library."""
+    script = """
+        import atexit, sys
+        from nilometer import Client
+        loaded = [name for name in ("boto3", "botocore", "httpx2", "asyncio") if name in sys.modules]
+        from nilometer.client.testing.fake import URL, FakeStack
+        fake = FakeStack()
+        fake.workspace("acme")
+        fake.meter("api_calls")
+        atexit.register(lambda: print(loaded, fake.used("acme", "api_calls"), file=sys.stderr))
+        Client(URL, fake.key(), transport=fake.transport, flush_seconds=60).usage.record("acme", "api_calls", 7)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr.split()) == (0, ["[]", "7"]), done.stderr
+
+
+def test_a_service_opens_a_workspace_and_feeds_a_dataset(fake: FakeStack) -> None:
+    """The workspace has its first Admin; the rows are one batch on the bus, with the service's own source and id."""
+    with client(fake) as one:
+        one.workspaces.create("globex", name="Globex", slug="globex", admin="hank")
+        one.datasets.declare("orders", mode="append", columns=[{"name": "order_id", "type": "string"}])
+        queued = one.datasets.append("orders", [{"order_id": "1"}], id="b1", source="/services/shop")
+        members = [(found.user_id, found.role) for found in one.members.list("globex")]
+
+    assert (queued.accepted, members) == (1, [("hank", "Admin")])
+    assert json.loads(fake.bus.entries[-1].detail)["id"] == "b1"

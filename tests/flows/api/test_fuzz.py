@@ -1,0 +1,43 @@
+"""The API fuzzed from its own description: whatever fits it or does not is answered, never by a failure of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+import schemathesis
+from hypothesis import HealthCheck, settings
+from tests.support.stack.conformance import in_memory
+
+from nilometer.flows.api.description.openapi import document
+from nilometer.flows.api.routes import ROUTES
+
+API = in_memory()
+SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_no_request_is_a_failure_of_ours(case: Any) -> None:
+    """With a key that may everything; what is no problem follows the description."""
+    prepared = requests.Request(**_plain(case.as_transport_kwargs(base_url="http://nilometer.test"))).prepare()
+    path = str(prepared.url).removeprefix("http://nilometer.test")
+    content = prepared.body or b""
+    status, _ = API.ask(
+        str(prepared.method),
+        path,
+        API.service,
+        content if isinstance(content, bytes) else content.encode(errors="replace"),
+        headers={"content-type": "application/json"},
+    )
+
+    assert status < 500
+
+
+def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name in {"method", "url", "params", "json", "data"}}
+
+
+def test_the_description_is_one() -> None:
+    """The tool reads every operation of it."""
+    assert len(list(SCHEMA.get_all_operations())) == len(ROUTES)

@@ -1,0 +1,30 @@
+"""Figures of benchmarks that are cheap to measure, against generous bounds: a fall is seen before anybody measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import growth, workers
+
+from nilometer.local.stripe.month import random_month
+
+
+def test_a_large_workspace_costs_not_much_more_than_it_did() -> None:
+    """Of 100 subscriptions an event costs about twice the CPU of one, and 79 bytes of the record each."""
+    _, large = growth.compare([1, 100], events=10, rounds=3)
+
+    assert large["times"] <= 5
+    assert large["record_bytes"] <= 11_000
+
+
+def test_two_workers_on_one_backlog_end_true(aws: Any) -> None:
+    """Two processes that meet all the time: nothing is wrong, and requests stay within three times one worker's."""
+    world = random_month(1, customers=20)
+    (name, before, backlog), *_ = workers.orders(world, 300)
+    one, two = (
+        workers.measure(aws.endpoint_url, world, before, backlog, design="ours", workers=count) for count in (1, 2)
+    )
+
+    assert name == "in order"
+    assert (one["wrong"], two["wrong"]) == (0, 0)
+    assert two["requests"] <= 3 * one["requests"]

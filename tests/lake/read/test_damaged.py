@@ -1,0 +1,66 @@
+"""A file of the lake was cut: it is named, nothing is written over it, and with the file back all is there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.lake.build import NOW, usage
+
+from nilometer.domain.lake.tables import USAGE
+from nilometer.errors import Unavailable
+from nilometer.lake.read.query import query
+from nilometer.lake.write.append import Appended, Lake
+from nilometer.lake.write.rows import decode
+
+
+def append(lake: Lake, *events: str) -> Appended:
+    rows = decode(USAGE, json.dumps([usage(event) for event in events]).encode())
+    return lake.append(USAGE, rows, recorded_at=NOW, deadline=time.monotonic() + 1)
+
+
+def events(lake: Lake) -> list[str]:
+    found = query("select event_id from usage order by 1", lake_uri=lake.uri, storage_options={})
+    return [event for (event,) in found.rows]
+
+
+@pytest.mark.parametrize("pattern", ["*.parquet", "_delta_log/*.json"])
+def test_a_file_that_was_cut_is_named(tmp_path: Path, pattern: str) -> None:
+    """A data file by its own name, a commit by its table; reading and writing fail until it is back."""
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    for event in ("one", "two", "three"):
+        append(lake, event)
+    newest = max((tmp_path / "lake/usage").rglob(pattern), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    content = newest.read_bytes()
+    os.truncate(newest, len(content) // 2)
+
+    with pytest.raises(Unavailable, match=newest.name if newest.suffix == ".parquet" else "lake/usage cannot") as read:
+        events(lake)
+    with pytest.raises(Unavailable):
+        append(lake, "four")
+    newest.write_bytes(content)
+    append(lake, "three", "four")
+
+    assert "\n" not in str(read.value)
+    assert "bring" in str(read.value)
+    assert events(lake) == ["four", "one", "three", "two"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"PAR1" + bytes(900)])
+def test_a_file_that_is_gone_or_nothing_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """Whatever is left of it: the only one, which is opened first, or one of many, which is opened later."""
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    for event in ("one", "two"):
+        append(lake, event)
+    for victim in (tmp_path / "lake/usage").rglob("*.parquet"):
+        whole = victim.read_bytes()
+        victim.unlink()
+        if content is not None:
+            victim.write_bytes(content)
+
+        with pytest.raises(Unavailable, match=victim.name):
+            events(lake)
+        victim.write_bytes(whole)
