@@ -19,10 +19,10 @@ from nilometer.domain.billing.record.inputs import (
     closed_views,
     in_parts,
     is_deleted,
+    loose,
     packed,
     subscriptions,
 )
-from nilometer.domain.billing.record.parts import loose
 from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
 from nilometer.domain.store.writes import Item, Key

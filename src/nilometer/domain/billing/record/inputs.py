@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nilometer.domain.billing.group import Alike, View, Views, alike
-from nilometer.domain.billing.record.parts import PARTED, PartedViews, as_text, loose, parted
+from nilometer.domain.billing.record.parts import PARTED, PartedViews, as_text, parted
 from nilometer.domain.billing.record.stored import closed, opened
 from nilometer.domain.store import compressed, keys
 from nilometer.domain.store.segments import MARK
@@ -126,6 +126,11 @@ def catalog_key(name: str) -> Key:
     """The register of `account/mode/product/id`, of a price, or of the features."""
     account, mode, object_type, object_id = name.split("/", 3)
     return keys.register(account, mode == "live", object_type, object_id, None)
+
+
+def loose(views: Views) -> Views:
+    """All but the plain subscriptions of a large customer, which are in parts."""
+    return views.loose if isinstance(views, PartedViews) else views
 
 
 def subscriptions(customer: str, views: Views) -> Iterator[Alike]:

@@ -96,11 +96,6 @@ class PartedViews(Mapping[str, View]):
         return made if loose and any(one.count for one in parts) else dict(made)
 
 
-def loose(views: Views) -> Views:
-    """All but the plain subscriptions of a large customer, which are in parts."""
-    return views.loose if isinstance(views, PartedViews) else views
-
-
 def parted(views: Views) -> Views:
     """In parts, when the plain subscriptions are many, and there are as many parts as they need."""
     if isinstance(views, PartedViews):

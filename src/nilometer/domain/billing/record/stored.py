@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nilometer.domain.billing.group import Alike, Views
-from nilometer.domain.billing.record.parts import Part, PartedViews, as_text, loose
+from nilometer.domain.billing.record.parts import Part, PartedViews, as_text
 from nilometer.domain.store import compressed
 from nilometer.domain.store.segments import Segment, joined, note_of, segment, split
 
@@ -47,7 +47,8 @@ def opened(content: bytes) -> Mapping[str, Any]:
 def _segments(customers: Mapping[str, Views], document: Mapping[str, Any]) -> Iterator[Segment]:
     frame = '{"customers":{'
     for number, (name, views) in enumerate(sorted(customers.items())):
-        frame += f"{',' if number else ''}{as_text(name)}:{as_text(loose(views))[:-1]}"
+        loose = views.loose if isinstance(views, PartedViews) else views
+        frame += f"{',' if number else ''}{as_text(name)}:{as_text(loose)[:-1]}"
         if isinstance(views, PartedViews):
             yield segment(frame.encode())
             yield from (part.segment for part in views.parts)
