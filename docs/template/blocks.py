@@ -1,7 +1,8 @@
 """The generated blocks of template.yaml, made from `docs/template/tables.py`. `python docs/generate.py` writes them.
 
-Each stands between `# >>> KIND NAME` and `# <<< KIND NAME`. All else in template.yaml is written by hand, the rights of
-every role too: a block `role NAME` ends inside its policy, and the statements that follow it are its rights.
+Each is between `# >>> KIND NAME` and `# <<< KIND NAME`; a block may be in the template more than once. All else in
+template.yaml is written by hand, the rights of every role too: a block `role NAME` ends inside its policy, and the
+statements that follow it are its rights. Of a right on all queues the list of their ARNs is a block.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ def blocks() -> dict[str, Callable[[], str]]:
         **{f"queue {row.name}": partial(_queue, row) for row in tables.QUEUES},
         **{f"role {row.name}": partial(_role, row) for row in tables.FUNCTIONS},
         **{f"schedule {row.name}": partial(_schedule, row) for row in tables.SCHEDULES},
+        "dead letters": _dead_letters,
+        "arns letters": lambda: _arns(tables.DEAD_LETTERS),
+        "arns queues": lambda: _arns(tuple(f"{name}Queue" for name in _queue_names())),
         "canary alarms": lambda: "\n".join(_canary(row) for row in tables.FUNCTIONS if row.canary),
         "alarms": lambda: "\n".join([*map(_alarm, tables.alarms()), *map(_ratio, tables.ratios())]),
         "dashboard": _dashboard,
@@ -83,6 +87,22 @@ def _sender(queue: str, rule: str, condition: str) -> str:
     if not condition:
         return sender
     return f"- !If\n  - {condition}\n{_indented(sender, 2)}  - !Ref AWS::NoValue\n"
+
+
+def _dead_letters() -> str:
+    """The environment variable: each dead-letter queue by its name, its URL and that of the queue it belongs to."""
+    named = "".join(f"  {name}DeadLetters,${{{name}DeadLetters}},${{{name}Queue}}\n" for name in _queue_names())
+    without_queue = "  ScheduleDeadLetters,${ScheduleDeadLetters}\n"
+    return _indented(f"DEAD_LETTERS: !Sub >-\n{named}{without_queue}", 10)
+
+
+def _queue_names() -> tuple[str, ...]:
+    return tuple(row.name for row in tables.QUEUES)
+
+
+def _arns(resources: tuple[str, ...]) -> str:
+    """The resources of one right, a line each."""
+    return _indented("".join(f"- !GetAtt {name}.Arn\n" for name in resources), 18)
 
 
 def _role(row: FunctionRow) -> str:

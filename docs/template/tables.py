@@ -5,7 +5,8 @@
 * A further alarm is a row of `alarms()`, a paragraph in docs/runbook.md, and a fault in
   tests/template/alarms/test_faults.py.
 * A further queue is a row of `QUEUES`, and the two markers in template.yaml where it belongs. Its rule (which events
-  it takes) and the rights of its function are written by hand; its alarms and its lines of the dashboard follow.
+  it takes) and the rights of its function are written by hand; its alarms, its lines of the dashboard and its place in
+  the lists of dead-letter queues follow.
 * A further function is a row of `FUNCTIONS`, the markers `role NAME`, its rights, and the function itself by hand.
 * A further schedule is a row of `SCHEDULES`, its markers, and the right of ScheduleRole.
 """
