@@ -12,6 +12,9 @@ from mcp import Client, StdioServerParameters
 from tests.support.command_line import CommandLine
 from tests.support.stack.loop import run_async
 
+from nilometer.lake.metrics.metrics import METRICS
+from nilometer.lake.read.recipes import RECIPES
+
 Call = tuple[str, dict[str, Any]]
 
 
@@ -61,6 +64,52 @@ def test_an_assistant_is_told_what_the_commands_print(nilometer: Any, stack: Any
     assert verified["report"]["ok"] is nilometer("verify", "books", "--json").json["ok"] is True
     assert set(metrics["metrics"]) >= {"mrr_daily", "revenue"}
     assert "mrr" in recipes["recipes"]
+
+
+def test_every_recipe_and_metric_is_what_its_command_prints(alone: CommandLine) -> None:
+    """The same rows by the assistant, by the command, and by the SQL that came with the answer."""
+    running = alone.local()
+    try:
+        for words in (
+            ("workspace", "create", "mcp-co"),
+            ("meter", "create", "calls", "--unit", "call", "--aggregation", "sum"),
+            ("trigger", "customer.subscription.created", "--workspace", "mcp-co"),
+            ("trigger", "invoice.payment_failed", "--workspace", "mcp-co"),
+            ("usage", "send", "--workspace", "mcp-co", "--meter", "calls", "--quantity", "3"),
+            ("wait",),
+        ):
+            assert alone(*words).code == 0, words
+        now = datetime.now(UTC)
+        first, last, as_of = f"{now:%Y-%m}-01", f"{now:%Y-%m-%d}", f"{now:%Y-%m-%dT%H:%M:%SZ}"
+        at = {"as_of": as_of, "since": f"{first}T00:00:00Z"}
+        of_days = {"first": first, "last": last, "known_at": as_of}
+        answers = ask(
+            alone,
+            *(("recipe", {"name": name, **at}) for name in RECIPES),
+            *(("metric", {"name": name, **of_days}) for name in METRICS),
+        )
+        span = ("--as-of", as_of, "--since", at["since"], "--json")
+        days = ("--from", first, "--to", last, "--known-at", as_of, "--json")
+        printed = [alone("query", "--recipe", name, *span) for name in RECIPES]
+        printed += [alone("metric", name, *days) for name in METRICS]
+        of_metrics = answers[len(RECIPES) :]
+        by_sql = [ordered(alone("query", one["sql"], *span).lines) for one in of_metrics]
+    finally:
+        running.stop()
+
+    names = [*RECIPES, *METRICS]
+    told = {name: ordered(answer["rows"]) for name, answer in zip(names, answers, strict=True)}
+    assert told == {name: ordered(one.lines) for name, one in zip(names, printed, strict=True)}
+    assert [one["sql"] for one in answers[: len(RECIPES)]] == [recipe.sql for recipe in RECIPES.values()]
+    assert [told[name] for name in METRICS] == by_sql
+    assert not any(answer["more"] for answer in answers)
+    assert all(answer["tables"] for answer in answers)
+    assert sum(bool(answer["rows"]) for answer in answers) > len(names) / 2
+
+
+def ordered(rows: list[Any]) -> list[str]:
+    """Whatever order rows have that a question does not tell apart."""
+    return sorted(json.dumps(row, sort_keys=True) for row in rows)
 
 
 def test_what_is_not_there_is_a_sentence(nilometer: Any, stack: Any) -> None:

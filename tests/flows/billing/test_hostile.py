@@ -1,8 +1,13 @@
-"""The law of isolation for Stripe's events: whatever one holds, in any field, its neighbours end as without it."""
+"""The law of isolation for Stripe's events: whatever one holds, in any field, its neighbours end as without it.
+
+`NILOMETER_HOSTILE=0:29` tries all parts of all values in all fields, each commit tries one.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +29,8 @@ from nilometer.flows.inbox.rejects import listed
 
 PARTS = 29
 """One part of 29 of all values in all fields is tried: 29 is prime, so the part holds every field and every value."""
+TRIED = range(*map(int, os.environ.get("NILOMETER_HOSTILE", "7:8").split(":")))
+LEAST_VALUES = 60
 A_SECOND = 400
 """Messages at least, of a process on a busy machine; 2,000 on a quiet one."""
 
@@ -49,9 +56,10 @@ def in_memory() -> Settle:
     return settle
 
 
-def test_no_value_in_any_field_harms_a_neighbour(record_property: Any) -> None:
+@pytest.mark.parametrize("part", TRIED)
+def test_no_value_in_any_field_harms_a_neighbour(part: int, record_property: Any) -> None:
     """In batches of 200, with a good customer before and after each; thousands a second without an engine."""
-    odd = list(odd_ones(HOSTILE, every=PARTS, first=7))
+    odd = list(odd_ones(HOSTILE, every=PARTS, first=part))
     began = time.process_time()
     count, broken = complaints(odd, good, in_memory)
     rate = count / (time.process_time() - began)
@@ -59,6 +67,16 @@ def test_no_value_in_any_field_harms_a_neighbour(record_property: Any) -> None:
     assert broken == []
     assert rate > A_SECOND
     record_property("measured", ("hostile messages of billing", "a second", f"{rate:,.0f}"))
+
+
+def test_a_part_holds_every_field_of_every_sample_and_every_value() -> None:
+    """Of at least sixty hostile values and wrong types."""
+    places = {f"{stem} {named(place)}" for stem, sample in SAMPLES.items() for place in fields(sample)}
+    tried = [re.fullmatch(r"(.+?): (.+) at (.+)", odd.what) for odd in odd_ones(HOSTILE, every=PARTS, first=TRIED[0])]
+
+    assert len(HOSTILE) >= LEAST_VALUES
+    assert {f"{one[1]} {one[3]}" for one in tried if one} == places
+    assert {one[2] for one in tried if one} == set(HOSTILE)
 
 
 def test_no_large_value_harms_a_neighbour() -> None:

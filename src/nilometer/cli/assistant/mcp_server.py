@@ -16,7 +16,7 @@ from nilometer.cli.lake.tables import lake_of
 from nilometer.cli.recovery.trace import traced
 from nilometer.cli.recovery.verify import CHECKS, verified
 from nilometer.cli.terminal.connection import Connection, stack_options
-from nilometer.cli.terminal.output import plain
+from nilometer.cli.terminal.output import plain, whole
 from nilometer.errors import NilometerError, Rejected
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class McpTools:
         from nilometer.lake.read.query import query
 
         found = query(sql, **lake_of(self._connection), as_of=as_of, since=since)
-        rows = [dict(zip(found.columns, row, strict=True)) for row in islice(found.rows, ROWS)]
+        rows = [dict(zip(found.columns, map(whole, row), strict=True)) for row in islice(found.rows, ROWS)]
         versions = {
             name: {"version": version, "committed_at": committed_at}
             for name, (version, committed_at) in found.versions().items()

@@ -16,7 +16,7 @@ from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.near import near_names
-from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table, whole
 from nilometer.cli.terminal.times import time_option
 from nilometer.errors import Rejected
 
@@ -178,7 +178,7 @@ def _midnight(day: date) -> datetime:
 
 def _show(columns: Sequence[str], rows: list[dict[str, Any]], *, as_csv: bool, as_json: bool) -> None:
     if as_json:
-        print_json_lines(rows)
+        print_json_lines({name: whole(value) for name, value in row.items()} for row in rows)
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, columns)
         writer.writeheader()

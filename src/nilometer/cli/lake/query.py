@@ -19,7 +19,7 @@ from nilometer.cli.lake.tables import dataset_names, lake_of
 from nilometer.cli.terminal.completing import among
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.near import near_names
-from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table
+from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, table, whole
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.domain.lake.tables import TABLES
@@ -97,7 +97,7 @@ def query(
     if chart:
         note(draw(found.columns, found.rows, chart, title=_question(recipe)))
     elif as_json:
-        print_json_lines(dict(zip(found.columns, map(_number, row), strict=True)) for row in found.rows)
+        print_json_lines(dict(zip(found.columns, map(whole, row), strict=True)) for row in found.rows)
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(found.columns)
@@ -186,8 +186,3 @@ def _readable(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite():
         return f"{value:,f}".rstrip("0").rstrip(".") if value.as_tuple().exponent else f"{value:,f}"
     return value
-
-
-def _number(value: Any) -> Any:
-    """A sum of integers comes as a decimal without fraction digits: it is an integer."""
-    return int(value) if isinstance(value, Decimal) and value.as_tuple().exponent == 0 else value

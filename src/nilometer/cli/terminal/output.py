@@ -168,6 +168,11 @@ def _seconds(text: str) -> str:
     return text[:19].replace("T", " ")
 
 
+def whole(value: Any) -> Any:
+    """A sum of integers comes from SQL as a decimal without fraction digits: it is an integer."""
+    return int(value) if isinstance(value, Decimal) and value.as_tuple().exponent == 0 else value
+
+
 def plain(value: Any) -> object:
     """JSON for what DynamoDB and Delta hold: decimals and times as text, bytes as a length only."""
     if isinstance(value, Decimal):
