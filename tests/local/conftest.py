@@ -101,11 +101,11 @@ class Stack:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @staticmethod
-    def await_idle(runner: Runner, seconds: float = 30) -> Status:
+    def await_idle(runner: Runner, seconds: float = 90) -> Status:
         return until(lambda: (status := runner.status()).idle and status, seconds)
 
     @staticmethod
-    def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
         return until(condition, seconds)
 
     def send(self, *bodies: str, queue: str = "QueueUrl") -> None:
@@ -156,7 +156,7 @@ def deploy_at(tmp_path: Path) -> Iterator[Deploy]:
         template = json.dumps(template_of(stack.name, timeout=timeout, **sources))
         cloudformation.create_stack(StackName=stack.name, TemplateBody=template)
         created = cloudformation.get_waiter("stack_create_complete")
-        created.wait(StackName=stack.name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100})
+        created.wait(StackName=stack.name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
         return stack
 
     yield deployed

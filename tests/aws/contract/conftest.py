@@ -26,7 +26,7 @@ from nilometer.local.plane.engine import REGION, free_port
 
 MODEL = "simulation"
 ENGINES = ("ministack", "dynoxide", MODEL)
-START_SECONDS = 20
+START_SECONDS = 60
 # One attempt: a retry of botocore's would hide what the engine answered.
 _CONFIG = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
 

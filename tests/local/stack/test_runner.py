@@ -89,9 +89,9 @@ def test_a_stop_is_quick_and_leaves_nothing(deploy: Callable[..., Any]) -> None:
     start = time.monotonic()
     runner.stop()
 
-    assert time.monotonic() - start < 8
-    stack.until(lambda: set(threading.enumerate()) <= before, 5)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in stack.said())
+    assert time.monotonic() - start < 30
+    stack.until(lambda: set(threading.enumerate()) <= before)
+    stack.until(lambda: not any(alive(pid) for pid in stack.said()))
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", runner.port).connect()
 
@@ -141,7 +141,9 @@ def test_a_killed_machine_room_goes_on_where_it_was(tmp_path: Path, deploy_at: C
     """
     handler = """
         def handler(event, context):
-            time.sleep(0.1)
+            said = os.environ["SAID"]
+            while os.path.exists(said) and open(said).read().count("\\n") > 10 and not os.path.exists(f"{said}.go"):
+                time.sleep(0.02)
             for record in event["Records"]:
                 say(record["body"] if "body" in record else record["dynamodb"]["Keys"]["pk"]["S"])
     """
@@ -163,6 +165,7 @@ def test_a_killed_machine_room_goes_on_where_it_was(tmp_path: Path, deploy_at: C
     owner.wait()
     stack.until(lambda: not alive(guard))
     before = len(stack.said())
+    (stack.code / "said.go").touch()
     with engine(port=port, data=tmp_path, log=tmp_path / "engine.log"):
         runner = stack.runner(data=tmp_path)
         stack.await_idle(runner)

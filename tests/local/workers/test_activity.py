@@ -12,10 +12,10 @@ def test_pollers_give_way_to_several_requests_for_a_while() -> None:
     """Not to one; until only one is left; and never longer than the time that is said."""
     activity = Activity()
     with activity.answering():
-        assert waited(activity, 5) < 1
+        assert waited(activity, 60) < 30
         with activity.answering():
             assert waited(activity, 0.2) >= 0.2
-    assert waited(activity, 5) < 1
+    assert waited(activity, 60) < 30
 
 
 def test_a_poller_goes_on_when_the_crowd_has_gone() -> None:
@@ -31,7 +31,8 @@ def test_a_poller_goes_on_when_the_crowd_has_gone() -> None:
     entered.wait()
     threading.Timer(0.1, end.set).start()
 
-    assert 0.05 < waited(activity, 30) < 15
+    assert waited(activity, 60) < 30
+    assert end.is_set()  # it gave way for so long
 
 
 def waited(activity: Activity, seconds: float) -> float:

@@ -27,6 +27,7 @@ from tests.support.stack.proof.production import (
     SECRET,
     Production,
     accepted,
+    concluded,
     deploy,
     deployed,
     enforcing_engine,
@@ -132,7 +133,7 @@ def test_usage_is_a_row_of_the_lake(production: Production, samples: dict[str, A
 
     assert until(lambda: production.rows("select event_id from usage")) == [(usage["id"],)]
     hops = ("UsageFunction", "ChangesFunction", "LakeFunction")
-    assert [hop for hop in hops if usage["id"] not in production.logged(hop)] == []
+    assert until(lambda: all(usage["id"] in production.logged(hop) for hop in hops))
 
 
 def test_batches_of_an_internal_service_are_rows_of_its_dataset(
@@ -317,7 +318,7 @@ def test_an_admin_acts_on_production(production: Production, admin: ConsoleVisit
     assert "in 1 event<" in admin.get("/workspaces/ws_acted").text
 
     assert admin.acts("/events/replay", id="redriven", source=usage["source"]) == "redriven published again"
-    until(lambda: "usage.duplicate" in production.logged("UsageFunction"))
+    until(lambda: "redriven" in concluded(production, "UsageFunction", "duplicate"))
 
     production.publish({**usage, "id": "refused", "data": {**usage["data"], "unit": "camel"}})
     rejects = until(lambda: (page := admin.get("/operations/rejects").text) and "ws_acted refused" in page and page)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from nilometer.errors import Unavailable
 from nilometer.local.sources.ingress import Request, Response
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 @dataclass(slots=True)

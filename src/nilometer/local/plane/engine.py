@@ -20,7 +20,7 @@ from pathlib import Path
 from nilometer.errors import Misconfigured, Unavailable
 
 REGION = "us-east-1"
-START_SECONDS = 30
+START_SECONDS = 120
 # -P: nothing in the current folder may stand in for a module.
 _PYTHON = (sys.executable, "-P", "-m")
 _COMMAND = (*_PYTHON, "nilometer.local.plane.guard", *_PYTHON, "nilometer.local.plane.plane")

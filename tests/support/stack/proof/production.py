@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import inspect
 import json
 import os
 import subprocess
@@ -103,19 +104,38 @@ def client(endpoint_url: str | None, service: str) -> Any:
     )
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 120, pause: float = 0.5) -> Any:
-    """What `condition` answers once it is true; `pause` is between two questions, which an account bills."""
+def until(condition: Callable[[], Any], *, seconds: float = 300, pause: float = 0.5) -> Any:
+    """What `condition` answers once it is true; `pause` is between two questions, which an account bills.
+
+    A message whose first try failed comes again after the 190 s of its queue's visibility timeout: `seconds` are more.
+    """
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {said(condition)}: {answer!r:.500}"
         time.sleep(pause)
     return answer
 
 
+def said(condition: Callable[[], Any]) -> str:
+    """The lines that ask for it, with the values that they name."""
+    try:
+        lines = inspect.getsource(condition).strip()
+    except (OSError, TypeError):  # typed in a shell, or no function
+        lines = repr(condition)
+    values = inspect.getclosurevars(condition).nonlocals if inspect.isfunction(condition) else {}
+    return f"{lines} with {values!r:.500}" if values else lines
+
+
 def accepted(production: Production, function: str) -> set[str]:
     """The ids of the events that a flow's lines call accepted."""
-    lines = [line for line in production.logged(function).splitlines() if ".accepted" in line and '"event_id"' in line]
-    return {json.loads(line[line.index("{") :])["event_id"] for line in lines}
+    return concluded(production, function, "accepted")
+
+
+def concluded(production: Production, function: str, outcome: str) -> set[str]:
+    """The ids of the events that a flow's lines call that."""
+    lines = production.logged(function).splitlines()
+    named = [line for line in lines if f".{outcome}" in line and '"event_id"' in line]
+    return {json.loads(line[line.index("{") :])["event_id"] for line in named}
 
 
 @contextlib.contextmanager
@@ -135,11 +155,12 @@ def enforcing_engine(folder: Path) -> Iterator[str]:
         "AUTH": "true",
         **ADMINISTRATOR,
     }
-    guarded = [sys.executable, "-P", "-m", "nilometer.local.plane.guard", str(python), "-P", "-m", "ministack"]
+    whole_logs = Path(__file__).with_name("whole_logs.py")
+    guarded = [sys.executable, "-P", "-m", "nilometer.local.plane.guard", str(python), "-P", str(whole_logs)]
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen(guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
     try:
-        until(lambda: answers(port), seconds=30)
+        until(lambda: answers(port), seconds=120)
         yield f"http://127.0.0.1:{port}"
     finally:
         assert process.stdin
