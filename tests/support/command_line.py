@@ -27,7 +27,7 @@ from nilometer.cli.program import cli
 from nilometer.local.plane import deploy
 
 WITH_SIGNALS = {("local",), ("demo",)}
-STOP_SECONDS = 40
+STOP_SECONDS = 90
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def chromium() -> Iterator[Any]:
 def tab(chromium: Any, console: str) -> Iterator[Any]:
     """A page of a fresh browser session; whatever its console complains of fails the test."""
     context = chromium.new_context(base_url=console, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(90_000)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None)

@@ -36,7 +36,7 @@ def lines(nilometer: CommandLine, month: Local) -> Iterator[Any]:
     yield start
     for process in running:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         assert process.returncode == 0
 
 

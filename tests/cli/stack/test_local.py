@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -161,5 +162,6 @@ def kill_workers(running: Any, killed: list[int]) -> None:
         time.sleep(pause)
         for function in ("billing", "changes", "lake", "webhook"):
             for pid in running.workers(function)[:1]:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)

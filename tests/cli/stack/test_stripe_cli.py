@@ -78,10 +78,10 @@ def with_stripe(alone: CommandLine, tmp_path: Path) -> Callable[[str], WithPath]
     return make
 
 
-def awaited(found: Callable[[], Any], seconds: float = 40) -> Any:
+def awaited(found: Callable[[], Any], seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := found()):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
     return answer
 

@@ -46,7 +46,8 @@ def kill_all(running: Local) -> None:
     family = running.family()
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in family:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(pid, number)
     running.process.wait()
     assert running.gone(family)
 

@@ -56,7 +56,7 @@ def test_axe_finds_no_fault(chromium: Any, console: str, visit: Visit, axe: str,
         page = context.new_page()
         page.goto(address(visit, name))
         page.wait_for_timeout(300)
-        page.wait_for_selector("[hx-trigger=load] > p.muted:has-text('…')", state="detached", timeout=20_000)
+        page.wait_for_selector("[hx-trigger=load] > p.muted:has-text('…')", state="detached", timeout=90_000)
         page.evaluate(axe)
         judged = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
         faults += [(name, one["id"], one["nodes"][0]["target"]) for one in judged["violations"]]
@@ -115,7 +115,7 @@ def test_what_a_page_loads_later_is_drawn(tab: Any) -> None:
     """The line of recurring revenue, and its day."""
     tab.goto("/money")
 
-    tab.wait_for_selector(".chart canvas", timeout=20_000)
+    tab.wait_for_selector(".chart canvas", timeout=90_000)
     assert f"at the end of {datetime.now(UTC):%d %b %Y}" in tab.inner_text("main")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from nilometer.console.http.formats import money, number
 
-LOADS = 30_000  # ms: parts that ask the lake
+LOADS = 90_000  # ms: parts that ask the lake
 
 
 def rows(tab: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-LOADS = 30_000  # ms: what asks the lake
+LOADS = 90_000  # ms: what asks the lake
 
 
 @pytest.fixture
