@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
@@ -52,6 +53,11 @@ LONGEST = (
     "tests/template/test_lint.py",
     "tests/house/test_lint.py",
 )
+
+
+# A busy machine is no fault of the code: no example has a deadline, and no generation is too slow.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

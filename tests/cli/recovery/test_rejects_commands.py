@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -17,7 +18,7 @@ def test_a_reject_is_listed_shown_sent_again_and_dismissed(nilometer: Any, stack
         "source": "/services/inference",
         "type": "usage.recorded.v1",
         "subject": workspace,
-        "time": "2026-11-20T10:00:00Z",
+        "time": datetime.now(UTC).isoformat(),
         "data": {"meter": "api_calls", "quantity": "2", "unit": "camel"},
     }
     nilometer("usage", "send", "-", text=json.dumps(event))
