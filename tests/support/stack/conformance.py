@@ -33,6 +33,7 @@ from nilometer.flows.api.routes import ROUTES
 from nilometer.flows.operations.types import TYPES
 
 NOW = datetime.now(UTC)
+SAID = NOW.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 METER, DATASET = "calls", "conformance"
 CLOSED = [route for route in ROUTES if route.scope is not None]
 IN_WORKSPACE = [route for route in CLOSED if "{workspace_id}" in route.path]
@@ -107,7 +108,7 @@ class Api:
             "append_rows": {"id": f"of {self.here}", "source": "/services/t", "rows": [{"contact_id": "1"}]},
             "reserve_limit": {"id": "r1", "quantity": "1"},
             "lease_limit": {"id": "b1"},
-            "settle_limit": {"id": "r1", "quantity": "1", "time": "2026-11-29T10:00:00Z"},
+            "settle_limit": {"id": "r1", "quantity": "1", "time": SAID},
             "release_limit": {"id": "r1"},
             "evaluate_flag": {"context": {"workspace_id": self.here}},
             "evaluate_flags": {"context": {"workspace_id": self.here}},
@@ -121,7 +122,7 @@ class Api:
             "source": f"/workspaces/{self.here}/web",
             "type": "usage.recorded.v1",
             "subject": self.here,
-            "time": NOW.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "time": SAID,
             "data": {"meter": METER, "quantity": "1", "unit": "call"},
         }
         return made | changes
