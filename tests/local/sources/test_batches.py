@@ -69,3 +69,10 @@ def test_a_batch_fits_into_an_invocation() -> None:
     assert len(event(records[:count])) <= PAYLOAD_BYTES < len(event(records[: count + 1]))
     assert fitting([{"body": "x" * 7_000_000}] * 2) == 1
     assert fitting(records[:2]) == 2
+
+
+def test_half_a_surrogate_pair_reaches_the_function_as_it_came() -> None:
+    """JSON can say it, and UTF-8 cannot."""
+    record = {"body": json.loads(r'"\ud800"')}
+
+    assert json.loads(event([record])) == {"Records": [record]}

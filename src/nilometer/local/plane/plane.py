@@ -26,10 +26,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypercorn.asyncio
 from ministack import app as engine  # type: ignore[import-untyped]  # it has no types
 from ministack.services import cloudformation, dynamodb, s3  # type: ignore[import-untyped]  # as above
 from ministack.services.cloudformation import provisioners  # type: ignore[import-untyped]  # as above
 
+from nilometer.local.front.direct import directly
+from nilometer.local.front.server import serve
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
 
@@ -77,7 +80,8 @@ def main(data: Path) -> None:
     engine.load_state = keeper.restore
     engine.save_all = lambda _services: keeper.close()
     engine._load_persisted_state = _loading(keeper, engine._load_persisted_state)
-    engine.app = _answering(engine.app, keeper, disk)
+    engine.app = _answering(directly(engine.app), keeper, disk)
+    hypercorn.asyncio.serve = serve  # type: ignore[assignment]  # as `engine.main` calls it
     sys.argv = sys.argv[:1]
     engine.main()
 

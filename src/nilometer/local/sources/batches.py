@@ -6,15 +6,24 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from nilometer.local.workers.runtime import InvocationResult
 
 PAYLOAD_BYTES = 6 * 1024 * 1024  # of an event that invokes a function synchronously
-_FRAME_BYTES = len('{"Records": []}')
+_FRAME_BYTES = len('{"Records":[]}')
 
 
 def event(records: Sequence[Mapping[str, Any]]) -> bytes:
     """The JSON that Lambda hands to a function for a batch."""
-    return json.dumps({"Records": records}).encode()
+    return _encoded({"Records": records})
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can say and UTF-8 cannot
+        return json.dumps(value).encode()
 
 
 def fitting(records: Sequence[Mapping[str, Any]]) -> int:
@@ -29,7 +38,7 @@ def fitting(records: Sequence[Mapping[str, Any]]) -> int:
 
 def record_bytes(record: Mapping[str, Any]) -> int:
     """In an event, with the separator."""
-    return len(json.dumps(record)) + 2
+    return len(_encoded(record)) + 1
 
 
 def failed_identifiers(answer: InvocationResult, known: Sequence[str], *, partial: bool) -> frozenset[str]:

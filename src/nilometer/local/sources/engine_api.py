@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
 _SECONDS = 60.0  # botocore's
@@ -59,7 +60,7 @@ class EngineApi:
             raise HTTPClientError(error=error) from error
         if status >= 400:
             raise ClientError(_error(content, status), operation)
-        return dict(json.loads(content or b"{}"))
+        return _decoded(content or b"{}")
 
     def _post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """On a connection that the engine closed meanwhile the request was not taken: once more on a new one."""
@@ -82,6 +83,13 @@ class EngineApi:
             raise
         self._idle.append(connection)
         return answer.status, content
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    try:
+        return dict(msgspec.json.decode(content))
+    except msgspec.DecodeError:  # half a surrogate pair, which JSON can say and UTF-8 cannot
+        return dict(json.loads(content))
 
 
 def _error(content: bytes, status: int) -> Any:

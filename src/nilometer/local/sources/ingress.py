@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nilometer.errors import Misconfigured, Unavailable
+from nilometer.local.front.handler import QuickHandler
 from nilometer.local.plane.deployed import Route
 from nilometer.local.workers.runtime import InvocationResult
 
@@ -34,7 +35,7 @@ Invoke = Callable[[str, bytes], InvocationResult]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request whose body is read. The order and case of `headers` are the client's."""
+    """An HTTP request whose body is read. `headers` in the client's order, names in lower case."""
 
     method: str
     target: str  # path and query as they came
@@ -254,7 +255,7 @@ class _IngressServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class _IngressHandler(BaseHTTPRequestHandler):
+class _IngressHandler(QuickHandler):
     door: ClassVar[Ingress]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # a small answer would wait 40 ms

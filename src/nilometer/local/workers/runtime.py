@@ -13,8 +13,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
+
+from nilometer.local.front.handler import QuickHandler
 
 _PREFIX = "/2018-06-01/runtime/"
 
@@ -104,13 +106,13 @@ class _RuntimeServer(ThreadingHTTPServer):
         """A worker that was killed in the middle of a request is a normal end."""
 
 
-class _RuntimeHandler(BaseHTTPRequestHandler):
+class _RuntimeHandler(QuickHandler):
     runtime: ClassVar[RuntimeApi]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body in one packet
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # http.server's name
         invocation = self.runtime.next()
         if invocation is None:
             self.close_connection = True
@@ -127,7 +129,7 @@ class _RuntimeHandler(BaseHTTPRequestHandler):
             },
         )
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # as above
         body = self._body()
         parts = self.path.removeprefix(_PREFIX).split("/")
         match parts:
