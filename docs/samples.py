@@ -26,7 +26,7 @@ _START = 1793491200  # 2026-11-01T00:00:00Z
 def samples() -> Mapping[str, Any]:
     """By type, each as the bus delivers it; the first one of a type."""
     found: dict[str, Any] = {}
-    for change in _changes():
+    for change in changes():
         for entry in announced(change):
             found.setdefault(entry.detail_type, _envelope(entry.detail_type, json.loads(entry.detail)))
     return found
@@ -46,7 +46,8 @@ def _envelope(detail_type: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changes() -> Iterator[Change]:
+def changes() -> Iterator[Change]:
+    """What happened: each announces one of the events, or more."""
     yield from (_inserted(_reject(flow), Table.EVENTS) for flow in FLOWS)
     yield _changed(_lockout(None), _lockout("2026-11-23T04:29:04.000Z"))
     yield from (_inserted(alert("ws_acme", "api_calls", name, _LIMIT, **_CROSSED).item) for name in ("80", HARD))

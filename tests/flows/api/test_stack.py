@@ -176,8 +176,15 @@ def receiver(secret: str, port: int) -> Iterator[Any]:
             made.kill()
 
 
+def nilometer(*words: str) -> str:
+    """What a command says on stdout."""
+    command = [sys.executable, "-m", "nilometer", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
 def test_a_threshold_reaches_the_receiver_of_the_page(running: Stack) -> None:
-    """Created over HTTP, announced by the stack's own functions, signed, posted, and verified; ten lines receive it."""
+    """Created over HTTP, announced by the stack's own functions, signed, posted, and verified; ten lines receive it.
+    From the audit the same goes out again, by its id or by a time."""
     limited("hooked")
     rule = LimitRule(included="10", thresholds=[80])
     perform(connect().store(), service("hooked", "t"), OverrideLimit(meter="api_calls", limit=rule), now=NOW)
@@ -191,7 +198,12 @@ def test_a_threshold_reaches_the_receiver_of_the_page(running: Stack) -> None:
             client.usage.record("hooked", "api_calls", 9)
             client.usage.flush()
             message_id, event = json.loads(lines.readline())
+            nilometer("wait")
+            again = ("webhook", "redeliver", "hooked", made["id"])
+            assert nilometer(*again, event["id"]) == nilometer(*again, "--since", "2026-01-01")
+            repeated = [json.loads(lines.readline()) for _ in range(2)]
 
+    assert repeated == [[message_id, event]] * 2
     assert (event["type"], event["subject"]) == ("usage.threshold_reached.v1", "hooked")
     assert (event["data"]["meter"], event["data"]["percent"]) == ("api_calls", "80")
     assert message_id == webhook_message_id(event["id"])

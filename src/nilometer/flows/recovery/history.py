@@ -18,13 +18,22 @@ from nilometer.domain.store.writes import Key
 from nilometer.lake.read.ledger import Ledger
 
 
-def show(kind: str, key: str, *, ledger: Ledger, objects: Objects, as_of: datetime | None = None) -> Iterator[Step]:
-    """Every change of the records of `kind` that `key` names, up to `as_of`; `domain.history.state` folds them.
+def show(
+    kind: str,
+    key: str,
+    *,
+    ledger: Ledger,
+    objects: Objects,
+    since: datetime | None = None,
+    as_of: datetime | None = None,
+) -> Iterator[Step]:
+    """Every change of the records of `kind` that `key` names, `since` to `as_of`; `domain.history.state` folds them.
 
     `key` is a workspace's id, the last part of a key (`sub_1`, a meter's slug), or `pk/sk` in full. Ordered by
     record and then by sequence number.
     """
-    for pk, sk, _, occurred_at, action, actor, cause, old, new, reference in ledger.changes(kind, key, as_of=as_of):
+    rows = ledger.changes(kind, key, since=since, as_of=as_of)
+    for pk, sk, _, occurred_at, action, actor, cause, old, new, reference in rows:
         before, after = images_in(objects.get(reference)) if reference else (parsed(old), parsed(new))
         yield Step(
             key=Key(pk, sk),

@@ -121,7 +121,9 @@ class Ledger:
         [began] = self._rows(f"select min(known_at) from {name}{HISTORY} where origin <> '{SNAPSHOT}'")  # noqa: S608  # our own name
         return cast("datetime | None", began[0])
 
-    def changes(self, kind: str, key: str, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
+    def changes(
+        self, kind: str, key: str, *, since: datetime | None = None, as_of: datetime | None = None
+    ) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, sequence_number, occurred_at, action, actor, cause, old_image, new_image, images_ref), in order.
 
         `key` is a workspace, the last part of a key (`sub_1`, a slug), or `pk/sk` in full.
@@ -135,7 +137,8 @@ class Ledger:
             | pc.ends_with(sk, f"#{key}")
         )
         rows = self._audit(
-            (*columns, "old_image", "new_image", "images_ref"), (pc.field("kind") == kind) & named & _until(as_of)
+            (*columns, "old_image", "new_image", "images_ref"),
+            (pc.field("kind") == kind) & named & _since(since) & _until(as_of),
         )
         yield from ordered(rows, by=3)
 
@@ -282,6 +285,10 @@ _RECOUNT = """
     left join usage as voided on voided.source = used.voids_source and voided.event_id = used.voids_id
     group by 1, 2 order by 1, 2
 """
+
+
+def _since(begin: datetime | None) -> pc.Expression:
+    return pc.field("occurred_at") >= pa.scalar(begin, pa.timestamp("us", "UTC")) if begin else pc.scalar(True)
 
 
 def _until(as_of: datetime | None) -> pc.Expression:
