@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from ministack.services.cloudformation import engine as templates
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Misconfigured
-from nilometer.local.plane import deploy
+from nilometer.local.plane import deploy, plane
 from nilometer.local.plane.engine import engine
 from nilometer.local.stack.stack import clients
 
@@ -42,6 +44,17 @@ def test_the_outputs_name_what_exists(client: deploy.Client, outputs: dict[str, 
     assert outputs["LakeUri"] == f"s3://{outputs['LakeBucket']}/lake"
     secret = client("secretsmanager").get_secret_value(SecretId=outputs["StripeSecretArn"])["SecretString"]
     assert secret == "whsec_one whsec_two"
+
+
+def test_a_template_is_read_the_same_by_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tag and value of template.yaml."""
+    monkeypatch.setattr(templates, "CfnLoader", templates.CfnLoader)
+    slowly = templates._parse_template(deploy.template())
+
+    plane._parse_quickly()
+
+    assert issubclass(templates.CfnLoader, yaml.CSafeLoader)
+    assert templates._parse_template(deploy.template()) == slowly
 
 
 def test_a_stack_starts_with_its_meters(client: deploy.Client, outputs: dict[str, str]) -> None:

@@ -13,10 +13,10 @@ from nilometer import CreateWorkspace, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
-from nilometer.errors import Misconfigured
+from nilometer.errors import Misconfigured, Refused
 from nilometer.local.plane import discovery
 from nilometer.local.stack.idle import await_idle
-from nilometer.local.stack.stack import Options, stack
+from nilometer.local.stack.stack import Options, beside, stack
 
 ANYWHERE = {"port": 0, "aws_port": 0}
 
@@ -48,6 +48,38 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
         assert discovery.running()
 
     assert not folder.exists()
+    assert not discovery.running()
+
+
+def test_only_the_first_functions_get_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status is of them alone; what waited for another one reaches it with the widening."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    with beside(Options(**ANYWHERE), first=lambda: ["BillingFunction"]) as running:
+        [usage] = [one for one in running.runner.deployment.queues if "-UsageQueue-" in one.name]
+        running.client("sqs").send_message(QueueUrl=usage.url, MessageBody="{}")
+
+        first = running.status()
+
+        assert first["idle"]
+        assert [name.split("-")[1] for name in first["queues"]] == ["BillingQueue"]
+        running.widen()
+        status = await_idle(running.status, timeout=60)
+        [usage_function] = [one for name, one in status["functions"].items() if "-UsageFunction-" in name]
+        assert usage_function["used"][usage.name]["invocations"]
+        assert os.environ["AWS_PROFILE"] == "production"
+
+
+def test_a_start_that_is_given_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason for which it was."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def refuse() -> None:
+        raise Refused("nothing to do")
+
+    with pytest.raises(Refused, match="nothing to do"), beside(Options(**ANYWHERE), first=refuse):
+        pass
+
+    assert not list(tmp_path.glob("nilometer-*"))
     assert not discovery.running()
 
 

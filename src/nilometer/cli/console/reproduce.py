@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 DIFFERENT = 3
 IDLE_SECONDS = 120
 FACT_SECONDS = 10
+FEW = 50  # events for which to start a second worker of the webhook takes longer than to post them one by one
+ON_THE_WAY = {"stripe_event": ("WebhookFunction", "BillingFunction"), "usage_event": ("UsageFunction",)}
+"""Functions between an event and the records that are compared, by its kind."""
 
 
 @click.command()
@@ -49,28 +55,55 @@ def reproduce(connection: Connection, event: str, account: str | None, hold: boo
       nilometer reproduce evt_1SWfA2KZ9dQ --stack nilometer-prod
       nilometer reproduce "/services/inference#req_42" --stack nilometer-prod --hold
     """
-    from nilometer.flows.recovery.reproduce import scene
-    from nilometer.local.stack.stack import Options, stack
-
     began = time.monotonic()
-    with signals_interrupt(), err().status("reading ...") as told:
-        found = scene(event, sources(connection), account=account)
+    with signals_interrupt(), err().status("reading ...") as told, _starting() as empty:
+        from nilometer.flows.recovery.reproduce import effects, scene
+
+        asked = sources(connection)
+        known, changed = effects(event, asked, account=account)
+        empty.functions.set_result(ON_THE_WAY[known.identity.kind])
+        found = scene(known, changed, asked)
         told.update("starting an empty stack ...")
-        with stack(Options(port=0, aws_port=0)) as running:
-            told.update("delivering ...")
-            records = delivered(found, running)
-            told.stop()
-            _show(found, records, time.monotonic() - began, as_json=as_json)
-            if hold:
-                _hold(running)
+        running = empty.stack.result()
+        told.update("delivering ...")
+        records = delivered(found, running)
+        told.stop()
+        _show(found, records, time.monotonic() - began, as_json=as_json)
+        if hold:
+            _hold(running)
     return 0 if all(one.ok for one in records) else DIFFERENT
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyStack:
+    """One that starts in another thread: as soon as `functions` says which run, it is deployed."""
+
+    stack: Future[Stack]
+    functions: Future[Collection[str]]
+
+
+@contextmanager
+def _starting() -> Iterator[EmptyStack]:
+    """While the other stack is read. Ended before the functions are known it has cost an idle process, and stops."""
+    from nilometer.local.stack.stack import Options, beside
+
+    functions: Future[Collection[str]] = Future()
+    with ExitStack() as parts, ThreadPoolExecutor(1) as thread:
+        options = Options(port=0, aws_port=0)
+        starting = thread.submit(parts.enter_context, beside(options, first=functions.result))
+        try:
+            yield EmptyStack(starting, functions)
+        finally:
+            functions.cancel()
+            wait([starting])
 
 
 def delivered(found: Scene, running: Stack) -> Sequence[ReproducedRecord]:
     """What came of the event in a stack whose tables are emptied first: where nothing agrees, by the likeliest order.
 
     An event's fact and what it changes are one transaction: with the facts of all that was delivered the records are
-    there, but for what follows later. So only what differs at the end waits until the whole stack is idle.
+    there, but for what follows later. So until then only the functions on the event's way need run, and what differs at
+    the end waits until every function has run and the whole stack is idle.
     """
     from nilometer.flows.recovery.reproduce import compared
     from nilometer.local.stack.idle import await_idle
@@ -81,9 +114,11 @@ def delivered(found: Scene, running: Stack) -> Sequence[ReproducedRecord]:
         store = _set(found, running)
         for number, bodies in enumerate(steps):
             _post(bodies, running)
-            _await_facts([*map(_fact, bodies), *(_used(one) for one in found.usage if not number)], store)
+            facts = [*map(_fact, bodies), *(_used(one) for one in found.usage if not number)]
+            _await_facts(facts, store, running)
             records = list(compared(found, store))
             if not all(one.ok for one in records) and bodies is steps[-1]:
+                running.widen()
                 await_idle(running.status, timeout=IDLE_SECONDS)
                 records = list(compared(found, store))
             if all(one.ok for one in records):
@@ -92,11 +127,13 @@ def delivered(found: Scene, running: Stack) -> Sequence[ReproducedRecord]:
     return first
 
 
-def _await_facts(facts: Sequence[Key], store: Store) -> None:
-    """Or a few seconds: what was refused has none."""
+def _await_facts(facts: Sequence[Key], store: Store, running: Stack) -> None:
+    """Or until nothing is on its way: what was refused has none. A few seconds, where something is tried again."""
     deadline = time.monotonic() + FACT_SECONDS
     while len(store.batch_get(Table.EVENTS, facts, consistent=True)) < len(facts) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        if running.status()["idle"]:
+            return
+        time.sleep(0.02)
 
 
 def _fact(body: bytes) -> Key:
@@ -123,11 +160,11 @@ def _set(found: Scene, running: Stack) -> Store:
 
 
 def _post(bodies: Sequence[bytes], running: Stack) -> None:
-    from nilometer.local.demo.delivery import WebhookClient
+    from nilometer.local.demo.delivery import CONNECTIONS, WebhookClient
 
     about = running.description
     webhook = WebhookClient(about.webhook_url, secret=str(about.stripe_secret))
-    for delivery in webhook.deliver_all(enumerate(bodies)):
+    for delivery in webhook.deliver_all(enumerate(bodies), connections=1 if len(bodies) <= FEW else CONNECTIONS):
         if not delivery.taken:
             raise Unavailable(f"the local webhook answered {delivery.status or 'nothing'}: {delivery.reason}")
 
@@ -151,6 +188,7 @@ def _row(one: ReproducedRecord) -> tuple[Any, ...]:
 
 
 def _hold(running: Stack) -> None:
+    running.widen()
     note(f"the stack stays at {running.description.origin} until Ctrl-C; a second terminal can ask it with --port")
     try:
         while not running.failed:

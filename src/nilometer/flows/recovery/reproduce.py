@@ -42,6 +42,7 @@ _OTHERWISE = frozenset(
 )
 _COMPARED = frozenset({"billing", "register", "counter"})
 _RESTORED = frozenset({"workspace", "billing", "limits", "meter", "counter", "alert"})
+_DELIVERED = frozenset({"stripe_event", "usage_event"})
 _HIDDEN_NUMBERS = re.compile(rf'("exp_(?:month|year)"\s*:)\s*"{re.escape(REDACTED)}"')
 _KEPT = timedelta(days=40)  # a fact
 _WRITES = timedelta(minutes=15)  # a batch may write that long after it began
@@ -88,8 +89,11 @@ class ReproducedRecord:
         return not self.differs
 
 
-def scene(name: str, sources: Sources, *, account: str | None = None) -> Scene:
-    """Reads all that is needed. `Rejected("unknown_event")`; `Refused` for what the lake does not keep."""
+def effects(name: str, sources: Sources, *, account: str | None = None) -> tuple[Trace, list[Audited]]:
+    """The way of an event that can be done again, and what it changed, the first part of a scene.
+
+    `Rejected("unknown_event")`; `Refused` for what changed nothing that is compared, and for events of services.
+    """
     found, audited = traced(name, sources, account=account)
     if not found.known:
         raise Rejected("unknown_event", f"nothing is known of {name}; see nilometer trace")
@@ -98,12 +102,17 @@ def scene(name: str, sources: Sources, *, account: str | None = None) -> Scene:
         raise Refused(
             f"{name} changed no record of billing or usage that the audit knows, so there is nothing to compare"
         )
+    if found.identity.kind not in _DELIVERED:
+        raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
+    return found, changed
+
+
+def scene(found: Trace, changed: Sequence[Audited], sources: Sources) -> Scene:
+    """Reads all that is needed for what `effects` found. `Refused` for what the lake does not keep."""
     if found.identity.kind == "stripe_event":
         return _of_stripe(found, changed, sources)
-    ends = _ends(found, changed)
-    if found.identity.kind == "usage_event":
-        return Scene(**{**ends, **_usage(found, [one for one in changed if one.change.kind == "counter"], sources)})
-    raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
+    counters = [one for one in changed if one.change.kind == "counter"]
+    return Scene(**{**_ends(found, changed), **_usage(found, counters, sources)})
 
 
 def _ends(found: Trace, changed: Sequence[Audited]) -> dict[str, Any]:

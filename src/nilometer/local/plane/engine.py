@@ -17,13 +17,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+import botocore.session
+
 from nilometer.errors import Misconfigured, Unavailable
+from nilometer.local.plane.guard import AT_ONCE
 
 REGION = "us-east-1"
 START_SECONDS = 120
 # -P: nothing in the current folder may stand in for a module.
 _PYTHON = (sys.executable, "-P", "-m")
 _COMMAND = (*_PYTHON, "nilometer.local.plane.guard", *_PYTHON, "nilometer.local.plane.plane")
+_LEFT_OUT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "PYTHONDONTWRITEBYTECODE")
+"""Of the environment: profiles are not the engine's, and to compile 200 modules takes longer than all the rest."""
 _SERVICES = (
     "apigatewayv2,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,s3,scheduler,secretsmanager,sqs,sts"
 )
@@ -49,8 +55,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = ()) -> Iterator[Engine]:
-    """Starts the engine with its state below `data` and stops it at the end.
+def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = (), saved: bool = True) -> Iterator[Engine]:
+    """Starts the engine with its state below `data` and stops it at the end, at once unless its state is to be `saved`.
 
     The file descriptors in `keep_open` (a lock on `data`) stay open until the engine has gone, even when
     this process is killed.
@@ -62,7 +68,17 @@ def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = ()) -
         _await_ready(running, log)
         yield running
     finally:
-        _stop(process)
+        _stop(process, b"" if saved else AT_ONCE)
+
+
+def session() -> boto3.session.Session:
+    """For clients of an engine: no profile of the user counts, also one that cannot be read. The environment stays."""
+    return boto3.session.Session(
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # the engine takes any
+        region_name=REGION,
+        botocore_session=botocore.session.Session(session_vars={"profile": (None, None, None, None)}),
+    )
 
 
 def free_port() -> int:
@@ -80,7 +96,7 @@ def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subpro
         except OSError as error:
             raise Misconfigured(f"port {port} is taken; choose another or 0 for a free one") from error
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in _LEFT_OUT},
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
@@ -115,7 +131,11 @@ def _await_ready(running: Engine, log: Path) -> None:
     raise Unavailable(f"the local engine did not start; see {log}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], last: bytes) -> None:
     assert process.stdin  # noqa: S101  # opened above
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+        process.stdin.write(last)
+        process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     process.wait()

@@ -1,7 +1,8 @@
 """Runs a command for as long as its parent lives: `python -m nilometer.local.plane.guard COMMAND ...`.
 
 The parent holds the other end of standard input. When the parent ends, however it ends (also by
-SIGKILL), the pipe closes, the command gets SIGTERM and may save its state: nothing is left running.
+SIGKILL), the pipe closes, the command gets SIGTERM and may save its state: nothing is left running. A parent that
+writes `AT_ONCE` before has no use for that state: the command is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 
 GRACE_SECONDS = 20
+AT_ONCE = b"at once"
 
 
 def main(command: list[str]) -> int:
@@ -26,8 +28,12 @@ def main(command: list[str]) -> int:
 
 
 def _stop_with_parent(child: subprocess.Popen[bytes]) -> None:
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
+    last = b""
+    while said := os.read(sys.stdin.fileno(), 1024):
+        last = said
+    if last == AT_ONCE:
+        child.kill()
+        return
     child.terminate()
     try:
         child.wait(GRACE_SECONDS)

@@ -21,7 +21,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nilometer.local.plane.deployed import QueueMapping
+from nilometer.local.plane.deployed import DeployedQueue, QueueMapping
 from nilometer.local.plane.filters import message_passes
 from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, record_bytes
 from nilometer.local.sources.source import Feed, Poller
@@ -70,6 +70,11 @@ class QueuePoller(Poller):
         self._opened = 0.0  # since when the waiting fill their window
         self._dispatched = float("-inf")  # when the last batch went
         self._later: list[MessageDelivery] = []  # copies and held back messages of chaos
+
+    @property
+    def queue(self) -> DeployedQueue:
+        """Where it takes messages from."""
+        return self._mapping.queue
 
     @property
     def held(self) -> int:

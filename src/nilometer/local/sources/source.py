@@ -63,6 +63,11 @@ class Poller(Source):
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @property
+    def function(self) -> str:
+        """The name of the function that it feeds."""
+        return self._feed.pool.function.name
+
     def start(self) -> None:
         self._thread.start()
 

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import boto3
 from botocore.config import Config
 
 from nilometer.local.plane.deployed import Deployment, Function, logical, read
+from nilometer.local.plane.engine import session
 from nilometer.local.sources.checkpoints import Checkpoints
 from nilometer.local.sources.engine_api import EngineApi
 from nilometer.local.sources.ingress import Control, Ingress, Request, Response
 from nilometer.local.sources.queues import QueuePoller, concurrency
 from nilometer.local.sources.schedules import Clock
-from nilometer.local.sources.source import Feed, Source
+from nilometer.local.sources.source import Feed, Poller, Source
 from nilometer.local.sources.streams import ShardPoller, shards
 from nilometer.local.stack.status import Observer, Status
 from nilometer.local.workers.activity import Activity
@@ -37,6 +38,8 @@ HTTP_CONCURRENCY = 4  # workers of a function that answers HTTP
 HTTP_SECONDS = 30  # API Gateway's longest wait
 GRACE_SECONDS = 3  # for what runs when the runner stops
 STATUS_PATH = "GET /_nilometer/status"
+
+_Poller = TypeVar("_Poller", bound=Poller)
 
 
 class Runner:
@@ -70,7 +73,7 @@ class Runner:
         self._activity = Activity()
         self._bell = Bell(endpoint_url)
         self._started = False
-        self._session = boto3.session.Session()
+        self._session = session()
         self._clients: dict[str, Any] = {}
         self._api = EngineApi(endpoint_url, region=self._region, access_key=environment["AWS_ACCESS_KEY_ID"])
         self.logs = (data / "logs").absolute()
@@ -86,15 +89,8 @@ class Runner:
             activity=self._activity,
             now=partial(datetime.now, UTC),
         )
-        self._sources: tuple[Source, ...] = (*self._queues, *self._shards, self._clock)
-        self._observer = Observer(
-            self.deployment,
-            sqs=self._client("sqs"),
-            pools=self._pools,
-            queues=self._queues,
-            shards=self._shards,
-            activity=self._activity,
-        )
+        self._running: list[Source] = []
+        self._observer = self._observing(None)
         self._http_dice = Dice(chaos if chaos and chaos.http else None, "http")
         self._ingress = Ingress(port=port, routes=self.deployment.routes, invoke=self._invoke_http)
         self.register(STATUS_PATH, lambda _: Response.json(200, self.status().json()))
@@ -125,14 +121,20 @@ class Runner:
         [pool] = [pool for name, pool in self._pools.items() if logical(name) == function]
         return pool.invoke(event, source="invoke")
 
-    def start(self) -> None:
-        """Returns when HTTP listens; the workers are coming up."""
+    def start(self, first: Collection[str] | None = None) -> None:
+        """Returns when HTTP listens; the workers are coming up.
+
+        With `first`, names of the template, only these functions get events until `widen`, and `status` is of them
+        alone. HTTP reaches every function.
+        """
         self._started = True
         self._ingress.start()
         self._bell.start()
-        for source in self._sources:
-            source.start()
-        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+        self._begin(first)
+
+    def widen(self) -> None:
+        """Every function gets events from now on, also those that waited for it."""
+        self._begin(None)
 
     def reload(self) -> None:
         """Every function runs from the sources as they are now; what is being decided is decided by the old ones."""
@@ -140,11 +142,11 @@ class Runner:
             pool.renew()
 
     def status(self) -> Status:
-        """Asks the engine about every queue, and each source; takes about a second."""
+        """Asks the engine about every queue, and each source that runs; of all it takes about a second."""
         return self._observer.status()
 
-    def stop(self) -> None:
-        """Takes a few seconds: what runs may finish within them; what does not is delivered again.
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """Takes a few seconds: what runs may finish within `grace`; what does not is delivered again.
 
         No process and no thread is left. Also of use before `start`: it lets go of the port.
         """
@@ -152,21 +154,46 @@ class Runner:
             self._ingress.stop()
             return
         self._bell.stop()
-        for source in self._sources:
+        for source in self._running:
             source.stop()
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + grace
         while self._activity.invocations and time.monotonic() < deadline:
             time.sleep(0.02)
         self._ingress.stop()
         for pool in self._pools.values():
             pool.close()
-        for source in self._sources:
+        for source in self._running:
             source.join()
         self._api.close()
 
-    def _warm(self) -> None:
-        for pool in self._pools.values():
-            pool.warm()
+    def _begin(self, names: Collection[str] | None) -> None:
+        """Of these functions, None for all, what does not run yet."""
+        self._observer = self._observing(names)
+        wanted: list[Source] = [*self._fed(self._queues, names), *self._fed(self._shards, names)]
+        for source in wanted if names is not None else (*wanted, self._clock):
+            if source not in self._running:
+                self._running.append(source)
+                source.start()
+        pools = [pool for name, pool in self._pools.items() if names is None or logical(name) in names]
+        threading.Thread(target=_warm, args=(pools,), name="warm", daemon=True).start()
+
+    def _observing(self, names: Collection[str] | None) -> Observer:
+        queues = self._fed(self._queues, names)
+        watched = self.deployment
+        if names is not None:
+            watched = replace(watched, queues=tuple(poller.queue for poller in queues))
+        return Observer(
+            watched,
+            sqs=self._client("sqs"),
+            pools=self._pools,
+            queues=queues,
+            shards=self._fed(self._shards, names),
+            activity=self._activity,
+        )
+
+    @staticmethod
+    def _fed(pollers: Sequence[_Poller], names: Collection[str] | None) -> list[_Poller]:
+        return [one for one in pollers if names is None or logical(one.function) in names]
 
     def _client(self, service: str) -> Any:
         """Of the engine alone: nothing of the user's AWS configuration counts."""
@@ -230,6 +257,11 @@ class Runner:
         pool = self._pools[function]
         with self._activity.answering():
             return pool.invoke(event, source=HTTP, sabotage=self._http_dice.sabotage(), patience=HTTP_SECONDS)
+
+
+def _warm(pools: Iterable[Pool]) -> None:
+    for pool in pools:
+        pool.warm()
 
 
 def _invoked(pool: Pool, request: Request) -> Response:

@@ -11,21 +11,20 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws.dynamodb import Store
 from nilometer.errors import Misconfigured, NilometerError
 from nilometer.local.plane import deploy, discovery, journal
 from nilometer.local.plane.counting import CountingProxy
-from nilometer.local.plane.engine import REGION, Engine, engine
+from nilometer.local.plane.engine import REGION, Engine, engine, session
 from nilometer.local.stack.idle import await_idle
-from nilometer.local.stack.runner import Runner
+from nilometer.local.stack.runner import GRACE_SECONDS, Runner
 from nilometer.local.stack.service_key import giving_a_key
 from nilometer.local.workers.chaos import Chaos
 
@@ -69,6 +68,10 @@ class Stack:
         """As `GET /_nilometer/status` answers."""
         return self.runner.status().json()
 
+    def widen(self) -> None:
+        """Every function runs from now on, where only some did (`beside`)."""
+        self.runner.widen()
+
     @property
     def failed(self) -> bool:
         """Its engine has ended, and nothing works any more."""
@@ -81,23 +84,44 @@ def stack(options: Options) -> Iterator[Stack]:
 
     `Misconfigured` when a port is taken, another stack uses the data folder, or the template cannot be deployed.
     """
+    with _without_profile(), beside(options) as running:
+        yield running
+
+
+def _all() -> None:
+    """Every function runs."""
+
+
+@contextlib.contextmanager
+def beside(options: Options, *, first: Callable[[], Collection[str] | None] = _all) -> Iterator[Stack]:
+    """As `stack`, for who asks another one meanwhile: the environment stays as it is.
+
+    `first` is called when the engine has started and nothing is deployed. It says which functions, by their names in
+    the template, get events until `Stack.widen`, None for all. What it raises ends the start.
+    """
     with contextlib.ExitStack() as parts:
-        parts.enter_context(_without_profile())
         if options.name and discovery.named(options.name):
             raise Misconfigured(f"a local stack named {options.name} runs already; choose another name")
         data = parts.enter_context(_data_folder(options.data))
         lock = parts.enter_context(_exclusive(data))
         warnings = _lake_without_journal(data) if not journal.check(data) else ()
         running_engine = parts.enter_context(
-            engine(port=options.aws_port, data=data, log=data / "engine.log", keep_open=(lock,))
+            engine(
+                port=options.aws_port,
+                data=data,
+                log=data / "engine.log",
+                keep_open=(lock,),
+                saved=options.data is not None,
+            )
         )
+        functions = first()
         counter = parts.enter_context(CountingProxy(running_engine.endpoint_url)) if options.counted else None
         if counter:
             running_engine = replace(running_engine, endpoint_url=counter.url)
         outputs = deploy.deploy(
             clients(running_engine), stripe_secrets=options.stripe_secrets, parameters=options.parameters
         )
-        runner = parts.enter_context(_runner(running_engine, options, data))
+        runner = parts.enter_context(_runner(running_engine, options, data, functions))
         warnings += runner.warnings
         description = _describe(outputs, running_engine, runner, options)
         secret = options.stripe_secrets[0]
@@ -175,20 +199,16 @@ def _lake_without_journal(data: Path) -> tuple[str, ...]:
 
 def clients(running: Engine) -> deploy.Client:
     """Builds boto3 clients of this engine."""
-    session = boto3.session.Session(
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106  # the engine takes any
-        region_name=REGION,
-    )
+    own = session()
 
     def client(service: str) -> Any:
-        return session.client(service, endpoint_url=running.endpoint_url)  # type: ignore[call-overload]  # a name
+        return own.client(service, endpoint_url=running.endpoint_url)  # type: ignore[call-overload]  # a name
 
     return client
 
 
 @contextlib.contextmanager
-def _runner(running: Engine, options: Options, data: Path) -> Iterator[Runner]:
+def _runner(running: Engine, options: Options, data: Path, functions: Collection[str] | None) -> Iterator[Runner]:
     runner = Runner(
         endpoint_url=running.endpoint_url,
         environment=running.environment,
@@ -198,12 +218,12 @@ def _runner(running: Engine, options: Options, data: Path) -> Iterator[Runner]:
         chaos=options.chaos,
     )
     try:
-        runner.start()
+        runner.start(functions)
         yield runner
         if options.data:
             _drain(runner)
     finally:
-        runner.stop()
+        runner.stop(GRACE_SECONDS if options.data else 0)
 
 
 def _drain(runner: Runner) -> None:
