@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -127,5 +128,14 @@ def test_a_release_is_the_version_that_it_says() -> None:
     done = subprocess.run(["/bin/bash", "-c", reading], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == nilometer.__version__
-    assert workflow["jobs"]["publish"]["needs"] == "package"
+    assert workflow["jobs"]["publish"]["needs"] == workflow["jobs"]["node"]["needs"] == "package"
     assert workflow["jobs"]["package"]["needs"] == "test"
+
+
+def test_the_node_client_is_published_under_the_same_version() -> None:
+    """With its types; every file that it names is there."""
+    package = json.loads((ROOT / "clients/node/package.json").read_text())
+
+    assert package["version"] == nilometer.__version__
+    assert {"index.js", "index.d.ts", "api.d.ts"} <= set(package["files"])
+    assert [name for name in package["files"] if not (ROOT / "clients/node" / name).exists()] == []
