@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nilometer.local.front.body import Body
+from nilometer.local.front.body import RequestBody
 from nilometer.local.front.head import CHUNKED, BadHead, parse
 
 
@@ -55,7 +55,7 @@ def test_what_two_readers_could_read_in_two_ways_is_refused(lines: bytes) -> Non
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
 def test_a_body_in_chunks_is_whole_however_it_arrives(step: int) -> None:
     sent = b"4;name=value\r\nwiki\r\n1\r\n\n\r\n0\r\nTrailer: x\r\n\r\nNEXT"
-    body, arrived, found = Body(CHUNKED), bytearray(), None
+    body, arrived, found = RequestBody(CHUNKED), bytearray(), None
     for start in range(0, len(sent), step):
         arrived += sent[start : start + step]
         found = body.take(arrived) if found is None else found
@@ -66,11 +66,11 @@ def test_a_body_in_chunks_is_whole_however_it_arrives(step: int) -> None:
 @pytest.mark.parametrize("sent", [b"x\r\n", b"\r\n", b"-1\r\n", b"2\r\nabcd\r\n", b"1" * 5000])
 def test_chunks_that_are_none_are_refused(sent: bytes) -> None:
     with pytest.raises(BadHead):
-        Body(CHUNKED).take(bytearray(sent))
+        RequestBody(CHUNKED).take(bytearray(sent))
 
 
 def test_a_body_waits_until_it_is_whole() -> None:
-    body, arrived = Body(3), bytearray(b"ab")
+    body, arrived = RequestBody(3), bytearray(b"ab")
 
     assert body.take(arrived) is None
     arrived += b"cd"

@@ -7,7 +7,7 @@ from nilometer.local.front.head import CHUNKED, BadHead
 _LINE_BYTES = 4096  # of a chunk's size with its extensions, and of a trailer
 
 
-class Body:
+class RequestBody:
     """Of `length` bytes, or in chunks (`CHUNKED`)."""
 
     def __init__(self, length: int) -> None:

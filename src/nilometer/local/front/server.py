@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from nilometer.local.front.body import Body
+from nilometer.local.front.body import RequestBody
 from nilometer.local.front.head import HEAD_BYTES, BadHead, Head, parse
 
 _log = logging.getLogger("nilometer.front")
@@ -82,11 +82,11 @@ class Front:
         self.application = application
         self.stops = False
         self._idle_seconds = idle_seconds
-        self.open: set[Connection] = set()
+        self.open: set[FrontConnection] = set()
 
-    def connection(self) -> Connection:
+    def connection(self) -> FrontConnection:
         """Of a client that came."""
-        return Connection(self)
+        return FrontConnection(self)
 
     async def sweep(self) -> None:
         """Closes what nobody has used, until it is cancelled."""
@@ -109,7 +109,7 @@ class Front:
             one.cut()
 
 
-class Connection(asyncio.Protocol):
+class FrontConnection(asyncio.Protocol):
     """One client: what has arrived, the request that is being read, the one that is being answered."""
 
     def __init__(self, front: Front) -> None:
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._arrived = bytearray()
         self._head: Head | None = None
-        self._body = Body(0)
+        self._body = RequestBody(0)
         self._answering: asyncio.Task[None] | None = None
         self._used = self._loop.time()
         self.writable = asyncio.Event()
@@ -125,23 +125,28 @@ class Connection(asyncio.Protocol):
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
+        """A client is there."""
         self.transport: asyncio.Transport = transport
         self._client = transport.get_extra_info("peername")[:2]
         self._server = transport.get_extra_info("sockname")[:2]
         self._front.open.add(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
+        """Who waits for it to read or to leave goes on."""
         self._front.open.discard(self)
         self.gone.set()
         self.writable.set()
 
     def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered."""
         self.writable.clear()
 
     def resume_writing(self) -> None:
+        """The client has read."""
         self.writable.set()
 
     def data_received(self, data: bytes) -> None:
+        """While an answer is on its way a client may send `AHEAD_BYTES` more."""
         self._arrived += data
         if self._answering is None:
             self._advance()
@@ -178,7 +183,7 @@ class Connection(asyncio.Protocol):
             return None
         head = parse(bytes(self._arrived[:end]))
         del self._arrived[: end + 4]
-        self._head, self._body = head, Body(head.length)
+        self._head, self._body = head, RequestBody(head.length)
         if head.expects and not self._arrived:
             self.transport.write(_CONTINUE)
         return head
@@ -216,7 +221,7 @@ class Connection(asyncio.Protocol):
 class Answer:
     """The application's side of one request."""
 
-    def __init__(self, connection: Connection, head: Head, body: bytes, *, closes: bool) -> None:
+    def __init__(self, connection: FrontConnection, head: Head, body: bytes, *, closes: bool) -> None:
         self._connection = connection
         self._bare = head.method == "HEAD"
         self._body: bytes | None = body
