@@ -92,7 +92,7 @@ SCHEDULE = """\
     Type: AWS::Scheduler::Schedule
     Properties:
       ScheduleExpression: <expression>
-      # On one machine the runner of `nilometer local` has the clock.
+      # On one machine the runner of `nilometer local` runs the schedules.
       State: !If [OnAws, ENABLED, DISABLED]
       FlexibleTimeWindow: {Mode: "OFF"}
       Target:

@@ -146,7 +146,7 @@ _LARGE = (
 )
 _LAKE_WINDOW = ("LakeWindow", 300, 1)
 _ALONE = ("BatchSize", "A batch may be large, so each has all of the function's time.")
-_FEW = ("BatchSize", "A receiver may need seconds; few are waited for together.")
+_FEW = ("BatchSize", "A receiver may need seconds, so a batch is small.")
 QUEUES = (
     QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
     QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
@@ -166,9 +166,9 @@ SCHEDULES = (
     ScheduleRow("Reconcile", "cron(40 2-8 * * ? *)", "Reconcile", 2, 3600, '{"do": "reconcile"}'),
     ScheduleRow("Metering", "cron(25 * * * ? *)", "Reconcile", 1, 1800, '{"do": "meter"}'),
     ScheduleRow("Maintenance", _UPKEEP, "Maintenance", 2, 3600, note=_HOURLY),
-    ScheduleRow("Redrive", "rate(15 minutes)", "Redrive", 1, 600, note="Dead letters whose cause may be gone."),
+    ScheduleRow("Redrive", "rate(15 minutes)", "Redrive", 1, 600, note="Retries dead letters; the cause may be over."),
     ScheduleRow("Limits", "rate(5 minutes)", "Limits", 2, 300, note="Releases reservations that nobody settled."),
-    ScheduleRow("Usage", "cron(10 4 * * ? *)", "Usage", 2, 3600, note="Rejects what waited too long."),
+    ScheduleRow("Usage", "cron(10 4 * * ? *)", "Usage", 2, 3600, note="Rejects usage that waited too long."),
 )
 
 
@@ -185,7 +185,7 @@ def alarms() -> Iterator[AlarmRow]:
     visible, oldest = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     for name in DEAD_LETTERS:
         when = {"condition": "HasWebhooksDetail"} if name == "HooksDeadLetters" else _DETAIL
-        yield _of_queue(name, f"{name}Alarm", f"A message lies in {name}", "dead-letters", visible, **when)
+        yield _of_queue(name, f"{name}Alarm", f"A message is in {name}", "dead-letters", visible, **when)
     yield from _TOGETHER
     for row in QUEUES:
         name, waits = f"{row.name}Queue", "its oldest message waits for 15 minutes"
@@ -197,7 +197,7 @@ def alarms() -> Iterator[AlarmRow]:
         yield _of_function(one, "Errors", "ends with an error", "function-errors", points=2, **when)
     for one in FUNCTIONS:
         yield _of_function(
-            one, "Throttles", "is not started, for want of concurrency", "throttles", points=3, **_detail(one)
+            one, "Throttles", "is throttled by its concurrency limit", "throttles", points=3, **_detail(one)
         )
     for one in FUNCTIONS:
         said, most = f"needs more than 80 % of its {one.timeout} s", 800 * one.timeout
@@ -225,7 +225,7 @@ def _of_function(row: FunctionRow, metric: str, said: str, paragraph: str, *, of
 
 
 def _given_up(mapping: str, table: str, function: str) -> AlarmRow:
-    said = f"Records of {table} were given up by {function} and lie in the bucket below aws/lambda/"
+    said = f"Records of {table} failed in {function} and are in the bucket below aws/lambda/"
     dimension = ("EventSourceMappingUUID", f"!Ref {mapping}StreamMapping")
     metric = "OnFailureDestinationDeliveredEventCount"
     name = f"{mapping}StreamFailuresAlarm"
@@ -262,14 +262,14 @@ _OF_STRIPE = (
         condition="HasSilence",
         comparison="LessThanThreshold",
         missing="breaching",
-        note="Both ways end in this queue.",
+        note="Webhook and partner bus send to this queue.",
     ),
 )
 _ONE_BY_ONE = {"condition": "HasDetail"}
 _TOGETHER = (
     _own(
         "DeadLetters",
-        "Dead letters, or batches given up of a stream, lie in the stack",
+        "The stack has dead letters, or failed batches of a stream",
         "dead-letters",
         "redrive",
         "DeadLettersFound",
@@ -287,7 +287,7 @@ _TOGETHER = (
     ),
 )
 """In lean monitoring each of them stands for several alarms of the full one."""
-_GONE = "rejected events for good"
+_GONE = "rejected events"
 _REJECTS = (
     _own("BillingRejects", f"BillingFunction {_GONE}", "rejects", "billing", "rejected", **_ONE_BY_ONE),
     _own("UsageRejects", f"UsageFunction {_GONE}", "rejects", "usage", "rejected", **_ONE_BY_ONE),
@@ -304,7 +304,7 @@ _REJECTS = (
     _own("LakeRejects", f"LakeFunction {_GONE}", "rejects", "lake", "rejected", **_ONE_BY_ONE),
     _own(
         "DatasetsRejects",
-        "DatasetsFunction rejected batches for good",
+        "DatasetsFunction rejected batches",
         "dataset-rejects",
         "datasets",
         "rejected",
@@ -312,9 +312,9 @@ _REJECTS = (
     ),
 )
 _DOUBTS = "Objects in doubt could not be settled with Stripe for an hour"
-_NO_UPKEEP = "The upkeep of a table of the lake was stopped, of hourly upkeep three times in a row"
-_NOT_COMPARED = "Objects of Stripe's have not been compared for 48 hours"
-_DRIFT = "The nightly comparison found objects that differ from Stripe's"
+_NO_UPKEEP = "The maintenance of a lake table was stopped (if hourly, three times in a row)"
+_NOT_COMPARED = "Stripe objects have not been compared for 48 hours"
+_DRIFT = "The nightly reconcile found objects that differ from Stripe's"
 _UNCOUNTED = "Stripe could not count meter events that it took"
 _OF_RECONCILE = (
     _own("Drift", _DRIFT, "drift", "reconcile", "DriftFound", **_ONE_BY_ONE),
@@ -373,7 +373,7 @@ def ratios() -> Iterator[RatioRow]:
     running = ("running", "AWS/Lambda", "Invocations", ("FunctionName", "!Ref LimitsFunction"))
     yield RatioRow(
         "ReconcileMissingAlarm",
-        "The nightly comparison with Stripe has not been finished for 26 hours",
+        "The nightly reconcile with Stripe has not finished for 26 hours",
         "reconcile-missing",
         "IF(running > 0 AND FILL(done, 0) + FILL(keyless, 0) == 0, 1, 0)",
         (running, ("done", ours, "reconciled", reconcile), ("keyless", ours, "without_key", reconcile)),

@@ -66,7 +66,7 @@ class DeadLetterQueue:
 
     def _send_back(self, letters: Sequence[DeadLetter], attributes: Mapping[str, str]) -> None:
         if self.source_url is None:
-            raise Refused(f"no queue redrives to {self.name}: invoke the function once by hand, then purge the letter")
+            raise Refused(f"{self.name} has no queue: invoke its function once, then purge the letter")
         Queue(self._client, url=self.source_url).send([letter.body for letter in letters], attributes=attributes)
         self.delete(letters)
 

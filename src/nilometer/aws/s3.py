@@ -65,9 +65,9 @@ class Objects:
         except ClientError as error:
             if error.response["Error"]["Code"] in {"403", "404"}:
                 return None
-            raise Unavailable(f"S3 did not tell of {key}: {error}") from error
+            raise Unavailable(f"S3 did not answer for {key}: {error}") from error
         except BotoCoreError as error:
-            raise Unavailable(f"S3 did not tell of {key}: {error}") from error
+            raise Unavailable(f"S3 did not answer for {key}: {error}") from error
 
     def upload_url(self, key: str, *, size: int, content_type: str, seconds: int) -> tuple[str, dict[str, str]]:
         """Where to PUT a content, and the headers that the signature binds: its size, type and hash (the key's own).

@@ -64,7 +64,7 @@ class SigningSecrets:
             if change(stored) == stored:
                 return
             self._put(change(stored))
-        raise Unavailable("somebody else changes the signing secrets at this moment; try again")
+        raise Unavailable("another process is changing the signing secrets; try again")
 
     def _put(self, secrets: tuple[str, ...]) -> None:
         try:
@@ -75,7 +75,7 @@ class SigningSecrets:
     def _read(self) -> tuple[str, ...]:
         secrets = self.stored()
         if not secrets:
-            raise Misconfigured("the signing secret holds no whsec_... value; see nilometer stripe endpoint create")
+            raise Misconfigured("the signing secret contains no whsec_... value; see nilometer stripe endpoint create")
         return secrets
 
 
@@ -107,7 +107,7 @@ class AuditKeys:
     def _read(self) -> tuple[str, ...]:
         keys = tuple(self._text().replace(",", " ").split())
         if not keys or any(len(key) < _KEY_CHARACTERS for key in keys):
-            raise Misconfigured(f"the audit's secret holds a key of less than {_KEY_CHARACTERS} characters, or none")
+            raise Misconfigured(f"the audit's secret contains a key of less than {_KEY_CHARACTERS} characters, or none")
         self._keys, self._read_at = keys, time.monotonic()
         return keys
 
@@ -135,7 +135,9 @@ def api_key(client: SecretsManagerClient, *, arn: str) -> str | None:
     if text == UNSET:
         return None
     if not text.startswith(("sk_", "rk_")):
-        raise Misconfigured("the secret holds no API key of Stripe (sk_... or rk_...); store one with put-secret-value")
+        raise Misconfigured(
+            "the secret has no API key of Stripe (sk_... or rk_...); store one with put-secret-value"
+        )
     return text
 
 

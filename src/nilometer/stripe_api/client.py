@@ -190,7 +190,7 @@ class StripeApi:
     def _write(self, path: str, **params: Any) -> Object:
         found = self._insist("post", path, params)
         if found is None:
-            raise Rejected("stripe_refused", f"Stripe knows nothing at {path} any more; look again")
+            raise Rejected("stripe_refused", f"Stripe has nothing at {path} any more; list again")
         return found
 
     def _insist(self, method: str, path: str, params: Mapping[str, Any]) -> Object | None:

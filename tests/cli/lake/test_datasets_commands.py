@@ -98,7 +98,7 @@ def test_what_cannot_be_sent_is_said(nilometer: Any, orders: str, tmp_path: Path
     pq.write_table(pa.table({"id": ["3"]}), parquet)
 
     assert nilometer("datasets", "send", orders, str(parquet), "--inline").code == 2
-    assert "object of JSON a line" in nilometer("datasets", "send", orders, "-", "--inline", text="{").err
+    assert "one JSON object per line" in nilometer("datasets", "send", orders, "-", "--inline", text="{").err
     assert "not a slug" in nilometer("datasets", "send", "../usage", "-", text="{}").err
     assert "there is no dataset nowhere" in nilometer("datasets", "send", "nowhere", "-", text="{}").err
 

@@ -119,7 +119,7 @@ def test_a_message_that_failed_is_listed_with_its_reason_and_redriven(
 
     assert "see nilometer dlq list" in waited.err
     assert (row["queue"], row["type"], row["event_id"]) == ("OperationsDeadLetters", "member.added.v1", "evt_m")
-    assert row["reason"] == f"workspace {workspace} is not known yet; its creation may be on the way"
+    assert row["reason"] == f"workspace {workspace} is not known yet; its creation may not have arrived"
     assert row["sent_at"] <= row["first_failed_at"] < row["last_failed_at"]
     assert row["receives"] == again_row["receives"] == 2
     assert moved == {"sent_back": 1, "ids": [row["id"]], "dry_run": False}

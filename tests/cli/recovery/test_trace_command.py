@@ -124,7 +124,7 @@ def test_a_forgotten_fact_is_told_by_the_lake(nilometer: CommandLine, stack: Loc
         assert places(found)[:2] == ["happened", "arrived"]
         assert "stored" not in places(found)
         assert [gap["place"] for gap in found["gaps"]] == ["stored"]
-        assert "only the lake still knows it" in found["gaps"][0]["meaning"]
+        assert "only the lake still has it" in found["gaps"][0]["meaning"]
     assert len(told(usage, "changed")) == 2
 
 

@@ -154,7 +154,7 @@ def test_what_somebody_switched_off_fails(alone: Any, deployed: Any) -> None:
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
-        ("unset", ("fail", "the signing secret holds no whsec_... value; see nilometer stripe endpoint create")),
+        ("unset", ("fail", "the signing secret contains no whsec_... value; see nilometer stripe endpoint create")),
         (json.dumps(["whsec_a1", "whsec_b2"]), ("ok", "2 stored")),
         ("whsec_a1 whsec_b2 whsec_c3", ("warn", "3 secrets")),
     ],

@@ -32,10 +32,10 @@ Answer = dict[str, Any]
 @click.command()
 @stack_options
 def mcp(connection: Connection) -> None:
-    """Let an assistant ask the lake, by the Model Context Protocol on stdio.
+    """Let an assistant query the lake, by the Model Context Protocol on stdio.
 
-    Tools: recipes, metrics, what a figure is made of, the way of an event, and verify; all read only. Every answer of
-    the lake has its SQL, and the version and time of each table. Needs the extra `mcp`.
+    Tools: recipes, metrics, the events behind a figure, the trace of an event, and verify; all read only. Every answer
+    from the lake has its SQL, and the version and time of each table. Needs the extra `mcp`.
 
     \b
     Example:

@@ -28,7 +28,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Count only; write nothi
 
 @click.group(cls=SectionedGroup)
 def backfill() -> None:
-    """Fill a stack with what Stripe already has."""
+    """Load existing Stripe objects and events into a stack."""
 
 
 @backfill.command()
@@ -37,9 +37,9 @@ def backfill() -> None:
 @stripe_options
 @json_option
 def objects(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> None:
-    """All objects as they are now: catalog, customers, subscriptions, invoices, charges, disputes, entitlements.
+    """All objects in their present state: catalog, customers, subscriptions, invoices, charges, disputes, entitlements.
 
-    What events said later stays. Stopped, it may be run again.
+    State from later events stays. After a stop, run it again.
 
     \b
     Example:
@@ -50,8 +50,8 @@ def objects(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bo
 
 @backfill.command()
 @_dry_run
-@time_option("--since", help="Events from this time on; Stripe keeps thirty days.")
-@click.option("--after", metavar="EVENT", help="Go on where a run stopped: the event that it named last.")
+@time_option("--since", help="Events from this time on; Stripe keeps them for 30 days.")
+@click.option("--after", metavar="EVENT", help="Continue a stopped run after this event, the last that it printed.")
 @stack_options
 @stripe_options
 @json_option
@@ -65,7 +65,7 @@ def events(
     after: str | None,
     as_json: bool,
 ) -> None:
-    """Stripe's own events, newest first, as if they were delivered now. What is known is left out.
+    """Stripe's own events, newest first, as if they were delivered now. Known events are skipped.
 
     \b
     Examples:

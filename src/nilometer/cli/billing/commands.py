@@ -22,7 +22,7 @@ _STYLES = {"active": "green", "trialing": "cyan", "past_due": "yellow", "none": 
 
 @click.group(cls=SectionedGroup)
 def billing() -> None:
-    """What Stripe's events made of each workspace."""
+    """The billing state of each workspace, made from Stripe's events."""
 
 
 for command in (show, explain, history, conflicts, link, drop):
@@ -35,7 +35,7 @@ for command in (show, explain, history, conflicts, link, drop):
 def list_workspaces(connection: Connection, as_json: bool) -> None:
     """Every workspace with its plan, status, limits, seats, period, cancellation and subscriptions.
 
-    --json prints one object a workspace; a customer whose workspace is not known yet comes with workspace null.
+    --json prints one object per workspace; a customer without a known workspace has workspace null.
 
     \b
     Example:
@@ -56,9 +56,9 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
 @stack_options
 @json_option
 def objects(connection: Connection, as_json: bool) -> None:
-    """Every Stripe object known, as its events left it.
+    """The state of every known Stripe object, made from its events.
 
-    --json prints one object a line.
+    --json prints one object per line.
 
     \b
     Example:

@@ -30,9 +30,9 @@ _REASONS = {
 @stack_options
 @json_option
 def conflicts(connection: Connection, as_json: bool) -> None:
-    """Customers whose claim to a workspace does not count: nothing of what they pay for does.
+    """Customers whose claim to a workspace was refused: what they pay for does not count.
 
-    `nilometer billing link` decides one, for the workspace or for another.
+    `nilometer billing link` links one to that workspace, or to another.
 
     \b
     Example:
@@ -50,14 +50,14 @@ def conflicts(connection: Connection, as_json: bool) -> None:
 @click.command()
 @click.argument("customer", metavar="CUSTOMER")
 @click.argument("workspace", metavar="W")
-@click.option("--account", help="The connected account whose customer it is; else it is looked for.")
-@click.option("--live/--test", "livemode", default=None, help="The customer's mode; else it is looked for.")
+@click.option("--account", help="The connected account of the customer; found by search unless given.")
+@click.option("--live/--test", "livemode", default=None, help="The customer's mode; found by search unless given.")
 @yes_option
 @stack_options
 def link(
     connection: Connection, customer: str, workspace: str, *, account: str | None, livemode: bool | None, yes: bool
 ) -> None:
-    """Say that CUSTOMER of Stripe pays for workspace W. This holds against all metadata, until it is said again.
+    """Link CUSTOMER of Stripe to workspace W. The link overrides all metadata, until the next link.
 
     \b
     Example:
@@ -78,10 +78,10 @@ def link(
 @stack_options
 @stripe_options
 def drop(connection: Connection, api: StripeApi, scope: Scope, *, object_id: str, event_id: str, yes: bool) -> int:
-    """Forget what EVENT says of OBJECT, and take what Stripe says of it now.
+    """Remove what EVENT reported of OBJECT, and read the object's present state from Stripe.
 
-    For an event with a wrong time, such as one from the future, that would win against every later one. Its fact stays.
-    Exit code 1 when the object is not known or does not know the event.
+    For an event with a wrong time, such as one in the future: it would override every later event. Its fact stays. Exit
+    code 1 when the object is not known, or does not have the event.
 
     \b
     Example:
@@ -105,5 +105,5 @@ def _scope(store: Any, customer: str, account: str | None, livemode: bool | None
     found = [scope for scope in scopes_of(store, customer) if account in {None, scope.account}]
     if len(found) != 1:
         known = ", ".join(map(str, found)) or "no account"
-        raise click.UsageError(f"{customer} is known in {known}: say --account and --live or --test")
+        raise click.UsageError(f"{customer} is known in {known}: give --account and --live or --test")
     return found[0]

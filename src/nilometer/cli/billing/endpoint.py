@@ -25,22 +25,24 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @click.group(cls=SectionedGroup)
 def stripe() -> None:
-    """The webhook endpoint that Stripe needs for this stack."""
+    """The webhook endpoint at Stripe that this stack needs."""
 
 
 @stripe.group()
 def endpoint() -> None:
-    """Webhook endpoints at Stripe, pinned to the API version that the code is tested on.
+    """Webhook endpoints at Stripe, pinned to the API version that the code is tested with.
 
-    A signing secret goes straight into the stack's Secrets Manager secret. The key needs write access to webhook
-    endpoints; it is used here alone and is not stored.
+    A signing secret is stored directly in the stack's Secrets Manager secret. The key needs write access to webhook
+    endpoints; it is used only for this command and is not stored.
     """
 
 
 def _endpoints(command: _Command) -> _Command:
     """Hands the command the `endpoints` of the stack, at its own URL or at another one."""
 
-    @click.option("--url", metavar="URL", help="Where Stripe posts, if not to the stack's own URL: a domain, a tunnel.")
+    @click.option(
+        "--url", metavar="URL", help="The URL that Stripe posts to, if it is not the stack's own: a domain, a tunnel."
+    )
     @click.option("--connect", is_flag=True, help="The endpoint for events of all Connect accounts.")
     @stack_options
     @stripe_options
@@ -65,13 +67,13 @@ _show_secret = click.option("--show-secret", is_flag=True, help="Print the new s
 
 
 @endpoint.command()
-@click.option("--all-events", is_flag=True, help="Also those that change nothing; they are kept as facts.")
+@click.option("--all-events", is_flag=True, help="Also types that change nothing; their events are stored as facts.")
 @_show_secret
 @yes_option
 @_endpoints
 @json_option
 def create(endpoints: Endpoints, *, all_events: bool, show_secret: bool, yes: bool, as_json: bool) -> None:
-    """Make the endpoint of this stack and store its secret; again, it only brings the event types up to date.
+    """Create the endpoint of this stack and store its secret. If it exists, only its event types are updated.
 
     \b
     Examples:
@@ -90,7 +92,7 @@ def create(endpoints: Endpoints, *, all_events: bool, show_secret: bool, yes: bo
 @_endpoints
 @json_option
 def list_endpoints(endpoints: Endpoints, *, as_json: bool) -> None:
-    """All endpoints of the Stripe account: whose they are, and whether the secrets of ours are stored.
+    """All endpoints of the Stripe account: which stack each belongs to, and whether our secrets are stored.
 
     \b
     Example:
@@ -112,11 +114,11 @@ def list_endpoints(endpoints: Endpoints, *, as_json: bool) -> None:
 @_endpoints
 @json_option
 def rotate_secret(endpoints: Endpoints, *, hours: float, show_secret: bool, as_json: bool) -> None:
-    """Replace the endpoint, since Stripe's API rolls no secret: once to begin, and once more when the overlap is over.
+    """Replace the endpoint, because Stripe's API cannot roll a secret. Run it twice: to begin, and after the overlap.
 
-    Meanwhile both send and both secrets verify; an event that comes twice counts once. Stripe tries for three days to
-    deliver what an endpoint did not take, and forgets it with the endpoint: hence the overlap. A run that was stopped
-    is continued by the next one.
+    During the overlap both endpoints send and both secrets verify; an event that arrives twice counts once. Stripe
+    retries a failed delivery for three days, and drops it when its endpoint is deleted: that is why there is an
+    overlap. The next run continues one that was stopped.
 
     \b
     Examples:

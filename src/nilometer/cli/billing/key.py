@@ -26,7 +26,7 @@ def stripe_options(command: _Command) -> _Command:
         metavar="NAME",
         default="STRIPE_API_KEY",
         show_default=True,
-        help="The environment variable with a key of Stripe's API that may read.",
+        help="The environment variable with a key of Stripe's API that has read access.",
     )
     @click.option("--account", metavar="ACCT", help="A Connect account; its objects only.")
     @click.option("--api-base", metavar="URL", envvar="STRIPE_API_BASE", help="Where Stripe's API is; for tests.")

@@ -20,10 +20,9 @@ from nilometer.flows.billing.reading import explain_object
 @stack_options
 @json_option
 def explain(connection: Connection, object_id: str, as_json: bool) -> int:
-    """Why a Stripe object is in its state: the events that were kept, what each changed, the rule that decided.
+    """Why a Stripe object is in its state: the events that apply, what each changed, the rule that decided.
 
-    `before` and `after` are digests of states: an event leads from one to the other. Exit code 1 when no object has
-    that id.
+    `before` and `after` are digests of the state before and after each event. Exit code 1 when no object has that id.
 
     \b
     Example:
@@ -42,7 +41,7 @@ def explain(connection: Connection, object_id: str, as_json: bool) -> int:
 
 @click.command()
 @click.argument("workspace", metavar="W")
-@time_option("--as-of", help="What it was then: the changes up to this time.")
+@time_option("--as-of", help="The state at this time: only the changes up to it.")
 @click.option("--diff", is_flag=True, help="Each change with what it changed, before and after.")
 @stack_options
 @json_option

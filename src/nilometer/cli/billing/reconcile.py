@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=DefaultGroup, default="run", alone=True)
 def reconcile() -> None:
-    """Compare all objects that Stripe lists with what its events left, and merge what differs.
+    """Compare all objects at Stripe with the stored ones, and merge the differences.
 
     \b
     Example:
@@ -38,10 +38,10 @@ def reconcile() -> None:
 @stripe_options
 @json_option
 def run(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, as_json: bool) -> int:
-    """All of them; also without the word `run`.
+    """Compare all objects; `run` may be left out.
 
-    Safe at any time, also while events arrive; stopped, it may be run again. The same runs on AWS every night, there in
-    steps that go on where the last run was stopped: `nilometer reconcile status`.
+    Safe at any time, also while events arrive; after a stop, run it again. On AWS this is the nightly reconcile, in
+    steps that continue where the last run stopped: `nilometer reconcile status`.
 
     \b
     Examples:
@@ -59,10 +59,10 @@ def run(connection: Connection, api: StripeApi, scope: Scope, *, dry_run: bool, 
 @stack_options
 @json_option
 def status(connection: Connection, *, account: str | None, live: bool, as_json: bool) -> int:
-    """When each type of object was compared last; exit code 3 when one was not for 48 hours.
+    """When each object type was compared last; exit code 3 when one was not compared for 48 hours.
 
-    Every object of a type has been compared since `covered_at`. `started_at` is the begin of a pass that runs or was
-    stopped; it goes on with the next run.
+    Every object of a type has been compared since `covered_at`. `started_at` is the start of a pass that is running or
+    was stopped; the next run continues it.
 
     \b
     Example:

@@ -18,9 +18,9 @@ from nilometer.flows.billing.summary import fields_text, lines
 @stack_options
 @json_option
 def show(connection: Connection, workspace: str, as_json: bool) -> int:
-    """What workspace W has, until when, and why: plan, access, seats, limits, period, payments, features.
+    """The billing state of workspace W and its reasons: plan, access, seats, limits, period, payments, features.
 
-    --json prints the whole record. Exit code 1 when Stripe has reported nothing of W.
+    --json prints the whole record. Exit code 1 when Stripe has reported nothing for W.
 
     \b
     Example:
@@ -28,7 +28,9 @@ def show(connection: Connection, workspace: str, as_json: bool) -> int:
     """
     found = show_billing(connection.store(), workspace, now=connection.now)
     if found is None:
-        note(f"Stripe has reported nothing of {workspace}; `nilometer billing list` names customers of no workspace")
+        note(
+            f"Stripe has reported nothing of {workspace}; `nilometer billing list` lists customers without a workspace"
+        )
         return 1
     if as_json:
         print_json(found)

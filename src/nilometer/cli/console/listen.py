@@ -26,14 +26,14 @@ OUTCOMES = tuple(_STYLES)
 
 
 @click.command()
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only what ended so.")
-@click.option("--type", "event_type", metavar="TEXT", help="Only events whose type contains it.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only events with this outcome.")
+@click.option("--type", "event_type", metavar="TEXT", help="Only events whose type contains this text.")
 @stack_options
 @json_option
 def listen(connection: Connection, outcome: str | None, event_type: str | None, as_json: bool) -> int:
-    """Print a line an event as the functions decide on it: when, where, outcome and reason.
+    """Print a line per event as the functions decide on it: when, where, outcome and reason.
 
-    Ends with Ctrl-C. On AWS it asks CloudWatch Logs every two seconds, which takes some seconds to know of a line.
+    Ends with Ctrl-C. On AWS it reads CloudWatch Logs every two seconds; a line appears there after some seconds.
 
     \b
     Examples:

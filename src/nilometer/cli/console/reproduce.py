@@ -38,12 +38,12 @@ ON_THE_WAY = {"stripe_event": ("WebhookFunction", "BillingFunction"), "usage_eve
 
 @click.command()
 @click.argument("event", metavar="EVENT_ID")
-@click.option("--account", metavar="ACCT", help="Stripe's connected account; your own unless given.")
-@click.option("--hold", is_flag=True, help="Keep the local stack until Ctrl-C, to look at it.")
+@click.option("--account", metavar="ACCT", help="The connected account at Stripe; your own unless given.")
+@click.option("--hold", is_flag=True, help="Keep the local stack running until Ctrl-C.")
 @stack_options
 @json_option
 def reproduce(connection: Connection, event: str, account: str | None, hold: bool, as_json: bool) -> int:
-    """Deliver an event of a stack again in an empty stack on this machine, and compare what it changes.
+    """Deliver an event of a stack again in an empty local stack, and compare the changes.
 
     The stack that is asked is only read. A usage event meets the records as the audit had them before its batch; a
     Stripe event comes after all events of its customer and of the catalog that were stored before it. Then each

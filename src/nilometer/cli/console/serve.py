@@ -22,17 +22,17 @@ DEFAULT_PORT = 8788
 
 @click.command()
 @click.option("--listen", default=DEFAULT_PORT, show_default=True, help="Port of the console; 0 is a free one.")
-@click.option("--embed", multiple=True, metavar="ORIGIN", help="Whose pages may frame /portal; repeatable.")
-@click.option("--until-stdin-closes", is_flag=True, hidden=True, help="End with the process that started this one.")
+@click.option("--embed", multiple=True, metavar="ORIGIN", help="An origin whose pages may frame /portal; repeatable.")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True, help="Stop with the process that started this one.")
 @stack_options
 @json_option
 def console(
     connection: Connection, listen: int, embed: tuple[str, ...], until_stdin_closes: bool, as_json: bool
 ) -> int:
-    """Serve the console of a stack in the browser: events, workspaces, money, operations, SQL.
+    """Serve the web console of a stack: events, workspaces, money, operations, SQL.
 
-    It has the rights of your credentials and listens on this machine alone; of a stack on AWS it opens with the key
-    in the printed address only. `nilometer local` serves the console of its own stack at its address. Ctrl-C stops it.
+    It uses your credentials and listens on this machine only; for a stack on AWS it opens only with the key in the
+    printed address. `nilometer local` serves the console of its own stack at its address. Ctrl-C stops it.
 
     \b
     Examples:

@@ -23,15 +23,15 @@ from nilometer.flows.lake import declaring
 
 @click.group(cls=SectionedGroup)
 def datasets() -> None:
-    """Tables of the lake that internal services feed in batches, by append or merge."""
+    """Tables of the lake that internal services write in batches, by append or merge."""
 
 
-datasets.add_command(rejects("datasets", "A batch"))
+datasets.add_command(rejects("datasets", "Rejected batches"))
 
 
 @datasets.command()
 @click.argument("name", metavar="DATASET")
-@click.option("--mode", type=click.Choice(["append", "merge"]), required=True, help="merge keeps one row a key.")
+@click.option("--mode", type=click.Choice(["append", "merge"]), required=True, help="merge keeps one row per key.")
 @click.option(
     "--column",
     "columns",
@@ -40,11 +40,17 @@ datasets.add_command(rejects("datasets", "A batch"))
     metavar="NAME:TYPE[:null]",
     help="string, json, int64, timestamp, date, decimal, bool or double; repeatable.",
 )
-@click.option("--key", multiple=True, metavar="NAME", help="A column that names a row; repeatable.")
-@click.option("--order-by", metavar="NAME", help="Of the rows of a key the one that is highest here stays.")
-@click.option("--owner", metavar="SOURCE", help="The one source that may feed it; without one any may.")
-@click.option("--partition-by", metavar="NAME", help="A date or string of few values that most queries ask for.")
-@click.option("--description", help="Stays unless given, as do those of columns.")
+@click.option("--key", multiple=True, metavar="NAME", help="A key column, which identifies a row; repeatable.")
+@click.option(
+    "--order-by",
+    metavar="NAME",
+    help="Of the rows with the same key, the one with the highest value in this column stays.",
+)
+@click.option("--owner", metavar="SOURCE", help="The only source that may write it; without it, any source may.")
+@click.option(
+    "--partition-by", metavar="NAME", help="A date or string column with few values that most queries filter by."
+)
+@click.option("--description", help="Stays unless given, like the descriptions of columns.")
 @stack_options
 @json_option
 def declare(
@@ -62,7 +68,7 @@ def declare(
 ) -> None:
     """Declare DATASET, or further columns of it, which are nullable. Doing it again changes nothing.
 
-    Nothing is ever dropped, renamed or retyped: name all columns each time.
+    A column is never dropped, renamed or changed in type: give all columns each time.
 
     \b
     Example:
@@ -90,10 +96,10 @@ def declare(
 
 @datasets.command()
 @click.argument("name", metavar="DATASET")
-@click.option("--note", "instead", help="What to use instead, and from when on.")
+@click.option("--note", "instead", help="What to use instead, and from when.")
 @stack_options
 def deprecate(connection: Connection, name: str, instead: str | None) -> None:
-    """Say that DATASET will end: it is fed and read as before, and lists say so.
+    """Mark DATASET as deprecated: it is written and read as before, and lists show the mark.
 
     \b
     Example:
@@ -107,8 +113,8 @@ def deprecate(connection: Connection, name: str, instead: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @stack_options
 def drop(connection: Connection, name: str, yes: bool) -> None:
-    """Take no more batches of DATASET. Its files stay, and are read, until you delete them; its name stays taken.
-    `restore` takes it back.
+    """Accept no more batches of DATASET. Its files stay readable until you delete them; its name stays reserved.
+    `restore` undoes it.
 
     \b
     Example:
@@ -125,7 +131,7 @@ def drop(connection: Connection, name: str, yes: bool) -> None:
 @click.argument("name", metavar="DATASET")
 @stack_options
 def restore(connection: Connection, name: str) -> None:
-    """Take DATASET back: it is neither dropped nor deprecated.
+    """Restore DATASET: it is neither dropped nor deprecated then.
 
     \b
     Example:
@@ -137,17 +143,17 @@ def restore(connection: Connection, name: str) -> None:
 @datasets.command()
 @click.argument("name", metavar="DATASET")
 @click.argument("owner", metavar="SOURCE", required=False)
-@click.option("--anybody", is_flag=True, help="Any source may feed it.")
+@click.option("--anybody", is_flag=True, help="Any source may write it.")
 @stack_options
 def give(connection: Connection, name: str, owner: str | None, anybody: bool) -> None:
-    """Let SOURCE, and no other, feed DATASET from now on.
+    """Let only SOURCE write DATASET from now on.
 
     \b
     Example:
       nilometer datasets give crm_contacts /services/crm2
     """
     if anybody is (owner is not None):
-        raise click.UsageError("name a source, or say --anybody")
+        raise click.UsageError("give a source, or --anybody")
     _change(connection, nilometer.ChangeDataset(dataset=name, owner=owner))
 
 
@@ -199,10 +205,13 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
 @click.argument("name", metavar="DATASET")
 @click.argument("file", type=click.File("rb"))
 @click.option(
-    "--id", "batch_id", metavar="ID", help="The batch's own: the same id lands once. The file's SHA-256 unless given."
+    "--id",
+    "batch_id",
+    metavar="ID",
+    help="The batch's id: the same id is written once. The file's SHA-256 unless given.",
 )
-@click.option("--source", default=SOURCE, show_default=True, help="Who sends it; with the id the batch's identity.")
-@click.option("--inline", is_flag=True, help="Few rows: in the event itself, without an object.")
+@click.option("--source", default=SOURCE, show_default=True, help="The sender; source and id identify the batch.")
+@click.option("--inline", is_flag=True, help="For few rows: put them in the event itself, without an S3 object.")
 @stack_options
 @json_option
 def send(
@@ -215,7 +224,7 @@ def send(
     inline: bool,
     as_json: bool,
 ) -> None:
-    """Send the rows of FILE (- is stdin), Parquet or an object of JSON a line, to DATASET as one batch.
+    """Send the rows of FILE (- is stdin), Parquet or one JSON object per line, to DATASET as one batch.
 
     \b
     Examples:

@@ -30,5 +30,7 @@ def _keys(connection: Connection) -> tuple[str, ...]:
     try:
         return AuditKeys.stored(connection.client("secretsmanager"), arn=arn).current()
     except Unavailable:
-        note("AuditKey cannot be read, so rows are believed without proof; give yourself the right to read that secret")
+        note(
+            "AuditKey cannot be read, so no proofs are checked; give yourself the right to read that secret"
+        )
         return ()

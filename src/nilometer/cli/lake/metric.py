@@ -33,21 +33,23 @@ def _names() -> Iterable[str]:
     return METRICS
 
 
-_known_at = time_option("--known-at", help="As it was known then; as known now unless given.")
+_known_at = time_option("--known-at", help="As it was known at this time; as known now unless given.")
 _workspace = click.option("--workspace", metavar="ID", help="Of this workspace only.")
 _csv = click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=among(_names))
-@time_option("--from", help="First day; that of the month twelve months ago unless given.")
-@time_option("--to", help="Last day, whole; today unless given.")
+@time_option("--from", help="First day; the first of the month twelve months ago unless given.")
+@time_option("--to", help="Last day, included; today unless given.")
 @_known_at
 @_workspace
-@click.option("--rates", type=click.File(), metavar="FILE", help="CSV currency,day,rate: show all in one currency.")
-@click.option("--currency", default="usd", metavar="CODE", help="That currency; usd.")
+@click.option(
+    "--rates", type=click.File(), metavar="FILE", help="CSV currency,day,rate: convert all amounts to one currency."
+)
+@click.option("--currency", default="usd", metavar="CODE", help="The currency to convert to; usd.")
 @_csv
-@click.option("--sql", "as_sql", is_flag=True, help="The statement itself, instead of its answer.")
+@click.option("--sql", "as_sql", is_flag=True, help="Print the statement instead of its result.")
 @stack_options
 @json_option
 def metric(
@@ -65,8 +67,8 @@ def metric(
 ) -> None:
     """Figures of the business: recurring revenue, churn, cohorts, revenue, receivables.
 
-    Without a name, which there are. Money is whole minor units of its currency; docs/metrics.md has the rules. A rate
-    is the minor units of --currency for one minor unit, from its day on.
+    Without a name, lists all metrics. Amounts are whole minor units of their currency; docs/metrics.md has the rules. A
+    rate is the number of minor units of --currency for one minor unit, from its day on.
 
     \b
     Examples:
@@ -99,7 +101,7 @@ def metric(
 
 @click.group(cls=SectionedGroup)
 def explain() -> None:
-    """Which events a figure is made of."""
+    """The events behind a figure."""
 
 
 @explain.command()
@@ -120,7 +122,7 @@ def mrr(
 ) -> None:
     """Every change of every item up to the end of MONTH: the changes add up to its recurring revenue.
 
-    `cause` is the event; `because` is change, or what happened without one: trial, discount, pause, end.
+    `cause` is the event; `because` is change, or the reason of a change without an event: trial, discount, pause, end.
 
     \b
     Example:

@@ -47,17 +47,17 @@ def _recipes() -> Iterable[str]:
     "--recipe",
     metavar="NAME",
     shell_complete=among(_recipes),
-    help="A ready question instead of SQL; see `nilometer recipes`.",
+    help="A prepared query instead of SQL; see `nilometer recipes`.",
 )
-@time_option("--as-of", help="What the SQL sees as getvariable('as_of'); now unless given.")
-@time_option("--since", help="What it sees as getvariable('since'); 31 days before unless given.")
+@time_option("--as-of", help="The value of getvariable('as_of') in the SQL; now unless given.")
+@time_option("--since", help="The value of getvariable('since'); 31 days before unless given.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
 @click.option(
     "--chart",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=drawable,
     metavar="FILE",
-    help="Draw it into FILE.png or .svg instead.",
+    help="Draw the result into FILE.png or .svg instead.",
 )
 @stack_options
 @json_option
@@ -72,12 +72,12 @@ def query(
     chart: Path | None,
     as_json: bool,
 ) -> None:
-    """Ask the Delta tables in SQL (DuckDB's).
+    """Query the Delta tables in SQL (DuckDB's dialect).
 
     The tables are stripe_events, usage and audit; - reads the SQL from stdin.
     Connector datasets are in the schema datasets: `from datasets.crm_contacts`.
 
-    --json prints one object a row, with exact decimals as strings. --chart draws numbers as lines over the first
+    --json prints one object per row, with exact decimals as strings. --chart draws numbers as lines over the first
     column of times, or as bars by name; it needs the extra `chart`.
 
     \b
@@ -114,7 +114,7 @@ def query(
 )
 @json_option
 def recipes(dialect: str | None, as_json: bool) -> None:
-    """The ready questions of `nilometer query --recipe NAME`.
+    """The prepared queries of `nilometer query --recipe NAME`.
 
     Their SQL is in the JSON.
 

@@ -20,7 +20,7 @@ from nilometer.lake.tables.storage import storage_options
 
 @click.group(cls=DefaultGroup, default="status", alone=True)
 def tables() -> None:
-    """The Delta tables: what they are, and their upkeep.
+    """The Delta tables: their state and their maintenance.
 
     \b
     Example:
@@ -32,9 +32,9 @@ def tables() -> None:
 @stack_options
 @json_option
 def status(connection: Connection, as_json: bool) -> None:
-    """Version, rows, files, bytes and location of each; also without the word `status`.
+    """Version, rows, files, bytes and location of each table; `status` may be left out.
 
-    --json prints one object a table; version is null before the first row.
+    --json prints one object per table; version is null before the first row.
 
     \b
     Example:
@@ -51,20 +51,22 @@ def status(connection: Connection, as_json: bool) -> None:
     note(f"in {found[0].location.rpartition('/')[0]}; --json has the location of each")
 
 
-tables_option = click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this one; repeatable.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+tables_option = click.option("--table", "names", multiple=True, metavar="TABLE", help="Only this table; repeatable.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
 
 
 @tables.command()
 @tables_option
 @dry_run_option
-@click.option("--minutes", type=click.IntRange(min=1), default=10, help="Begin no further day after this time; 10.")
+@click.option(
+    "--minutes", type=click.IntRange(min=1), default=10, help="Start no further day after this many minutes; 10."
+)
 @stack_options
 @json_option
 def optimize(connection: Connection, *, names: tuple[str, ...], dry_run: bool, minutes: int, as_json: bool) -> int:
-    """Write checkpoints, remove expired logs and files, compact days: what the schedule does every hour.
+    """Write checkpoints, remove expired logs and files, compact days: the same as the hourly schedule.
 
-    Never blocks the writers; two runs at once are safe. Exit code 1 when something failed or the time was over.
+    Never blocks the writers; two runs at once are safe. Exit code 1 when something failed or the time ran out.
 
     \b
     Example:
@@ -106,16 +108,16 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     "--retention-days",
     type=click.IntRange(min=7),
     default=7,
-    help="Keep what a version of this time named; 7, the least.",
+    help="Keep the files of the versions of this time; 7, the minimum.",
 )
 @stack_options
 @json_option
 def vacuum(connection: Connection, *, names: tuple[str, ...], dry_run: bool, retention_days: int, as_json: bool) -> int:
-    """Delete the files that no version within the retention names, and as old ones that no version ever named.
+    """Delete files that no version within the retention uses, and files as old that no version ever used.
 
-    No row is lost: compaction has replaced the first, and writers that died have left the second. Writes a
-    checkpoint and removes expired logs on the way. --json prints one object a table, with the paths. Exit code 1
-    when a table could not be vacuumed.
+    No row is lost: compaction has replaced the former, and writers that were killed have left the latter. Also writes a
+    checkpoint and removes expired logs. --json prints one object per table, with the paths. Exit code 1 when a table
+    could not be vacuumed.
 
     \b
     Example:

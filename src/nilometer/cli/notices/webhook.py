@@ -38,11 +38,11 @@ def webhook() -> None:
 
 @webhook.command()
 @in_workspace
-@takes(nilometer.CreateWebhook, url=argument("URL"), types=option("--type", help="Of the events; again for more."))
+@takes(nilometer.CreateWebhook, url=argument("URL"), types=option("--type", help="The type of the events; repeatable."))
 @json_option
 def create(at: InWorkspace, deed: nilometer.CreateWebhook, as_json: bool) -> None:
-    """Post events of W to URL from now on; without --type all that a workspace may know. The secret is printed now and
-    never again.
+    """Post events of W to URL from now on; without --type, all types that workspaces may receive. The secret is printed
+    once.
 
     \b
     Example:
@@ -55,7 +55,7 @@ def create(at: InWorkspace, deed: nilometer.CreateWebhook, as_json: bool) -> Non
 @in_workspace
 @json_option
 def list_webhooks(at: InWorkspace, as_json: bool) -> None:
-    """Webhooks of W, and why nothing is sent to those that are off.
+    """Webhooks of W, and why each disabled one is off.
 
     \b
     Example:
@@ -71,12 +71,12 @@ def list_webhooks(at: InWorkspace, as_json: bool) -> None:
     nilometer.UpdateWebhook,
     webhook_id=argument("WEBHOOK"),
     url=option(),
-    types=option("--type", help="Of the events; again for more."),
-    enabled=option("--on/--off", help="Whether events are sent; on again, its failures are forgotten."),
+    types=option("--type", help="The type of the events; repeatable."),
+    enabled=option("--on/--off", help="Whether events are sent; --on also resets its count of failures."),
 )
 @json_option
 def update(at: InWorkspace, deed: nilometer.UpdateWebhook, as_json: bool) -> None:
-    """Change WEBHOOK, by its id; what is not given stays.
+    """Change WEBHOOK, by its id; options that are not given stay.
 
     \b
     Example:
@@ -93,11 +93,11 @@ def update(at: InWorkspace, deed: nilometer.UpdateWebhook, as_json: bool) -> Non
 @takes(
     nilometer.RotateWebhookSecret,
     webhook_id=argument("WEBHOOK"),
-    overlap_hours=option("--overlap", metavar="HOURS", help="How long the old secret signs too; else 24."),
+    overlap_hours=option("--overlap", metavar="HOURS", help="How long the old secret also signs; 24 unless given."),
 )
 @json_option
 def rotate(at: InWorkspace, deed: nilometer.RotateWebhookSecret, as_json: bool) -> None:
-    """Give WEBHOOK, by its id, a new secret. The old one signs beside it for the overlap.
+    """Give WEBHOOK, by its id, a new secret. During the overlap both secrets sign.
 
     \b
     Example:
@@ -142,7 +142,7 @@ def redeliver(
 @takes(nilometer.DeleteWebhook, webhook_id=argument("WEBHOOK"))
 @yes_option
 def delete(at: InWorkspace, deed: nilometer.DeleteWebhook, yes: bool) -> None:
-    """Delete WEBHOOK, by its id. Nothing more is posted to it, and its secrets are over.
+    """Delete WEBHOOK, by its id. Nothing more is posted to it, and its secrets are deleted.
 
     \b
     Example:

@@ -22,7 +22,9 @@ _purpose = click.option(
 )
 
 
-_seconds = click.option("--seconds", type=click.IntRange(1, 3600), default=300, show_default=True, help="It is valid.")
+_seconds = click.option(
+    "--seconds", type=click.IntRange(1, 3600), default=300, show_default=True, help="How long it is valid."
+)
 
 
 def _of_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,7 +35,7 @@ def _of_file(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(cls=SectionedGroup)
 def attachment() -> None:
-    """Avatars, exports and attachments of a workspace, each known by the hash of its content."""
+    """Avatars, exports and attachments of a workspace, identified by the hash of their content."""
 
 
 @attachment.command()
@@ -41,7 +43,7 @@ def attachment() -> None:
 @_of_file
 @json_option
 def add(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: bool) -> None:
-    """Keep FILE, up to 10 MB, in workspace W. Doing it again changes nothing.
+    """Store FILE, up to 10 MB, in workspace W. Doing it again changes nothing.
 
     \b
     Example:
@@ -68,7 +70,7 @@ def add(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: b
 @_purpose
 @json_option
 def list_attachments(at: InWorkspace, purpose: str, as_json: bool) -> None:
-    """What workspace W keeps of one purpose.
+    """Attachments of workspace W with one purpose.
 
     \b
     Example:
@@ -84,7 +86,7 @@ def list_attachments(at: InWorkspace, purpose: str, as_json: bool) -> None:
 @click.argument("sha256")
 @_purpose
 def remove(at: InWorkspace, sha256: str, purpose: str) -> None:
-    """Remove one of workspace W; its content goes with the next sweep, unless another purpose names it.
+    """Remove an attachment of workspace W. The next sweep deletes its content, unless another purpose uses it.
 
     \b
     Example:
@@ -100,7 +102,7 @@ def remove(at: InWorkspace, sha256: str, purpose: str) -> None:
 @_purpose
 @_seconds
 def url(at: InWorkspace, sha256: str, purpose: str, seconds: int) -> None:
-    """A signed address, from which whoever has it may download the content for some minutes.
+    """A signed address; anyone who has it may download the content for some minutes.
 
     \b
     Example:
@@ -116,7 +118,7 @@ def url(at: InWorkspace, sha256: str, purpose: str, seconds: int) -> None:
 @_seconds
 @json_option
 def upload_url(at: InWorkspace, *, file: Path, purpose: str, content_type: str, seconds: int, as_json: bool) -> None:
-    """A signed address to which FILE, and nothing else, may be uploaded; `uploaded` keeps it then.
+    """A signed address to which only FILE may be uploaded; `uploaded` stores it then.
 
     \b
     Example:
@@ -128,7 +130,7 @@ def upload_url(at: InWorkspace, *, file: Path, purpose: str, content_type: str, 
         print_json({"url": made.url, "headers": dict(made.headers), "sha256": deed.sha256})
         return
     headers = " ".join(f"--header '{name}: {value}'" for name, value in made.headers.items())
-    note("upload it, then keep it with `nilometer attachment uploaded` and the same words:")
+    note("upload it, then store it with `nilometer attachment uploaded` and the same arguments:")
     echo(f"curl --upload-file {shlex.quote(str(file))} {headers} '{made.url}'")
 
 
@@ -137,7 +139,7 @@ def upload_url(at: InWorkspace, *, file: Path, purpose: str, content_type: str, 
 @_of_file
 @json_option
 def uploaded(at: InWorkspace, file: Path, purpose: str, content_type: str, as_json: bool) -> None:
-    """Keep what was uploaded to a signed address, once its content is that of FILE.
+    """Store what was uploaded to a signed address, if its content is that of FILE.
 
     \b
     Example:
@@ -150,11 +152,11 @@ def uploaded(at: InWorkspace, file: Path, purpose: str, content_type: str, as_js
 
 
 @attachment.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @stack_options
 @json_option
 def sweep(connection: Connection, dry_run: bool, as_json: bool) -> None:
-    """Delete the contents, older than a day, that no attachment of any workspace names. Run it daily, or when told to.
+    """Delete contents older than a day that no attachment uses. Run it daily.
 
     \b
     Example:
@@ -170,7 +172,7 @@ def sweep(connection: Connection, dry_run: bool, as_json: bool) -> None:
 @click.argument("sha256")
 @_purpose
 def get(at: InWorkspace, sha256: str, purpose: str) -> None:
-    """The content with this hash, to stdout, once it is what its hash says.
+    """Write the content with this hash to stdout, after checking it against the hash.
 
     \b
     Example:

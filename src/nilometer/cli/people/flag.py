@@ -21,14 +21,14 @@ _VALUES = {"on": True, "off": False, "default": None}
 
 @click.group(cls=SectionedGroup)
 def flag() -> None:
-    """Features that are on for everybody, for some, or for one workspace."""
+    """Feature flags: on for all workspaces, for a share of them, or for one."""
 
 
 @flag.command(name="list")
 @stack_options
 @json_option
 def list_flags(connection: Connection, as_json: bool) -> None:
-    """Every flag as it is for everybody.
+    """Every flag with its value for all workspaces.
 
     \b
     Example:
@@ -49,16 +49,16 @@ def list_flags(connection: Connection, as_json: bool) -> None:
 @takes(
     nilometer.SetFlag,
     flag=argument("FLAG"),
-    enabled=option("--on/--off", help="For everybody."),
-    rollout=option(metavar="PERCENT", help="Of the workspaces, while it is off."),
+    enabled=option("--on/--off", help="On for all workspaces."),
+    rollout=option(metavar="PERCENT", help="The percentage of workspaces that have it while it is off."),
     description=option(),
 )
 @stack_options
 @json_option
 def set_(connection: Connection, deed: nilometer.SetFlag, as_json: bool) -> None:
-    """Set FLAG for everybody; what is not given stays. The first time creates it, off.
+    """Set FLAG for all workspaces; options that are not given stay. The first time creates it, off.
 
-    A share of the workspaces is stable: who has the feature keeps it while the percentage grows.
+    The share of workspaces is stable: a workspace with the feature keeps it while the percentage grows.
 
     \b
     Example:
@@ -72,7 +72,7 @@ def set_(connection: Connection, deed: nilometer.SetFlag, as_json: bool) -> None
 @yes_option
 @stack_options
 def archive(connection: Connection, name: str, yes: bool) -> None:
-    """Switch FLAG off for good, for everybody, whatever is overridden; `flag restore` brings it back.
+    """Switch FLAG off for all workspaces, also where it is overridden; `flag restore` undoes it.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def archive(connection: Connection, name: str, yes: bool) -> None:
 @stack_options
 @json_option
 def restore(connection: Connection, name: str, as_json: bool) -> None:
-    """Bring an archived FLAG back as it was.
+    """Restore an archived FLAG with its former value.
 
     \b
     Example:
@@ -103,7 +103,7 @@ def restore(connection: Connection, name: str, as_json: bool) -> None:
 @click.argument("value", type=click.Choice(list(_VALUES)))
 @json_option
 def override(at: InWorkspace, name: str, value: str, as_json: bool) -> None:
-    """Turn FLAG on or off in workspace W alone; `default` takes that back.
+    """Turn FLAG on or off in workspace W only; `default` removes the override.
 
     \b
     Example:
@@ -121,7 +121,7 @@ def override(at: InWorkspace, name: str, value: str, as_json: bool) -> None:
 @stack_options
 @json_option
 def overrides(connection: Connection, name: str, as_json: bool) -> None:
-    """Workspaces in which FLAG has a value of its own.
+    """Workspaces that override FLAG.
 
     \b
     Example:

@@ -25,7 +25,7 @@ def invite() -> None:
 @takes(nilometer.Invite, email=argument("EMAIL"), role=option())
 @json_option
 def create(at: InWorkspace, deed: nilometer.Invite, as_json: bool) -> None:
-    """Invite EMAIL into workspace W. Its token is printed now and never again; it is valid for 7 days.
+    """Invite EMAIL into workspace W. Its token is printed once and is valid for 7 days.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def list_invitations(at: InWorkspace, as_json: bool) -> None:
 @takes(nilometer.ResendInvitation, invitation_id=argument("ID"))
 @json_option
 def resend(at: InWorkspace, deed: nilometer.ResendInvitation, as_json: bool) -> None:
-    """A new token and a new term for a pending or expired invitation; the old token is worth nothing.
+    """Issue a new token and a new expiry for a pending or expired invitation; the old token becomes invalid.
 
     \b
     Example:
@@ -75,7 +75,7 @@ def resend(at: InWorkspace, deed: nilometer.ResendInvitation, as_json: bool) -> 
 @takes(nilometer.RevokeInvitation, invitation_id=argument("ID"))
 @yes_option
 def revoke(at: InWorkspace, deed: nilometer.RevokeInvitation, yes: bool) -> None:
-    """Take an invitation back.
+    """Revoke an invitation.
 
     \b
     Example:
@@ -88,11 +88,11 @@ def revoke(at: InWorkspace, deed: nilometer.RevokeInvitation, yes: bool) -> None
 
 @invite.command()
 @click.option("--user", "user_id", required=True, metavar="USER", help="Who becomes a member.")
-@click.option("--email", required=True, help="The address that was invited and is his.")
+@click.option("--email", required=True, help="The invited address, which belongs to USER.")
 @stack_options
 @json_option
 def accept(connection: Connection, user_id: str, email: str, as_json: bool) -> None:
-    """Accept an invitation for USER; the token comes from stdin, or is asked for.
+    """Accept an invitation for USER; the token is read from stdin, or prompted for.
 
     \b
     Example:

@@ -17,7 +17,9 @@ from nilometer.flows.api import keys
 from nilometer.flows.people.acting import perform
 
 workspace_option = click.option(
-    "--workspace", metavar="W", help="Of this workspace; without it, a service key, which may act in all of them."
+    "--workspace",
+    metavar="W",
+    help="A key of this workspace; without it, a service key, which may act in all workspaces.",
 )
 
 
@@ -35,15 +37,15 @@ def key() -> None:
     multiple=True,
     required=True,
     metavar="SCOPE",
-    help="What it may do; again for more. * is all.",
+    help="A permission of the key, repeatable; * is all of them.",
 )
-@click.option("--days", type=click.IntRange(min=1), help="Valid for so many days; without it, until it is revoked.")
+@click.option("--days", type=click.IntRange(min=1), help="Valid for this many days; without it, until it is revoked.")
 @stack_options
 @json_option
 def create(
     connection: Connection, name: str, workspace: str | None, scopes: Sequence[str], days: int | None, as_json: bool
 ) -> None:
-    """Create a key called NAME. It is printed now and never again.
+    """Create a key called NAME. It is printed once.
 
     \b
     Example:
@@ -60,7 +62,7 @@ def create(
 @stack_options
 @json_option
 def list_keys(connection: Connection, workspace: str | None, as_json: bool) -> None:
-    """Keys of W, or service keys, the oldest first; last_used_at is right to the hour.
+    """Keys of W, or service keys, the oldest first; last_used_at is exact to the hour.
 
     \b
     Example:
@@ -84,7 +86,7 @@ def list_keys(connection: Connection, workspace: str | None, as_json: bool) -> N
 @stack_options
 @json_option
 def rotate(connection: Connection, key_id: str, workspace: str | None, overlap: int, as_json: bool) -> None:
-    """Give KEY, by its id, a new secret. The old one stays valid for the overlap, so that services can change over.
+    """Give KEY, by its id, a new secret. The old one stays valid for the overlap, so that services can switch.
 
     \b
     Example:
@@ -102,7 +104,7 @@ def rotate(connection: Connection, key_id: str, workspace: str | None, overlap: 
 @yes_option
 @stack_options
 def revoke(connection: Connection, key_id: str, workspace: str | None, yes: bool) -> None:
-    """End KEY, by its id, from the next request on.
+    """Revoke KEY, by its id, from the next request on.
 
     \b
     Example:

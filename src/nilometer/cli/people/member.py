@@ -23,7 +23,7 @@ ROLES = click.Choice(["Admin", "Manager", "Analyst", "Viewer"], case_sensitive=F
 
 @click.group(cls=SectionedGroup)
 def member() -> None:
-    """Who works in a workspace, and in which role."""
+    """Members of a workspace and their roles."""
 
 
 @member.command(name="list")
@@ -77,14 +77,14 @@ def add(at: InWorkspace, deed: nilometer.AddMember, as_json: bool) -> None:
 @click.option("--role", "wanted", type=ROLES, help="The same; one of the two.")
 @json_option
 def role(at: InWorkspace, user_id: str, role: str | None, wanted: str | None, as_json: bool) -> None:
-    """Give USER another ROLE. The last Admin of W stays one.
+    """Change the ROLE of USER. The last Admin of W cannot get another role.
 
     \b
     Example:
       nilometer member role acme user_bob --role Analyst
     """
     if (role is None) == (wanted is None):
-        raise click.UsageError("say the role once, with --role")
+        raise click.UsageError("give the role once, with --role")
     _said(at.perform(nilometer.ChangeRole(user_id=user_id, role=Role(wanted or role or ""))), as_json)
 
 
@@ -93,7 +93,7 @@ def role(at: InWorkspace, user_id: str, role: str | None, wanted: str | None, as
 @takes(nilometer.RemoveMember, user_id=argument("USER"))
 @yes_option
 def remove(at: InWorkspace, deed: nilometer.RemoveMember, yes: bool) -> None:
-    """Remove USER from W: his sessions are over at once. The last Admin stays.
+    """Remove USER from W and end the user's sessions. The last Admin cannot be removed.
 
     \b
     Example:

@@ -29,13 +29,13 @@ def notification() -> None:
 @_user
 @click.option("--unread", is_flag=True, help="Only what is unread.")
 @click.option("--archived", is_flag=True, help="Only what was archived.")
-@click.option("--after", metavar="ID", default="", help="Go on after this one, the last of the page before.")
+@click.option("--after", metavar="ID", default="", help="Continue after this one, the last of the previous page.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @json_option
 def list_notifications(
     at: InWorkspace, *, user_id: str, unread: bool, archived: bool, after: str, limit: int, as_json: bool
 ) -> None:
-    """Notifications of USER in workspace W, the newest first, and those that belong to no workspace.
+    """Notifications of USER in workspace W and of no workspace, the newest first.
 
     \b
     Example:
@@ -55,7 +55,7 @@ def list_notifications(
 @_user
 @json_option
 def count(at: InWorkspace, user_id: str, as_json: bool) -> None:
-    """How many are unread: exact, and without reading them.
+    """The exact number of unread notifications.
 
     \b
     Example:
@@ -81,14 +81,14 @@ def count(at: InWorkspace, user_id: str, as_json: bool) -> None:
 )
 @json_option
 def send(at: InWorkspace, deed: nilometer.Notify, as_json: bool) -> None:
-    """Notify USER of something about workspace W, on the channels that he wants.
+    """Notify USER about workspace W, on the channels of the user's preferences.
 
     \b
     Example:
       nilometer notification send acme user_ada --topic exports.ready --title "Your export is ready"
     """
     done = at.perform(deed)
-    note(f"{deed.user_id} is notified" if done.told else f"{deed.user_id} wants no notification of {deed.topic}")
+    note(f"{deed.user_id} is notified" if done.told else f"{deed.user_id} has all channels off for {deed.topic}")
     if as_json:
         print_json({"id": done.id, "told": done.told})
 
@@ -106,7 +106,7 @@ def read(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_:
       nilometer notification read acme user_ada --all
     """
     if all_ == bool(notification_ids):
-        raise click.UsageError("name notifications, or say --all")
+        raise click.UsageError("give notifications, or --all")
     now = at.now
     if all_:
         number = notifications.mark_all_read(at.store, at.caller, now=now, user_id=user_id)
@@ -121,14 +121,14 @@ def read(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_:
 @click.argument("notification_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="All that is read in W.")
 def archive(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], all_: bool) -> None:
-    """Put notifications of USER away: lists show them with --archived alone. An unread one counts as read.
+    """Archive notifications of USER: lists show them only with --archived. An unread one counts as read.
 
     \b
     Example:
       nilometer notification archive acme user_ada --all
     """
     if all_ == bool(notification_ids):
-        raise click.UsageError("name notifications, or say --all")
+        raise click.UsageError("give notifications, or --all")
     given: dict[str, Any] = {"now": at.now, "user_id": user_id}
     if all_:
         number = notifications.archive_all(at.store, at.caller, **given)
@@ -144,7 +144,7 @@ def archive(at: InWorkspace, user_id: str, notification_ids: tuple[str, ...], al
 @click.option("--in-app/--no-in-app", default=None)
 @click.option("--email/--no-email", default=None)
 @click.option("--forget", is_flag=True, help="Remove the preference for this topic.")
-@click.option("--everywhere", is_flag=True, help="In every workspace that has no preference of its own.")
+@click.option("--everywhere", is_flag=True, help="In every workspace without its own preference.")
 def prefer(
     at: InWorkspace,
     user_id: str,
@@ -164,7 +164,7 @@ def prefer(
         nilometer.Channel(name): on for name, on in (("in_app", in_app), ("email", email)) if forget or on is not None
     }
     if not said or (forget and (in_app, email) != (None, None)):
-        raise click.UsageError("say --email, --no-email, --in-app or --no-in-app; or --forget alone")
+        raise click.UsageError("give --email, --no-email, --in-app or --no-in-app; or only --forget")
     at.perform(nilometer.SetPreference(user_id=user_id, topic=topic, channels=said, everywhere=everywhere))
     note(f"noted for {topic} {'everywhere' if everywhere else 'in ' + at.caller.workspace_id}")
 
@@ -205,7 +205,7 @@ def preferences(at: InWorkspace, user_id: str, as_json: bool) -> None:
         print_json_lines(found)
         return
     if not found:
-        note(f"{user_id} has no preferences: the defaults hold")
+        note(f"{user_id} has no preferences: the defaults apply")
         return
     rows = ([one["workspace"] or "everywhere", one["topic"], *map(", ".join, (one["on"], one["off"]))] for one in found)
     out().print(table(("workspace", "topic", "on", "off"), rows))

@@ -15,7 +15,7 @@ _user = click.argument("user_id", metavar="USER")
 
 @click.group(cls=SectionedGroup)
 def onboarding() -> None:
-    """How far people are with tutorials. Forgotten 180 days after the last step."""
+    """Progress of users in tutorials. Deleted 180 days after the last step."""
 
 
 @onboarding.command()
@@ -25,7 +25,7 @@ def onboarding() -> None:
 @click.argument("step", required=False)
 @click.option("--mark", type=click.Choice(["restarted", "dismissed", "completed"]), help="Instead of a step.")
 def advance(at: InWorkspace, user_id: str, tutorial: str, step: str | None, mark: str | None) -> None:
-    """Note that USER did STEP of TUTORIAL in W, or restarted, dismissed or completed it.
+    """Record that USER did STEP of TUTORIAL in W, or restarted, dismissed or completed it.
 
     \b
     Example:
@@ -33,7 +33,7 @@ def advance(at: InWorkspace, user_id: str, tutorial: str, step: str | None, mark
       nilometer onboarding advance acme user_ada first_invoice --mark completed
     """
     if bool(step) == bool(mark):
-        raise click.UsageError("name a step, or say --mark")
+        raise click.UsageError("give a step, or --mark")
     wanted = nilometer.Mark(mark) if mark else None
     at.perform(nilometer.AdvanceOnboarding(user_id=user_id, tutorial=tutorial, step=step, mark=wanted))
     note(f"{user_id}: {tutorial} {step or mark}")

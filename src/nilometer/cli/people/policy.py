@@ -25,16 +25,16 @@ _ACCEPTANCE = ("user_id", "policy", "policy_version", "accepted_at", "workspace_
 
 @click.group(cls=SectionedGroup)
 def policy() -> None:
-    """Publish policies, and see who accepted which version."""
+    """Publish policies, and list who accepted which version."""
 
 
 @policy.command()
 @click.argument("which", metavar="POLICY", type=POLICIES)
-@click.option("--url", required=True, help="Where people read it (https://).")
-@click.option("--file", "text", type=click.File("rb"), required=True, help="The text itself: its hash is kept.")
+@click.option("--url", required=True, help="The address of its text (https://).")
+@click.option("--file", "text", type=click.File("rb"), required=True, help="The text; its hash is stored.")
 @click.option("--version", "number", type=click.IntRange(1), help="The next one unless given.")
 @click.option("--effective", metavar="TIME", help="RFC 3339; now unless given.")
-@click.option("--editorial", is_flag=True, help="Nobody has to accept again.")
+@click.option("--editorial", is_flag=True, help="An editorial change: no new acceptance is required.")
 @yes_option
 @stack_options
 @json_option
@@ -50,7 +50,7 @@ def publish(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Publish a version of POLICY (privacy, terms, cookies). What is published never changes.
+    """Publish a version of POLICY (privacy, terms, cookies). A published version never changes.
 
     \b
     Example:
@@ -100,7 +100,7 @@ def list_versions(connection: Connection, which: str | None, as_json: bool) -> N
 @stack_options
 @json_option
 def outstanding(connection: Connection, user_id: str, as_json: bool) -> None:
-    """Versions in force that USER has yet to accept.
+    """Versions in force that USER has not accepted yet.
 
     \b
     Example:
@@ -119,7 +119,7 @@ def outstanding(connection: Connection, user_id: str, as_json: bool) -> None:
 @stack_options
 @json_option
 def acceptances(connection: Connection, user_id: str, as_json: bool) -> None:
-    """All that USER ever accepted. --json has the hash of the address and the user agent too.
+    """All acceptances of USER. --json also has the hash of the address and the user agent.
 
     \b
     Example:
@@ -134,7 +134,7 @@ def acceptances(connection: Connection, user_id: str, as_json: bool) -> None:
 @stack_options
 @json_option
 def accepted(connection: Connection, which: str, number: int, as_json: bool) -> None:
-    """Who accepted one version of POLICY, the first first.
+    """Who accepted one version of POLICY, the earliest first.
 
     \b
     Example:

@@ -13,12 +13,12 @@ from nilometer.flows.people import security as flow
 
 @click.group(cls=SectionedGroup)
 def security() -> None:
-    """Logins, roles, invitations, tokens, keys: who did what to whom."""
+    """The security log: logins, roles, invitations, tokens, keys."""
 
 
 @security.command()
 @in_workspace
-@click.option("--actor", metavar="USER", help="Only what he did.")
+@click.option("--actor", metavar="USER", help="Only actions of this user.")
 @click.option("--since", metavar="TIME", help="RFC 3339.")
 @click.option("--limit", default=100, show_default=True)
 @json_option
@@ -44,7 +44,7 @@ def log(at: InWorkspace, actor: str | None, since: str | None, limit: int, as_js
 @click.argument("user_id", metavar="USER")
 @json_option
 def locked(at: InWorkspace, user_id: str, as_json: bool) -> None:
-    """Whether USER is locked out of W after repeated failures, and until when.
+    """Whether USER is locked out of W after failed logins, and until when.
 
     \b
     Example:

@@ -23,7 +23,7 @@ def session() -> None:
 @takes(nilometer.OpenSession, user_id=argument("USER"))
 @json_option
 def open_(at: InWorkspace, deed: nilometer.OpenSession, as_json: bool) -> None:
-    """Open a session of USER in W, as a service does after a login. Its token is printed now and never again.
+    """Open a session of USER in W, as a service does after a login. Its token is printed once.
 
     \b
     Example:
@@ -39,7 +39,8 @@ def open_(at: InWorkspace, deed: nilometer.OpenSession, as_json: bool) -> None:
 @stack_options
 @json_option
 def check(connection: Connection, as_json: bool) -> None:
-    """Whose session a token is, where and as what; it comes from stdin, or is asked for. Exit code 1 when not valid.
+    """The user, workspace and role of a session token; it is read from stdin, or prompted for. Exit code 1 when not
+    valid.
 
     \b
     Example:
@@ -81,7 +82,7 @@ def revoke(at: InWorkspace, user_id: str, session_id: str | None, all_: bool, ye
       nilometer session revoke acme user_ada --all --yes
     """
     if all_ == bool(session_id):
-        raise click.UsageError("name a session, or say --all")
+        raise click.UsageError("give a session, or --all")
     whose = f"of {user_id} in {at.caller.workspace_id}"
     if session_id:
         confirmed(f"Revoke session {session_id} {whose}?", yes)

@@ -24,7 +24,7 @@ def token() -> None:
 @takes(nilometer.IssueToken, user_id=argument("USER"), purpose=option())
 @json_option
 def issue(at: InWorkspace, deed: nilometer.IssueToken, as_json: bool) -> None:
-    """Issue a token for USER in W. It is printed now and never again; only its hash is kept.
+    """Issue a token for USER in W. It is printed once; only its hash is stored.
 
     \b
     Example:
@@ -38,7 +38,8 @@ def issue(at: InWorkspace, deed: nilometer.IssueToken, as_json: bool) -> None:
 @click.option("--purpose", required=True, type=click.Choice([*map(str, TokenPurpose)], case_sensitive=False))
 @json_option
 def use(connection: Connection, purpose: str, as_json: bool) -> None:
-    """Use a token up and say whose it was; it comes from stdin, or is asked for. Exit code 1 when not valid.
+    """Use a token, which invalidates it, and print its user. It is read from stdin, or prompted for. Exit code 1 when
+    not valid.
 
     \b
     Example:

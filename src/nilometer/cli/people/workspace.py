@@ -29,15 +29,15 @@ def workspace() -> None:
 
 @workspace.command()
 @click.argument("workspace_id", metavar="W")
-@click.option("--name", help="For people; the id unless given.")
-@click.option("--slug", help="For addresses; no other workspace has the same.")
+@click.option("--name", help="The displayed name; the id unless given.")
+@click.option("--slug", help="Its name in URLs; unique among all workspaces.")
 @click.option("--admin", metavar="USER", help="Its first member.")
 @stack_options
 @json_option
 def create(
     connection: Connection, workspace_id: str, name: str | None, slug: str | None, admin: str | None, as_json: bool
 ) -> None:
-    """Create workspace W; usage that waited for it is counted now. Doing it again changes nothing.
+    """Create workspace W, and count the usage that waits for it. Doing it again changes nothing.
 
     \b
     Example:
@@ -95,18 +95,18 @@ def show(at: InWorkspace, as_json: bool) -> None:
 @takes(
     nilometer.UpdateWorkspace,
     name=option(help="For people."),
-    slug=option(help="For addresses; no other workspace has the same."),
+    slug=option(help="Its name in URLs; unique among all workspaces."),
 )
 @json_option
 def update(at: InWorkspace, deed: nilometer.UpdateWorkspace, as_json: bool) -> None:
-    """Give W another name or slug. The old slug is free at once.
+    """Give W another name or slug. The old slug becomes free at once.
 
     \b
     Example:
       nilometer workspace update acme --slug acme-europe
     """
     if deed == nilometer.UpdateWorkspace():
-        raise click.UsageError("say --name or --slug")
+        raise click.UsageError("give --name or --slug")
     _said(at.perform(deed), as_json)
 
 
@@ -115,7 +115,7 @@ def update(at: InWorkspace, deed: nilometer.UpdateWorkspace, as_json: bool) -> N
 @yes_option
 @json_option
 def delete(at: InWorkspace, yes: bool, as_json: bool) -> None:
-    """Close W for everybody. It can be restored for 30 days.
+    """Close W for all members. It can be restored for 30 days.
 
     \b
     Example:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OUT_OF_REACH = {
     "archives of the buses": "each event as it arrived; cannot be edited: they expire after ArchiveDays (90)",
-    "queues and dead letters": "events on their way: 14 days; nilometer dlq list shows them",
+    "queues and dead letters": "undelivered events: 14 days; nilometer dlq list shows them",
     "point-in-time recovery": "the tables as they were: 35 days",
     "versions of the bucket, files of datasets": "until upkeep and the bucket's rules remove them: 7 to 37 days",
     "Stripe, and services that publish": "erase the person there first, or new events bring the name back",
@@ -31,16 +31,18 @@ _ROUNDS = 5  # a search and its steps, while others write
 
 @click.command()
 @click.argument("identifiers", metavar="PERSON...", nargs=-1, required=True)
-@click.option("--dry-run", is_flag=True, help="Say what names the person and what would be done; change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what contains the person's data and what would be done; change nothing."
+)
 @yes_option
 @stack_options
 @json_option
 def erase(connection: Connection, identifiers: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Erase a person from tables, bucket and lake, and prove it by a second search.
 
-    PERSON is everything that he is known by: user ids, Stripe customer ids, e-mail addresses. Customers whose events
-    name an address are found by it. Ids, amounts and states stay, so counters, bills and the audit stay provable. Reads
-    both tables and the text columns of the lake whole. Exit code 1 when something is left for later.
+    PERSON is all identifiers of the person: user ids, Stripe customer ids, e-mail addresses. An address also finds
+    customers whose events contain it. Ids, amounts and states stay, so that counters, bills and the audit can still be
+    verified. Reads both tables and all text columns of the lake. Exit code 1 when something could not be erased yet.
 
     \b
     Examples:

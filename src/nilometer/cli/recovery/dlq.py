@@ -29,9 +29,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def _filters(command: _Command) -> _Command:
     """Hands the command `queues` and `wanted`."""
 
-    @click.option("--queue", metavar="Q", help="Only of this one: BillingDeadLetters.")
-    @click.option("--type", "event_type", metavar="TYPE", help="Only of this event type; * stands for anything.")
-    @click.option("--reason", metavar="TEXT", help="Only where the reason contains it.")
+    @click.option("--queue", metavar="Q", help="Only of this dead-letter queue: BillingDeadLetters.")
+    @click.option("--type", "event_type", metavar="TYPE", help="Only of this event type; * matches any text.")
+    @click.option("--reason", metavar="TEXT", help="Only where the reason contains this text.")
     @age_option("--older-than", help="Only what was sent longer ago.")
     @stack_options
     @functools.wraps(command)
@@ -66,12 +66,11 @@ def dlq() -> None:
 @_filters
 @json_option
 def list_(connection: Connection, *, queues: Sequence[LetterBox], wanted: Wanted, as_json: bool) -> None:
-    """What lies there, since when and why; the oldest first. Payloads are shown by `nilometer dlq show`.
+    """The dead letters, since when and why; the oldest first. `nilometer dlq show` prints their payloads.
 
-    Reasons come from EventBridge or from the logs of the functions; a function that ended without an answer left
-    none. Batches of the tables' streams that were given up are listed too; they lie in the lake bucket. Looking
-    hides the letters for a moment, for SQS shows nothing unless it delivers it; `receives` counts the deliveries that
-    failed, and no look.
+    Reasons come from EventBridge or from the functions' logs; a function that was killed or timed out left none. Failed
+    batches of the tables' streams are listed too; they are stored in the lake bucket. Listing hides the letters for a
+    moment, because SQS shows a message only by delivering it; `receives` counts failed deliveries only.
 
     \b
     Examples:
@@ -86,11 +85,11 @@ def list_(connection: Connection, *, queues: Sequence[LetterBox], wanted: Wanted
 
 @dlq.command()
 @click.argument("letter_id", metavar="ID")
-@click.option("--raw", is_flag=True, help="The body alone, as it arrived: personal data, too.")
+@click.option("--raw", is_flag=True, help="Only the body, as it arrived, with personal data.")
 @stack_options
 @json_option
 def show(connection: Connection, letter_id: str, raw: bool, as_json: bool) -> int:
-    """One letter with its payload, redacted as in the lake. Exit code 1 when it is not there.
+    """One letter with its payload, redacted as in the lake. Exit code 1 when it is not found.
 
     \b
     Example:
@@ -98,7 +97,7 @@ def show(connection: Connection, letter_id: str, raw: bool, as_json: bool) -> in
     """
     letter = find(letter_boxes(connection), letter_id, reasons=reasons(connection))
     if letter is None:
-        note(f"no letter {letter_id} lies in a queue, or another process looks at it; see nilometer dlq list")
+        note(f"no letter {letter_id} is in a queue, or another process is reading it; see nilometer dlq list")
         return 1
     if raw:
         echo(letter.body)
@@ -119,7 +118,7 @@ def _acting(command: _Command) -> _Command:
         json_option,
         _filters,
         yes_option,
-        click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing."),
+        click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing."),
         click.argument("ids", metavar="[ID]...", nargs=-1),
     ):
         command = option(command)
@@ -129,13 +128,13 @@ def _acting(command: _Command) -> _Command:
 @dlq.command()
 @_acting
 def redrive(connection: Connection, **options: Any) -> int:
-    """Send letters back to the queue in which they failed: all, those with an ID, or those that the filters leave.
+    """Send letters back to the queue in which they failed: all, those with an ID, or those that match the filters.
 
-    A batch that was given up of a stream goes to the function that gave it up, and is deleted once that has taken it.
+    A failed batch of a stream is sent to the function that failed on it, and is deleted when that accepts it.
 
-    Remove the cause first. What is sent twice, because this command was interrupted, counts once: every flow drops
-    what it has taken before. A letter that fails again is a new one. Each goes by itself: one that cannot be moved
-    stays, and why is said. Shows what it will do and asks.
+    Remove the cause first. A letter that is sent twice, because this command was interrupted, counts once: every flow
+    drops duplicates. A letter that fails again is a new one. Letters are moved one by one: one that cannot be moved
+    stays, and the reason is printed. Shows what it will do and asks.
 
     \b
     Examples:
@@ -148,7 +147,7 @@ def redrive(connection: Connection, **options: Any) -> int:
 @dlq.command()
 @_acting
 def purge(connection: Connection, **options: Any) -> int:
-    """Delete letters for good: those with an ID, those that the filters leave, or all. Only what it has shown.
+    """Delete letters permanently: those with an ID, those that match the filters, or all. Only what it has shown.
 
     Shows what it will do and asks.
 
@@ -190,7 +189,7 @@ def _settle(
     absent = len(wanted.ids - {letter.id for letter in letters})
     absent += 0 if dry_run else len(letters) - count - len(failed)
     if absent:
-        note(f"{absent} letters are not there, or another process looks at them; do it again in two minutes")
+        note(f"{absent} letters are not there, or another process is reading them; try again in two minutes")
     return 1 if absent or failed else 0
 
 

@@ -25,21 +25,21 @@ PAGE = 500  # changes in one table
 
 @click.group(cls=SectionedGroup)
 def history() -> None:
-    """What a record was, when, by whom and why."""
+    """The history of a record: its values, when, by whom and why."""
 
 
 @history.command()
 @click.argument("kind")
 @click.argument("key")
-@time_option("--as-of", help="What it was then: the changes up to this time.")
+@time_option("--as-of", help="The state at this time: only the changes up to it.")
 @click.option("--diff", is_flag=True, help="Each change with its values, before and after.")
 @stack_options
 @json_option
 def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None, diff: bool, as_json: bool) -> None:
-    """The changes of the records of KIND (billing, counter, workspace, register ...) that KEY names.
+    """The changes of the records of KIND (billing, counter, workspace, register ...) with KEY.
 
-    KEY is a workspace's id, the last part of a key (sub_1, a meter's slug), or pk/sk in full. With --as-of and
-    without --diff it prints what the records were then.
+    KEY is a workspace's id, the last part of a key (sub_1, a meter's slug), or pk/sk in full. With --as-of and without
+    --diff it prints the records as they were at that time.
 
     \b
     Examples:
@@ -59,9 +59,9 @@ def show(connection: Connection, kind: str, key: str, *, as_of: datetime | None,
 @yes_option
 @stack_options
 def void(connection: Connection, change_id: str, *, yes: bool) -> None:
-    """Take the row CHANGE_ID of the audit out of history, for good: for one that was forged.
+    """Exclude the row CHANGE_ID of the audit from history, permanently: for a forged row.
 
-    The row stays in the table; history, verify and rebuild pass it over once the void is in the lake too.
+    The row stays in the table; history, verify and rebuild skip it once the void is in the lake too.
 
     \b
     Examples:

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@time_option("--as-of", help="What the records were at the end of this second.")
+@time_option("--as-of", help="The records at the end of this second.")
 @click.option("--into", metavar="TABLE", help="An empty DynamoDB table with the keys pk and sk; without it, a dry run.")
-@click.option("--resume", is_flag=True, help="Go on where a run of the same time stopped; nothing is replaced.")
+@click.option("--resume", is_flag=True, help="Continue a stopped run with the same --as-of; nothing is replaced.")
 @yes_option
 @stack_options
 @json_option
 def rebuild(
     connection: Connection, *, as_of: datetime | None, into: str | None, resume: bool, yes: bool, as_json: bool
 ) -> None:
-    """Write the records back as they were, from the audit; without --into, count them.
+    """Write the records as they were at a time into a table, from the audit; without --into, count them.
 
-    What the lake never knew cannot come back: redacted attributes are [redacted], tokens and sessions are of no use,
-    and billing's evidence is gone. Those records are counted as incomplete. The table answers what was; a
-    stack does not run on it.
+    What the lake does not store cannot be rebuilt: redacted attributes are [redacted], tokens and sessions cannot be
+    used, and the evidence of billing is missing. Those records are counted as incomplete. The table shows the former
+    state; a stack cannot run on it.
 
     \b
     Examples:
@@ -63,17 +63,17 @@ def rebuild(
 
 
 @click.command()
-@click.option("--records", metavar="TABLE", required=True, help="The records as DynamoDB restored them.")
-@click.option("--events", metavar="TABLE", required=True, help="The events, restored to the same second.")
+@click.option("--records", metavar="TABLE", required=True, help="The restored table of records.")
+@click.option("--events", metavar="TABLE", required=True, help="The restored table of events, of the same second.")
 @click.option("--dry-run", is_flag=True, help="Count only; write nothing.")
 @yes_option
 @stack_options
 @json_option
 def restore(connection: Connection, *, records: str, events: str, dry_run: bool, yes: bool, as_json: bool) -> int:
-    """Copy two tables that point-in-time recovery made into the tables of a stack that runs.
+    """Copy two tables from point-in-time recovery into the tables of a running stack.
 
-    Every item as it was, tokens and personal data too. What the stack wrote since is never replaced, so it may be
-    run again; exit code 3 when items differ. docs/restore.md has all steps, and what is done afterwards.
+    Copies every item unchanged, with tokens and personal data. Items that the stack wrote since are never replaced, so
+    it may be run again; exit code 3 when items differ. docs/restore.md has all steps, and what to do afterwards.
 
     \b
     Example:

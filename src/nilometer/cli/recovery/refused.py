@@ -22,28 +22,28 @@ from nilometer.flows.recovery.refused import LONGEST_KEPT, Lane, one_of, waiting
 _RECENT = timedelta(days=7)
 _ID = 12  # characters of an id on a terminal: enough to name one
 
-_flow_option = click.option("--flow", type=click.Choice(FLOWS), help="Only of this one.")
+_flow_option = click.option("--flow", type=click.Choice(FLOWS), help="Only of this flow.")
 
 
 @click.group(cls=SectionedGroup)
 def rejects() -> None:
-    """What was refused for good, in every flow, and what to try.
+    """Rejected events and changes of every flow, and what to try.
 
-    It changed nothing and is kept with its reason: by billing, usage, operations, notices and datasets for 40 days,
-    by the lake and the relay of changes for 90.
+    A reject changed nothing and is stored with its reason: by billing, usage, operations, notices and datasets for 40
+    days, by the lake and the relay of changes for 90.
     """
 
 
 @rejects.command("list")
 @_flow_option
 @time_option("--since", help="From the UTC day of this time on; the last 7 days unless given.")
-@click.option("--all", "settled", is_flag=True, help="Also what was resent or dismissed.")
+@click.option("--all", "settled", is_flag=True, help="Also rejects that were resent or dismissed.")
 @stack_options
 @json_option
 def list_rejects(
     connection: Connection, flow: str | None, since: datetime | None, settled: bool, as_json: bool
 ) -> None:
-    """When, in which flow, why, whose it is, and what to try; the newest first.
+    """Rejects with time, flow, reason, workspace and what to try; the newest first.
 
     \b
     Examples:
@@ -60,11 +60,11 @@ def list_rejects(
 
 @rejects.command()
 @click.argument("reject_id", metavar="ID")
-@click.option("--raw", is_flag=True, help="The payload alone, as it arrived: personal data, too.")
+@click.option("--raw", is_flag=True, help="Only the payload, as it arrived, with personal data.")
 @stack_options
 @json_option
 def show(connection: Connection, reject_id: str, raw: bool, as_json: bool) -> None:
-    """One reject with its message and its payload, redacted as in the lake. ID may be the beginning of it.
+    """One reject with its message and its payload, redacted as in the lake. The first characters of ID are enough.
 
     \b
     Example:
@@ -91,9 +91,9 @@ def show(connection: Connection, reject_id: str, raw: bool, as_json: bool) -> No
 @stack_options
 @json_option
 def resend(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Send rejects again through the entrance that they came by, each as it arrived; then they are listed no more.
+    """Send rejects again, unchanged and by the way they arrived; then they are no longer listed.
 
-    Remove the cause first: the reason says what to try. What is refused again is listed again.
+    Remove the cause first: the reason says what to try. An event that is rejected again is listed again.
 
     \b
     Example:
@@ -109,7 +109,7 @@ def resend(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: boo
 @stack_options
 @json_option
 def dismiss(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Mark rejects as done: they are kept and listed no more, unless with --all.
+    """Mark rejects as done: they stay stored, and only --all lists them.
 
     \b
     Example:
@@ -123,11 +123,11 @@ def dismiss(connection: Connection, ids: tuple[str, ...], yes: bool, as_json: bo
 @stack_options
 @json_option
 def waiting_(connection: Connection, as_json: bool) -> None:
-    """What waits for a workspace, a meter or something else that is not known yet.
+    """Events that wait for a workspace, a meter or something else that does not exist yet.
 
-    Each since when and until when: the bus keeps no order, so what is lacking may be on its way. An operation or a
-    batch of rows waits for ten minutes, usage for a day for its meter and 35 days for its workspace; what comes too
-    late is listed by `nilometer rejects list`.
+    Each with the time since when and until when it waits. The bus keeps no order, so what is missing may still arrive.
+    An operation or a batch of rows waits for ten minutes; usage waits a day for its meter and 35 days for its
+    workspace. After that it is a reject: `nilometer rejects list`.
 
     \b
     Example:

@@ -12,12 +12,12 @@ from nilometer.cli.terminal.groups import DefaultGroup
 
 @click.group(cls=DefaultGroup, default="file")
 def replay() -> None:
-    """Send events again: what has been taken before is dropped.
+    """Send events again; duplicates are dropped.
 
     \b
     nilometer replay FILE          Stripe events, one JSON a line, through the webhook
     nilometer replay archive       what was on the bus in the last 90 days, by EventBridge (on AWS)
-    nilometer replay lake usage    usage that the lake has and the tables lost
+    nilometer replay lake usage    usage that is in the lake and not in the tables
     """
 
 

@@ -30,10 +30,10 @@ _PAUSE = 2.0  # seconds between two looks at a replay
 
 
 @click.command("archive")
-@time_option("--since", help="What was on the bus from this time on.")
+@time_option("--since", help="Events that were on the bus from this time on.")
 @time_option("--until", help="Up to this time; now unless given.")
 @click.option("--flow", "flows", multiple=True, type=click.Choice([*RULES]), help="Only for this flow; repeatable.")
-@click.option("--dry-run", is_flag=True, help="Say what would be replayed, start nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be replayed, start nothing.")
 @yes_option
 @stack_options
 @json_option
@@ -47,12 +47,12 @@ def replay_archive(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Let EventBridge deliver what its archives have of a span of time to the queues of the flows, and wait for it.
+    """Let EventBridge replay a period from its archives to the queues of the flows, and wait for it.
 
-    Each flow drops what it has taken before, and gets nothing that is older than it can compare: usage of 35 days,
-    operations of 39; billing merges Stripe's events of any age. What was rejected is tried again. Notices and the
-    lake get nothing: what they need comes from the flows. An archive lags behind by some minutes; a local stack has
-    none. Exit code 1 when a replay failed.
+    Each flow drops duplicates, and gets no event for which it cannot detect them: usage of the last 35 days, operations
+    of the last 39; billing merges Stripe's events of any age. Rejected events are tried again. Notices and the lake get
+    nothing: the flows send what they need. An archive is some minutes behind; a local stack has none. Exit code 1 when
+    a replay failed.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def _run(archives: Archives, replays: Sequence[Replay]) -> dict[str, ReplayProgr
     """All at once; the last progress of each."""
     for replay in replays:
         archives.start(replay)
-        note(f"started {replay.name}; it goes on without this command (aws events describe-replay)")
+        note(f"started {replay.name}; it continues without this command (aws events describe-replay)")
     ended: dict[str, ReplayProgress] = {}
     with _shown(replays) as show:
         while len(ended) < len(replays):

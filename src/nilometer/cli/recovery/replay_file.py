@@ -23,13 +23,19 @@ SHOWN = 20  # refused lines that are named one by one
 
 @click.command("file")
 @click.argument("file", type=click.File("rb"))
-@click.option("--connections", type=click.IntRange(1, 64), default=8, show_default=True, help="Kept open, in parallel.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="The number of parallel connections.",
+)
 @stack_options
 @json_option
 def replay_file(connection: Connection, file: IO[bytes], connections: int, as_json: bool) -> int:
-    """Post the Stripe events of FILE (one JSON a line; - for stdin), signed again, in no order.
+    """Post the Stripe events of FILE (one JSON per line; - is stdin), signed again, in any order.
 
-    The word `file` may be left out. Exit code 1 when any line was not taken; the others are posted all the same.
+    `file` may be left out. Exit code 1 when a line was not accepted; the others are posted nevertheless.
 
     \b
     Examples:

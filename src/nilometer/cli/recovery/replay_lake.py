@@ -25,9 +25,9 @@ _REDACTED = (
 
 @click.command("lake")
 @click.argument("table", metavar="TABLE", type=click.Choice(["usage", "stripe_events"]))
-@time_option("--since", help="What arrived from this time on.")
-@time_option("--until", help="What arrived before this time; now unless given.")
-@click.option("--workspace", "workspace_id", metavar="W", help="Only of this one.")
+@time_option("--since", help="Usage that arrived from this time on.")
+@time_option("--until", help="Usage that arrived before this time; now unless given.")
+@click.option("--workspace", "workspace_id", metavar="W", help="Only of this flow.")
 @click.option("--dry-run", is_flag=True, help="Count only; publish nothing.")
 @yes_option
 @stack_options
@@ -43,11 +43,11 @@ def replay_lake(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Publish the usage that the lake has and the tables do not: after they were restored to an earlier time.
+    """Publish usage that is in the lake and not in the tables, after these were restored to an earlier time.
 
-    TABLE is usage. What has a fact is left out, so it may be run again. What is older than 35 days is left out too:
-    the flow would refuse it; `nilometer usage recount` corrects the counters of an open period from the lake.
-    Stripe's events come from elsewhere, for the lake has them redacted.
+    TABLE is usage. Events with a fact are skipped, so it may be run again. Events older than 35 days are skipped too,
+    because the flow would reject them; `nilometer usage recount` corrects the counters of an open period from the lake.
+    Stripe's events cannot be replayed from here, because the lake has them redacted.
 
     \b
     Examples:

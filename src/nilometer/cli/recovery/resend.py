@@ -12,16 +12,16 @@ from nilometer.errors import Unavailable
 
 @click.command()
 @click.argument("event", metavar="EVENT_ID")
-@click.option("--account", metavar="ACCT", help="Stripe's connected account; your own unless given.")
+@click.option("--account", metavar="ACCT", help="The connected account at Stripe; your own unless given.")
 @stack_options
 @json_option
 def resend(connection: Connection, event: str, account: str | None, as_json: bool) -> None:
-    """Send one event again, as the stack has it; its copy is a duplicate.
+    """Send one stored event again; the flow drops it as a duplicate.
 
-    A Stripe event goes through the webhook, signed again, with the whole content of its fact (40 days). Usage goes over
-    the bus, from the lake (35 days). EVENT_ID is Stripe's, or SOURCE#ID of usage; of usage that is in the lake the ID
-    is enough. The flow drops it as a duplicate; only usage whose fact the tables have lost is counted again. What was
-    refused is sent again by `nilometer rejects resend`, a dead letter by `nilometer dlq redrive`.
+    A Stripe event is posted to the webhook, signed again, with the whole payload of its fact (40 days). Usage is
+    published on the bus, from the lake (35 days). EVENT_ID is Stripe's, or SOURCE#ID of usage; for usage that is in the
+    lake the ID is enough. Only usage without a fact in the tables is counted again. To send a reject again, use
+    `nilometer rejects resend`; for a dead letter, `nilometer dlq redrive`.
 
     \b
     Examples:

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("event", metavar="EVENT_ID")
-@click.option("--account", metavar="ACCT", help="Stripe's connected account; your own unless given.")
-@click.option("--workspace", "workspace_id", metavar="W", help="Look also among usage that waits for W to be known.")
+@click.option("--account", metavar="ACCT", help="The connected account at Stripe; your own unless given.")
+@click.option("--workspace", "workspace_id", metavar="W", help="Also search usage that waits until W is created.")
 @stack_options
 @json_option
 def trace(connection: Connection, event: str, account: str | None, workspace_id: str | None, as_json: bool) -> int:
-    """Follow one event through every place, from its arrival to the lake.
+    """Follow one event through every step, from its arrival to the lake.
 
-    Places are arrival, fact, changes, notifications and the lake; or reject and dead letter. EVENT_ID is Stripe's,
-    or SOURCE#ID of an event that a service published; of usage that is in the lake the ID is enough. A record's
-    change names one event of its batch, so the others are found by the batch. Times are exact to the second or better.
-    Exit code 1 when nothing is known of the event.
+    Steps are arrival, fact, changes, notifications and the lake; or reject and dead letter. EVENT_ID is Stripe's, or
+    SOURCE#ID of an event that a service published; for usage that is in the lake the ID is enough. A record's change
+    names one event of its batch; the others are found by the batch. Times are exact to the second or better. Exit code
+    1 when the event is not found.
 
     \b
     Examples:

@@ -24,10 +24,10 @@ DIFFERENCE = 3  # the exit code of a check that found one
 
 @click.command()
 @click.argument("checks", nargs=-1, type=click.Choice(CHECKS), metavar="[CHECK]...")
-@click.option("--steps", is_flag=True, help="Judge every row of the audit as a step; alone unless a CHECK is named.")
 @click.option(
-    "--grace", type=click.IntRange(min=0), default=GRACE, help="Seconds that a change may be on its way; 120."
+    "--steps", is_flag=True, help="Check every row of the audit as a step; only this check unless a CHECK is given."
 )
+@click.option("--grace", type=click.IntRange(min=0), default=GRACE, help="Seconds that a change may be in flight; 120.")
 @stack_options
 @json_option
 def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: int, as_json: bool) -> int:
@@ -36,14 +36,14 @@ def verify(connection: Connection, checks: tuple[str, ...], steps: bool, grace: 
     CHECK is records, counters, stripe_events, usage_events, books or origin; all unless named.
 
     books compares every Stripe object's current row with its register, field by field.
-    origin names the rows of the audit that do not prove that the relay wrote them; no other check believes them. Void
+    origin lists the rows of the audit without a valid proof that the relay wrote them; all other checks skip them. Void
     one with `nilometer history void`.
 
-    --steps looks at each change by itself: is this step allowed, from what the record was, by this cause, to what it
-    became? An invitation that was accepted stays so, an ended reservation does not open again, a counter goes down
-    only by a void. It names the row, the rule and what to do.
+    --steps checks each change: may this cause change the record from its old to its new value? An accepted invitation
+    stays accepted, an ended reservation does not open again, a counter decreases only by a void. It prints the row, the
+    rule and what to do.
 
-    Reads only, and the whole of both sides. What changed within --grace counts as in flight. Exit code 3 when
+    Reads only, and reads both sides in full. What changed within --grace counts as in flight. Exit code 3 when
     something differs.
 
     \b

@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """The script that completes commands and their values in bash, zsh or fish.
+    """Print the script that completes commands and their values in bash, zsh or fish.
 
     Values are event types, recipes and workspaces. Workspaces are those of the local stack that runs.
 

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     "prices_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Your prices over ours, in the form of src/nilometer/local/demo/prices.toml; a part will do.",
+    help="Your prices instead of ours, all or some, in the form of src/nilometer/local/demo/prices.toml.",
 )
-@click.option("--stripe", metavar="N/day", help="The bill of a month instead: so many webhooks of Stripe.")
-@click.option("--usage", metavar="N/day", help="And so many usage events. Also N/second, /minute, /hour, /month.")
-@click.option("--batched", is_flag=True, help="Usage comes as nilometer.publish sends it, up to 100 events together.")
+@click.option("--stripe", metavar="N/day", help="Show the bill of a month instead, with this many webhooks of Stripe.")
+@click.option(
+    "--usage", metavar="N/day", help="And with this many usage events. Also N/second, /minute, /hour, /month."
+)
+@click.option(
+    "--batched", is_flag=True, help="Usage is sent in batches of up to 100 events, as nilometer.publish does."
+)
 @click.option("--stage", metavar="STAGE", help="Of samconfig.toml, for the bill: dev, small, staging or prod.")
 @click.option(
     "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Of template.yaml, over the stage's."
@@ -45,8 +49,8 @@ def cost(
 ) -> None:
     """Dollars per million events of each kind on AWS, or the bill of a month.
 
-    The demo's month, every request counted, times list prices; the bill adds what template.yaml costs by itself. Runs
-    a fresh stack on this machine for half a minute; nothing is asked of AWS.
+    Counts every request of the demo's month and multiplies by list prices; the bill adds the fixed costs of
+    template.yaml. Runs a new stack on this machine for half a minute; no request goes to AWS.
 
     \b
     Examples:

@@ -26,7 +26,7 @@ DIFFERENT = 3
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep the state in DIR.")
 @json_option
 def demo(keep: Path | None, as_json: bool) -> int:
-    """A company's month through a fresh stack, with copies and disorder, and what became of it.
+    """Send a company's month through a new stack, with copies and in disorder, and compare the result.
 
     Exit code 3 when anything differs from what was sent.
 

@@ -23,10 +23,10 @@ _COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red", Ve
 @stack_choice
 @json_option
 def doctor(find_stack: Callable[[], Connection], *, api_base: str | None, as_json: bool) -> int:
-    """Check a stack from identity to clock, and say what to do where something is wrong.
+    """Check a stack from identity to clock, and say how to repair what is wrong.
 
-    Looks at machine, identity, tables, secrets, queues, streams, lake and clock; exit code 1 when something fails.
-    Reads only, and shows no secret. A line each: the check, its verdict, what was found, what to do.
+    Checks machine, identity, tables, secrets, queues, streams, lake and clock; exit code 1 when a check fails. Reads
+    only, and shows no secret. One line per check: its name, its verdict, what was found, what to do.
 
     \b
     Examples:

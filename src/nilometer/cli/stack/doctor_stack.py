@@ -64,7 +64,7 @@ def deployment(connection: Connection) -> Iterator[Finding]:
         yield ok("deployment", stack["StackStatus"])
     parameters = _parameters(stack)
     if not connection.is_local and not parameters.get("AlarmEmail"):
-        yield warn("alarms", "nobody gets a mail", "Deploy with AlarmEmail, or subscribe to the alarm topic.")
+        yield warn("alarms", "nobody is notified", "Deploy with AlarmEmail, or subscribe to the alarm topic.")
 
 
 def table(connection: Connection, name: str, physical: str, view: str) -> Iterator[Finding]:
@@ -173,7 +173,7 @@ def _stream(found: tuple[str, int]) -> Finding:
 
 
 def _discarded(name: str, count: int) -> Finding:
-    advice = "They lie in the lake's bucket below aws/lambda/; docs/runbook.md#stream-failures."
+    advice = "They are in the lake's bucket below aws/lambda/; docs/runbook.md#stream-failures."
     return fail(f"stream of {_logical(name)}", f"{count:,} records were given up", advice)
 
 

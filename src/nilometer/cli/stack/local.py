@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 @click.option("--stripe-secret", multiple=True, metavar="whsec_...", help="Signing secret; repeat it to rotate.")
 @click.option("--stripe", is_flag=True, help="Run `stripe listen` beside it, with its signing secret.")
 @click.option("--reload", is_flag=True, help="Restart the functions when a file of the sources changes.")
-@click.option("--chaos", metavar="KIND=P,...", help="Disturb on purpose, such as duplicate=0.1,kill=0.01.")
-@click.option("--chaos-seed", type=int, default=0, show_default=True, help="The same seed disturbs alike.")
+@click.option("--chaos", metavar="KIND=P,...", help="Inject faults, such as duplicate=0.1,kill=0.01.")
+@click.option("--chaos-seed", type=int, default=0, show_default=True, help="The same seed gives the same faults.")
 @click.option("--webhooks", is_flag=True, help="Send webhooks of workspaces, also to http://127.0.0.1.")
-@click.option("--quiet", "-q", is_flag=True, help="Print no line an event.")
+@click.option("--quiet", "-q", is_flag=True, help="Print no line per event.")
 @json_option
 def local(
     *,
@@ -54,11 +54,11 @@ def local(
 ) -> int:
     """Run the whole stack on this machine; no AWS account, no Docker.
 
-    Ready when it prints its addresses; then it prints a line an event and refusal. The console's address opens in a
-    browser. Any AWS client can use the endpoint. Ctrl-C stops it.
+    Ready when it prints its addresses; then it prints a line for each event and refusal. The console's address opens in
+    a browser. Any AWS client can use the endpoint. Ctrl-C stops it.
 
-    --stripe brings what happens in your sandbox of Stripe: it starts Stripe's command line (`stripe login` first),
-    takes its signing secret and ends it with the stack.
+    --stripe forwards the events of your Stripe sandbox: it starts Stripe's command line (`stripe login` first), uses
+    its signing secret and stops it with the stack.
 
     \b
     Examples:

@@ -17,9 +17,9 @@ from nilometer.local.plane.discovery import StackDescription
 @click.command()
 @json_option
 def ls(as_json: bool) -> None:
-    """The local stacks that run.
+    """The local stacks that are running.
 
-    Those of this user, the newest first; --port, or --stack with its name, chooses one of them for a command.
+    Those of this user, the newest first. To choose one for a command, give its --port, or --stack with its name.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def _row(stack: StackDescription) -> dict[str, object]:
 @stack_options
 @json_option
 def env(connection: Connection, as_json: bool) -> None:
-    """What other programs need to use a stack: endpoint, region, tables, bus, lake.
+    """Print what other programs need to use a stack: endpoint, region, tables, bus, lake.
 
     Printed as lines for a shell, with the keys of a local stack. --json adds `storage_options`, which Polars,
     pandas and delta-rs take to open the lake. On AWS the credentials stay yours and are not printed.

@@ -43,7 +43,7 @@ def status(connection: Connection, as_json: bool) -> None:
 @stack_options
 @json_option
 def wait(connection: Connection, timeout: float, as_json: bool) -> None:
-    """Return when everything that was sent has arrived in the tables and in the lake.
+    """Return when all sent events are in the tables and in the lake.
 
     \b
     Example:

@@ -30,7 +30,7 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
 @click.command()
 @click.argument("event_type", shell_complete=among(_event_types))
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Every EVENT_TYPE.")
-@click.option("--workspace", metavar="W", help="Whose customer it concerns; one of its own unless given.")
+@click.option("--workspace", metavar="W", help="The workspace of the event's customer; without it, a new one.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Of its object; repeatable.")
 @stack_options
 @json_option
@@ -39,7 +39,7 @@ def trigger(
 ) -> None:
     """Post a signed, realistic event of EVENT_TYPE to the webhook.
 
-    PATH leads into the event's data.object, with dots between names and indexes in lists; what it names is created.
+    PATH is a path in the event's data.object, with dots between names and list indexes; a missing field is created.
     VALUE is JSON if it can be read as JSON, else text.
 
     \b

@@ -63,7 +63,9 @@ def in_workspace(command: _Command) -> _Command:
     """Takes the workspace W as first argument and hands the command `at`, an `InWorkspace`."""
 
     @click.argument("workspace_id", metavar="W", shell_complete=workspace_ids)
-    @click.option("--as", "as_user", metavar="USER", help="Act as this member, with what his role allows.")
+    @click.option(
+        "--as", "as_user", metavar="USER", help="Act as this member, with the permissions of this member's role."
+    )
     @stack_options
     @functools.wraps(command)
     def called(*args: Any, connection: Connection, workspace_id: str, as_user: str | None, **kwargs: Any) -> Any:

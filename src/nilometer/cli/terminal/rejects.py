@@ -14,9 +14,9 @@ from nilometer.domain.store.writes import Item
 from nilometer.flows.inbox.rejects import listed
 
 _COLUMNS = ("received_at", "reason", "source", "event_id", "workspace", "~message")
-_HELP = """{what} that was refused for good, newest day first: kept for 40 days.
+_HELP = """{what}, newest day first: kept for 40 days.
 
-Corrected, it may come under the same id.
+A corrected version may be sent with the same id.
 
 \b
 Example:
@@ -29,7 +29,7 @@ def rejects(flow: str, what: str) -> click.Command:
 
     @click.command(name="rejects", help=_HELP.format(what=what, flow=flow))
     @time_option("--since", help="From the UTC day of this time on; the last 7 days unless given.")
-    @click.option("--payload", "with_payload", is_flag=True, help="Show what was refused, as it arrived.")
+    @click.option("--payload", "with_payload", is_flag=True, help="Show the rejected payload as it arrived.")
     @stack_options
     @json_option
     def command(connection: Connection, since: datetime | None, with_payload: bool, as_json: bool) -> None:

@@ -40,7 +40,7 @@ def usage() -> None:
     """Publish usage events, see what was counted, correct it."""
 
 
-for command in (void, rejects("usage", "Usage"), recount, outbox):
+for command in (void, rejects("usage", "Rejected usage"), recount, outbox):
     usage.add_command(command)
 
 
@@ -49,7 +49,7 @@ for command in (void, rejects("usage", "Usage"), recount, outbox):
 @click.option("--workspace", metavar="W")
 @click.option("--meter", "slug", metavar="M")
 @click.option("--quantity", help="A decimal number, exact.")
-@click.option("--id", "event_id", help="The fact's own id: the same id counts once. A new one unless given.")
+@click.option("--id", "event_id", help="The event's id: the same id counts once. A new one unless given.")
 @click.option("--time", "at", help="When it happened, RFC 3339; now unless given.")
 @click.option("--dimension", "dimensions", multiple=True, metavar="K=V", help="Declared by the meter; repeatable.")
 @click.option("--unit", help="Of the quantity; the meter's unless given. With it, the meter is not looked up.")
@@ -70,8 +70,8 @@ def send(
 ) -> int:
     """Publish one usage event on the bus, or those of FILE (- is stdin), one CloudEvent as JSON a line.
 
-    A meter of levels (max, latest) gets a snapshot. A line that is no event is named by its number and not sent, the
-    others are; then the exit code is 1. Sent twice, a file counts once.
+    A meter with aggregation max or latest gets a snapshot. A line that is not a valid event is reported by its number
+    and skipped; the others are sent, and the exit code is 1. A file that is sent twice counts once.
 
     \b
     Examples:
@@ -157,7 +157,7 @@ def meters(connection: Connection, as_json: bool) -> None:
 def show(connection: Connection, workspace: str, at: datetime | None, as_json: bool) -> None:
     """What workspace W has used in its current billing period, against its limits.
 
-    A period is closed 72 hours after its end. What arrives later counts in it, and is its late_delta.
+    A period is closed 72 hours after its end. Usage that arrives later still counts in it, and is its late_delta.
 
     \b
     Examples:

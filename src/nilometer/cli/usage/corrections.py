@@ -25,14 +25,14 @@ DIFFERENCE = 3  # the exit code of a check that found one
 
 
 @click.command()
-@click.option("--source", required=True, metavar="S", help="Of the event that is taken back.")
+@click.option("--source", required=True, metavar="S", help="The source of the voided event.")
 @click.option("--id", "event_id", required=True, metavar="ID", help="Its id.")
-@click.option("--workspace", required=True, metavar="W", help="Whose usage it was.")
-@click.option("--reason", help="Travels with the void.")
+@click.option("--workspace", required=True, metavar="W", help="The workspace of the voided event.")
+@click.option("--reason", help="Stored with the void.")
 @stack_options
 @json_option
 def void(connection: Connection, source: str, event_id: str, workspace: str, reason: str | None, as_json: bool) -> None:
-    """Take one usage event back, also one that has not arrived yet. Doing it again changes nothing.
+    """Void one usage event, also one that has not arrived yet. Doing it again changes nothing.
 
     \b
     Example:
@@ -62,8 +62,8 @@ def void(connection: Connection, source: str, event_id: str, workspace: str, rea
 def recount(connection: Connection, workspace: str, apply: bool, yes: bool, as_json: bool) -> int:
     """Compare the counters of workspace W with the lake, and correct them with --apply.
 
-    A counter that changed in the last ten minutes is left alone: the lake may not have all of it. Exit code 3 when
-    something differs and was not corrected.
+    A counter that changed in the last ten minutes is skipped, because the lake may not have all of its usage. Exit code
+    3 when something differs and was not corrected.
 
     \b
     Examples:

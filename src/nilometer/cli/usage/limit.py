@@ -17,7 +17,7 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json, ta
 from nilometer.cli.terminal.times import time_option
 from nilometer.flows.limits.own import Effective, limits_of
 
-_UNTIL = "When it ends by itself; never unless given."
+_UNTIL = "When it expires; never unless given."
 
 
 _COUNTED = {"included", "soft", "hard", "amount"}
@@ -25,14 +25,14 @@ _COUNTED = {"included", "soft", "hard", "amount"}
 
 @click.group(cls=SectionedGroup)
 def limit() -> None:
-    """Where a workspace's limits differ from its plan."""
+    """A workspace's limits: overrides and grants beside its plan."""
 
 
 @limit.command()
 @in_workspace
 @json_option
 def show(at: InWorkspace, as_json: bool) -> None:
-    """Every limit of workspace W at this moment, and the overrides and grants behind it.
+    """Every limit of workspace W now, and its overrides and grants.
 
     \b
     Example:
@@ -60,12 +60,21 @@ def show(at: InWorkspace, as_json: bool) -> None:
 @limit.command()
 @in_workspace
 @click.argument("meter", metavar="METER")
-@click.option("--included", metavar="N", help="How much costs nothing more; a number or unlimited.")
-@click.option("--soft", metavar="N", help="Where the state says soft_exceeded.")
-@click.option("--hard", metavar="N", help="Where it stops.")
-@click.option("--overage", type=click.Choice(["allow", "block"]), help="block: what is included is the hard limit.")
-@click.option("--grace", metavar="TIME", help="How long work goes on past the hard limit: 72h or 3d.")
-@click.option("--threshold", "thresholds", type=int, multiple=True, metavar="PERCENT", help="May be repeated.")
+@click.option("--included", metavar="N", help="The quantity included in the plan; a number or unlimited.")
+@click.option("--soft", metavar="N", help="The quantity from which the state is soft_exceeded.")
+@click.option("--hard", metavar="N", help="The quantity at which usage is blocked.")
+@click.option(
+    "--overage", type=click.Choice(["allow", "block"]), help="block: the included quantity is the hard limit."
+)
+@click.option("--grace", metavar="TIME", help="How long usage is allowed past the hard limit: 72h or 3d.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=int,
+    multiple=True,
+    metavar="PERCENT",
+    help="A percentage of the limit that is announced; repeatable.",
+)
 @click.option("--plan", "takes_back", is_flag=True, help="Take the override back.")
 @time_option("--until", help=_UNTIL)
 def override(
@@ -76,7 +85,7 @@ def override(
     until: datetime | None,
     **said: Any,
 ) -> None:
-    """Give METER another limit in workspace W, in the fields that are given; the others stay the plan's.
+    """Override the limit of METER in workspace W, in the fields that are given; the plan decides the others.
 
     \b
     Examples:

@@ -18,23 +18,23 @@ from nilometer.domain.store.writes import Table
 
 _FIELDS = ("meter", "unit", "aggregation", "dimensions", "active", "stripe_event_name", "fail_open")
 
-_dimensions = option("--dimension", metavar="NAME", help="That events may carry; repeatable.")
-_stripe_event_name = option(metavar="NAME", help="Of the meter at Stripe that gets its usage.")
+_dimensions = option("--dimension", metavar="NAME", help="A dimension that events may have; repeatable.")
+_stripe_event_name = option(metavar="NAME", help="The event name of the meter at Stripe that gets its usage.")
 
 
 @click.group(cls=SectionedGroup)
 def meter() -> None:
-    """Define what is counted, and how many events become one number."""
+    """Define what is counted, and how events are aggregated."""
 
 
 @meter.command()
 @takes(
     nilometer.CreateMeter,
     meter=argument("SLUG"),
-    unit=option(help="Of the quantities: call, token, gb_hour."),
+    unit=option(help="The unit of the quantities: call, token, gb_hour."),
     aggregation=option(
         type=click.Choice(["sum", "count", "max", "latest", "unique"]),
-        help="How events become a number; max and latest are fed by snapshots.",
+        help="How events are aggregated; max and latest take snapshots.",
     ),
     dimensions=_dimensions,
     stripe_event_name=_stripe_event_name,
@@ -61,13 +61,13 @@ def create(connection: Connection, deed: nilometer.CreateMeter, as_json: bool) -
     meter=argument("SLUG"),
     dimensions=_dimensions,
     stripe_event_name=_stripe_event_name,
-    active=option("--active/--inactive", help="Whether it takes usage."),
-    fail_open=option("--fail-open/--fail-closed", help="Whether work goes on when a limit cannot be read."),
+    active=option("--active/--inactive", help="Whether it accepts usage."),
+    fail_open=option("--fail-open/--fail-closed", help="Whether usage is allowed when a limit cannot be read."),
 )
 @stack_options
 @json_option
 def update(connection: Connection, deed: nilometer.UpdateMeter, as_json: bool) -> None:
-    """Change the meter SLUG; what is not given stays. Unit and aggregation are for good.
+    """Change the meter SLUG; options that are not given stay. Unit and aggregation cannot change.
 
     \b
     Examples:

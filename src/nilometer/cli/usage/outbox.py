@@ -14,16 +14,16 @@ from nilometer.flows.usage import metering
 
 
 @click.command()
-@click.option("--sent", metavar="IDENTIFIER", help="You looked: Stripe has it.")
-@click.option("--send-again", metavar="IDENTIFIER", help="You looked: Stripe has it not.")
+@click.option("--sent", metavar="IDENTIFIER", help="You checked: Stripe has it.")
+@click.option("--send-again", metavar="IDENTIFIER", help="You checked: Stripe does not have it.")
 @stack_options
 @json_option
 def outbox(connection: Connection, sent: str | None, send_again: str | None, as_json: bool) -> None:
-    """Usage that Stripe's meters may not have in full; the hourly run sends it.
+    """Usage that is not reported to Stripe's meters in full yet; the hourly run sends it.
 
-    A delta that could not be sent for 23 hours waits until somebody has looked for its identifier at Stripe. So does
-    one that Stripe took and could not count later, as its report of meter errors says: `refused` is Stripe's code.
-    Remove the cause, then send it again: the next delta of its counter holds it, once.
+    A delta that could not be sent for 23 hours waits until a person has searched for its identifier at Stripe. So does
+    one that Stripe accepted but could not count, by its report of meter errors: `refused` is Stripe's code. Remove the
+    cause, then send it again: it is part of the next delta of its counter, once.
 
     \b
     Examples:

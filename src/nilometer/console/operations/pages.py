@@ -111,7 +111,9 @@ def letter(request: Request) -> Response:
     who, place = reader(request), place_of(request)
     found = dead_letters.find(place.boxes(), request.query_params.get("id", ""), reasons=place.reasons)
     if found is None:
-        raise HTTPException(404, "no such letter lies in a queue, or somebody looks at it; try again in two minutes")
+        raise HTTPException(
+            404, "no such letter is in a queue, or another process is reading it; try again in two minutes"
+        )
     raw = found.body if who.operates else None
     return page(request, "operations/letter.html", letter=found, payload=shown(found.body), raw=raw)
 
@@ -214,5 +216,5 @@ def _settled(request: Request, moved: dead_letters.LettersMoved, done: str) -> R
     for why in moved.failed.values():
         raise HTTPException(409, f"it stays: {why}")
     if not moved.count:
-        raise HTTPException(404, "it is not there any more, or somebody looks at it; try again in two minutes")
+        raise HTTPException(404, "it is not there any more, or another process is reading it; try again in two minutes")
     return back(request, "/operations", said=done)

@@ -77,7 +77,7 @@ def _reader(request: Request) -> None:
     who = visitor(request)
     who.require(Permission.HISTORY_QUERY)
     if not who.sees_all:
-        raise Refused("the lake holds all workspaces, and you see one")
+        raise Refused("the lake contains all workspaces, and you may see one")
 
 
 def _asked(request: Request) -> tuple[str, str]:

@@ -137,7 +137,7 @@ class CreateKey(KeyDeed[ApiKey]):
         self.require(act)
         check_text("the name of a key", self.name, 100)
         if self.ends_at is not None and self.ends_at <= act.now:
-            raise Rejected("invalid_schema", "the end of a key lies in the future")
+            raise Rejected("invalid_schema", "the end of a key must be in the future")
         item = stored.get(keys.api_key(self.key_id))
         if item is not None:
             if [one["hash"] for one in item["secrets"]] == [self.key_hash]:

@@ -14,7 +14,7 @@ from nilometer.domain.acts.security import Reported, SecurityAction, entry
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key, Write
 
-Code = Annotated[str, Bounds(pattern="^[a-z0-9_.]{1,64}$", says="A word of the service: wrong_password")]
+Code = Annotated[str, Bounds(pattern="^[a-z0-9_.]{1,64}$", says="A code of the service: wrong_password")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ def merged(
     if stored is None and not creates:
         raise NotKnownYet(
             f"unknown_{fielded.kind}",
-            f"the {fielded.kind} of {key.pk} is not known yet; its creation may be on the way",
+            f"the {fielded.kind} of {key.pk} is not known yet; its creation may not have arrived",
         )
     _keep_fixed(fielded, key, stored, given)
     times: Mapping[str, str] = (stored or {}).get("field_times", {})

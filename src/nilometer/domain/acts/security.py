@@ -90,7 +90,7 @@ def entry(
     `Rejected` for a reason that is a text and no code: texts may hold anything, and the log reaches the lake.
     """
     if reason is not None and not _REASON.fullmatch(reason):
-        raise Rejected("invalid_schema", "a reason is a word like wrong_password: a-z, 0-9, _ and ., at most 64")
+        raise Rejected("invalid_schema", "a reason is a code like wrong_password: a-z, 0-9, _ and ., at most 64")
     who = actor or act.caller.user_id
     ulid = act.new_id(f"security {action} {subject}")
     key = keys.security(act.workspace_id, ulid)

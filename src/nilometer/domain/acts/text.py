@@ -17,7 +17,7 @@ def check_text(what: str, text: str, limit: int, *, at_least: int = 1, lines: bo
     if not at_least <= len(text) <= limit:
         raise Rejected("invalid_schema", f"{what} has {at_least} to {limit} characters")
     if (_ACTING_IN_LINES if lines else _ACTING).search(text):
-        raise Rejected("invalid_schema", f"{what} holds a control character; send text alone")
+        raise Rejected("invalid_schema", f"{what} contains a control character; send only text")
 
 
 def shown(text: str, *, lines: bool = False) -> str:

@@ -187,7 +187,7 @@ SHAPES: Mapping[str, BookShape] = {
             _text("collection_method", "charge_automatically or send_invoice"),
             _flag("cancel_at_period_end", "Whether it ends with its period"),
             _time("cancel_at", "When it will end"),
-            _time("canceled_at", "When its end was asked for"),
+            _time("canceled_at", "Time at which its cancellation was requested"),
             _time("ended_at", "When it ended"),
             _time("trial_start", "Begin of the trial"),
             _time("trial_end", "End of the trial"),

@@ -223,7 +223,7 @@ def _table(
             _column("ambiguous", _B, "Whether the evidence leaves a doubt", "register", must=True),
             _column("other", Type.JSON, "What has no column of its own", "register"),
             _column("valid_from", _T, "Since when it is so at Stripe, to the second", "the event or answer", must=True),
-            _column("known_at", _T, "Since when we know it", _STREAM, must=True),
+            _column("known_at", _T, "Time at which the pipeline recorded it", _STREAM, must=True),
             created_column("`known_at`"),
             _column("origin", _S, _ORIGINS, "register or fact", must=True),
             _column("cause", _S, "Event or answer that reported it", "`cause`"),

@@ -30,8 +30,12 @@ from nilometer.errors import Rejected
 COLUMNS = 200
 KEY_COLUMNS = 8
 DESCRIPTION_LENGTH = 500
-KeyColumns = Annotated[Sequence[Slug], Bounds(most=KEY_COLUMNS, says="Columns that name a row; merge needs them")]
-Owner = Annotated[str, Bounds(least=1, most=256, says="The one `source` that may feed it; without one any may")]
+KeyColumns = Annotated[
+    Sequence[Slug], Bounds(most=KEY_COLUMNS, says="Key columns, which identify a row; merge needs them")
+]
+Owner = Annotated[
+    str, Bounds(least=1, most=256, says="The only `source` that may write it; without it, any source may")
+]
 Description = Annotated[str, Bounds(most=DESCRIPTION_LENGTH)]
 
 BATCH_READY = "dataset.batch_ready.v1"
@@ -190,16 +194,17 @@ class DeclareDataset(Deed[bool]):
     actor = Actor.NAMED
 
     dataset: Slug
-    mode: Annotated[Literal["append", "merge"], Bounds(says="merge keeps one row a key")]
+    mode: Annotated[Literal["append", "merge"], Bounds(says="merge keeps one row per key")]
     columns: Annotated[Sequence[DeclaredColumn], Bounds(least=1, most=COLUMNS)]
     key: KeyColumns = ()
     order_by: Annotated[
-        Slug | None, Bounds(says="Merge alone: of the rows of a key the one that is highest here stays")
+        Slug | None,
+        Bounds(says="Only for merge: of the rows with the same key, the highest value in this column stays"),
     ] = None
     description: Description = ""
     owner: Owner | None = None
     partition_by: Annotated[
-        Slug | None, Bounds(says="A date or string of few values; a query of one value reads its files alone")
+        Slug | None, Bounds(says="A date or string of few values; a query for one value reads only its files")
     ] = None
 
     def said(self) -> Dataset:

@@ -29,7 +29,7 @@ class ChangeDataset(Deed[bool]):
 
     dataset: Slug
     status: Annotated[
-        Literal["active", "deprecated", "dropped"] | Unsaid, Bounds(says="dropped: takes no batches; its files stay")
+        Literal["active", "deprecated", "dropped"] | Unsaid, Bounds(says="dropped: accepts no batches; its files stay")
     ] = UNSAID
     note: Description | Unsaid = UNSAID
     owner: Owner | Unsaid | None = UNSAID
@@ -46,7 +46,9 @@ class ChangeDataset(Deed[bool]):
         self.require(act)
         item = stored.get(dataset_key(self.dataset))
         if item is None:
-            raise NotKnownYet("unknown_dataset", f"dataset {self.dataset} is not declared; it may be on its way")
+            raise NotKnownYet(
+                "unknown_dataset", f"dataset {self.dataset} is not declared; its declaration may not have arrived"
+            )
         fresh = newer(act, item, said(status=self.status, note=self.note, owner=self.owner))
         if all(item.get(name) == value for name, value in fresh.items()):
             return []

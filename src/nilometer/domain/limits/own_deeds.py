@@ -24,7 +24,7 @@ ENTRIES = 200  # of one workspace, those taken back included: they are read with
 
 Amount = Annotated[str, Bounds(pattern=r"^[0-9]{1,15}(\.[0-9]{1,9})?$", says="A decimal string")]
 Grace = Annotated[str, Bounds(pattern="^[0-9]{1,6} ?[hd]?$")]
-Threshold = Annotated[int, Bounds(least=1, says="Percent of what is included")]
+Threshold = Annotated[int, Bounds(least=1, says="Percent of the included quantity")]
 
 
 @dataclass(frozen=True, kw_only=True)

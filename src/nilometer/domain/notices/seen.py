@@ -116,7 +116,7 @@ def check_expected(notification_id: str, now: datetime) -> None:
     if not is_ulid(notification_id) or time_of(notification_id) > now + EARLY:
         raise Rejected("invalid_schema", f"{notification_id[:40]!r} is not a notification's id")
     if expiry(time_of(notification_id)) > now:
-        raise NotKnownYet("unknown_notification", "the notification is not known yet; its request may be on the way")
+        raise NotKnownYet("unknown_notification", "the notification is not known yet; its request may not have arrived")
 
 
 def _read_now(act: Act) -> dict[str, Any]:

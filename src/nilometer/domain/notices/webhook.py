@@ -57,8 +57,8 @@ WebhookType = Literal[
 WEBHOOK_TYPES: tuple[str, ...] = get_args(WebhookType)
 """What a workspace may know. `billing.risk_changed.v1` and `billing.conflicts_changed.v1` are the operator's alone."""
 
-WebhookUrl = Annotated[str, Bounds(pattern="^https?://[!-~]+$", most=500, says="https, and a name, no address")]
-OverlapHours = Annotated[int, Bounds(least=0, most=LONGEST_OVERLAP, says="Hours for which the old secret signs too")]
+WebhookUrl = Annotated[str, Bounds(pattern="^https?://[!-~]+$", most=500, says="an https URL with a host name")]
+OverlapHours = Annotated[int, Bounds(least=0, most=LONGEST_OVERLAP, says="Hours for which the old secret also signs")]
 
 _NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _INSIDE = (".local", ".localhost", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".home")
@@ -136,7 +136,7 @@ class WebhookDeed(Deed[_T]):
         item = stored.get(keys.webhooks(act.workspace_id), {})
         found = item.get("webhooks", {}).get(webhook_id)
         if found is None and act.is_event:
-            raise NotKnownYet("unknown_webhook", f"webhook {webhook_id} is not known yet; it may be on the way")
+            raise NotKnownYet("unknown_webhook", f"webhook {webhook_id} is not known yet; it may not have arrived")
         if found is None:
             raise Refused(f"there is no webhook {webhook_id} here")
         return item, found

@@ -132,7 +132,7 @@ class RemoveAttachment(Deed[bool]):
         known = stored.get(key)
         self.require(act, own=known["added_by"] if known else None)
         if known is None and act.is_event:
-            raise NotKnownYet("unknown_attachment", "the attachment is not known yet; it may be on its way")
+            raise NotKnownYet("unknown_attachment", "the attachment is not known yet; it may not have arrived")
         if known is None:
             raise Refused(f"{act.workspace_id} has no {self.purpose} {self.sha256[:64]}")
         if not is_kept(known) or (act.is_event and rfc3339(act.happened) < known["added_at"]):

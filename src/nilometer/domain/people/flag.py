@@ -132,7 +132,7 @@ class OverrideFlag(Deed[None]):
         self.require(act)
         own, flag = self.reads(act)
         if flag not in stored:
-            raise NotKnownYet("unknown_flag", f"flag {self.flag} is not known yet; its creation may be on the way")
+            raise NotKnownYet("unknown_flag", f"flag {self.flag} is not known yet; its creation may not have arrived")
         if not newer(act, stored.get(own), {"enabled": self.enabled}):
             return []
         index = {"gsi1pk": flag.pk, "gsi1sk": keys.workspace(act.workspace_id).pk}

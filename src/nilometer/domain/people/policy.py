@@ -135,7 +135,7 @@ class AcceptPolicy(Deed[bool]):
             return []
         if version not in stored:
             raise NotKnownYet(
-                "unknown_policy", f"version {self.version} of {self.policy} is not known; it may be on the way"
+                "unknown_policy", f"version {self.version} of {self.policy} is not known; it may not have arrived"
             )
         accepted_at = rfc3339(act.happened)
         attributes = {

@@ -36,7 +36,7 @@ _ADVICE: Mapping[str, str] = {
     "claim_broken": "the payload in the bucket is gone: ask its sender for it again",
     "unreadable": "report the fault; when its cure is deployed, resend",
 }
-_OTHERWISE = "send the message to its sender; what it corrects may keep its id; then dismiss this"
+_OTHERWISE = "send the message to its sender; a corrected version may keep its id; then dismiss this"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,7 +243,7 @@ def _what(item: Mapping[str, Any]) -> str:
 def _expired(identity: TracedEvent) -> str:
     if identity.kind == "operation" and identity.source is None:
         return "a fact of a service is found by its source too: nilometer trace SOURCE#ID"
-    return f"facts live {KEPT.days} days; only the lake still knows it"
+    return f"facts live {KEPT.days} days; only the lake still has it"
 
 
 _STOPPED = {TraceStage.REJECTED, TraceStage.DEAD, TraceStage.WAITS}
@@ -258,7 +258,7 @@ _NEVER = {
     "operation": "it never arrived, is still in a queue (nilometer status), or changed nothing; name its source too: "
     "nilometer trace SOURCE#ID",
 }
-_ON_ITS_WAY = "on its way: the relay and the lake take some seconds"
+_ON_ITS_WAY = "pending: the relay and the lake take some seconds"
 _LATE = "overdue: see nilometer status, nilometer dlq list, and the runbook's Iterator age and Stream failures"
 _UNCHANGED = {
     "stripe_event": "no record changed: it has no effect, was older than what was known, or is not in the lake yet",

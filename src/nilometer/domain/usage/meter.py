@@ -39,7 +39,7 @@ class Meter:
     active: bool = True
     stripe_event_name: str | None = None
     fail_open: bool = True
-    """Whether work goes on when a limit cannot be read."""
+    """Whether usage is allowed when a limit cannot be read."""
 
 
 def new_meter(

@@ -35,7 +35,7 @@ def _doubts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "add-ons", _listed(found.get("add_ons"), "their limits and seats are added to the base's")
     yield "payers", _listed(found.get("payers"), "all count; `nilometer billing link` moves one elsewhere")
     yield "conflicts", _listed(conflicts, "they do not count; see `nilometer billing conflicts`")
-    yield "in doubt", _listed(found.get("in_doubt"), "Stripe will be asked; at once: `nilometer reconcile`")
+    yield "in doubt", _listed(found.get("in_doubt"), "Stripe is asked soon; `nilometer reconcile` does it now")
     yield "incomplete", _listed(found.get("incomplete"), "an event shows no more; `nilometer reconcile` lists the rest")
     unread = [f"{name} ({', '.join(fields)})" for name, fields in found.get("unreadable", {}).items()]
     yield "unreadable", _listed(unread, "these fields count as absent; correct them at Stripe")

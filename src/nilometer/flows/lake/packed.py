@@ -75,7 +75,7 @@ def unpack(columns: bytes) -> list[bytes]:
             for row in zip(*values.values(), strict=True)
         ]
     except (msgspec.DecodeError, ValueError, IndexError) as error:
-        raise Rejected("invalid_json", f"the message holds no columns of one length: {error}") from error
+        raise Rejected("invalid_json", f"the message has columns of different lengths: {error}") from error
 
 
 def _values(column: list[msgspec.Raw] | _PackedColumn) -> list[bytes]:

@@ -44,7 +44,7 @@ def _binary(attribute: dict[str, Any]) -> dict[str, Any]:
         case "B" if isinstance(value, str):
             return {"B": base64.b64decode(value, validate=True)}
         case "N" if not isinstance(value, str) or _is_beyond(value):
-            raise Rejected("invalid_row", "a number is beyond what a table holds")
+            raise Rejected("invalid_row", "a number is too large for a table")
         case "M":
             return {"M": {name: _binary(inner) for name, inner in value.items()}}
         case "L":

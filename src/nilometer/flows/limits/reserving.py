@@ -143,7 +143,7 @@ def _reserve(store: Store, wanted: Reservation, limit: Limit, now: datetime) -> 
 def _again(store: Store, wanted: Reservation) -> Reserved:
     stored = store.get(Table.RECORDS, wanted.key, consistent=True)
     if stored is None:
-        raise Unavailable("the reservation has just gone; ask again")
+        raise Unavailable("the reservation has just ended; try again")
     same = (stored["meter"], stored["quantity"]) == (wanted.meter, wanted.quantity)
     if not same or stored["status"] != ReservationStatus.OPEN:
         raise Refused(f"reservation {wanted.id} exists and is {stored['status']}; take another id")
@@ -182,7 +182,7 @@ def _against_others(attempt: Callable[[], _T]) -> _T:
     try:
         return retrying(attempt)
     except Cancelled as error:
-        raise Unavailable("others use the same limit at this moment; ask again with the same id") from error
+        raise Unavailable("other requests use the same limit now; try again with the same id") from error
 
 
 def _hours(now: datetime) -> Iterator[datetime]:

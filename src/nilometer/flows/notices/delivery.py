@@ -99,7 +99,7 @@ def _open(message: Message) -> AnnouncedMessage:
     envelope = read(message.body, WebhookEnvelope, "not an event of the bus")
     event = read(envelope.detail, CloudEventWire, "not an event of the bus")
     if envelope.source != CHANGES or event.type not in WEBHOOK_TYPES or not event.subject:
-        raise Rejected("invalid_schema", "webhooks carry announcements of a workspace alone")
+        raise Rejected("invalid_schema", "webhooks are only for announcements of a workspace")
     return AnnouncedMessage(envelope, event.id, event.subject)
 
 

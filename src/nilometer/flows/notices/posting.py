@@ -77,9 +77,9 @@ def public_address(host: str, port: int) -> str:
     try:
         found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as error:
-        raise Rejected("unknown_host", "the name of the host does not resolve") from error
+        raise Rejected("unknown_host", "the host name does not resolve") from error
     if not found or not all(is_public(address) for address in found):
-        raise Rejected("not_public", "the name of the host leads to an address that is not public")
+        raise Rejected("not_public", "the host name resolves to an address that is not public")
     return found[0]
 
 

@@ -84,7 +84,7 @@ def reported(store: Store, act: Act, deed: Deed[Any]) -> Sequence[Write]:
         workspace = stored.get(keys.workspace(act.workspace_id))
         if workspace is None:
             raise NotKnownYet(
-                "unknown_workspace", f"workspace {act.workspace_id} is not known yet; its creation may be on the way"
+                "unknown_workspace", f"workspace {act.workspace_id} is not known yet; its creation may not have arrived"
             )
         check_open(workspace, act.workspace_id)
     return deed.decide(act, stored)
@@ -128,7 +128,7 @@ def whose(caller: Caller, user_id: str | None) -> str:
     """`Refused` when a member asks for somebody else's, whatever his role."""
     if caller.role is None:
         if user_id is None:
-            raise Rejected("invalid_schema", "a service says whose records it means: give user_id")
+            raise Rejected("invalid_schema", "a service must give the user_id of the records")
         return checked_id(user_id)
     if user_id not in {None, caller.user_id}:
         raise Refused("these records are for their person only")

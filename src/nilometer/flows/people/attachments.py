@@ -81,7 +81,7 @@ def attach_uploaded(store: Store, caller: Caller, deed: Attach, *, objects: Obje
     swept = _swept(store, caller, checked(deed).sha256)
     key = f"{folder(caller.workspace_id)}/{deed.sha256}"
     if objects.size(key) != deed.size:
-        raise Refused(f"no content of {deed.size} bytes was uploaded for {deed.sha256[:64]}; upload it, then say so")
+        raise Refused(f"no content of {deed.size} bytes was uploaded for {deed.sha256[:64]}; upload it, then try again")
     objects.get(key)
     return perform(store, caller, replace(deed, swept=swept), now=now)
 

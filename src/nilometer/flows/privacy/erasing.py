@@ -53,7 +53,7 @@ def _in_bucket(places: Places, person: Person, claims: Set[str]) -> Iterator[Fou
 def _object(places: Places, key: str, written: datetime) -> Found:
     found = partial(Found, place="bucket", kind=key.partition("/")[0], name=redaction.id_text(key))
     if written > places.now - SETTLED:
-        return found(fate=Fate.LATER, why="its message may be on its way: run this again after a day")
+        return found(fate=Fate.LATER, why="its message may still be in a queue: run this again after a day")
     if key.startswith(_UNTIL_SETTLED) and not _is_settled(places, key):
         return found(fate=Fate.LATER, why="refused: nilometer rejects resend, or dismiss, then run this again")
     return found(fate=Fate.ERASE, why="deleted", erase=partial(places.objects.delete, key))

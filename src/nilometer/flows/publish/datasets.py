@@ -70,7 +70,7 @@ def lines(content: bytes) -> list[msgspec.Raw]:
     try:
         return msgspec.json.Decoder(msgspec.Raw).decode_lines(content)
     except msgspec.DecodeError as error:
-        raise Rejected("invalid_json", f"{error}; write an object of JSON a line") from error
+        raise Rejected("invalid_json", f"{error}; write one JSON object per line") from error
 
 
 def _announce(

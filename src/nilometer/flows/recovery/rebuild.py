@@ -185,7 +185,7 @@ def _missing(target: Store, batch: Sequence[Image]) -> list[Image]:
     stored = target.batch_get(Table.RECORDS, map(_key, batch), consistent=True)
     for image in batch:
         if stored.get(_key(image), image) != image:
-            raise Refused(f"the table holds another record under {' '.join(_key(image))}; nothing of it was replaced")
+            raise Refused(f"the table has another record under {' '.join(_key(image))}; nothing of it was replaced")
     return [image for image in batch if _key(image) not in stored]
 
 

@@ -39,7 +39,7 @@ REACH: Mapping[str, tuple[timedelta | None, str]] = {
     ),
     "operations": (
         KEPT - _DAY,
-        f"the facts that show a copy live {KEPT.days} days; older ones would be done again",
+        f"the facts that identify a copy are kept for {KEPT.days} days; older ones would be done again",
     ),
 }
 """How far back each flow may be given events again, and why no further."""
@@ -136,7 +136,7 @@ def stored_event(name: str, sources: Sources, *, account: str | None = None) -> 
         return _stripe_event(name, found, sources)
     if found.identity.kind == "usage_event":
         return _usage_event(name, found, sources)
-    raise Refused(f"of {name} what it changed is kept, and not the event: only the service that sent it has it whole")
+    raise Refused(f"of {name} only its changes are stored, not the event: ask the service that sent it")
 
 
 def _stripe_event(name: str, found: FoundEvent, sources: Sources) -> StoredEvent:

@@ -217,7 +217,7 @@ def _send(store: Store, stripe: MeterEvents, stored: Item, of: Metered, now: dat
     event = pending_of(stored)
     assert event  # noqa: S101  # the caller has seen it
     if is_overdue(stored, now):
-        raise Refused(f"{event.identifier} waits for a day; look for it at Stripe before it is sent")
+        raise Refused(f"{event.identifier} waits for a day; search for it at Stripe before it is sent")
     stripe.send(event)
     return _commit(store, sent(stored, of, now=now))
 
@@ -231,5 +231,5 @@ def _commit(store: Store, put: Put, *more: Put) -> Item:
     try:
         store.commit([put, *more])
     except Cancelled as error:
-        raise Unavailable("it changed meanwhile; the next run goes on") from error
+        raise Unavailable("it changed meanwhile; the next run continues") from error
     return put.item

@@ -104,7 +104,7 @@ def _cast(column: Column, read: Array) -> Array:
     """Arrow turns what it cannot read into null, so the nulls are counted."""
     parsed = read.cast(data_type(column))
     if parsed.null_count != read.null_count:
-        raise Rejected("invalid_row", f"{column.name} holds a value that is no {column.type}")
+        raise Rejected("invalid_row", f"{column.name} has a value that is no {column.type}")
     return parsed
 
 

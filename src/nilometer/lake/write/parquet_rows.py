@@ -68,7 +68,7 @@ def _column(column: Column, found: Table) -> Array:
         raise Rejected(INVALID_ROW, f"{column.name} is {stored} in the file, which is no {column.type}{zone}")
     cast: Array = values.cast(data_type(column))
     if cast.null_count != values.null_count or not _is_exact(column, values, cast):
-        raise Rejected(INVALID_ROW, f"{column.name} holds a value that does not fit into {column.type}")
+        raise Rejected(INVALID_ROW, f"{column.name} has a value that does not fit into {column.type}")
     return cast
 
 

@@ -51,7 +51,7 @@ ASSUMED = (
     "sizes of facts and of their events are those of the run; what goes wrong has metrics of its own, not in it",
     f"Lambda itself logs {_REPORT_BYTES} bytes a call; a commit of a table takes what it took in the run",
     "a webhook is in as many tables of the lake as in the run, each a commit of its window, of one day and so one file",
-    "events come evenly through day and night; changes of records are to events as in the run",
+    "events arrive evenly over the day; the ratio of record changes to events is that of the run",
     "what is free each month in every account is taken off; taxes, discounts and your own requests are not in it",
 )
 

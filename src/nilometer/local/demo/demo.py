@@ -155,7 +155,7 @@ def count(*, progress: DemoProgress, batched: bool = False, parameters: Mapping[
         play.announce()
         counts, functions = running.counter.counts(), running.runner.status().functions
         tables = measured.tables(running)
-        progress.stage("counting two runs of the lake's upkeep, by day and at night")
+        progress.stage("counting two runs of the lake's maintenance, an hourly and a daily one")
         return Run(
             counts=counts,
             functions=functions,

@@ -89,7 +89,9 @@ def _answered(arrival: UsageArrival, call: ApiCall, seen: dict[Key, str]) -> Eve
     before = seen.get(arrival.key)
     seen.setdefault(arrival.key, event.payload_hash)
     if before not in {None, event.payload_hash}:
-        return EventAnswer("rejected", known, "id_reuse", "this source and id stand before with another content")
+        return EventAnswer(
+            "rejected", known, "id_reuse", "this source and id occur earlier in the list with another content"
+        )
     return EventAnswer("duplicate" if before else "accepted", known)
 
 
