@@ -26,7 +26,7 @@ def sources(ready: Store, objects: Objects, tmp_path: Path) -> Sources:
     return Sources(store=ready, ledger=ledger, objects=objects, dead=lambda _: (), now=NOW + timedelta(seconds=9))
 
 
-@pytest.mark.parametrize(("after", "meaning"), [(1, "on its way"), (6, "overdue: see nilometer status")])
+@pytest.mark.parametrize(("after", "meaning"), [(1, "pending: the relay"), (6, "overdue: see nilometer status")])
 def test_a_fact_that_is_not_in_the_lake_is_on_its_way(
     ready: Store, objects: Objects, sources: Sources, after: int, meaning: str
 ) -> None:
