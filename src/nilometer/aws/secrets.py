@@ -135,9 +135,7 @@ def api_key(client: SecretsManagerClient, *, arn: str) -> str | None:
     if text == UNSET:
         return None
     if not text.startswith(("sk_", "rk_")):
-        raise Misconfigured(
-            "the secret has no API key of Stripe (sk_... or rk_...); store one with put-secret-value"
-        )
+        raise Misconfigured("the secret has no API key of Stripe (sk_... or rk_...); store one with put-secret-value")
     return text
 
 

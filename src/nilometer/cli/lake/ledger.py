@@ -30,7 +30,5 @@ def _keys(connection: Connection) -> tuple[str, ...]:
     try:
         return AuditKeys.stored(connection.client("secretsmanager"), arn=arn).current()
     except Unavailable:
-        note(
-            "AuditKey cannot be read, so no proofs are checked; give yourself the right to read that secret"
-        )
+        note("AuditKey cannot be read, so no proofs are checked; give yourself the right to read that secret")
         return ()

@@ -259,7 +259,7 @@ SHAPES: Mapping[str, BookShape] = {
             _time("finalized_at", "When it was finalized"),
             _time("paid_at", "When it was paid"),
             _time("voided_at", "When it was voided"),
-            _time("marked_uncollectible_at", "When it was given up"),
+            _time("marked_uncollectible_at", "When it was marked uncollectible"),
             _time("next_payment_attempt", "The next attempt to collect it"),
         ),
         (_LINES,),

@@ -228,7 +228,7 @@ def _table(
             _column("origin", _S, _ORIGINS, "register or fact", must=True),
             _column("cause", _S, "Event or answer that reported it", "`cause`"),
             _column("digest", _S, "Names the state: equal states, equal digests", "register", must=True),
-            _column("previous_digest", _S, "Names the state before, as an event's snapshot says it", "event"),
+            _column("previous_digest", _S, "Digest of the state before, from an event's snapshot", "event"),
             _column("rank", Type.INT64, "Place in the object's life, among states of one second", "event"),
             _column("sequence_number", _S, "Order of what we knew of one object", _STREAM, must=True),
             recorded_column(),
@@ -238,7 +238,7 @@ def _table(
 
 _S, _B, _T = Type.STRING, Type.BOOL, Type.TIMESTAMP
 _STREAM = "DynamoDB stream"
-_ORIGINS = "event or api (backfill, reconcile, refetch): what a register resolved to; snapshot: what an event says"
+_ORIGINS = "event or api (backfill, reconcile, refetch): the resolved register; snapshot: the state in an event"
 _FILTERED = frozenset(
     {"object_id", "customer_id", "workspace_id", "subscription_id", "invoice_id", "valid_from", "known_at", "status"}
 )
