@@ -26,7 +26,7 @@ export interface BlockAnswer {
   size: string | null;
 }
 
-/** What is left of a limit. `used` is what was counted by `as_of`; usage that is on its way is not in it. */
+/** What is left of a limit. `used` is what was counted by `as_of`; usage in flight is not in it. */
 export interface CheckAnswer {
   allowed: boolean;
   state: string;

@@ -5,7 +5,7 @@
     ├── Rejected        the input is wrong for good: keep payload and reason, do not retry
     ├── Refused         a rule forbids it (the last Admin, a closed period, a used token)
     └── Unavailable     not now: retry the same input later
-        ├── NotKnownYet what it builds on is not known; it may be on its way
+        ├── NotKnownYet what it builds on is not known; it may arrive later
         └── Cancelled   a transaction was cancelled; nothing of it was written
 
 Duplicate and stale are outcomes, not errors (`domain.outcome`).
@@ -41,7 +41,7 @@ class Unavailable(NilometerError):
 
 
 class NotKnownYet(Unavailable):
-    """What it builds on is not known and may be on its way: wait for a bounded time, then reject it with `reason`."""
+    """What it builds on is not known and may arrive later: wait for a bounded time, then reject it with `reason`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -33,7 +33,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A span of an archive on its way to one rule. A name is used once: starting it again changes nothing."""
+    """A replay of a part of an archive to one rule. A name is used once: starting it again changes nothing."""
 
     name: str
     archive: Archive

@@ -1,6 +1,6 @@
 """Looking into a dead-letter queue, sending letters back to where they came from, and deleting them.
 
-SQS's own StartMessageMoveTask knows no filter and moves to one queue all that lies there; what is received,
+SQS's own StartMessageMoveTask has no filter and moves all messages to one queue; what is received,
 sent and deleted here is what was meant. What if the process dies between? A letter that was sent and not deleted is
 there twice, and the flow drops the second; one that was only received is visible again after `HIDDEN_SECONDS`.
 """

@@ -1,4 +1,4 @@
-"""A request of the API as a value, and what its answer comes to: the part that needs no network."""
+"""A request of the API as a value, and the result of its answer: the part that needs no network."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Commands of what is told to others."""
+"""Commands of notices to others: webhooks."""

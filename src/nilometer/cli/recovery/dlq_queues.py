@@ -39,7 +39,7 @@ def _dead_letters(sqs: Any, name: str, url: str, sources: Mapping[str, tuple[str
 
 
 def letter_boxes(connection: Connection) -> list[LetterBox]:
-    """All places in which dead letters lie."""
+    """All places with dead letters."""
     return [*dead_letter_queues(connection), *stream_batches(connection)]
 
 

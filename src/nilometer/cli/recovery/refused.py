@@ -169,7 +169,7 @@ def _named(lane: Lane, wanted: str) -> KeptReject:
 
 
 def lane_of(connection: Connection) -> Lane:
-    """Where the rejects of a stack lie, and the ways back into it."""
+    """Where the rejects of a stack are stored, and how they are sent again."""
     from nilometer.aws.dead_letters import invoke
     from nilometer.aws.sqs import Queue
 

@@ -167,7 +167,7 @@ class FakeStack:
         return billing.handle(messages, store=self.store, objects=objects, now=_now())
 
     def _react(self) -> None:
-        """To what changed since the last time, as the stream of the records tells it."""
+        """To what changed since the last time, as in the stream of the records."""
         changed = [
             {
                 "eventName": "MODIFY",

@@ -160,7 +160,7 @@ class Timeline:
         self._lock = Lock()
         self.revision = 0
         """Rises with what is taken in; a time in milliseconds, so that several processes agree on what is newer."""
-        self.heard: dict[str, datetime] = {}
+        self.last_lines: dict[str, datetime] = {}
         """When each flow last said something, of whatever."""
 
     def refresh(self) -> None:
@@ -171,7 +171,7 @@ class Timeline:
             for said in lines:
                 flow, dot, _ = str(said.get("message", "")).partition(".")
                 if dot:
-                    self.heard[flow] = max(self.heard.get(flow, _EPOCH), _logged_at(said))
+                    self.last_lines[flow] = max(self.last_lines.get(flow, _EPOCH), _logged_at(said))
             if seen:
                 self.revision = max(self.revision + 1, int(time.time() * 1000))
             for one in seen:

@@ -1,4 +1,4 @@
-"""What is refused before any page runs: strangers, forged forms, foreign hosts; and the headers of every answer."""
+"""What is refused before any page runs: unknown users, forged forms, foreign hosts; and the headers of every answer."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Gate(Protocol):
 class LaptopGate:
     """The person at this machine has the rights of its credentials and picks a role to look as; Admin unless picked.
 
-    A `key` must have been presented once (`/?key=...`), so that other users of the machine find a closed door.
+    A `key` must have been presented once (`/?key=...`), so that other users of the machine are refused.
     """
 
     key: str | None = None

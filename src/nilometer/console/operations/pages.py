@@ -39,10 +39,10 @@ _RATE = re.compile(r"[0-9]{1,12}/(second|minute|hour|day|month)")
 _ELSEWHERE = "it takes longer than this console may; run it from your machine with --stack"
 
 
-class LastHeard(Protocol):
+class LastLines(Protocol):
     """What knows when the functions last said something."""
 
-    heard: Mapping[str, datetime]
+    last_lines: Mapping[str, datetime]
 
     def refresh(self) -> None:
         """Reads on."""
@@ -129,14 +129,14 @@ def rejects(request: Request) -> Response:
 def schedules(request: Request) -> Response:
     """When each runs next, and when its function last said something."""
     reader(request)
-    heard: LastHeard = request.app.state.timeline
-    heard.refresh()
-    rows = [(timer, _last(timer, heard)) for timer in place_of(request).timers()]
+    timeline: LastLines = request.app.state.timeline
+    timeline.refresh()
+    rows = [(timer, _last(timer, timeline)) for timer in place_of(request).timers()]
     return section(request, "operations/schedules.html", "Schedules", rows=rows)
 
 
-def _last(timer: Timer, heard: LastHeard) -> datetime | None:
-    return timer.last or heard.heard.get(timer.function.removesuffix("Function").lower())
+def _last(timer: Timer, timeline: LastLines) -> datetime | None:
+    return timer.last or timeline.last_lines.get(timer.function.removesuffix("Function").lower())
 
 
 def reconcile(request: Request) -> Response:

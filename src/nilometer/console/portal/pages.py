@@ -29,7 +29,7 @@ def routes() -> list[BaseRoute]:
 
 
 def portal(request: Request) -> Response:
-    """403 for a token that is unknown, expired or revoked, all in the same words."""
+    """403 for a token that is unknown, expired or revoked, all with the same message."""
     place = place_of(request)
     try:
         caller = authenticate(place.store, query(request, "token"), now=place.clock())

@@ -1,4 +1,4 @@
-// What a page cannot do without a script: hear of events, draw lines, move a slider. Everything else works without it.
+// What a page cannot do without a script: receive events, draw lines, move a slider. Everything else works without it.
 "use strict";
 
 const csrf = () => document.querySelector("meta[name=csrf]").content;

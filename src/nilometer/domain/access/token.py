@@ -48,7 +48,7 @@ def _token_of(item: Item) -> Token:
 
 @dataclass(frozen=True, kw_only=True)
 class IssueToken(Issuing[Token]):
-    """A one-time token is on its way to its user.
+    """A one-time token was issued to a user.
 
     Nothing when it is issued already.
     """

@@ -99,7 +99,8 @@ class Deed(Generic[T]):
     def decide(self, act: Act, stored: Stored) -> Sequence[Write]:
         """What to write, each guarded by what was read; nothing when it says nothing new.
 
-        `NotKnownYet`: what it builds on may be on its way; `Refused`: a rule forbids it; `Rejected`: wrong for good.
+        `NotKnownYet`: what it builds on may arrive later; `Refused`: a rule forbids it; `Rejected`: permanently
+        invalid.
         """
         raise NotImplementedError
 

@@ -99,7 +99,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`word` is what an operator says of the customer's workspace, `said_in` the event's id, `said_by` its source.
+    """`operator_claim` is an operator's claim of the workspace, `said_in` the event's id, `said_by` its source.
 
     `trusted`: whether objects of the scope may name workspaces; None: as it was when the link was written, at first
     those of the platform's own account. `dropped` is the id of an event that an operator takes out.
@@ -111,7 +111,7 @@ class Group:
     updated_at: str
     trusted: bool | None = None
     dropped: str | None = None
-    word: Claim | None = None
+    operator_claim: Claim | None = None
     said_in: str = ""
     said_by: str | None = None
 

@@ -1,4 +1,4 @@
-"""Whose a Stripe customer is: what objects and operators claim, the link that it comes to, and which customers count.
+"""The workspace of a Stripe customer: claims of objects and operators, the resulting link, and which customers count.
 
 A claim is a function of its object's register, and the link a function of the set of claims: whatever order they come
 in, also two that contradict, it is the same. An operator's claim is above all others; of several the newest holds.
@@ -109,13 +109,13 @@ def claim(state: Projection) -> Claim | None:
     return Claim(int(rank), int(state.get("created") or 0), str(state["id"]), workspace_id) if workspace_id else None
 
 
-def word(workspace_id: str, *, at: datetime, origin: str) -> Claim:
-    """An operator's. `origin` (source and id of what said it) orders the words of one millisecond."""
+def operator_claim(workspace_id: str, *, at: datetime, origin: str) -> Claim:
+    """An operator's claim. `origin` (source and id of its event) orders claims of the same millisecond."""
     return Claim(int(Rank.OPERATOR), epoch(at) * 1000 + at.microsecond // 1000, origin, workspace_id)
 
 
-def with_word(claims: Mapping[str, Claim], said: Claim) -> dict[str, Claim]:
-    """The newest word stays, in whatever order they come."""
+def with_operator_claim(claims: Mapping[str, Claim], said: Claim) -> dict[str, Claim]:
+    """The newest operator's claim stays, in whatever order they come."""
     known = claims.get(OPERATOR)
     newest = said if known is None else max(known, said, key=lambda claim: (claim.created, claim.object_id))
     return {**claims, OPERATOR: newest}
@@ -198,8 +198,8 @@ def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
             claims[one.object_id] = found
         elif one.object_type in CLAIMING:
             claims.pop(one.object_id, None)
-    if group.word:
-        claims = with_word(claims, group.word)
+    if group.operator_claim:
+        claims = with_operator_claim(claims, group.operator_claim)
     before = Served(stored["workspace_id"], stored.get("subscriptions", {})) if stored else Served(None, {})
     trusted = _is_trusted(group, stored)
     return Linked(

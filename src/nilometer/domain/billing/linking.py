@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nilometer.domain.acts.act import Act
 from nilometer.domain.acts.deed import Deed, Id, Stored
 from nilometer.domain.billing.group import Group, Known
-from nilometer.domain.billing.link import OPERATOR, claims_of, word
+from nilometer.domain.billing.link import OPERATOR, claims_of, operator_claim
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write
@@ -54,7 +54,9 @@ class LinkCustomer(Deed[None]):
             customer_id=self.customer,
             evidence=(),
             updated_at=rfc3339(act.now),
-            word=word(act.workspace_id, at=act.happened, origin=f"{who} {act.cause}" if act.cause else who),
+            operator_claim=operator_claim(
+                act.workspace_id, at=act.happened, origin=f"{who} {act.cause}" if act.cause else who
+            ),
             said_in=act.cause or f"{who} {at}",
             said_by=who,
         )

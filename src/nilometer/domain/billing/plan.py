@@ -65,7 +65,7 @@ from nilometer.domain.stripe.registers.resolve import resolve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Effect:
-    """What the group comes to, once all is known. `link` is None when it has no customer."""
+    """The result of the group, once all is known. `link` is None when it has no customer."""
 
     group: Group
     known: Known
@@ -222,7 +222,11 @@ def _used_by(group: Group) -> set[str]:
 
 def _guesses(group: Group) -> set[Key]:
     """The records of the workspaces that the events themselves claim: most often the right ones."""
-    claims = [group.word, *(claim(one.state) for one in group.evidence)] if group.trusted is not False else [group.word]
+    claims = (
+        [group.operator_claim, *(claim(one.state) for one in group.evidence)]
+        if group.trusted is not False
+        else [group.operator_claim]
+    )
     return {keys.billing(told.workspace_id) for told in claims if told}
 
 
@@ -298,7 +302,7 @@ def _with_used(one: Home, known: Known) -> Inputs:
 
 def _leave(group: Group, one: Home) -> Write:
     """The old home without this customer; a record of the customer alone has no reason to stay."""
-    if one.stored is None:  # and must still be nothing: a twin that knows no link may be about to begin it
+    if one.stored is None:  # and must still be nothing: another worker that read no link may be about to create it
         return Check(table=Table.RECORDS, key=one.key, expected=Absent())
     if one.workspace_id is None:
         return Delete(table=Table.RECORDS, key=one.key, expected=version_of(one.stored))

@@ -86,7 +86,7 @@ def adoptions(known: Known, adopted: Sequence[Key]) -> Iterator[Write]:
         stored = known[key]
         if stored:
             yield Delete(table=Table.RECORDS, key=key, expected=version_of(stored))
-        else:  # and must still be nothing: a twin that knows no charge may be about to begin it
+        else:  # and must still be nothing: another worker that read no charge may be about to create it
             yield Check(table=Table.RECORDS, key=key, expected=Absent())
 
 

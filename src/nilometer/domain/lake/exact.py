@@ -1,4 +1,4 @@
-"""Numbers that stay exact on the bus, whatever parses them on the way as a 64-bit float.
+"""Numbers that stay exact on the bus, even if a consumer parses them as 64-bit floats.
 
 An image says a number that no float holds as text, and names its place under `exact_numbers`:
 

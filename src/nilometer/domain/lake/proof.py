@@ -3,7 +3,7 @@
     proof = "1." + id of the key + "." + HMAC-SHA-256 of the row's columns, 128 bits in hex
 
 Without it whoever may put events on the bus could write history. The row is taken as JSON of a list, names sorted
-(`content` is made by `flows.lake.proof`), so that a proof outlives every writer and reader on the way.
+(`content` is made by `flows.lake.proof`), so that a proof is independent of every writer and reader between.
 
 Keys are text, the first of them signs, all of them are believed: a new key goes in front, and an old one stays for as
 long as rows that it signed are verified, which is for ever. Source: RFC 2104, section 5 for the truncation.

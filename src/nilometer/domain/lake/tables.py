@@ -31,7 +31,7 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `stamped` columns are filled by the writer and are not part of a row on its way there."""
+    """One column. `stamped` columns are filled by the writer and are not part of a row that is sent to it."""
 
     type: Type
     name: str

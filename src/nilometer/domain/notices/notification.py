@@ -134,7 +134,8 @@ def request_reads(notice: Notice) -> tuple[Key, ...]:
 
 
 def request(stored: Mapping[Key, Item], notice: Notice, *, act: Act) -> list[Write]:
-    """The notification and its count; nothing when it was sent before, no channel is on, or it expired on the way.
+    """The notification and its count; nothing when it was sent before, no channel is on, or it expired before it
+    arrived.
 
     `stored` holds what exists of `request_reads`.
     """

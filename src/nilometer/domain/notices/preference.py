@@ -1,7 +1,7 @@
 """Which notifications a person wants, and through which channel.
 
-A preference speaks for one topic or for all (`*`), in one workspace or everywhere. The first that says something
-of a channel decides it:
+A preference applies to one topic or to all (`*`), in one workspace or everywhere. The first that sets a channel decides
+it:
 
     1. this workspace, this topic      "no threshold notices of Acme by e-mail"
     2. this workspace, all topics      "mute Acme"
@@ -56,7 +56,7 @@ DEFAULTS: Mapping[str, frozenset[Channel]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SetPreference(Deed[None]):
-    """A person wants to hear of a topic, or of all (`*`), on these channels; without a subject, in every workspace.
+    """A person is notified of a topic, or of all (`*`), on these channels; without a subject, in every workspace.
 
     `None` takes back what was said of a channel; channels that are not named stay. The later event wins in any order,
     channel by channel.
@@ -147,6 +147,6 @@ def _resolve(channel: Channel, topic: str, said: Sequence[Item | None]) -> Resol
 
 
 def _said(item: Item | None) -> dict[str, bool]:
-    """Stored as lists: as a name, `email` would be taken for an address on the way to the lake."""
+    """Stored as lists: as a name, `email` would be redacted as an address in the lake."""
     on, off = (item or {}).get("channels_on", ()), (item or {}).get("channels_off", ())
     return {**dict.fromkeys(on, True), **dict.fromkeys(off, False)}

@@ -112,7 +112,7 @@ def is_archived(item: Item) -> bool:
 
 
 def check_expected(notification_id: str, now: datetime) -> None:
-    """For an id that is not stored: silent when it has expired, `NotKnownYet` when it may be on the way."""
+    """For an id that is not stored: silent when it has expired, `NotKnownYet` when it may arrive later."""
     if not is_ulid(notification_id) or time_of(notification_id) > now + EARLY:
         raise Rejected("invalid_schema", f"{notification_id[:40]!r} is not a notification's id")
     if expiry(time_of(notification_id)) > now:

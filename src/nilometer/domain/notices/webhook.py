@@ -132,7 +132,7 @@ class WebhookDeed(Deed[_T]):
         return [keys.webhooks(act.workspace_id)]
 
     def known(self, act: Act, stored: Stored, webhook_id: str) -> tuple[Item, Mapping[str, Any]]:
-        """The record and the endpoint in it. An event waits for one that may be on its way."""
+        """The record and the endpoint in it. An event waits for one that may arrive later."""
         item = stored.get(keys.webhooks(act.workspace_id), {})
         found = item.get("webhooks", {}).get(webhook_id)
         if found is None and act.is_event:

@@ -3,9 +3,9 @@
     nobody names it ──▶ deleting ──▶ deleted ──▶ (TTL)
 
 A record of the sweep is claimed before the object is deleted, in a transaction in which no record names the object, and
-marked after it. Who attaches reads that record before he puts the content and commits only when it is as it was: so no
-deletion lies between his put and his record. A claim of a process that died is taken over after an hour; no process
-that deletes lives as long.
+marked after it. A process that attaches reads that record before it puts the content and commits only when it is
+unchanged: so no deletion can come between that put and that record. A claim of a process that died is taken over after
+an hour; no process that deletes lives as long.
 """
 
 from __future__ import annotations

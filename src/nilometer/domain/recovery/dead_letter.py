@@ -1,4 +1,4 @@
-"""A dead letter: what it holds, why it lies there and since when; which are meant; what may be shown of it."""
+"""A dead letter: its content, its reason and its age; which are selected; what may be shown of it."""
 
 from __future__ import annotations
 

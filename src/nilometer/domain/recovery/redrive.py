@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from nilometer.domain.recovery.dead_letter import DeadLetter
 
 TRIES = "nilometer_redrives"
-"""The message attribute that counts the tries; a redrive by hand begins again without it."""
+"""The message attribute that counts the tries; a redrive by a person begins again without it."""
 
 WAITS = (timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12))
 EVERY = timedelta(minutes=15)

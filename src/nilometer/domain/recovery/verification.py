@@ -26,7 +26,7 @@ class DifferenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ComparedEntry:
-    """What one side has under one key. `changed_at` (RFC 3339) separates a change on its way from an error."""
+    """What one side has under one key. `changed_at` (RFC 3339) separates a change in flight from an error."""
 
     key: Key
     value: Any

@@ -368,7 +368,7 @@ def meter_event(identifier: str) -> Key:
 
 
 def audit_void(change_id: str) -> Key:
-    """Of the word that a row of the audit does not count."""
+    """Of the void of a row of the audit."""
     return Key(f"AUDIT#{part(change_id)}", "VOID")
 
 

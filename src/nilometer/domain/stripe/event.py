@@ -81,7 +81,7 @@ class StripeEvent:
 class Notification:
     """A thin (v2) event: names the object that changed; its state must be fetched.
 
-    `snapshot_event` is the snapshot twin, when Stripe sends both.
+    `snapshot_event` is the snapshot event of the same change, when Stripe sends both.
     """
 
     id: str

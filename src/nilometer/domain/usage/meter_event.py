@@ -102,7 +102,7 @@ def next_delta(
 ) -> Put | None:
     """The delta to be sent, as pending; `None` when Stripe has all. Less than was sent waits until more is used.
 
-    Its timestamp lies in the period that it counts in, also when the period is over.
+    Its timestamp is in the period that it counts in, also when the period is over.
     """
     delta = used - Decimal(stored["sent"])
     if delta <= 0:

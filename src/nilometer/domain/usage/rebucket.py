@@ -33,7 +33,7 @@ MOVED = "usage.moved.v1"
 
 
 def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> datetime | None:
-    """The first instant, of those whose facts are still kept, that lies in another period by `after` than by `before`.
+    """The first instant, of those whose facts are still kept, that is in another period by `after` than by `before`.
 
     Periods change only at the bounds in either record and at the turns of months, so only these are compared.
     """

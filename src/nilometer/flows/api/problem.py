@@ -1,4 +1,4 @@
-"""What went wrong, as HTTP tells it: RFC 9457 problem details, made from the error tree.
+"""Errors as HTTP answers: RFC 9457 problem details, made from the error tree.
 
 Nothing of a request's content, no token and no text of a library's own error is repeated.
 """

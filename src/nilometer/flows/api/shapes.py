@@ -55,7 +55,7 @@ class MeterAnswer(msgspec.Struct):
 
 
 class CheckAnswer(msgspec.Struct):
-    """What is left of a limit. `used` is what was counted by `as_of`; usage that is on its way is not in it."""
+    """What is left of a limit. `used` is what was counted by `as_of`; usage in flight is not in it."""
 
     allowed: bool
     state: str

@@ -6,8 +6,8 @@ transactions of as many groups as fit, and the facts of what they stored.
 What if the process dies between an effect and its fact? The message comes again, finds no fact, and changes nothing:
 a register takes the same event as often as it comes. What if it dies after both? The fact is found.
 What if it dies between a product's register and the records that use the product? A request stands beside the
-product, and the schedule goes on with it. What if a slow twin commits an older read? Its
-versions have moved; nothing of it is written.
+product, and the schedule goes on with it. What if a slower worker commits an older read? The versions have changed, so
+its transaction fails.
 
 `detail` of a bus envelope is the event itself, as Stripe sent it, from the webhook or from Stripe's own partner
 source: a snapshot, a thin notification, or a claim that stands for a body that was too large for the bus.

@@ -8,7 +8,7 @@ Ten thousand records may use one product, so the change is work of its own: its 
 product, the call that took the event does the first page, and the schedule of the refetches does the rest.
 
 What if the process dies between two pages? The request says after which user to go on. What if the product changes
-again meanwhile? The request begins anew, and the page that was on its way cannot move it on or remove it.
+again meanwhile? The request begins anew, and a page of the earlier pass cannot advance or remove it.
 """
 
 from __future__ import annotations

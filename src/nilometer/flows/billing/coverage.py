@@ -1,7 +1,7 @@
 """The nightly reconcile, one page at a time: it goes on where the run before was stopped, so that it ends.
 
-What if the process dies, or a twin runs at the same time? A page's progress is one transaction on the version that was
-read, after what differs was merged: the page is compared again, or the slower twin stops. Merging again changes
+What if the process dies, or a second run starts at the same time? A page's progress is one transaction on the version
+that was read, after what differs was merged: the page is compared again, or the slower run stops. Merging again changes
 nothing.
 """
 
@@ -34,7 +34,7 @@ from nilometer.flows.billing.reconcile import (
     compare_page,
     id_of,
     lives_unlisted,
-    strangers,
+    unlisted_owners,
 )
 
 
@@ -71,7 +71,7 @@ def reconcile_due(
             run.list(one)
         if not run.report.stopped and (listed := [one for one in coverage(store, scope) if one.listed]):
             run.missed(listed)
-    except Cancelled:  # a twin is further
+    except Cancelled:  # another run is further
         run.report.stopped = True
     if due and len(run.report.refused) == len(LISTED):
         raise Misconfigured("Stripe refused the API key for every type of object; give it read access")
@@ -139,7 +139,7 @@ class _CoverageRun:
         for page in self.api.pages(current.object_type, after=current.after):
             before = (self.report.compared, len(self.report.drift))
             compare_page(self.store, page, self.scope, self.now, self.report, trust=self.trust)
-            self._ask_strangers(page)
+            self._ask_unlisted_owners(page)
             last = id_of(page.objects[-1]) if page.objects else None
             counts = {"compared": self.report.compared - before[0], "drift": len(self.report.drift) - before[1]}
             current = self._save(current.after_page(last, **counts), page)
@@ -148,11 +148,11 @@ class _CoverageRun:
                 return
         self._save(replace(current, listed=True) if current.object_type in MISSED else current.done())
 
-    def _ask_strangers(self, page: ListPage) -> None:
+    def _ask_unlisted_owners(self, page: ListPage) -> None:
         """Customers that are named and known nowhere were deleted before an event of theirs came."""
         owners = {owner for found in page.objects if (owner := as_id(found.get("customer")))} - self._owners
         self._owners |= owners
-        for object_type, object_id, stored in strangers(self.store, self.scope, owners):
+        for object_type, object_id, stored in unlisted_owners(self.store, self.scope, owners):
             self._ask(object_type, object_id, stored)
 
     def missed(self, listed: Sequence[TypePass]) -> None:

@@ -99,7 +99,7 @@ def _customer(name: str) -> dict[str, Any]:
 
 
 def _claims(store: Store, register: Item) -> list[dict[str, Any]]:
-    """Of the customer of an object, the best first, each with what it comes to."""
+    """Claims on the customer of an object, the best first, each with its effect."""
     owner = register.get("object_id") if register["object_type"] == "customer" else register.get("customer_id")
     if not owner:
         return []

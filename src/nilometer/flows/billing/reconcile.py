@@ -2,7 +2,7 @@
 
 A listed object is one more element of its register, dated before the request. Where the register knows better (a
 newer second) nothing changes; where it says something else, that is drift: reported, and merged away. So the
-same flow fills an empty system, checks a full one every night, and repairs after lost events.
+same flow fills an empty system, checks a full one nightly, and repairs after lost events.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def reconcile(
     readable = [object_type for object_type in object_types if object_type not in report.refused]
     if object_types and not readable:
         raise Misconfigured("Stripe refused the API key for every type of object; give it read access")
-    unknown = strangers(store, scope, owners - seen) if "customer" in readable else ()
+    unknown = unlisted_owners(store, scope, owners - seen) if "customer" in readable else ()
     for object_type, object_id, stored in chain(_missed(store, scope, seen, readable), unknown):
         if out_of_time():
             report.stopped = True
@@ -284,7 +284,7 @@ def _missed(store: Store, scope: Scope, seen: set[str], object_types: Sequence[s
             yield str(item["object_type"]), str(item["object_id"]), item
 
 
-def strangers(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
+def unlisted_owners(store: Store, scope: Scope, owners: set[str]) -> Iterator[_Unlisted]:
     """Customers of listed objects that are neither listed nor known here: deleted before an event of theirs came."""
     keyed = {register_key(scope, "customer", owner, owner): owner for owner in sorted(owners)}
     known = store.batch_get(Table.RECORDS, keyed, attributes=("version",))

@@ -1,6 +1,6 @@
 """Refetch: objects whose events leave a doubt, or that a thin notification named, are asked of Stripe.
 
-Delayed: what is still on its way may settle it, and then nothing is asked. Coalesced: one object is due once,
+Delayed: an event in flight may settle it, and then Stripe is not asked. Coalesced: one object is due once,
 however many reasons there are. An answer is one more element of the register; no lock is held while Stripe
 answers, and of two workers with two answers the later dated one counts.
 """

@@ -1,4 +1,4 @@
-"""One message on its way to an outcome: whose it is, what was opened, and what of it was refused.
+"""One message until its outcome: its workspace, its opened content, and what of it was refused.
 
 Whose it is, is read before anything in it is checked: a reject must be found by its id.
 """

@@ -115,7 +115,7 @@ _SETTLED = object()
 
 @dataclass(frozen=True, slots=True)
 class _Settling(Generic[T]):
-    """One batch on its way through `settle`."""
+    """The state of one batch in `settle`."""
 
     inbox: Inbox
     open: Callable[[Message], T]

@@ -1,1 +1,1 @@
-"""Changes and facts on their way into Delta tables."""
+"""Changes and facts into Delta tables."""

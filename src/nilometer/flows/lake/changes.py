@@ -99,7 +99,7 @@ def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
 
 
 def _bounded(one: Relayed) -> Relayed:
-    """What is too large for its way would be refused each time, together with its neighbours."""
+    """A change that is too large for a message would be refused each time, together with its neighbours."""
     if any(len(row.content) > BODY_BYTES for row in one.rows) or any(event.size > ENTRY_BYTES for event in one.events):
         raise Rejected("too_large", "the change is larger than a message may be; see docs/runbook.md#rejects")
     return one

@@ -2,7 +2,8 @@
 
 What if the process dies here, or the answer of the commit is lost? The event comes again and the table's log says
 that it holds the batch. What if another worker lands it first? Delta refuses the second commit. What if its
-declaration, or that of a new column, is on its way? The bus keeps no order, so the batch comes again for a while.
+declaration, or that of a new column, has not arrived? The bus keeps no order, so the batch is delivered again for a
+while.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class PackedRow:
 
 @dataclass(frozen=True, slots=True)
 class RelayMeans:
-    """What a change needs on its way out: where large parts rest, and the key that proves who sent it.
+    """What the relay of a change needs: where large parts are stored, and the key that proves who sent it.
 
     Without `tells_all` the bus gets the kinds in `TOLD` alone.
     """

@@ -1,4 +1,4 @@
-"""Reserve, settle, release: hard limits that hold while work is on its way.
+"""Reserve, settle, release: hard limits that hold while work is in progress.
 
 What if two reserve the last of it? Both are conditional writes on one `remaining`: one is refused. What if the answer
 is lost? The reservation's id is its own: asked again, the answer is the same. What if nobody ever settles it? The

@@ -31,7 +31,7 @@ SYNCHRONIZING = 5  # tries against those who reserve at this moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What is left of a limit. `used` is what was counted by `as_of`; usage that is on its way is not in it."""
+    """What is left of a limit. `used` is what was counted by `as_of`; usage in flight is not in it."""
 
     allowed: bool
     state: State

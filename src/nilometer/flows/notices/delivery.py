@@ -42,7 +42,7 @@ from nilometer.flows.notices.posting import Posted, post
 from nilometer.flows.notices.webhooks import WebhookMeans
 
 ACTOR = "nilometer.webhooks"
-SECONDS = 15.0  # after which a batch posts no more, so that its outcomes are told before the function's time is over
+SECONDS = 15.0  # after which a batch posts no more, so that it returns before the function's time is over
 AT_ONCE = 10
 MEDIA_TYPE = "application/cloudevents+json"
 

@@ -4,7 +4,7 @@ An event type reports a deed (`flows.operations.types`), which says what it read
 
 What if the process dies before the answer? The event comes again and its fact is found. What if a
 another worker applies another event to the same record first? The record's version has moved: read again.
-What if a rule forbids it? Another event may be on its way that permits it, so it comes again for a while.
+What if a rule forbids it? A later event may permit it, so it is delivered again for a while.
 """
 
 from __future__ import annotations

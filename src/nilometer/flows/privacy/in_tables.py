@@ -30,7 +30,7 @@ from nilometer.flows.people.acting import perform
 from nilometer.flows.privacy.found import Found, Places
 
 SETTLED = timedelta(days=1)
-"""How long a stream, or a message on its way, may still ask the bucket for an object."""
+"""How long a stream, or an undelivered message, may still request an object of the bucket."""
 ERASER = "nilometer erase"
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode

@@ -141,7 +141,7 @@ class WebhookDisabled(msgspec.Struct, kw_only=True):
 
 
 class PaymentRisk(msgspec.Struct, kw_only=True):
-    """What speaks against a workspace's payments, the gravest as `flag`. It blocks nothing."""
+    """Signs of risk in a workspace's payments, the gravest as `flag`. It blocks nothing."""
 
     flag: Literal["dispute", "warning", "refund"]
     open_disputes: int

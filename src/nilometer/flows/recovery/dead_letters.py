@@ -25,7 +25,7 @@ GIVEN_UP = "aws/lambda/"  # where Lambda keeps what it could not relay of a stre
 
 
 class LetterBox(Protocol):
-    """Where dead letters of one kind lie: a dead-letter queue, or the batches that were given up of a stream."""
+    """A place with dead letters of one kind: a dead-letter queue, or the failed batches of a stream."""
 
     @property
     def name(self) -> str:
@@ -145,7 +145,7 @@ class RedriveReport:
 
     @property
     def left(self) -> int:
-        """Letters that still lie there."""
+        """Letters that are still there."""
         return self.found - len(self.sent)
 
 

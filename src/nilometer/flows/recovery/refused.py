@@ -43,7 +43,7 @@ _LAKE_OTHERWISE = "LakeUsageQueue"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """Where rejects lie. `send` gives a body to a queue by its name in the template, `relay` a record to the function
+    """Places of rejects. `send` gives a body to a queue by its name in the template, `relay` a record to the function
     that reads the tables' streams; both raise unless it was taken."""
 
     store: Store
@@ -95,7 +95,7 @@ class Lane:
                     yield one
 
     def _file(self, flow: str, key: str, at: datetime) -> KeptReject | None:
-        """`None` for a large payload that lies there for a reject of the table."""
+        """`None` for a large payload that is stored there for a reject of the table."""
         kept = _json(self.objects.get(key))
         name = key.rpartition("/")[2]
         if "record" in kept:
@@ -105,7 +105,7 @@ class Lane:
 
 
 def waiting(store: Store, *, now: datetime) -> list[Waiting]:
-    """What is not refused yet, in any flow: it lacks something that may be on its way. The one that waits longest
+    """What is not refused yet, in any flow: it lacks something that may arrive later. The one that waits longest
     first. What was accepted or refused meanwhile is left out, as far as a fact or a reject says so."""
     found = [one for flow in IN_TABLE for one in listed_waits(store, flow, now=now)]
     done = _settled(store, found, now)

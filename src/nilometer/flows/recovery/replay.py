@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nilometer.flows.recovery.trace import FoundEvent, Sources
 
 TOGETHER = 1_000  # rows that are looked up and published together
-_MARGIN = timedelta(hours=1)  # for what is on its way
+_MARGIN = timedelta(hours=1)  # for events in flight
 _DAY = timedelta(days=1)  # TTL and clocks
 
 REACH: Mapping[str, tuple[timedelta | None, str]] = {

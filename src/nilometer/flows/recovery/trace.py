@@ -193,7 +193,7 @@ def _audited(found: FoundEvent, sources: Sources, since: datetime) -> list[Audit
     near = sources.ledger.written(*place, since=at - timedelta(seconds=1), until=until)
     mates = of_batch((_as_change(row, sources.objects) for row in near), at)
     if found.identity.kind == "stripe_event":
-        # One transaction, one cause: the billing record lies in another partition.
+        # One transaction, one cause: the billing record is in another partition.
         causes = [one.cause for one in mates if one.cause and one.cause not in found.identity.causes]
         same = sources.ledger.caused(causes, since=since) if causes else ()
         mates = of_batch(chain(mates, (_as_change(row, sources.objects) for row in same)), at)

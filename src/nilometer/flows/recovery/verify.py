@@ -7,7 +7,7 @@
 * `stripe_events`, `usage_events`: every fact is a row, and every row that arrived within a fact's life is a fact.
 * `steps`, when it is asked for: every row of the audit is a step that the domain allows (`flows.recovery.steps`).
 
-On a living system some changes are on their way: a difference in something that changed within `grace` is counted as
+On a running system some changes are in flight: a difference in something that changed within `grace` is counted as
 in flight and not as wrong. Run it again and it has arrived, or is wrong.
 """
 
@@ -56,7 +56,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs but what is on its way."""
+        """Whether nothing differs except changes in flight."""
         return self.different == 0
 
 
@@ -109,7 +109,7 @@ class Verification:
         return compare(table, lake)
 
     def _origin(self) -> Iterator[ComparedEntry | Difference]:
-        """Nothing is on its way here: a row that is there without proof is wrong at once."""
+        """Nothing is in flight here: a row without proof is wrong at once."""
         for pk, sk, change_id, trusted in self.ledger.origins():
             key = (pk, sk, change_id)
             yield ComparedEntry(key, None) if trusted else Difference(kind=DifferenceKind.UNPROVEN, key=key)

@@ -28,7 +28,7 @@ from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, deep_as_text, read
 from nilometer.flows.inbox.parcel import UNREADABLE, Identity, Parcel, Refusal, as_reject, as_rejected, identity_of
 from nilometer.flows.inbox.settle import Inbox, inbox, isolate, settle, together
-from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_twins
+from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_copies
 from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant
 from nilometer.flows.usage.voiding import bury, count_reserved, take_back
@@ -136,7 +136,7 @@ def _wait_for_meters(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> Non
         lonely = [one for one in leaders if getattr(one.event, "meter", None) == slug]
         _isolate(lonely, partial(_wait, batch, Missing(meter=slug)))
     for leader in leaders:
-        settle_twins(leader)
+        settle_copies(leader)
 
 
 def _of_meters(arrivals: Sequence[UsageArrival], meters: Mapping[str, Meter]) -> list[UsageArrival]:
@@ -163,7 +163,7 @@ def _count(batch: UsageBatch, arrivals: Sequence[UsageArrival]) -> None:
     for lonely in by_workspace(one for one in new if one.valid.workspace_id not in tenants):
         _isolate(lonely, partial(_wait_for_workspace, batch, lonely[0].valid.workspace_id))
     for leader in leaders:
-        settle_twins(leader)
+        settle_copies(leader)
 
 
 def _wait(batch: UsageBatch, missing: Missing, arrivals: Sequence[UsageArrival]) -> None:

@@ -5,9 +5,9 @@
                    └▶ read the chunk's facts again, consistently; drop what is stored; others once more
 
 What if the process dies after the commit? The facts are found when the messages come again. What if the
-answer is lost? The same: facts and counters are one transaction, so a stored fact was counted. What if a slow
-twin commits later? Its conditions fail on our facts, and it finds them when it reads again. A chunk that one
-duplicate cancelled still holds new neighbours: cancelled never means that all were duplicates.
+answer is lost? The same: facts and counters are one transaction, so a stored fact was counted. What if a slower worker
+with the same events commits later? Its conditions fail on our facts, and it finds them when it reads again. A chunk
+that one duplicate cancelled still holds new neighbours: cancelled never means that all were duplicates.
 """
 
 from __future__ import annotations
@@ -100,17 +100,17 @@ def collapse(arrivals: Iterable[UsageArrival]) -> list[UsageArrival]:
     for one in arrivals:
         leader = leaders.setdefault(one.key, one)
         if leader is not one:
-            leader.twins.append(one)
+            leader.copies.append(one)
     return list(leaders.values())
 
 
-def settle_twins(leader: UsageArrival) -> None:
+def settle_copies(leader: UsageArrival) -> None:
     """Copies are duplicates of what was stored; while the first is not settled they come again with it."""
-    for twin in leader.twins:
+    for copy in leader.copies:
         if leader.outcome in {Outcome.ACCEPTED, Outcome.DUPLICATE}:
-            twin.settle(leader.valid.payload_hash, Outcome.DUPLICATE)
+            copy.settle(leader.valid.payload_hash, Outcome.DUPLICATE)
         elif leader.outcome is Outcome.WAITING:
-            twin.settle(leader.valid.payload_hash, Outcome.WAITING)
+            copy.settle(leader.valid.payload_hash, Outcome.WAITING)
 
 
 def by_workspace(arrivals: Iterable[UsageArrival]) -> list[list[UsageArrival]]:

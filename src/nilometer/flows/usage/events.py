@@ -80,7 +80,7 @@ class UsageArrival:
     """The item in which it waited."""
     missing: Missing | None = None
     """What it waits for from now on."""
-    twins: list[UsageArrival] = field(default_factory=list)
+    copies: list[UsageArrival] = field(default_factory=list)
     """Copies of the same event in this batch."""
     key: Key = field(init=False)
     """Of its fact; only of an event."""

@@ -4,8 +4,8 @@ What if it becomes known at this very moment? The checks and the puts are one tr
 what waits, or the puts are cancelled and the events are counted at once.
 
 What if it never is? When its time to wait is over each event becomes a reject in one transaction with its removal:
-whoever dies or is late on the way leaves it waiting or rejected, never both and never neither. Whoever counts it at
-that moment checks in the same transaction that it still waits.
+a process that dies or is late leaves it either waiting or rejected. A process that counts it at that moment checks in
+the same transaction that it still waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What engines say in different words: JSON, times from one another, percentiles.
+"""Differences between SQL dialects: JSON, times from one another, percentiles.
 
 A recipe that needs one of them is written once, for a `Dialect`; all other SQL of recipes is common to the engines.
 

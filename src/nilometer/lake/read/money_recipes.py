@@ -18,7 +18,7 @@ from nilometer.lake.metrics.states import SECONDS, SUBSCRIPTIONS, latest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A ready question: its name, what it answers, and its SQL in DuckDB's words; `said` when engines have others."""
+    """A prepared query: its name, its answer, and its SQL in DuckDB's dialect; `said` for other dialects."""
 
     name: str
     question: str

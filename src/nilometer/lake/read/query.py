@@ -1,4 +1,4 @@
-"""Reading: SQL over the tables by name, and what lies in S3. For analysts and the CLI; never imported by a Lambda.
+"""Reading: SQL over the tables by name, and objects in S3. For analysts and the CLI; never imported by a Lambda.
 
 DuckDB gets what the Delta log names (`sources`), because its own Delta extension comes from the network.
 """

@@ -1,4 +1,4 @@
-"""The values of a column on their way into Arrow, a whole column at once.
+"""The conversion of a column's values to Arrow, a whole column at once.
 
 JSON columns stay raw bytes from the queue to the file. Times and decimals stay text until Arrow parses them: a tenth of
 the cost of Python's own objects.

@@ -1,4 +1,4 @@
-"""Where the lake lies: options for delta-rs from the same variables that every AWS client reads.
+"""The location of the lake: options for delta-rs from the same variables that every AWS client reads.
 
 No lock table: a commit is `PUT If-None-Match: *`, which S3 decides atomically.
 """

@@ -19,7 +19,7 @@ NO_CLEANUP = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 def table_uri(lake_uri: str, name: str) -> str:
-    """Where a table lies below the lake."""
+    """The path of a table below the lake."""
     return f"{lake_uri.rstrip('/')}/{name}"
 
 

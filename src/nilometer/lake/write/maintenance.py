@@ -171,7 +171,7 @@ def clean(
     """A checkpoint, then expired logs and then the files that no version within the retention names; those files.
 
     Also files that no version ever named, once they are older than it: of a writer or compactor that died. Younger
-    ones may belong to a commit that is on its way. Delta refuses a shorter retention than the table's.
+    ones may belong to a commit in progress. Delta refuses a shorter retention than the table's.
     Without `vacuums` only the checkpoint, because the rest lists the whole table.
     """
     if not dry_run:

@@ -1,4 +1,4 @@
-"""Rows on their way into a table: JSON decoded by structs made from the declaration, then Arrow.
+"""The encoding of rows for a table: JSON decoded by structs made from the declaration, then Arrow.
 
 Rows come one by one, or many of them packed as columns (`flows.packed`), which is read in a quarter of the time.
 """

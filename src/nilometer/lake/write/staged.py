@@ -1,4 +1,4 @@
-"""Data files that lie in a table's folder and belong to no version yet, and the commit that makes them rows.
+"""Data files in a table's folder that belong to no version yet, and the commit that adds them.
 
 Writing them is most of what an append costs, and does not depend on what else is committed meanwhile: so it is done
 once, and only the commit is repeated when another one came first. Files that no commit ever named are nobody's rows;

@@ -1,1 +1,1 @@
-"""What people and services ask over HTTP: the API, and the console. Stripe's webhook is apart: it tells."""
+"""Requests of people and services over HTTP: the API, and the console. Stripe's webhook is separate."""

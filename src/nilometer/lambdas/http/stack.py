@@ -54,7 +54,7 @@ class OwnStack:
         return {"queues": queues, "dead_letters": dead, "streams": {}, "idle": idle}
 
     def letter_boxes(self) -> list[LetterBox]:
-        """All places in which dead letters lie."""
+        """All places with dead letters."""
         again = partial(invoke, client("lambda"))
         names = sorted({one.queue for one in given_up(self.objects)})
         return [*self.boxes, *(StreamBatches(name, self.objects, again) for name in names)]
@@ -71,7 +71,7 @@ class OwnStack:
             return {}
 
     def lane(self) -> Lane:
-        """Where rejects lie, and the ways back into the stack."""
+        """Where rejects are stored, and how they are sent again."""
         return Lane(store=self.store, objects=self.objects, now=datetime.now(UTC), send=self.send, relay=self._relay)
 
     def send(self, name: str, body: str) -> None:

@@ -22,7 +22,7 @@ _UNREACHABLE = (OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookDelivery:
-    """What became of one post: the last status (0: nobody answered) and the endpoint's own words."""
+    """The result of one post: the last status (0: no answer) and the endpoint's own message."""
 
     number: int
     status: int

@@ -76,7 +76,7 @@ class Ingress:
         self._invoke = invoke
         self.controls = dict(controls or {})
         try:
-            self._server = _IngressServer(("127.0.0.1", port), type("Handler", (_IngressHandler,), {"door": self}))
+            self._server = _IngressServer(("127.0.0.1", port), type("Handler", (_IngressHandler,), {"ingress": self}))
         except OSError as error:
             raise Misconfigured(f"port {port} is taken; choose another or 0 for a free one") from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="ingress", daemon=True)
@@ -256,7 +256,7 @@ class _IngressServer(ThreadingHTTPServer):
 
 
 class _IngressHandler(QuickHandler):
-    door: ClassVar[Ingress]
+    ingress: ClassVar[Ingress]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # a small answer would wait 40 ms
     timeout = _IDLE_SECONDS
@@ -270,7 +270,7 @@ class _IngressHandler(QuickHandler):
             self._reply(body)
             return
         headers = list(self.headers.items())
-        self._reply(self.door.respond(Request(self.command, self.path, headers, body, self.client_address[0])))
+        self._reply(self.ingress.respond(Request(self.command, self.path, headers, body, self.client_address[0])))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve  # noqa: N815  # http.server's names
 

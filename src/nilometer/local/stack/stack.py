@@ -227,7 +227,7 @@ def _runner(running: Engine, options: Options, data: Path, functions: Collection
 
 
 def _drain(runner: Runner) -> None:
-    """Gives what is on its way a few seconds; the rest stays in queues and streams until the next start."""
+    """Gives events in flight a few seconds; the rest stays in queues and streams until the next start."""
     with contextlib.suppress(NilometerError, BotoCoreError, ClientError):
         await_idle(lambda: runner.status().json(), timeout=DRAIN_SECONDS, pause=0.05)
 

@@ -1,4 +1,4 @@
-"""`PATH=VALUE`: fields of an event's object that are set by hand, as `trigger --set` takes them."""
+"""`PATH=VALUE`: fields of an event's object that `trigger --set` sets."""
 
 from __future__ import annotations
 

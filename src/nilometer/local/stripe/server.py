@@ -91,7 +91,7 @@ class FakeStripe:
             self._to_lose = answers
 
     def answer(self, asked: StripeRequest) -> tuple[int, Object] | None:
-        """None for an answer that is lost on its way."""
+        """None for a lost answer."""
         with self._lock:
             self.requests += 1
             if self._to_refuse:

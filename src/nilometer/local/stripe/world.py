@@ -1,7 +1,7 @@
 """A small Stripe with a history: each action changes objects and appends the events that Stripe would send.
 
 Deterministic: the same calls with the same seed give the same ids, times and events. `created` has whole
-seconds and the clock moves only by `advance`, so what one action causes lies within one second, as at Stripe.
+seconds and the clock moves only by `advance`, so all effects of one action have the same second, as at Stripe.
 `objects` is the truth that any consumer of `events` should reach. `month` plays a whole company in it.
 """
 

@@ -36,7 +36,7 @@ class InvocationResult:
 
 @dataclass(slots=True)
 class Invocation:
-    """One event on its way through a worker. `timeout` in seconds counts from the moment the worker took it."""
+    """One event in a worker. `timeout` in seconds counts from the moment the worker took it."""
 
     event: bytes
     timeout: float

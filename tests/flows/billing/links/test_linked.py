@@ -18,7 +18,7 @@ from tests.support.stores.engine import new_store
 from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.group import Claim
-from nilometer.domain.billing.link import best, with_word, word
+from nilometer.domain.billing.link import best, operator_claim, with_operator_claim
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
@@ -133,7 +133,7 @@ def test_the_sample_is_a_link() -> None:
 
 WORDS = st.lists(
     st.builds(
-        lambda ws, ms, origin: word(ws, at=NOW + timedelta(milliseconds=ms), origin=origin),
+        lambda ws, ms, origin: operator_claim(ws, at=NOW + timedelta(milliseconds=ms), origin=origin),
         st.sampled_from(["ws_a", "ws_b"]),
         st.integers(0, 3),
         st.text("ab", min_size=1, max_size=2),
@@ -151,7 +151,7 @@ def test_words_in_any_order_and_number(words: list[Claim], data: st.DataObject) 
     def said(order: list[Claim]) -> dict[str, Claim]:
         claims = stripe
         for one in order:
-            claims = with_word(claims, one)
+            claims = with_operator_claim(claims, one)
         return claims
 
     shuffled = data.draw(st.permutations(words + data.draw(st.lists(st.sampled_from(words)))))

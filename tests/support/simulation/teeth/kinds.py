@@ -14,7 +14,19 @@ Place = tuple[str, str, Change]
 STORING = frozenset({"commit", "put_all", "delete_all"})
 STORES = STORING | {"_commit", "_put_facts", "_reserve", "_store", "append", "send", "publish", "put"}
 LEFT_OUT = STORING | frozenset(
-    {"keep", "_keep", "settle_twins", "_forget", "_remember", "bury", "refold", "touch", "mark", "take_back", "_settle"}
+    {
+        "keep",
+        "_keep",
+        "settle_copies",
+        "_forget",
+        "_remember",
+        "bury",
+        "refold",
+        "touch",
+        "mark",
+        "take_back",
+        "_settle",
+    }
     | {"_put_facts", "_say_uses", "_store", "put"}
 )
 WRITES = frozenset({"Put", "Update", "Delete", "Check"})

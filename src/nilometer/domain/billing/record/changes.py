@@ -46,7 +46,7 @@ BILLING_EVENTS: Mapping[str, tuple[str, ...]] = {
 }
 """Every type, with the fields of the record that `before` and `after` have."""
 OWN_LIMITS_FIELDS = ("own_limits",)
-"""The same of `billing.limits_changed.v1` when it tells of the workspace's own limits."""
+"""The same of `billing.limits_changed.v1` when it announces the workspace's own limits."""
 
 _SHOWN: Mapping[str, tuple[str, ...]] = {"payment_method": ("id", "type")}
 """What is announced of a field of which not all may be: when a card expires is nobody's business."""
@@ -78,7 +78,7 @@ def billing_changes(old: Record | None, new: Record | None) -> list[BillingChang
 
 
 def own_limits_changes(old: Record | None, new: Record | None) -> list[BillingChange]:
-    """The same of the workspace's own limits; what they come to is asked with `limits.check`."""
+    """The same of the workspace's own limits; `limits.check` returns their result."""
     before = old or {}
     if new is None or before.get("own_limits", {}) == new["own_limits"]:
         return []

@@ -1,7 +1,7 @@
 """The views of a large customer in parts, so that an event decodes, folds and compresses the one that it changes.
 
 A part holds plain subscriptions by a hash of their ids: active or trialing, and nothing that an operator should know.
-All other views are loose. Beside each part stands what its subscriptions come to. Which views are where says nothing:
+All other views are loose. Beside each part is the sum of its subscriptions. Which views are where says nothing:
 as a mapping it is the same as a `dict`.
 """
 
@@ -77,7 +77,7 @@ class PartedViews(Mapping[str, View]):
 
     @property
     def alikes(self) -> Iterator[Alike]:
-        """What the subscriptions of the parts come to."""
+        """The sums of the parts' subscriptions."""
         return (one for part in self.parts for one in part.alikes)
 
     def changed(self, views: Mapping[str, View | None]) -> Views:

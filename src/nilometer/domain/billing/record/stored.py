@@ -4,7 +4,7 @@
     └────────── frame ───────────┘└────┘└────┘└────── frame ────────┘└────┘└─────── frame ──────┘
 
 Read as one text it is what a record without parts holds, so a reader that knows nothing of them reads it (the release
-before, the audit). Behind it a note says where each part is and what its subscriptions come to. A frame alone is JSON
+before, the audit). Behind it a note says where each part is and the sum of its subscriptions. A frame alone is JSON
 without the parts.
 """
 

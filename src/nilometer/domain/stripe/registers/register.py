@@ -235,7 +235,7 @@ def _periods(elements: Iterable[Element]) -> list[tuple[int, Seen]]:
 
 
 def _newest_periods(observed: Iterable[tuple[int, Seen]]) -> dict[int, Seen]:
-    """Of each start the newest word, of all starts the newest."""
+    """Of each start the newest report, of all starts the newest."""
     found: dict[int, Seen] = {}
     for start, seen in observed:
         known = found.get(start)

@@ -30,7 +30,7 @@ from nilometer.domain.stripe.registers.projection import Projection
 from nilometer.domain.stripe.registers.register import Element, Register, pack
 
 REFETCH_INDEX = "REFETCH"  # gsi1pk of the registers in doubt; gsi1sk is when to fetch
-REFETCH_DELAY = 2  # seconds past the doubtful second: what is still on its way may settle it
+REFETCH_DELAY = 2  # seconds past the doubtful second: an event in flight may settle it
 
 
 class Rule(StrEnum):
@@ -197,7 +197,7 @@ def register_item(
     cause: str,
     updated_at: str,
 ) -> Item:
-    """`resolution` is what `register` comes to: it stands, readable, beside the evidence."""
+    """`resolution` is the resolved state of `register`: it is stored, readable, beside the evidence."""
     return new_item(
         key,
         "register",
