@@ -16,7 +16,8 @@ from tests.support.lake.known_company import CONNECTED, END, KnownCompany
 
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing.reconcile import backfill_events, reconcile
+from nilometer.flows.billing.backfill import backfill_events
+from nilometer.flows.billing.reconcile import reconcile
 
 Object = dict[str, Any]
 FIRST_ARRIVAL = int(END.timestamp()) + 3600

@@ -16,7 +16,7 @@ from nilometer.cli.terminal.output import json_option, note, print_json
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.stripe.event import Scope
 from nilometer.flows.billing import batch as billing
-from nilometer.flows.billing.reconcile import backfill_events, unknown_events
+from nilometer.flows.billing.backfill import backfill_events, unknown_events
 
 if TYPE_CHECKING:
     from nilometer.stripe_api.client import StripeApi

@@ -1,4 +1,4 @@
-"""Reconcile and backfill: everything that Stripe has, compared with what the registers say, repaired by merging.
+"""Reconcile: every object that Stripe has, compared with its register, repaired by merging.
 
 A listed object is one more element of its register, dated before the request. Where the register knows better (a
 newer second) nothing changes; where it says something else, that is drift: reported, and merged away. So the
@@ -14,18 +14,13 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, Protocol
 
-import msgspec
-
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.link import Trust
-from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.store.keys import stripe_event
-from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import FEATURES, OWN_ACCOUNT, SUMMARY, Scope, as_id
 from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register, register_key, register_of
 from nilometer.domain.stripe.registers.resolve import resolve
-from nilometer.errors import Misconfigured, Unavailable
+from nilometer.errors import Misconfigured
 from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, merge_answer
 
 LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
@@ -56,8 +51,6 @@ MISSED = frozenset(  # listed completely, so what is absent was deleted, or a pa
 )
 
 _Unlisted = tuple[str, str, Item | None]  # type, id, register
-
-Handle = Callable[[Sequence[Message]], list[Result]]
 
 
 class ListPage(Protocol):
@@ -179,31 +172,6 @@ def _readable(api: ReconcileApi, object_type: str, report: ReconcileReport) -> I
         report.refused.append(object_type)
 
 
-def backfill_events(
-    api: ReconcileApi, handle: Handle, *, since: int, after: str | None = None
-) -> Iterator[tuple[str, int]]:
-    """Feeds Stripe's own events of the last thirty days through `handle`, which drops what is known.
-
-    Yields (event id, accepted) after each page: the id resumes the run as `after`. `Unavailable` when a page failed,
-    so that nothing is skipped.
-    """
-    for page in api.events(since=since, after=after):
-        results = handle([Message(str(event["id"]), _envelope(event)) for event in page.objects])
-        failed = [result.message_id for result in results if result.outcome is Outcome.FAILED]
-        if failed:
-            then = f"go on after {after}" if after else "begin again"
-            raise Unavailable(f"{len(failed)} events were not taken, first {failed[0]}; {then}")
-        if page.objects:
-            after = str(page.objects[-1]["id"])
-            yield after, sum(result.outcome is Outcome.ACCEPTED for result in results)
-
-
-def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
-    """How many of a page of Stripe's events are no facts here."""
-    keys = [stripe_event(str(event.get("account") or OWN_ACCOUNT), str(event["id"])) for event in events]
-    return len(keys) - len(store.batch_get(Table.EVENTS, keys))
-
-
 def _discounts(listed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What a customer, a subscription or its items show whole: a discount has no list of its own."""
     items = (listed.get("items") or {}).get("data") or () if listed.get("object") == "subscription" else ()
@@ -313,15 +281,3 @@ def _nothing(found: Mapping[str, Any]) -> bool:
     if found["object"] == FEATURES:
         return not found["features"]
     return found["object"] == SUMMARY and not found["entitlements"]["data"]
-
-
-def _envelope(event: dict[str, Any]) -> str:
-    """As the bus would bring it, so that it takes the same way."""
-    envelope = {
-        "id": event["id"],
-        "detail-type": event["type"],
-        "source": "nilometer.backfill",
-        "time": rfc3339(from_epoch(event["created"])),
-        "detail": event,
-    }
-    return msgspec.json.encode(envelope).decode()

@@ -16,7 +16,8 @@ from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.stripe.event import Scope
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
-from nilometer.flows.billing.reconcile import backfill_events, reconcile
+from nilometer.flows.billing.backfill import backfill_events
+from nilometer.flows.billing.reconcile import reconcile
 from nilometer.flows.billing.refetch import due, refetch_due
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld

@@ -22,7 +22,8 @@ from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Rejected
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
-from nilometer.flows.billing.reconcile import backfill_events, reconcile
+from nilometer.flows.billing.backfill import backfill_events
+from nilometer.flows.billing.reconcile import reconcile
 from nilometer.flows.billing.refetch import drop_event, due, merge_answer, refetch_due
 from nilometer.local.stripe import schedules, troubles
 from nilometer.local.stripe.month import random_month
