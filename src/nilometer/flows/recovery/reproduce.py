@@ -103,7 +103,7 @@ def effects(name: str, sources: Sources, *, account: str | None = None) -> tuple
             f"{name} changed no record of billing or usage that the audit knows, so there is nothing to compare"
         )
     if found.identity.kind not in _DELIVERED:
-        raise Refused("the lake keeps what a service's event changed, and not the event: it cannot be delivered again")
+        raise Refused("the lake stores what a service's event changed, not the event: it cannot be delivered again")
     return found, changed
 
 
