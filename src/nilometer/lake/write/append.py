@@ -39,7 +39,7 @@ from nilometer.domain.lake.tables import Type
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.tables.tables import added_at, conform, open_or_create
 from nilometer.lake.write import staged
-from nilometer.lake.write.known import paths, recorded_since, stored_keys
+from nilometer.lake.write.known import paths, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -219,7 +219,7 @@ def _came_since(snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows)
     """Which of the rows' keys are in files that the table did not have; `snapshot` is the newest then."""
     known = paths(snapshot)
     snapshot.update_incremental()
-    return stored_keys(snapshot, table, rows, _firsts(rows).keys, among=recorded_since(snapshot, known))
+    return stored_keys(snapshot, table, rows, _firsts(rows).keys, known)
 
 
 def _arrow(group: _RowGroup, rows: TableRows, snapshot: DeltaTable) -> Table:
