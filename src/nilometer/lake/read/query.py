@@ -111,7 +111,8 @@ def connect(
     is filled with what is there. `as_files`: whether the connection may read files by their paths.
     """
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    # Files of the lake never change, so what is said at the end of each is read once.
+    connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
     for table in _named(naming):
         stored = _open(table.name, lake_uri, storage_options)
         with _refusing_wrong_sql():
