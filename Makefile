@@ -13,6 +13,8 @@ RUNTIME_PYTHON ?= $(firstword $(shell python3.13 -c 'import sys; print(sys.execu
 export ARCHITECTURE RUNTIME_PYTHON
 export BUILD_CACHE := $(CURDIR)/.aws-sam/dependencies
 export SAM_CLI_TELEMETRY := 0
+# Tests start thousands of processes: compiling for each what it imports would be a good part of their time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The locks are complete, so nothing need be resolved: --no-deps. uv takes a sixth of pip's time;
 # where it reaches no index, because only pip is told of one, pip installs.
