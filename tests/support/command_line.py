@@ -54,6 +54,7 @@ class CommandLine:
     """`nilometer ...` in this process, finding only the stacks of one runtime directory.
 
     Output, exit code and environment are the command's own. `in_process` false, and what takes signals, starts Python.
+    `wait` waits three minutes where a user's waits one: other tests run beside it.
     """
 
     runtime: Path
@@ -61,6 +62,8 @@ class CommandLine:
 
     def __call__(self, *arguments: str, text: str | None = None, env: Mapping[str, str] = {}) -> Answer:
         environment = {**self.environment, **env}
+        if arguments[:1] == ("wait",) and "--timeout" not in arguments:
+            arguments = (*arguments, "--timeout", "180")
         if self.in_process and arguments[:1] not in WITH_SIGNALS:
             return _here(arguments, text, environment)
         done = subprocess.run(
@@ -69,7 +72,7 @@ class CommandLine:
             capture_output=True,
             text=True,
             env=environment,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
