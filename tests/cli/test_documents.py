@@ -29,7 +29,7 @@ def test_what_a_document_shows_works(alone: Any, document: Path) -> None:
             env={**alone.environment, "PATH": f"{Path(sys.prefix, 'bin')}:{alone.environment['PATH']}"},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
             check=False,
         )
     finally:

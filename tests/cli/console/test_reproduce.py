@@ -60,7 +60,7 @@ def test_random_events_change_the_same_again(
     environment = {**nilometer.environment, "NILOMETER_RUNTIME_DIR": str(tmp_path / "run")}
 
     done = subprocess.run(
-        (*command, "--seed", "3"), env=environment, capture_output=True, text=True, timeout=300, check=False
+        (*command, "--seed", "3"), env=environment, capture_output=True, text=True, timeout=500, check=False
     )
 
     assert "6 of 6 equal" in done.stdout, done.stdout + done.stderr

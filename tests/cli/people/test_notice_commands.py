@@ -84,12 +84,12 @@ def test_an_attachment_is_kept_had_and_removed(nilometer: Any, workspace: str, t
     assert nilometer("attachment", "uploaded", *typed).code == 1
     signed = nilometer("attachment", "upload-url", *typed, "--json").json
     request = urllib.request.Request(signed["url"], data=b"\x89PNG", method="PUT", headers=signed["headers"])  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         assert answer.status == 200
     assert nilometer("attachment", "uploaded", *typed).out == f"{sha256}\n"
     assert nilometer("attachment", "add", *typed).out == f"{sha256}\n"
     where = nilometer("attachment", "url", workspace, sha256, "--purpose", "avatar").out.strip()
-    with urllib.request.urlopen(where, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(where, timeout=60) as answer:  # noqa: S310
         assert answer.read() == b"\x89PNG"
     assert "curl --upload-file" in nilometer("attachment", "upload-url", *typed).out
     assert nilometer("attachment", "remove", workspace, sha256, "--purpose", "avatar").code == 0

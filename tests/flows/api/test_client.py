@@ -271,7 +271,7 @@ def test_what_was_recorded_is_sent_at_the_end_of_the_process() -> None:
         Client(URL, fake.key(), transport=fake.transport, flush_seconds=60).usage.record("acme", "api_calls", 7)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=200, check=False
     )
 
     assert (done.returncode, done.stderr.split()) == (0, ["[]", "7"]), done.stderr

@@ -135,7 +135,7 @@ def node(*words: str) -> subprocess.CompletedProcess[str]:
         "NILOMETER_WORKSPACE": limited("node"),
     }
     return subprocess.run(
-        [found, *words], cwd=NODE, env={**os.environ, **told}, capture_output=True, text=True, timeout=120, check=False
+        [found, *words], cwd=NODE, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
     )
 
 

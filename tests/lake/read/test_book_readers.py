@@ -102,7 +102,7 @@ def test_other_engines_read_every_book(folder: Path, engine: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"},
     )
 

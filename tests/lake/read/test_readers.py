@@ -119,7 +119,7 @@ def test_others_read_it(folder: Path, engine: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=quiet,
     )
 

@@ -45,7 +45,7 @@ def test_a_notebook_runs_and_draws(place: Path, tmp_path: Path, name: str) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         env={**os.environ, **where, "PYTHONPATH": str(ROOT / "src"), "MPLCONFIGDIR": str(tmp_path)},
     )
 

@@ -15,7 +15,7 @@ from nilometer.local.plane.engine import Engine
 
 def storm(project: Path, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.support.lake.fuzz", *map(str, arguments)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -161,4 +161,4 @@ def test_the_proxy_ends_with_who_started_it() -> None:
 
     process.stdin.close()
 
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0

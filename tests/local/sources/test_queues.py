@@ -188,7 +188,7 @@ def test_a_function_past_its_timeout_fails_the_batch(deploy: Callable[..., Any])
             say(record["attributes"]["ApproximateReceiveCount"])
             if record["attributes"]["ApproximateReceiveCount"] == "1": time.sleep(60)
     """
-    stack = deploy(handler, timeout=1, queue={"BatchSize": 1})
+    stack = deploy(handler, timeout=3, queue={"BatchSize": 1})
     stack.send("slow")
 
     stack.await_idle(stack.runner())

@@ -145,7 +145,7 @@ def in_memory() -> Api:
 
 def over_http(url: str, store: Store, *, host: str = "") -> Api:
     """With workspaces of its own, so that a stack may be tried many times. `host` is what the URL's own name is not."""
-    http = httpx2.Client(timeout=30)
+    http = httpx2.Client(timeout=90)
 
     def sent(request: httpx2.Request) -> httpx2.Response:
         request.headers["host"] = host or request.headers["host"]

@@ -191,7 +191,7 @@ def test_a_forged_webhook_is_refused(production: Production) -> None:
 def test_the_http_api_refuses_an_unknown_key(production: Production) -> None:
     """By the function, which looked for it in the table under its own role."""
     host = production.client("apigatewayv2").get_api(ApiId=production.ids["Api"])["ApiEndpoint"].removeprefix("http://")
-    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=120)
     head = {"Host": host, "Authorization": "Bearer nil_key_01M8K0000000000000000000AB_none"}
 
     connection.request("GET", "/v1/workspaces/ws_1/members", headers=head)
@@ -205,7 +205,7 @@ def looked(production: Production, path: str, token: str = "", form: str | None 
     found = production.client("apigatewayv2").get_api(ApiId=production.ids["ConsoleApi"])
     head = {"Host": found["ApiEndpoint"].removeprefix("http://")}
     head |= {"Authorization": f"Bearer {token}"} if token else {}
-    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=90)
+    connection = http.client.HTTPConnection(production.endpoint_url.removeprefix("http://"), timeout=120)
     connection.request("GET" if form is None else "POST", path, form, head)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()

@@ -217,7 +217,7 @@ def put(upload: attachments.Upload, body: bytes) -> int:
         upload.url, data=body, method="PUT", headers=dict(upload.headers)
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -236,7 +236,7 @@ def test_a_content_is_put_and_had_by_signed_addresses(store: Store, objects: Obj
     assert put(made, CONTENT) == 200
     assert attachments.attach_uploaded(store, ada, PNG, **given).sha256 == PNG.sha256
     where = attachments.download_url(store, ada, PNG.sha256, objects=objects, purpose=PURPOSE)
-    with urllib.request.urlopen(where, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(where, timeout=60) as answer:  # noqa: S310
         assert answer.read() == CONTENT
     assert "response-content-type=image%2Fpng" in where
     assert "response-content-disposition=attachment" in where

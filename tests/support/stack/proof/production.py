@@ -63,9 +63,9 @@ class Production:
         """To the API, by the host name that the engine gives it."""
         host = urlsplit(self.client("apigatewayv2").get_api(ApiId=self.ids["Api"])["ApiEndpoint"]).netloc
         signature = sign(body, secret=secret, timestamp=int(time.time()))
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, timeout=60)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, timeout=120)
         if self.endpoint_url:
-            connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=60)
+            connection = http.client.HTTPConnection(self.endpoint_url.removeprefix("http://"), timeout=120)
         connection.request("POST", "/webhooks/stripe", body, {"Host": host, "Stripe-Signature": signature})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
