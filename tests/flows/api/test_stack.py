@@ -21,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openfeature import api as openfeature
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
 from tests.support.project import ROOT
 from tests.support.stack.conformance import CHECKS, Api, over_http
 from tests.support.stack.loop import run_async
@@ -107,6 +111,23 @@ def test_the_examples_of_the_documents_run(acme: str) -> None:
     assert [kind for kind, _ in examples] == ["python", "python", "js", "python"]
     with Client() as client:
         assert used(client, "acme", began + 8 * len(examples))
+
+
+def test_an_sdk_of_openfeature_evaluates_flags(acme: str) -> None:
+    """Its own provider for OFREP, with a service's key: on, off, never created, without a workspace."""
+    with Client() as client:
+        client.act("set_flag", flag="of_sdk_on", rollout=100)
+        client.act("set_flag", flag="of_sdk_off", rollout=0)
+        url, headers = client._send.url, {"Authorization": f"Bearer {client._send._key}"}
+    openfeature.set_provider(OFREPProvider(url, headers_factory=lambda: headers), domain="nilometer")
+    flags, workspace = openfeature.get_client("nilometer"), EvaluationContext(acme)
+
+    assert flags.get_boolean_value("of_sdk_on", False, workspace) is True
+    assert flags.get_boolean_value("of_sdk_off", True, workspace) is False
+    unknown = flags.get_boolean_details("of_sdk_unknown", True, workspace)
+    assert (unknown.value, unknown.flag_metadata["reason"]) == (False, "unknown")
+    nobody = flags.get_boolean_details("of_sdk_on", False)
+    assert (nobody.value, nobody.error_code) == (False, ErrorCode.TARGETING_KEY_MISSING)
 
 
 def run_python(text: str) -> None:

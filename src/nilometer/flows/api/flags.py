@@ -31,7 +31,7 @@ class FlagContext(msgspec.Struct):
 def _one(call: ApiCall) -> Any:
     name = call.request.path["flag"]
     if not _NAME.fullmatch(name):
-        raise ApiProblem(404, "flag_not_found", "there is no such flag")
+        raise ApiProblem(404, "flag_not_found", "there is no such flag", error_code="FLAG_NOT_FOUND")
     found = flags.explain(call.store, _caller(call), name)
     return _shown(found)
 
@@ -45,7 +45,8 @@ def _caller(call: ApiCall) -> Any:
     context = call.decoded(FlagContext).context
     named = context.get("workspace_id") or (None if call.workspace_id else context.get("targetingKey"))
     if not call.workspace_id and not (isinstance(named, str) and named):
-        raise ApiProblem(400, "TARGETING_KEY_MISSING", "the context has neither workspace_id nor targetingKey")
+        missing = "the context has neither workspace_id nor targetingKey"
+        raise ApiProblem(400, "targeting_key_missing", missing, error_code="TARGETING_KEY_MISSING")
     if call.workspace_id and named not in {None, call.workspace_id}:
         raise ApiProblem(403, "other_workspace", "this key is of another workspace")
     return call.member or service(str(named or call.workspace_id), call.actor)

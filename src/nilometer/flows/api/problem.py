@@ -28,12 +28,13 @@ TITLES: Mapping[int, str] = {
 
 
 class ApiProblem(NilometerError):
-    """A request that has no other answer. `reason` is a stable snake_case code."""
+    """A request that has no other answer. `reason` is a stable snake_case code; `error_code` is OpenFeature's."""
 
-    def __init__(self, status: int, reason: str, detail: str) -> None:
+    def __init__(self, status: int, reason: str, detail: str, *, error_code: str = "") -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
+        self.error_code = error_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def answer_of(error: NilometerError) -> ApiAnswer:
         "detail": str(error)[:500],
         "reason": reason,
     }
+    if isinstance(error, ApiProblem) and error.error_code:
+        body |= {"errorCode": error.error_code, "errorDetails": body["detail"]}
     headers = {"retry-after": "1"} if status in {429, 503} else {}
     return ApiAnswer(status, msgspec.json.encode(body), MEDIA_TYPE, headers)
 
