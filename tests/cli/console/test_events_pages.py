@@ -35,6 +35,28 @@ def test_a_triggered_event_appears_live_and_opens(tab: Any) -> None:
     assert "webhook" in tab.inner_text("table >> nth=-1")
 
 
+def test_a_row_that_is_pressed_opens_although_others_arrive(tab: Any, month: Any, ask: Any) -> None:
+    """An event that arrives between press and release would push the row away from the pointer."""
+    first, then = "customer.created", "customer.updated"
+    tab.goto("/events")
+    tab.wait_for_selector(".live[data-state=live]")
+    row = f".events li:has-text('{ask('trigger', first, '--json').json['id']}') a"
+    ask("wait")
+    tab.wait_for_selector(row)
+    tab.hover(row)
+    tab.mouse.down()
+    arrived = f".events li:has-text('{ask('trigger', then, '--json').json['id']}')"
+    other = tab.context.new_page()
+    other.goto("/events")
+    other.wait_for_selector(arrived)
+    tab.wait_for_timeout(1000)
+    assert not tab.is_visible(arrived)
+
+    tab.mouse.up()
+
+    tab.wait_for_selector(f"h1:has-text('{first}')")
+
+
 def test_an_event_is_seen_within_half_a_second(tab: Any, month: Any, ask: Any, record_property: Any) -> None:
     """From the moment at which the webhook answers to the row in the page."""
     tab.goto("/events")

@@ -42,9 +42,9 @@ function listen(list) {
   source.onopen = () => say("live", "live");
   // An answer that ends is no fault where the browser asks again and again.
   source.onerror = () => { if (!("polls" in list.dataset)) say("lost", "connection lost, trying again"); };
-  source.addEventListener("rows", (event) => {
+  const show = (rows) => {
     const made = document.createElement("template");
-    made.innerHTML = event.data;
+    made.innerHTML = rows;
     for (const row of [...made.content.querySelectorAll("li")]) {
       const known = document.getElementById(row.id);
       if (known) { const focused = known.contains(document.activeElement); known.replaceWith(row); if (focused) row.querySelector("a").focus(); }
@@ -53,7 +53,14 @@ function listen(list) {
     while (list.children.length > 200) list.lastElementChild.remove();
     const empty = document.getElementById("nothing");
     if (empty && list.children.length) empty.hidden = true;
-  });
+  };
+  // A row that moves or is replaced between press and release would lose the click: rows wait until after it.
+  const held = [];
+  let pressed = false;
+  source.addEventListener("rows", (event) => { if (pressed) held.push(event.data); else show(event.data); });
+  list.addEventListener("pointerdown", () => { pressed = true; });
+  const release = () => setTimeout(() => { pressed = false; held.splice(0).forEach(show); });
+  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release);
   window.addEventListener("pagehide", () => source.close());
 }
 
