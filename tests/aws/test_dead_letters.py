@@ -112,7 +112,7 @@ def test_without_a_source_nothing_moves(client: Any, urls: list[str]) -> None:
     dead = DeadLetterQueue(client, name="ScheduleDeadLetters", url=urls[0], source_url=None)
     put(client, urls[0], 1)
 
-    with pytest.raises(Refused, match="no queue redrives to ScheduleDeadLetters"):
+    with pytest.raises(Refused, match="ScheduleDeadLetters has no queue: invoke its function once"):
         everything(dead, dead.send_back)
 
     assert bodies(client, urls[0]) == [0]

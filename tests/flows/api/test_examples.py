@@ -24,7 +24,6 @@ from nilometer.flows.api.description.examples import BODIES, PARAMETERS, WORKSPA
 from nilometer.flows.api.description.openapi import document
 from nilometer.flows.api.routes import ROUTES
 
-NOW = datetime.now(UTC)
 BY_NAME = {route.name: route for route in ROUTES}
 WHOLE = document(ROUTES)
 OPERATIONS = {one["operationId"]: one for path in WHOLE["paths"].values() for one in path.values()}
@@ -52,7 +51,7 @@ class Story:
         return answered.status_code, json.loads(answered.content)
 
     def deed(self, deed: Any) -> Any:
-        return perform(self.fake.store, service(WORKSPACE, "tests"), deed, now=NOW)
+        return perform(self.fake.store, service(WORKSPACE, "tests"), deed, now=datetime.now(UTC))
 
     def notified(self) -> dict[str, Any]:
         """The id of the notification about the workspace."""
@@ -96,7 +95,7 @@ def billed(story: Story) -> Mapping[str, Any]:
 
 
 BEFORE: Mapping[str, Callable[[Story], Mapping[str, Any]]] = {
-    "record_events": lambda _: {"time": rfc3339(NOW)},
+    "record_events": lambda _: {"time": rfc3339(datetime.now(UTC))},
     "decline_invitation": lambda story: invited(story, "decline_invitation"),
     "revoke_invitation": lambda story: invited(story, "revoke_invitation"),
     "revoke_session": opened,
