@@ -162,7 +162,7 @@ def test_the_security_page_says_what_guards_the_door(template: Template, project
     assert f"{rate} requests a second and {stage['DefaultRouteSettings']['ThrottlingBurstLimit']} at once" in page
     assert f"{TOLERANCE_SECONDS} s of tolerance both ways" in page
     assert f"more than {BODY_BYTES // 1_000_000} MB is refused" in page
-    assert f"at most every {REFRESH_SECONDS} s" in page
+    assert f"at most one request to Secrets Manager every {REFRESH_SECONDS} s" in page
 
 
 def test_what_was_deleted_from_the_bucket_can_be_had_back(template: Template) -> None:
