@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import threading
+import time
 
 import jsonschema
 import pytest
@@ -46,6 +49,27 @@ def test_a_seed_is_one_day() -> None:
     replayed = day(3, taken)
 
     assert first.plant.tables.digest == again.plant.tables.digest == replayed.plant.tables.digest
+
+
+def test_other_threads_do_not_move_the_clock_of_a_day() -> None:
+    """A thread of an earlier test that waits in the same process waits really, and throws its own dice."""
+    waits, ended = 0, threading.Event()
+
+    def wait() -> None:
+        nonlocal waits
+        while not ended.is_set():
+            time.sleep(random.uniform(1e-4, 1e-3))
+            waits += 1
+
+    alone, thread = day(3), threading.Thread(target=wait)
+    thread.start()
+    beside = day(3)
+    ended.set()
+    thread.join()
+
+    assert waits > 0
+    assert beside.world.now == alone.world.now
+    assert beside.plant.tables.digest == alone.plant.tables.digest
 
 
 def test_every_event_of_a_day_follows_its_schema() -> None:

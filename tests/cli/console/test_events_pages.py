@@ -23,10 +23,12 @@ def test_a_triggered_event_appears_live_and_opens(tab: Any) -> None:
     """By the form: it comes to the top of the list without a reload, and its page tells its way to the lake."""
     tab.goto("/events")
     tab.wait_for_selector(".live[data-state=live]")
+    tab.evaluate("window.stayed = true")
     tab.fill("input[name=type] >> nth=0", "customer.created")
     tab.click("text=Trigger")
-    tab.wait_for_selector(".events li.fresh:has-text('customer.created')")
+    tab.wait_for_selector(".events li:has-text('customer.created')")
     tab.wait_for_selector(".events li:has-text('customer.created') .path i.accepted >> nth=1")
+    assert tab.evaluate("window.stayed")
 
     tab.click(".events li:has-text('customer.created') a >> nth=0")  # by its selector: a live row is replaced at times
 

@@ -52,7 +52,7 @@ def test_a_key_opens_what_its_scopes_say_until_it_is_revoked(nilometer: Any, sta
 
 
 def test_events_over_http_are_counted(nilometer: Any, stack: Any, workspace: str) -> None:
-    """Once, also when the request is sent again; and the example of the documentation runs."""
+    """Once, also when the request is sent again; and the first example of the documentation runs."""
     key = nilometer("key", "create", "web", "--workspace", workspace, "--scope", "*", "--json").json["token"]
     sent = [
         {
@@ -73,6 +73,6 @@ def test_events_over_http_are_counted(nilometer: Any, stack: Any, workspace: str
     assert [(one["meter"], float(one["used"])) for one in used["items"]] == [("api_calls", 10.0)]
 
     page = (Path(__file__).parents[3] / "docs/api.md").read_text()
-    [example] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    example, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     origin = stack.about["webhook_url"].removesuffix("/webhooks/stripe")
     exec(example.replace("acme", workspace), {"URL": origin, "KEY": key})  # noqa: S102  # our own page

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 import greenlet
 from tests.support.simulation.kernel.choices import Chooser
 
+_SLEEP, _OTHERS = time.sleep, random.Random()  # what threads of others use
 STEPS = 100_000  # of one run; more is a run without an end
 
 
@@ -107,6 +109,7 @@ class World:
     _current: SimTask | None = None
     _last: SimTask | None = None
     _checked: int = -1
+    _thread: int = field(default_factory=threading.get_ident)
     _setup: random.Random = field(default_factory=lambda: random.Random(0))
 
     # ------------------------------------------------------------------ tasks
@@ -263,8 +266,10 @@ class World:
     # ------------------------------------------------------------------ clock, pauses, chance
 
     def sleep(self, seconds: float) -> None:
-        """Takes no time where all orders are tried; else time goes on for everybody."""
-        if self.random_time:
+        """Takes no time where all orders are tried; else time goes on for everybody. Threads of others really wait."""
+        if threading.get_ident() != self._thread:
+            _SLEEP(seconds)
+        elif self.random_time:
             self.now += timedelta(seconds=float(seconds))
 
     def monotonic(self) -> float:
@@ -278,6 +283,8 @@ class World:
     @property
     def chance(self) -> random.Random:
         """The product's dice: of the task, so that they depend on nothing else."""
+        if threading.get_ident() != self._thread:
+            return _OTHERS
         return self._current.chance if self._current else self._setup
 
     @contextlib.contextmanager
