@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from nilometer.aws.archives import Archive, Archives, Replay
+from nilometer.aws.eventbridge import Archive, Archives, Replay
 from nilometer.errors import Unavailable
 from nilometer.local.plane.engine import REGION, Engine
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from nilometer.aws.archives import Archives, Replay, ReplayProgress
+from nilometer.aws.eventbridge import Archives, Replay, ReplayProgress
 from nilometer.cli.terminal.caller import confirmed, yes_option
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import err, json_option, note, out, print_json_lines, table
