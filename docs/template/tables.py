@@ -146,12 +146,13 @@ _LARGE = (
 )
 _LAKE_WINDOW = ("LakeWindow", 300, 1)
 _ALONE = ("BatchSize", "A batch may be large, so each has all of the function's time.")
+_HOOKS = (("HooksRule", ""), ("MailRule", "HasEmail"))
 _FEW = ("BatchSize", "A receiver may need seconds, so a batch is small.")
 QUEUES = (
     QueueRow("Billing", "Billing", 200, 10, rules=(("BillingRule", ""), ("StripePartnerRule", "HasPartner"))),
     QueueRow("Usage", "Usage", 1000, 5, rules=(("UsageRule", ""),)),
     QueueRow("Operations", "Operations", 100, 5, rules=(("OperationsRule", ""), ("NoticesRule", ""))),
-    QueueRow("Hooks", "Hooks", 10, 5, 0, "SendsWebhooks", (("HooksRule", ""),), "HasWebhooks", note=_FEW),
+    QueueRow("Hooks", "Hooks", 10, 5, 0, "SendsWebhooks", _HOOKS, "HasWebhooks", note=_FEW),
     QueueRow("LakeStripeEvents", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
     QueueRow("LakeUsage", "Lake", 2000, 2, _LAKE_WINDOW, "HasLakeQueues", note=_LARGE),
     QueueRow("LakeAudit", "Lake", 2000, 2, _LAKE_WINDOW, rules=(("LakeAuditRule", ""),), note=_LARGE),

@@ -21,6 +21,8 @@ PATIENCE = {
     "s3": (1.0, 5.0, 3),
 }
 """By service; the others are the command line's alone."""
+ONCE = {"sesv2": (1.0, 5.0, 1)}
+"""What knows no repetition of a request: a second attempt would be a second mail."""
 
 _OTHERS = (3.0, 60.0, 3)  # a function that is invoked answers after up to 30 s
 _LONGEST_PAUSE = 20.0
@@ -38,7 +40,7 @@ def _config(service: str) -> Config:
     Our requests are typed: botocore's own check of every parameter is half of its CPU in a large transaction
     (`benchmarks/usage.py`), and the service checks them again.
     """
-    connect, read, attempts = PATIENCE.get(service, _OTHERS)
+    connect, read, attempts = {**PATIENCE, **ONCE}.get(service, _OTHERS)
     return Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=connect,

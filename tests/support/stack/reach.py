@@ -59,6 +59,7 @@ _SERVICES = {
     ("client", "delete_message_batch"): Use("sqs:DeleteMessage", "dead letters"),
     ("client", "change_message_visibility_batch"): Use("sqs:ChangeMessageVisibility", "dead letters"),
     ("client", "send_message_batch"): Use("sqs:SendMessage", "queue"),
+    ("client", "send_email"): Use("ses:SendEmail", "identity"),
     ("client", "invoke"): Use("lambda:InvokeFunction", "function"),
     ("client", "get_queue_attributes"): Use("sqs:GetQueueAttributes", "queue"),
     ("scheduler", "get_schedule"): Use("scheduler:GetSchedule", "schedule"),

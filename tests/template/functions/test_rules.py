@@ -18,7 +18,13 @@ from nilometer.flows.lake.kinds import TOLD
 from nilometer.local.plane.engine import Engine
 
 # The folder below events/ whose samples a rule is for, where it is not the rule's own word.
-FOLDERS = {"Billing": "stripe", "StripePartner": "partner", "LakeAudit": "changes", "Notices": "changes"}
+FOLDERS = {
+    "Billing": "stripe",
+    "StripePartner": "partner",
+    "LakeAudit": "changes",
+    "Notices": "changes",
+    "Mail": "changes",
+}
 # A change that another flow waits for too; and the partner's rule is on a bus of its own, so the two never meet.
 ALSO = {"changes": {"Usage"}, "partner": {"Billing"}}
 

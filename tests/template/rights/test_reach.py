@@ -55,6 +55,7 @@ KINDS = {
     "AuditKey": "secret",
     "ConsoleKey": "secret",
     "WebhookKey": "secret",
+    ":identity/": "identity",
     "Schedule": "schedule",
     "Logs": "log",
     "Queue": "queue",

@@ -23,6 +23,11 @@ def webhook_secret(stack_key: str, webhook: Webhook, secret_id: str) -> str:
     return PREFIX + base64.b64encode(hmac.digest(stack_key.encode(), said.encode(), "sha256")).decode()
 
 
+def addresses_secret(stack_key: str) -> str:
+    """Of the requests to the service that keeps addresses. No webhook has it: what they are derived from has lines."""
+    return PREFIX + base64.b64encode(hmac.digest(stack_key.encode(), b"addresses", "sha256")).decode()
+
+
 def webhook_message_id(event_id: str) -> str:
     """Of an event, the same at every attempt and to every endpoint; safe in a header, whatever the event's id holds."""
     return f"msg_{hashlib.sha256(event_id.encode(errors='backslashreplace')).hexdigest()[:32]}"

@@ -42,7 +42,7 @@ ROW_PAYLOAD_BYTES = 700_000  # a larger payload rests in S3 and the row carries 
 ENTRY_MARGIN = 2_000  # for the bus' own count of source, detail type and time
 PAYLOADS = "payloads"  # kept as long as the rows that refer to it: for ever
 
-TOLD = frozenset({"workspace", "billing", "meter", "alert", "membership", "invitation"})
+TOLD = frozenset({"workspace", "billing", "meter", "alert", "membership", "invitation", "notification"})
 """Kinds of records whose changes a rule of ours waits for on the bus."""
 
 

@@ -2,7 +2,7 @@
 
 The name is resolved here, every address that it has must be public, and the connection goes to the one that was
 checked, so that a name which changes meanwhile leads nowhere else. A redirect is an answer as any other. Of the answer
-the status alone is read.
+the status is read, and no more than was asked for.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """`status` of the answer, or `None` and why there was none: `not_public`, `unknown_host` or `no_answer`."""
+    """`status` of the answer, or `None` and why there was none: `not_public`, `unknown_host` or `no_answer`.
+
+    `body` is the beginning of it, as far as it was asked for.
+    """
 
     status: int | None
     reason: str = ""
+    body: bytes = b""
 
     @property
     def delivered(self) -> bool:
@@ -45,8 +49,9 @@ class Posted:
         return self.status == 410
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = False) -> Posted:
-    """Within some seconds. `loopback` allows `http://127.0.0.1:PORT`, for a machine's own stack."""
+def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = False, reads: int = 0) -> Posted:
+    """Within some seconds. `loopback` allows `http://127.0.0.1:PORT`, for a machine's own stack; `reads` is how many
+    bytes of the answer are read."""
     try:
         check_webhook_url(url, loopback=loopback)
         parts = urlsplit(url)
@@ -66,8 +71,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = 
                 retries=False,
                 preload_content=False,
             )
+            told = answered.read(reads) if reads else b""
             answered.close()
-            return Posted(answered.status)
+            return Posted(answered.status, body=told)
     except (HTTPError, OSError, ValueError):  # ValueError: a header or status that http.client cannot read
         return Posted(None, "no_answer")
 

@@ -31,7 +31,8 @@ _COMMAND = (*_PYTHON, "nilometer.local.plane.guard", *_PYTHON, "nilometer.local.
 _LEFT_OUT = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "PYTHONDONTWRITEBYTECODE")
 """Of the environment: profiles are not the engine's, and to compile 200 modules takes longer than all the rest."""
 _SERVICES = (
-    "apigatewayv2,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,s3,scheduler,secretsmanager,sqs,sts"
+    "apigatewayv2,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,s3,"
+    "scheduler,secretsmanager,ses,sqs,sts"
 )
 
 
