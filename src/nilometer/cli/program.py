@@ -95,6 +95,7 @@ SECTIONS = {
         ("flag", "Feature flags: on for all workspaces, for a share of them, or for one.", "people.flag:flag"),
         ("onboarding", "Progress of users in tutorials.", "people.onboarding:onboarding"),
         ("webhook", "Post the events of a workspace to HTTPS addresses, signed.", "notices.webhook:webhook"),
+        ("email", "Mail notifications to people, whose addresses another service keeps.", "notices.email:email"),
         ("notification", "Notifications of people, and their preferences.", "people.notification:notification"),
         (
             "attachment",

@@ -56,6 +56,7 @@ STORY: tuple[str | tuple[str, str, str], ...] = (
     "key revoke {key} --workspace acme --yes",
     ("webhook create acme https://hooks.example.com/nilometer --type billing.plan_changed.v1", "hook", r"\b(\w{26})\b"),
     "webhook list acme",
+    "email secret",
     "webhook redeliver acme {hook} --since 2026-01-01 --dry-run",
     "webhook update acme {hook} --off",
     "webhook rotate acme {hook} --overlap 48",

@@ -67,6 +67,7 @@ LEFT_OUT = {
     "HasSilence",
     "HasBudget",
     "HasCatalog",
+    "HasEmail",
     "HasWebhooks",
     "HasWebhooksDetail",
     "SendsWebhooksAlarms",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--chaos", metavar="KIND=P,...", help="Inject faults, such as duplicate=0.1,kill=0.01.")
 @click.option("--chaos-seed", type=int, default=0, show_default=True, help="The same seed gives the same faults.")
 @click.option("--webhooks", is_flag=True, help="Send webhooks of workspaces, also to http://127.0.0.1.")
+@click.option("--addresses", metavar="URL", help="Mail notifications through SES of this stack; URL has addresses.")
 @click.option("--quiet", "-q", is_flag=True, help="Print no line per event.")
 @json_option
 def local(
@@ -49,6 +50,7 @@ def local(
     chaos: str | None,
     chaos_seed: int,
     webhooks: bool,
+    addresses: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -67,12 +69,14 @@ def local(
       nilometer local --stripe
       nilometer local --reload --quiet
     """
+    from nilometer.local.plane.deploy import LOCAL_MAIL
     from nilometer.local.stack.stack import stack
     from nilometer.local.stack.stripe_cli import listening_secret
 
     secrets = (listening_secret(), *stripe_secret) if stripe else stripe_secret
     options = _options(port, aws_port, name, data, secrets, chaos, chaos_seed)
-    options = replace(options, parameters={"Webhooks": "true"}) if webhooks else options
+    asked = {"EmailDomain": LOCAL_MAIL, "EmailAddresses": addresses} if addresses else {}
+    options = replace(options, parameters={"Webhooks": "true", **asked}) if webhooks or addresses else options
     with signals_interrupt():
         try:
             with _starting(as_json), contextlib.ExitStack() as started:

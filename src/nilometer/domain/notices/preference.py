@@ -35,7 +35,7 @@ class Channel(StrEnum):
     """A way to reach a person. The values are stored in preferences and in `channels` of notifications."""
 
     IN_APP = "in_app"  # the notification center
-    EMAIL = "email"  # whoever sends e-mail reads `channels` in the change of the notification
+    EMAIL = "email"  # `flows.notices.mailing`, or whoever else reads `channels` in the change of the notification
 
 
 Topic = Annotated[str, Bounds(pattern=f"^{TOPIC.pattern}$", most=TOPIC_LENGTH, says="exports.ready")]

@@ -23,7 +23,7 @@ _NOBODY = {204, 404, 410}
 _READS = 8_000  # bytes of an answer
 
 
-class _Answer(msgspec.Struct):
+class _AddressAnswer(msgspec.Struct):
     email: str
     unsubscribe: str | None = None
 
@@ -50,7 +50,7 @@ class Addresses:
         if answered.status != 200:  # OK
             raise Unavailable(f"the service of addresses: {answered.reason or f'answered {answered.status}'}")
         try:
-            told = msgspec.json.decode(answered.body, type=_Answer)
+            told = msgspec.json.decode(answered.body, type=_AddressAnswer)
             return Recipient(address=told.email, unsubscribe=told.unsubscribe)
         except (msgspec.DecodeError, UnicodeDecodeError, Rejected):
             raise Unavailable("the service of addresses answered what cannot be used") from None

@@ -72,14 +72,14 @@ class MailMeans:
     monotonic: Callable[[], float] = time.monotonic
 
 
-class _Row(msgspec.Struct, kw_only=True):
+class _MailedRow(msgspec.Struct, kw_only=True):
     kind: str
     pk: str
     sk: str
 
 
-class _Told(msgspec.Struct, kw_only=True):
-    data: _Row
+class _MailedChange(msgspec.Struct, kw_only=True):
+    data: _MailedRow
 
 
 def handle(messages: Sequence[Message], means: MailMeans, *, objects: Objects) -> list[Result]:
@@ -90,7 +90,7 @@ def handle(messages: Sequence[Message], means: MailMeans, *, objects: Objects) -
 
 
 def _open(message: Message) -> Key:
-    row = read(decode(message.body).detail, _Told, "not a change of a record").data
+    row = read(decode(message.body).detail, _MailedChange, "not a change of a record").data
     if row.kind != "notification":
         raise Rejected("invalid_schema", "mails carry notifications alone")
     return Key(row.pk, row.sk)

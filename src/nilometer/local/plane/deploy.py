@@ -5,6 +5,7 @@ The engine runs no code: the functions' package is a placeholder, `local.runner`
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import time
@@ -25,6 +26,8 @@ STACK_NAME = "nilometer"
 STRIPE_SECRET = "whsec_local_stack_only_0123456789"  # noqa: S105  # verifies nothing but what this machine signs
 METERS = (("api_calls", "call", "sum"), ("storage_gb_hours", "gb_hour", "sum"), ("seats", "seat", "max"))
 ACTOR = "nilometer local"
+LOCAL_MAIL = "nilometer.example"
+"""From where a stack on one machine mails; its SES keeps the mails and sends none."""
 DEPLOY_SECONDS = 120
 _BUCKET, _PACKAGE, _TEMPLATE = "nilometer-code", "placeholder.zip", "template.yaml"
 _REASON = 500  # characters: CloudFormation may answer with the template
@@ -54,10 +57,18 @@ def deploy(
     client("secretsmanager").put_secret_value(
         SecretId=outputs["StripeSecretArn"], SecretString=" ".join(stripe_secrets)
     )
+    if domain := (parameters or {}).get("EmailDomain"):
+        _verify(client("sesv2"), domain)
     for table in (outputs["RecordsTable"], outputs["EventsTable"]):
         client("dynamodb").update_time_to_live(TableName=table, TimeToLiveSpecification=_TIME_TO_LIVE)
     _seed_meters(Store(client("dynamodb"), records=outputs["RecordsTable"], events=outputs["EventsTable"]))
     return outputs
+
+
+def _verify(ses: Any, domain: str) -> None:
+    """As the owner of a domain does once in his account."""
+    with contextlib.suppress(ses.exceptions.AlreadyExistsException):
+        ses.create_email_identity(EmailIdentity=domain)
 
 
 def template() -> str:
