@@ -22,13 +22,13 @@ def own_variables(template: Template, function: str) -> set[str]:
     return set(properties["Environment"]["Variables"])
 
 
-def variables_read(module: str) -> set[str]:
-    """What a module asks `settings.variables` for, from its source."""
+def variables_read(module: str, by: str = "variables") -> set[str]:
+    """What a module asks `variables` or `optional` for, from its source."""
     spec = importlib.util.find_spec(module)
     assert spec, module
     assert spec.origin
     calls = [node for node in ast.walk(ast.parse(Path(spec.origin).read_text())) if isinstance(node, ast.Call)]
-    asked = [argument for call in calls if ast.unparse(call.func) == "variables" for argument in call.args]
+    asked = [argument for call in calls if ast.unparse(call.func) == by for argument in call.args]
     return {ast.literal_eval(argument) for argument in asked}
 
 
@@ -71,12 +71,14 @@ def test_one_word_names_function_module_role_and_logs(template: Template) -> Non
 
 
 def test_what_a_function_is_given_it_reads(template: Template) -> None:
-    """And what it asks for, the template sets."""
+    """And what it needs, the template sets."""
     given = {name: own_variables(template, name) for name in template.functions}
-    read = {name: variables_read(f["Handler"].rpartition(".")[0]) for name, f in template.functions.items()}
+    modules = {name: function["Handler"].rpartition(".")[0] for name, function in template.functions.items()}
+    read = {name: variables_read(module) for name, module in modules.items()}
     read["ConsoleFunction"] |= variables_read("nilometer.lambdas.http.stack")
+    options = {name: variables_read(module, by="optional") for name, module in modules.items()}
 
-    assert given == read
+    assert {name: names - options[name] for name, names in given.items()} == read
 
 
 def test_shared_variables_are_powertools_own(template: Template) -> None:

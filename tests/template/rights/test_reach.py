@@ -56,6 +56,7 @@ KINDS = {
     "ConsoleKey": "secret",
     "WebhookKey": "secret",
     ":identity/": "identity",
+    ":configuration-set/": "identity",
     "Schedule": "schedule",
     "Logs": "log",
     "Queue": "queue",
