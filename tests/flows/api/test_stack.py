@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,19 @@ from openfeature import api as openfeature
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
+from standardwebhooks.webhooks import Webhook as Verifier
+from tests.support.events.mail import Owner, answering, mails
 from tests.support.project import ROOT
 from tests.support.stack.conformance import CHECKS, Api, over_http
 from tests.support.stack.loop import run_async
 
-from nilometer import Client, CreateMeter, CreateWorkspace, LimitRule, OverrideLimit, perform
+from nilometer import Client, CreateMeter, CreateWorkspace, LimitRule, Notify, OverrideLimit, perform
 from nilometer.domain.acts.act import operator, service
 from nilometer.domain.notices.webhook_signature import webhook_message_id
 from nilometer.domain.store.times import parse_rfc3339
+from nilometer.domain.store.writes import Table
 from nilometer.local.plane.connect import connect
+from nilometer.local.plane.deploy import LOCAL_MAIL
 from nilometer.local.stack.stack import Options, Stack, stack
 
 NODE = ROOT / "clients" / "node"
@@ -41,14 +46,22 @@ NOW = parse_rfc3339("2026-11-01T00:00:00Z")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def addresses() -> Iterator[Owner]:
+    """It knows nobody, until a test says otherwise."""
+    with answering() as owner:
+        yield owner
+
+
+@pytest.fixture(scope="module")
+def running(addresses: Owner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The only stack that this process and its children find."""
     before = dict(os.environ)
     os.environ["NILOMETER_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
     for name in ("NILOMETER_URL", "NILOMETER_KEY"):
         os.environ.pop(name, None)
     try:
-        with stack(Options(port=0, aws_port=0, parameters={"Webhooks": "true"})) as made:
+        parameters = {"Webhooks": "true", "EmailDomain": LOCAL_MAIL, "EmailAddresses": addresses.url}
+        with stack(Options(port=0, aws_port=0, parameters=parameters)) as made:
             yield made
     finally:
         os.environ.clear()
@@ -228,3 +241,33 @@ def test_a_threshold_reaches_the_receiver_of_the_page(running: Stack) -> None:
     assert (event["type"], event["subject"]) == ("usage.threshold_reached.v1", "hooked")
     assert (event["data"]["meter"], event["data"]["percent"]) == ("api_calls", "80")
     assert message_id == webhook_message_id(event["id"])
+
+
+def test_a_notification_is_mailed_and_the_address_is_kept_nowhere(running: Stack, addresses: Owner) -> None:
+    """By the stack's own relay, bus, queue and function. Tables, lake and logs know the notification alone."""
+    address, user, title = "grace.hopper@example.org", "user_grace", "The whole way"
+    door, now = service("mailed", "t"), datetime.now(UTC)  # what is older than two days is not mailed
+    perform(connect().store(), door, CreateWorkspace(name="Mailed", admin=user), now=now)
+    addresses.status, addresses.answer = 200, {"email": address}
+    try:
+        notify = Notify(user_id=user, topic="billing.payment_failed", title=title)
+        made = perform(connect().store(), door, notify, now=now)
+        nilometer("wait")
+    finally:
+        addresses.status = 204
+
+    [mail] = mails(running.engine.endpoint_url, title)
+    assert (mail["Source"], mail["To"]) == (f"notifications@{LOCAL_MAIL}", [address])
+    body, headers = next(one for one in addresses.asked if user.encode() in one[0])
+    asked = Verifier(nilometer("email", "secret").strip()).verify(body, headers)
+    assert asked == {"user_id": user, "workspace_id": "mailed", "topic": "billing.payment_failed"}
+    store, logs = connect().store(), Path(str(running.description.logs))
+    audit = nilometer("query", "SELECT * FROM audit WHERE kind = 'notification'", "--json")
+    kept = {
+        "records": str([*store.scan(Table.RECORDS)]),
+        "audit": audit,
+        "logs": "".join(path.read_text() for path in logs.glob("*.log")),
+    }
+    assert [name for name, text in kept.items() if str(made.id) not in text] == []
+    kept["events"] = str([*store.scan(Table.EVENTS)])
+    assert [name for name, text in kept.items() if address in text] == []

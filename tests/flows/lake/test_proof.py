@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.flows.changes import World, record
 from tests.support.lake.build import KEY, KEYS, NOW, START, change, event, packed, proven, unproven
+from tests.support.project import EVENTS
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -74,6 +75,14 @@ def test_a_forged_change_is_a_reject_and_its_neighbours_pass(lake: Lake, objects
 
     assert outcomes(results) == [Outcome.ACCEPTED, *[Outcome.REJECTED] * 4, Outcome.ACCEPTED]
     assert stored(lake) == ["also", "good"]
+
+
+def test_the_samples_of_changes_are_proven(lake: Lake, objects: Objects) -> None:
+    """By the key of the tests, so that each of them would land."""
+    samples = [json.loads(path.read_text())["detail"] for path in sorted((EVENTS / "changes").glob("*.json"))]
+
+    assert samples
+    assert outcomes(land(lake, objects, *map(json.dumps, samples))) == [Outcome.ACCEPTED] * len(samples)
 
 
 def test_a_change_past_the_bus_lands_as_one_that_went_over_it(world: World, lake: Lake) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from standardwebhooks.webhooks import Webhook as Verifier
+from tests.support.events.mail import Owner, answering, mails
 from tests.support.people import workspace
 
 from nilometer import Notify, SetPreference, perform, service
@@ -40,39 +39,12 @@ ADDRESS = "ada.lovelace@example.org"
 US = service("ws_acme", "tests")
 
 
-@dataclass
-class Owner:
-    """The service that keeps addresses: what it is asked, and what it answers."""
-
-    port: int
-    status: int = 200
-    answer: dict[str, Any] = field(default_factory=lambda: {"email": ADDRESS})
-    asked: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
-
-
-class _answering(BaseHTTPRequestHandler):  # noqa: N801  # used as a function
-    def do_POST(self) -> None:  # http.server's name
-        owner: Owner = self.server.owner  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers["content-length"]))
-        owner.asked.append((body, {name.lower(): value for name, value in self.headers.items()}))
-        told = json.dumps(owner.answer).encode()
-        self.send_response(owner.status)
-        self.send_header("content-length", str(len(told)))
-        self.end_headers()
-        self.wfile.write(told)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
 @pytest.fixture
 def owner() -> Iterator[Owner]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _answering)
-    server.owner = Owner(server.server_port)  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.owner  # type: ignore[attr-defined]
-    server.shutdown()
-    server.server_close()
+    """It has ada's address."""
+    with answering() as made:
+        made.status, made.answer = 200, {"email": ADDRESS}
+        yield made
 
 
 def ses(endpoint: str) -> Any:
@@ -109,7 +81,7 @@ class Way:
         sender = f"notifications@{self.domain}"
         means = MailMeans(
             store=self.store,
-            addresses=Addresses(f"http://127.0.0.1:{self.owner.port}/", lambda: KEY, loopback=True),
+            addresses=Addresses(self.owner.url, lambda: KEY, loopback=True),
             mails=Mailer(ses(self.endpoint or self.aws.endpoint_url), sender=sender),
             links="https://app.example.com/",
             now=lambda: self.now,
@@ -120,9 +92,7 @@ class Way:
 
     def sent(self, subject: str) -> list[dict[str, Any]]:
         """The mails that SES took."""
-        with urllib.request.urlopen(f"{self.aws.endpoint_url}/_ministack/ses/messages") as answer:  # noqa: S310  # the engine
-            told = json.load(answer)["messages"]
-        return [one for mails in told.values() for one in mails if one["Subject"] == subject]
+        return mails(self.aws.endpoint_url, subject)
 
 
 @pytest.fixture
@@ -190,12 +160,13 @@ def test_what_ses_refuses_is_tried_again_without_its_words(way: Way) -> None:
 def test_a_mail_that_may_have_gone_is_never_sent_twice(way: Way, owner: Owner) -> None:
     """SES takes the request and never answers: the message waits while the claim is young, then it is a reject."""
     item = way.notify(title="Perhaps")
-    with silent() as endpoint:
+    nobody = silent()
+    with nobody as endpoint:
         way.endpoint = endpoint
         lost = way.tried(item)
     way.endpoint = ""
 
-    assert lost.outcome is Outcome.FAILED
+    assert (lost.outcome, nobody.taken) == (Outcome.FAILED, 1)
     assert str(lost.fields["error"]).startswith("SES did not say whether it took a mail")
     assert way.tried(item).outcome is Outcome.FAILED
     way.now += CLAIM
@@ -290,6 +261,9 @@ def test_only_notifications_are_mailed(way: Way) -> None:
 class silent:  # noqa: N801  # used as a function
     """An address that takes a request and closes without a word."""
 
+    def __init__(self) -> None:
+        self.taken = 0
+
     def __enter__(self) -> str:
         self._socket = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -302,6 +276,7 @@ class silent:  # noqa: N801  # used as a function
             except OSError:
                 return
             with taken:
+                self.taken += 1
                 taken.recv(65_536)
 
     def __exit__(self, *_: object) -> None:
