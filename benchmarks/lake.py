@@ -33,6 +33,7 @@ import msgspec
 from deltalake import DeltaTable, write_deltalake
 
 from nilometer.aws.clients import client
+from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.events.outcome import Message
 from nilometer.domain.lake.proof import PROVEN_COLUMNS
@@ -332,7 +333,9 @@ def measure_sizes_in_s3(sizes: list[int], batch: int, merge: bool) -> Iterator[d
         client("s3").create_bucket(Bucket="lake")
         with CountingProxy(running.endpoint_url) as proxy:
             options = storage_options(os.environ | {"AWS_ENDPOINT_URL": proxy.url})
-            yield from measure_sizes(Lake(uri="s3://lake/sizes", storage_options=options), sizes, batch, merge, proxy)
+            files = Objects(client("s3", endpoint_url=proxy.url), bucket="lake")
+            lake = Lake(uri="s3://lake/sizes", storage_options=options, files=files)
+            yield from measure_sizes(lake, sizes, batch, merge, proxy)
     shutil.rmtree(folder)
 
 

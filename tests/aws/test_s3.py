@@ -72,6 +72,15 @@ def test_changed_content_is_not_believed(objects: Objects, aws: Engine) -> None:
     assert caught.value.reason == "claim_broken"
 
 
+def test_who_creates_second_changes_nothing(objects: Objects) -> None:
+    """Where nothing is there is nothing to read; and what is there stays as it was."""
+    uri = f"s3://{objects.bucket}/lake/log/1.json"
+    assert objects.read(uri) is None
+
+    assert [objects.create(uri, content) for content in (b"first", b"second")] == [True, False]
+    assert objects.read(uri) == b"first"
+
+
 def test_folders_are_what_is_right_below(objects: Objects) -> None:
     """Not what is further down, nor objects."""
     for key in ("lake/datasets/a/x/y", "lake/datasets/b/x", "lake/datasets/c", "lake/other/x"):
@@ -81,10 +90,14 @@ def test_folders_are_what_is_right_below(objects: Objects) -> None:
 
 
 def test_a_bucket_that_does_not_answer_is_unavailable() -> None:
-    """Both ways."""
+    """Every way."""
     away = Objects(s3(f"http://127.0.0.1:{free_port()}"), bucket="bucket")
 
     with pytest.raises(Unavailable):
         away.put("claims", b"content")
+    with pytest.raises(Unavailable):
+        away.create("s3://bucket/key", b"content")
+    with pytest.raises(Unavailable):
+        away.read("s3://bucket/key")
     with pytest.raises(Unavailable):
         away.get("claims/" + "0" * 64)

@@ -37,6 +37,29 @@ class Objects:
         except (ClientError, BotoCoreError) as error:
             raise Unavailable(f"S3 did not take {key}: {error}") from error
 
+    def create(self, uri: str, content: bytes) -> bool:
+        """As `write`, where nothing is. False: something is, or another write of it is on its way."""
+        key = uri.removeprefix(f"s3://{self.bucket}/")
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                return False
+            raise Unavailable(f"S3 did not take {key}: {error}") from error
+        except BotoCoreError as error:
+            raise Unavailable(f"S3 did not take {key}: {error}") from error
+        return True
+
+    def read(self, uri: str) -> bytes | None:
+        """The content of `uri`, `s3://bucket/key` of this bucket; None when there is none."""
+        key = uri.removeprefix(f"s3://{self.bucket}/")
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(f"S3 did not give {key}: {error}") from error
+
     def folders(self, prefix: str) -> list[str]:
         """Names right below `prefix`, which ends in `/`, that have something below them."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")

@@ -29,5 +29,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _dependencies() -> tuple[Lake, Objects, AuditKeys]:
     bucket, uri, key = variables("LAKE_BUCKET", "LAKE_URI", "AUDIT_KEY_ARN")
     objects = Objects(client("s3"), bucket=bucket)
-    tables = Lake(uri=uri, storage_options=storage_options(os.environ), put=objects.write)
+    tables = Lake(uri=uri, storage_options=storage_options(os.environ), files=objects)
     return tables, objects, AuditKeys.stored(later("secretsmanager"), arn=key)

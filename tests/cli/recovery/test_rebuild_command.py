@@ -11,6 +11,7 @@ import boto3
 import pytest
 from tests.support.lake.build import NOW, change, proven
 
+from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.lake.tables.storage import storage_options
@@ -21,21 +22,23 @@ ASKED = ("--as-of", "2020-01-01T00:00:01Z")
 THEN = 1_577_836_800  # 2020-01-01T00:00:00Z
 
 
+def client_of(stack: Any, service: str) -> Any:
+    return boto3.session.Session().client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=stack.about["aws_endpoint_url"],
+        region_name=stack.about["region"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
 def signing_key(stack: Any) -> str:
     """That by which the relay of the stack proves its rows."""
-
-    def client(service: str) -> Any:
-        return boto3.session.Session().client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=stack.about["aws_endpoint_url"],
-            region_name=stack.about["region"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-
     asked = {"StackName": stack.about["stack_name"], "LogicalResourceId": "AuditKey"}
-    arn = client("cloudformation").describe_stack_resource(**asked)["StackResourceDetail"]["PhysicalResourceId"]
-    return AuditKeys.stored(client("secretsmanager"), arn=arn).current()[0]
+    arn = client_of(stack, "cloudformation").describe_stack_resource(**asked)["StackResourceDetail"][
+        "PhysicalResourceId"
+    ]
+    return AuditKeys.stored(client_of(stack, "secretsmanager"), arn=arn).current()[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ def past(stack: Any) -> Any:
         change("long-ago-1", created=THEN, pk=image["pk"], new_image=image),
         change("long-ago-2", created=THEN + 60, pk=image["pk"], action="REMOVE", sequence_number="2", new_image=None),
     ]
-    Lake(uri=about["lake_uri"], storage_options=storage_options(environment | keys)).append(
+    files = Objects(client_of(stack, "s3"), bucket=about["lake_uri"].split("/")[2])
+    Lake(uri=about["lake_uri"], storage_options=storage_options(environment | keys), files=files).append(
         AUDIT,
         decode(AUDIT, json.dumps([proven(row, key=signing_key(stack)) for row in rows]).encode()),
         recorded_at=NOW,
@@ -61,13 +65,7 @@ def past(stack: Any) -> Any:
 @pytest.fixture
 def empty_table(stack: Any) -> str:
     name = f"rebuilt-{uuid.uuid4().hex[:8]}"
-    client: Any = boto3.client(
-        "dynamodb",
-        endpoint_url=stack.about["aws_endpoint_url"],
-        region_name=stack.about["region"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = client_of(stack, "dynamodb")
     client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",

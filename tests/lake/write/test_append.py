@@ -118,12 +118,12 @@ def test_a_slow_twin_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
     commit = append_module._commit
     twin_came = False
 
-    def overtaken(*arguments: Any) -> None:
+    def overtaken(*arguments: Any) -> int:
         nonlocal twin_came
         if not twin_came:
             twin_came = True
             append(lake, USAGE, usage("e1"))
-        commit(*arguments)
+        return commit(*arguments)
 
     monkeypatch.setattr(append_module, "_commit", overtaken)
 
@@ -133,39 +133,18 @@ def test_a_slow_twin_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
     assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(3, 3)]
 
 
-def test_after_a_lost_race_the_commit_alone_is_repeated(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody else adds other rows of the same seconds first, twice: our file is written once, and lands."""
-    append(lake, USAGE, usage("e0"))
-    add, others = append_module._add, iter(["o1", "o2"])
-
-    def overtaken(*arguments: Any) -> None:
-        if other := next(others, None):
-            with monkeypatch.context() as patched:
-                patched.setattr(append_module, "_add", add)
-                append(lake, USAGE, usage(other))
-        add(*arguments)
-
-    monkeypatch.setattr(append_module, "_add", overtaken)
-
-    appended = append(lake, USAGE, usage("e1"), usage("e2"))
-
-    assert (appended.attempts, appended.new) == (1, range(2))
-    assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(5, 5)]
-    assert len(list(Path(lake.uri, "usage").rglob("*.parquet"))) == version(lake, USAGE) == 4
-
-
 def test_a_neighbour_on_another_day_is_not_in_the_way(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits of different days pass each other without a new attempt."""
     append(lake, USAGE, usage("e0"))
     commit = append_module._commit
     neighbour_came = False
 
-    def overtaken(*arguments: Any) -> None:
+    def overtaken(*arguments: Any) -> int:
         nonlocal neighbour_came
         if not neighbour_came:
             neighbour_came = True
             append(lake, USAGE, usage("yesterday", created=START - DAY))
-        commit(*arguments)
+        return commit(*arguments)
 
     monkeypatch.setattr(append_module, "_commit", overtaken)
 

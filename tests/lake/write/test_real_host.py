@@ -20,13 +20,17 @@ from nilometer.local.plane.engine import Engine
 WORK = """
 import json, os, sys, time
 from datetime import UTC, datetime
+from nilometer.aws.clients import client
+from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.tables import USAGE
 from nilometer.lake.read.query import query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode
 
-lake = Lake(uri=os.environ["LAKE_URI"], storage_options=storage_options(os.environ))
+uri = os.environ["LAKE_URI"]
+files = Objects(client("s3"), bucket=uri.split("/")[2])
+lake = Lake(uri=uri, storage_options=storage_options(os.environ), files=files)
 rows = decode(USAGE, sys.stdin.buffer.read())
 for _ in range(2):
     lake.append(USAGE, rows, recorded_at=datetime.now(UTC), deadline=time.monotonic() + 60)
@@ -43,7 +47,12 @@ def test_rows_are_written_and_read_under_the_host_name_of_s3(aws: Engine, tmp_pa
     with s3_by_its_name(aws.endpoint_url, tmp_path) as end:
         own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         credentials = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        trusted = {"HTTPS_PROXY": end.url, "SSL_CERT_FILE": str(end.authority), "LAKE_URI": f"s3://{bucket}/lake"}
+        trusted = {
+            "HTTPS_PROXY": end.url,
+            "SSL_CERT_FILE": str(end.authority),
+            "AWS_CA_BUNDLE": str(end.authority),
+            "LAKE_URI": f"s3://{bucket}/lake",
+        }
         done = subprocess.run(
             [sys.executable, "-c", WORK],
             env={**own, **credentials, **trusted},

@@ -26,6 +26,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from tests.support.lake.proxy import LATEST, Faults, FaultyProxy
 from tests.support.lake.storms import SUBJECTS, Content, Size, Subject
 
+from nilometer.aws.clients import client
+from nilometer.aws.s3 import Objects
 from nilometer.errors import Unavailable
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write import known
@@ -58,7 +60,12 @@ class Storm:
 
     @property
     def lake(self) -> Lake:
-        return Lake(uri=self.uri, storage_options=storage_options(os.environ) if self.endpoint else {})
+        if not self.endpoint:
+            return Lake(uri=self.uri, storage_options={})
+        bucket = self.uri.split("/")[2]
+        return Lake(
+            uri=self.uri, storage_options=storage_options(os.environ), files=Objects(client("s3"), bucket=bucket)
+        )
 
 
 @dataclass
@@ -169,10 +176,11 @@ def _lose_answers(storm: Storm, chance: random.Random) -> None:
     module, name = storm.over.commit
     write = getattr(module, name)
 
-    def landed_but_unanswered(*arguments: Any, **options: Any) -> None:
-        write(*arguments, **options)
+    def landed_but_unanswered(*arguments: Any, **options: Any) -> Any:
+        answer = write(*arguments, **options)
         if chance.random() < storm.lose:
             raise chance.choice((OSError, CommitFailedError))("the answer was lost")
+        return answer
 
     setattr(module, name, landed_but_unanswered)
 

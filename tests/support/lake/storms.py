@@ -19,6 +19,7 @@ from tests.support.lake.build import DAY, NOW, START, instant, messages, usage
 from nilometer.domain.lake.books import BOOKS
 from nilometer.domain.lake.dataset import Dataset, new_column, new_dataset
 from nilometer.domain.lake.tables import USAGE, DeltaTable
+from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write import batches as batches_module
 from nilometer.lake.write.append import Lake
@@ -40,7 +41,7 @@ class Size:
 
 class Subject(Protocol):
     commit: ClassVar[tuple[Any, str]]
-    """The module and the function in it that commits, whose answer may be lost."""
+    """The module or class and the function in it that commits on a disk, whose answer may be lost."""
 
     @property
     def table(self) -> DeltaTable: ...
@@ -57,7 +58,7 @@ class Subject(Protocol):
 class Usage:
     """Every event in one batch, and half of them in one or two more, grouped anew and far from the first."""
 
-    commit = (append_module, "_add")
+    commit = (FilesOnDisk, "create")
     table: DeltaTable = USAGE
 
     def batches(self, size: Size, chance: random.Random) -> list[Content]:

@@ -1,21 +1,19 @@
-"""Exactly-once append: an anti-join on a snapshot, then a compare-and-set commit through the same object.
+"""Exactly-once append: an anti-join on a snapshot, then a compare-and-set commit of the version after it.
 
     open snapshot s ─▶ read the keys that s holds in the rows' days and seconds ─▶ drop them ─▶ write files of the rest
          ▲                                                               │                            │
          │ anything raised: unknown                  nothing left: done, no commit                    ▼
-         │                                   commit them with Transaction("dedupe:<day>") of each day ─▶ done
+         │                              create version s+1 with Transaction("dedupe:<day>") of each day ─▶ done
          │                                                               │                            ▲
-         │                                               another commit carried one of them           │
+         │                                      it is taken, by a commit with one of these days       │
          │                                                               ▼                            │
-         └── full-jitter back-off ◀── some are there ── read our keys in the files that came since ── none is there
+         └── full-jitter back-off ◀── perhaps one of ours ── what keys does it say it adds? ── none: the next version
 
-Every commit that adds rows of a day carries that day's `dedupe:<day>` id, and Delta refuses a commit when another
-one since its snapshot carried the same id. So between reading a day's keys and adding to it, nobody else added to
-it. A row of s' that was not in s is in a file that s had not, so after a lost race those are read and nothing else.
+Every commit that adds rows of a day carries that day's `dedupe:<day>` id, and a version is created only by who has read
+each version since its snapshot and found no key of its own in those that carry one of its ids (`staged`). Delta's own
+writers are refused there. So between reading a day's keys and adding to it, nobody else added one of them. A row that
+was not in s is in a file that s had not, so where a commit does not say its keys those files are read and nothing else.
 A commit whose answer was lost is found by the next anti-join. No clock, lease or ledger is used.
-
-A transaction id is no idempotency key: the same id and version commit again from a fresh snapshot. It guards only
-when reading and writing go through one `DeltaTable` object.
 """
 
 from __future__ import annotations
@@ -23,27 +21,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from typing import TypeVar
 
-from arro3.core import Table
 from deltalake import ColumnProperties, DeltaTable, Transaction, WriterProperties
-from deltalake.exceptions import CommitFailedError
-from deltalake.transaction import AddAction
 
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import Type
-from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.tables.tables import added_at, conform, open_or_create
+from nilometer.errors import Misconfigured, Rejected, Unavailable
+from nilometer.lake.tables.files import FilesOnDisk, TableFiles
+from nilometer.lake.tables.tables import added_at, conform, open_or_create, table_uri
 from nilometer.lake.write import staged
 from nilometer.lake.write.known import paths, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
-_ROUNDS = 30  # against commits that touched the same days
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -64,12 +59,12 @@ class Appended:
 class Lake:
     """The Delta tables below one URI. Holds no state: a table is opened again for each attempt.
 
-    `put` stores a file of rows in one request; without it delta-rs does, in three.
+    `files` puts rows and commits where `uri` is: on a disk, unless it is given.
     """
 
     uri: str
     storage_options: dict[str, str]
-    put: staged.PutFile | None = None
+    files: TableFiles = field(default_factory=FilesOnDisk)
 
     def append(
         self,
@@ -117,7 +112,7 @@ class Lake:
         snapshot = open_or_create(self.uri, group.table, self.storage_options)
         missing = group.without(group.stored_in(snapshot))
         if missing:
-            _commit(snapshot, group, missing, self.put)
+            return missing, _commit(snapshot, group, missing, self)
         return missing, snapshot.version()
 
 
@@ -131,7 +126,7 @@ def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monoto
     for number, pause in enumerate(_pauses(), start=1):
         try:
             return attempt(), number
-        except Rejected:
+        except (Rejected, Misconfigured):
             raise
         except Exception as error:  # noqa: BLE001  # unknown, whatever it is
             failure = error
@@ -200,35 +195,40 @@ def _days(created: Iterable[int]) -> list[int]:
     return sorted({second // DAY_SECONDS for second in set(created)})
 
 
-def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], put: staged.PutFile | None) -> None:
-    """The rows are written once. When others of the same days came first, the commit alone is repeated, from a newer
-    snapshot, for as long as none of our keys is in what they added."""
-    rows = take(group.rows, positions)
-    files = staged.stage(snapshot, _arrow(group, rows, snapshot), writer_properties(group.table), put)
-    days = _days(rows.created)
-    for _ in range(_ROUNDS):
-        try:
-            return _add(snapshot, files, days)
-        except CommitFailedError:
-            if _came_since(snapshot, group.table, rows):
-                raise
-    raise Unavailable(f"{group.table.name}: others came first {_ROUNDS} times")
-
-
-def _came_since(snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows) -> set[str]:
-    """Which of the rows' keys are in files that the table did not have; `snapshot` is the newest then."""
-    known = paths(snapshot)
-    snapshot.update_incremental()
-    return stored_keys(snapshot, table, rows, _firsts(rows).keys, known)
-
-
-def _arrow(group: _RowGroup, rows: TableRows, snapshot: DeltaTable) -> Table:
-    return conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot)
-
-
-def _add(snapshot: DeltaTable, files: Sequence[AddAction], days: Sequence[int]) -> None:
+def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], lake: Lake) -> int:
+    """The rows are written once. When others of the same days came first, the commit alone is repeated, for as long as
+    none of our keys is in what they added; the version."""
+    rows, uri = take(group.rows, positions), table_uri(lake.uri, group.table.name)
     number = snapshot.version() + 1
-    staged.commit(snapshot, files, [Transaction(f"dedupe:{date_text(day)}", number) for day in days])
+    written = staged.stage(
+        snapshot,
+        conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot),
+        rows.key,
+        [Transaction(f"dedupe:{date_text(day)}", number) for day in _days(rows.created)],
+        writer_properties(group.table),
+        table_uri=uri,
+        files=lake.files,
+    )
+    return staged.commit(snapshot, written, lake.files, _Newcomers(snapshot, group.table, rows).have_none)
+
+
+class _Newcomers:
+    """The files that the table did not have when the keys were read."""
+
+    def __init__(self, snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows) -> None:
+        self._snapshot = snapshot
+        self._table = table
+        self._rows = rows
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return paths(self._snapshot)
+
+    def have_none(self) -> bool:
+        """Whether none of the rows' keys is in them, as of now."""
+        known = self._known
+        self._snapshot.update_incremental()
+        return not stored_keys(self._snapshot, self._table, self._rows, _firsts(self._rows).keys, known)
 
 
 def writer_properties(table: tables.DeltaTable) -> WriterProperties:

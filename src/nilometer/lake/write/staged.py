@@ -1,85 +1,193 @@
-"""Data files in a table's folder that belong to no version yet, and the commit that adds them.
+"""Data files that belong to no version yet, and the commit that makes them rows.
 
 Writing them is most of what an append costs, and does not depend on what else is committed meanwhile: so it is done
 once, and only the commit is repeated when another one came first. Files that no commit ever named are nobody's rows;
-maintenance removes them. delta-rs writes into a table of the same schema in a folder of this machine, which gives the
-files their statistics, and they are put into the table from there. Delta's own client needs three requests for each
-file, so a function gives a `PutFile` that needs one.
+maintenance removes them. delta-rs writes into a table of the same schema in a folder of this machine: files,
+statistics and the entry of the log are its own, and are put into the table as they are.
+
+The entry says which keys it adds, as a fingerprint of each. So who came second learns from the first one's entry alone,
+in one request, that nothing of his is in it:
+
+    create version v ──there is none──▶ done
+         ▲   │ taken
+     v+1 │   ▼
+         └── read version v: none of our days, or none of our keys; another schema, or perhaps one of them: `Overtaken`
+
+A version is created where nothing is, which the store decides, and only by who has read all versions before it.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake._internal import DeltaFileSystemHandler
-from deltalake.transaction import AddAction
+from deltalake.exceptions import DeltaError
 
+from nilometer.errors import Unavailable
+from nilometer.lake.tables.files import TableFiles
 from nilometer.lake.tables.tables import NO_CLEANUP
 
-PutFile = Callable[[str, bytes], None]
-"""Stores a content as `s3://bucket/key`, whole or not at all; raises when it did not, or when nobody knows."""
-_COMMIT_RETRIES = 100  # against commits that carry none of the transactions
+KEYS = "nilometer.keys"  # in the entry of the log
+MOST_KEYS = 20_000  # of an entry, each 5.3 bytes of it
+_ROUNDS = 200  # against commits that came first
+_PAUSE_SECONDS = 0.05  # when a version is neither free nor there yet
+_CHECKPOINT_INTERVAL = "delta.checkpointInterval"
+
+
+class Overtaken(Exception):
+    """Another commit changed the table, or may hold what is ours: begin again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Files that lie in the table, and the entry that would make them its rows."""
+
+    table_uri: str
+    entry: bytes
+    added: Commit
+
+
+class Commit:
+    """What matters of an entry of the log."""
+
+    def __init__(self, entry: bytes) -> None:
+        lines = msgspec.json.Decoder(_Line).decode_lines(entry)
+        self.paths = frozenset(line.add.path for line in lines if line.add)
+        self.app_ids = frozenset(line.txn.app_id for line in lines if line.txn)
+        self.changes_table = any(line.metaData or line.protocol for line in lines)
+        said = next((line.commitInfo.keys for line in lines if line.commitInfo), None)
+        self._keys = None if said is None else frozenset(_unpacked(said))
+
+    def may_share_keys_with(self, other: Commit) -> bool:
+        """False only when both say what they add, and nothing of it is the same."""
+        return self._keys is None or other._keys is None or not self._keys.isdisjoint(other._keys)
 
 
 def stage(
-    snapshot: DeltaTable, rows: Table, properties: WriterProperties, put: PutFile | None = None
-) -> list[AddAction]:
-    """The rows as files in the table's folder, by names that nobody else uses. Raises what delta-rs or `put` does."""
+    snapshot: DeltaTable,
+    rows: Table,
+    keys: Sequence[Sequence[str]],
+    transactions: Sequence[Transaction],
+    properties: WriterProperties,
+    *,
+    table_uri: str,
+    files: TableFiles,
+) -> Staged:
+    """The rows in files of the table, by names that nobody else uses; `keys` are the columns of their key.
+
+    Raises what delta-rs or `files` do.
+    """
+    said = {KEYS: _packed(keys)} if keys and len(keys[0]) <= MOST_KEYS else None
     with tempfile.TemporaryDirectory() as folder:
-        metadata = snapshot.metadata()
-        local = DeltaTable.create(
-            folder,
-            snapshot.schema(),
-            partition_by=metadata.partition_columns,
-            configuration=dict(metadata.configuration),
+        write_deltalake(
+            _twin(snapshot, folder),
+            rows,
+            mode="append",
+            writer_properties=properties,
+            commit_properties=CommitProperties(app_transactions=list(transactions), custom_metadata=said),
+            post_commithook_properties=NO_CLEANUP,
         )
-        write_deltalake(local, rows, mode="append", writer_properties=properties, post_commithook_properties=NO_CLEANUP)
-        files = list(_added(Path(folder)))
-        write = put or _by_delta(snapshot)
-        for file in files:
-            write(f"{snapshot.table_uri.rstrip('/')}/{file.path}", (Path(folder) / file.path).read_bytes())
-    return files
+        entry = Path(_entry(folder, 1)).read_bytes()
+        staged = Staged(table_uri=table_uri, entry=entry, added=Commit(entry))
+        for path in sorted(staged.added.paths):
+            files.write(f"{table_uri}/{path}", (Path(folder) / path).read_bytes())
+    return staged
 
 
-def _added(folder: Path) -> Iterator[AddAction]:
-    """As the one commit of the table in `folder` names them."""
-    for line in (folder / "_delta_log" / f"{1:020}.json").read_text().splitlines():
-        if added := json.loads(line).get("add"):
-            yield AddAction(
-                path=added["path"],
-                size=added["size"],
-                partition_values=added["partitionValues"],
-                modification_time=added["modificationTime"],
-                data_change=True,
-                stats=added["stats"],
-            )
-
-
-def _by_delta(snapshot: DeltaTable) -> PutFile:
-    """Into any store that delta-rs knows: on S3 an upload in parts, three requests."""
-    store = DeltaFileSystemHandler.from_table(snapshot._table)  # noqa: SLF001  # the table's own, with its credentials
-
-    def put(uri: str, content: bytes) -> None:
-        stream = store.open_output_stream(uri.removeprefix(f"{snapshot.table_uri.rstrip('/')}/"), None)
-        stream.write(content)
-        stream.close()  # type: ignore[attr-defined]  # it has it
-
-    return put
-
-
-def commit(snapshot: DeltaTable, files: Sequence[AddAction], transactions: Sequence[Transaction]) -> None:
-    """Makes the files rows of the table. `CommitFailedError` when another commit since `snapshot` carried one of
-    `transactions`; whatever else is raised, the commit may have landed."""
-    snapshot.create_write_transaction(
-        list(files),
-        "append",
+def _twin(snapshot: DeltaTable, folder: str) -> DeltaTable:
+    metadata = snapshot.metadata()
+    return DeltaTable.create(
+        folder,
         snapshot.schema(),
-        partition_by=snapshot.metadata().partition_columns,
-        commit_properties=CommitProperties(app_transactions=list(transactions), max_commit_retries=_COMMIT_RETRIES),
-        post_commithook_properties=NO_CLEANUP,
+        partition_by=metadata.partition_columns,
+        configuration=dict(metadata.configuration),
     )
+
+
+def commit(snapshot: DeltaTable, staged: Staged, files: TableFiles, is_free_of_ours: Callable[[], bool]) -> int:
+    """Makes the files rows of the table; the version.
+
+    `is_free_of_ours` is asked when a commit since `snapshot` carries one of our transactions and may hold one of our
+    keys: whether all that came does not. `Overtaken` when it may, or when the table itself was changed. Whatever else
+    is raised, the commit may have landed.
+    """
+    version = snapshot.version() + 1
+    for _ in range(_ROUNDS):
+        entry = _entry(staged.table_uri, version)
+        if files.create(entry, staged.entry):
+            _checkpoint(snapshot, version)
+            return version
+        if (found := files.read(entry)) is None:
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        came = Commit(found)
+        if not came.paths.isdisjoint(staged.added.paths):
+            return version  # it is ours: its answer was lost, and the client tried again
+        _check(came, staged.added, is_free_of_ours)
+        version += 1
+    raise Unavailable(f"{staged.table_uri}: others came first {_ROUNDS} times")
+
+
+def _check(came: Commit, ours: Commit, is_free_of_ours: Callable[[], bool]) -> None:
+    if came.changes_table:
+        raise Overtaken("the table was changed")
+    if came.app_ids.isdisjoint(ours.app_ids):
+        return
+    if came.may_share_keys_with(ours) and not is_free_of_ours():
+        raise Overtaken("others added what is ours")
+
+
+def _checkpoint(snapshot: DeltaTable, version: int) -> None:
+    """As delta-rs does after its own commits. The rows are in: what fails here is made up by the next, or by upkeep."""
+    interval = int(snapshot.metadata().configuration.get(_CHECKPOINT_INTERVAL) or 100)
+    if (version + 1) % interval == 0:
+        with contextlib.suppress(DeltaError, OSError):
+            snapshot.update_incremental()
+            snapshot.create_checkpoint()
+
+
+def _entry(table_uri: str, version: int) -> str:
+    return f"{table_uri}/_delta_log/{version:020}.json"
+
+
+class _Add(msgspec.Struct):
+    path: str
+
+
+class _Txn(msgspec.Struct):
+    app_id: str = msgspec.field(name="appId")
+
+
+class _Info(msgspec.Struct):
+    keys: str | None = msgspec.field(name=KEYS, default=None)
+
+
+class _Line(msgspec.Struct):
+    """Of Delta's own names; https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions."""
+
+    add: _Add | None = None
+    txn: _Txn | None = None
+    commitInfo: _Info | None = None  # noqa: N815
+    metaData: msgspec.Raw | None = None  # noqa: N815
+    protocol: msgspec.Raw | None = None
+
+
+def _packed(keys: Sequence[Iterable[str]]) -> str:
+    """32 bits of each key: in one of 40 races of 10,000 rows two that differ have the same, and the file is read."""
+    prints = list(map(zlib.crc32, map(str.encode, map("\0".join, zip(*keys, strict=True)))))
+    return b64encode(struct.pack(f"<{len(prints)}I", *prints)).decode()
+
+
+def _unpacked(said: str) -> tuple[int, ...]:
+    content = b64decode(said)
+    return struct.unpack(f"<{len(content) // 4}I", content)
