@@ -90,6 +90,8 @@ def run(storm: Storm) -> dict[str, Any]:
     chance = random.Random(storm.seed)
     todo = deque(batches(storm))
     tally = Tally()
+    if storm.endpoint:
+        client("s3")  # made once: a fork has it, and makes connections of its own
     started = time.monotonic()
     compactor = _start_compactor(storm)
     workers = [_start(storm, chance) for _ in range(storm.writers)]
