@@ -125,6 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._answer(*self._forward())
 
+    def handle_expect_100(self) -> bool:
+        """At once: boto3 waits a second for it."""
+        answered = super().handle_expect_100()
+        self.wfile.flush()
+        return answered
+
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any  # noqa: N815  # names of http.server
 
     def _hang_up(self) -> None:
