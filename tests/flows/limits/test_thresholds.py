@@ -18,7 +18,7 @@ from nilometer.domain.limits.limit import State
 from nilometer.domain.limits.reached import LIMIT_BLOCKED, THRESHOLD_REACHED, reached
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.store.writes import Put, Table, new_item
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.limits.reactions import react
 from nilometer.flows.limits.thresholds import check
@@ -192,6 +192,38 @@ def test_an_unread_record_comes_again(ready: Store, objects: Objects) -> None:
 
     assert outcomes(results).count("failed") == 2
     assert alerts(ready) == []
+
+
+def test_one_read_is_for_all_workspaces_of_a_batch(ready: Store) -> None:
+    """Only the counters are asked for one by one."""
+    limited(ready, included=100)
+    billing = ready.get(Table.RECORDS, keys.billing(WORKSPACE)) or {}
+    others = [{**billing, "pk": keys.billing(f"ws_{n}").pk, "workspace_id": f"ws_{n}"} for n in range(30)]
+    ready.put_all(Table.RECORDS, others)
+    batch, known = records(others), Known(ready)
+    react(batch[:1], known=known, now=NOW)
+    once = ready.requests
+    react(batch[:1], known=known, now=NOW)
+    each, before = ready.requests - once, ready.requests
+
+    react(batch, known=known, now=NOW)
+
+    assert ready.requests - before == 1 + 30 * (each - 1)
+
+
+def test_a_workspace_that_cannot_be_read_fails_alone(ready: Store, objects: Objects) -> None:
+    """Its neighbours are told of what they reached."""
+    limited(ready, included=100)
+    use(ready, objects, 100, "a")
+    key = keys.workspace("ws_bad")
+    ready.commit([Put(table=Table.RECORDS, item=new_item(key, "workspace", 1, workspace_id="ws_bad", shards="many"))])
+    counters = list(ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#", consistent=True))
+    batch = records([{**counters[0], "scope": "period", "workspace_id": "ws_bad"}, *counters])
+
+    results = react(batch, known=Known(ready), now=NOW)
+
+    assert outcomes(results)[0] == "rejected"
+    assert alerts(ready) == [("100", "v1"), ("50", "v1"), ("80", "v1")]
 
 
 @pytest.mark.parametrize("rule", [{}, {"included": None}, {"included": "many"}, {"included": 1, "thresholds": "x"}])

@@ -194,7 +194,9 @@ def test_usage_of_an_unknown_workspace_waits_and_is_counted(ready: Store, object
 
     assert totals(ready, workspace="ws_new") == {"api_calls": 250}
     assert list(ready.query(Table.EVENTS, "WAITING#ws_new")) == []
+    before = ready.requests
     assert outcomes(handle(ready, objects, changed("ws_new"))) == ["ignored"]
+    assert ready.requests - before == 1  # whether anything waits
 
 
 def test_usage_sent_together_with_its_meter_waits_and_is_counted(ready: Store, objects: Objects) -> None:

@@ -12,7 +12,7 @@ had its time to be taken back: the lake and its rejects have it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -48,14 +48,27 @@ class _Subject:
 
 
 def react(records: Sequence[StreamRecord], *, known: Known, now: datetime) -> list[Result]:
-    """One result a stream record of `records`, in order; changes of one counter are looked at once a batch."""
+    """One result a stream record of `records`, in order; changes of one counter are looked at once a batch.
+
+    All workspaces are read together, after the changes: what comes later has a record of its own.
+    """
     subjects = [_opened(record, now) for record in records]
     concerned = {one: one for one in subjects if isinstance(one, _Subject)}
-    results = {one: _try(newest, known, now) for one, newest in concerned.items()}
+    fresh = _read_together(known, {one.workspace_id for one in concerned})
+    results = {one: _try(newest, known, now, fresh) for one, newest in concerned.items()}
     return [
         _result(record, results[one] if isinstance(one, _Subject) else one, now)
         for record, one in zip(records, subjects, strict=True)
     ]
+
+
+def _read_together(known: Known, workspace_ids: Set[str]) -> Set[str]:
+    """Those that are now known as they are stored. A record that cannot be read fails its own workspace alone, so
+    after an error each is read by itself."""
+    try:
+        return known.tenants(workspace_ids, fresh=True).keys()
+    except Exception:  # noqa: BLE001  # who is to blame shows when each is read
+        return frozenset()
 
 
 def _opened(record: StreamRecord, now: datetime) -> _Subject | _Answer:
@@ -94,19 +107,19 @@ def _part(image: Mapping[str, Any], *names: str) -> Item:
     return unmarshal({name: image[name] for name in names if name in image})
 
 
-def _try(subject: _Subject, known: Known, now: datetime) -> _Answer:
+def _try(subject: _Subject, known: Known, now: datetime, fresh: Set[str]) -> _Answer:
     fields: _Fields = {"workspace_id": subject.workspace_id}
     try:
-        alerts = _react(subject, known, now)
+        alerts = _react(subject, known, now, reads=subject.workspace_id not in fresh)
     except Exception as error:  # noqa: BLE001  # nor one of a workspace whose records cannot be read
         return error, fields
     return (Outcome.ACCEPTED, {**fields, "alerts": alerts}) if alerts else (Outcome.IGNORED, fields)
 
 
-def _react(subject: _Subject, known: Known, now: datetime) -> int:
-    """How many alerts are new. Making them reads the workspace afresh, which the others need not do again."""
+def _react(subject: _Subject, known: Known, now: datetime, *, reads: bool) -> int:
+    """How many alerts are new. Making them `reads` the workspace afresh, unless the batch has; the others need not."""
     place = (subject.workspace_id, subject.meter, subject.start)
-    alerts = limits.tell(known, *place, now=now, cause=subject.cause)
+    alerts = limits.tell(known, *place, now=now, cause=subject.cause, fresh=reads)
     if subject.meter and subject.start:
         metering.touch(known, subject.workspace_id, subject.meter, subject.start, now=now)
     if subject.other_payer:

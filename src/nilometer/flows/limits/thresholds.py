@@ -60,16 +60,24 @@ def check(known: Known, workspace_id: str, meter: str, *, quantity: Decimal, now
 
 
 def tell(
-    known: Known, workspace_id: str, meter: str | None, start: str | None, *, now: datetime, cause: str | None = None
+    known: Known,
+    workspace_id: str,
+    meter: str | None,
+    start: str | None,
+    *,
+    now: datetime,
+    cause: str | None = None,
+    fresh: bool = True,
 ) -> int:
     """Puts an alert for every threshold that is reached and had none; how many. Of one counter, the `meter`'s in
     the period that starts at `start`, or of all limits now.
 
     Level-triggered: it asks what is true now, with the limits read afresh, so a lost, repeated or late call does not
     matter as long as one comes after. Of two who see the same crossing one put wins, once a limit version. `cause` is
-    the event of the change that called; what was counted meanwhile may have crossed.
+    the event of the change that called; what was counted meanwhile may have crossed. Without `fresh` the caller has
+    read the workspace afresh, after the change.
     """
-    tenant = known.tenants([workspace_id], fresh=True).get(workspace_id)
+    tenant = known.tenants([workspace_id], fresh=fresh).get(workspace_id)
     billing = tenant.billing if tenant else None
     rules = tenant.rules(now) if tenant else {}
     period = period_at(billing, parse_rfc3339(start) if start else now)

@@ -248,7 +248,7 @@ def _count_waiting(missing: Missing, batch: UsageBatch, into: Inbox, is_overdue:
         _spare(arrivals, is_overdue)
         into.keep(as_reject(into.flow, *one) for one in _refused(arrivals))
 
-    batch.known.tenants([missing.workspace_id] if missing.workspace_id else [], fresh=True)
+    batch.known.forget([missing.workspace_id] if missing.workspace_id else [])
     return count_waiting(batch, missing, settle_all)
 
 

@@ -61,9 +61,13 @@ class Known:
         """Those of `workspace_ids` that are known; with `fresh`, as stored at this moment."""
         wanted = set(workspace_ids)
         if fresh:
-            for workspace_id in wanted:
-                self._tenants.pop(workspace_id, None)
+            self.forget(wanted)
         return self._cached(self._tenants, wanted, WORKSPACE_SECONDS, self._read_tenants)
+
+    def forget(self, workspace_ids: Iterable[str]) -> None:
+        """They are read again when they are asked for."""
+        for workspace_id in workspace_ids:
+            self._tenants.pop(workspace_id, None)
 
     def _cached(
         self,

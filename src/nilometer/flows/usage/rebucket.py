@@ -57,7 +57,8 @@ def mark(store: Store, workspace_id: str, *, since: datetime, billing_version: i
     def attempt() -> None:
         stored = store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True)
         put = domain.mark(stored, workspace_id, since=since, billing_version=billing_version, now=now)
-        store.commit([put] if put else [])
+        if put:
+            store.put(put)  # our own, written by an attempt whose answer was lost, is seen by the next
 
     retrying(attempt)
 
