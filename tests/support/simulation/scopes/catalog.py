@@ -31,5 +31,5 @@ BY_NAME = {scope.name: scope for scope in SCOPES}
 ENDING = tuple(scope for scope in SCOPES if scope.faults == 2)
 """Small enough for two faults."""
 LARGE = tuple(scope for scope in SCOPES if scope.faults != 2)
-"""With one fault; some of them end as well."""
+"""With one fault or none; some of them end as well."""
 assert len(BY_NAME) == len(SCOPES), "two scopes have one name"

@@ -146,6 +146,8 @@ SMALL = (
     Scope("a lease with larger blocks", partial(kept_lease, quantities=(1, 1, 5), hard=40), roomy, faults=1),
     Scope("a lease that lasts for two checks", leased(1, 2, 2, 0), limited, faults=1),
     Scope("a lease beside the last of a limit", leased(2, 1, 3, 5), used_up, faults=1),
+    Scope("two leases and the last unit of a limit", leased(2, 1, 1, 5), used_up, faults=1),
+    Scope("three leases and the last unit of a limit", leased(3, 1, 1, 5), used_up, faults=0),
 )
 SCOPES = (
     *SMALL,
