@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 from tests.support.lake.build import usage
-from tests.support.lake.tls import S3, s3_by_its_name
+from tests.support.lake.tls import GLOBAL, S3, s3_by_its_name
 
 from nilometer.local.plane.engine import Engine
 
@@ -64,4 +64,4 @@ def test_rows_are_written_and_read_under_the_host_name_of_s3(aws: Engine, tmp_pa
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == ["e0", "e1", "e2"]
-    assert {host.removeprefix(f"{bucket}.") for host in end.hosts} == {S3}
+    assert {host.removeprefix(f"{bucket}.") for host in end.hosts} == {S3, GLOBAL}

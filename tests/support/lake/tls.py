@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 S3 = "s3.us-east-1.amazonaws.com"
+GLOBAL = "s3.amazonaws.com"  # by which boto3 calls S3 of us-east-1
 
 
 @dataclass
@@ -74,6 +75,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     """Self-signed, for S3's host names; a client trusts it only if its CA file names it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, S3)])
+    hosts = (S3, f"*.{S3}", GLOBAL, f"*.{GLOBAL}")
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -83,7 +85,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(S3), x509.DNSName(f"*.{S3}")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(map(x509.DNSName, hosts)), critical=False)
         .sign(key, hashes.SHA256())
     )
     certificate, private = folder / "s3.pem", folder / "s3.key"
