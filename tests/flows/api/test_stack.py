@@ -21,6 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from openfeature import api as openfeature
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -29,7 +30,7 @@ from openfeature.exception import ErrorCode
 from standardwebhooks.webhooks import Webhook as Verifier
 from tests.support.events.mail import Owner, answering, mails
 from tests.support.project import ROOT
-from tests.support.stack.conformance import CHECKS, Api, over_http
+from tests.support.stack.conformance import BY_NODE, CHECKS, Api, NodeApi, over_http
 from tests.support.stack.loop import run_async
 
 from nilometer import Client, CreateMeter, CreateWorkspace, LimitRule, Notify, OverrideLimit, perform
@@ -99,6 +100,25 @@ def test_every_route_keeps(api: Api, check: Callable[[Api, Any], None]) -> None:
         check(api, route)
 
 
+@pytest.fixture(scope="module")
+def node_api(running: Stack) -> Iterator[NodeApi]:
+    """Answers of the stack that runs here, as the Node client hands them over."""
+    about, here = {"NILOMETER_URL": running.description.origin, "NILOMETER_KEY": ""}, NODE / "test"
+    command = [runtime_of_node(), str(here / "ask.js")]
+    with subprocess.Popen(command, env={**os.environ, **about}, stdin=-1, stdout=-1, text=True) as asked:
+        made = NodeApi(connect().store(), httpx2.Client().send, about["NILOMETER_URL"], "_node")
+        made.node = asked
+        yield made
+        asked.kill()
+
+
+@pytest.mark.parametrize("check", BY_NODE, ids=lambda check: str(check.__name__))
+def test_every_route_keeps_by_the_node_client(node_api: NodeApi, check: Callable[[Api, Any], None]) -> None:
+    """The checks of the suite whose requests a client can make."""
+    for route in CHECKS[check]:
+        check(node_api, route)
+
+
 def used(client: Client, workspace_id: str, wanted: Decimal) -> bool:
     """Whether so much is counted of `api_calls` before long."""
     deadline = time.monotonic() + 60
@@ -156,11 +176,15 @@ def run_node(text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def node(*words: str) -> subprocess.CompletedProcess[str]:
-    """With the key that a client of Python is given."""
+def runtime_of_node() -> str:
     found = shutil.which("node")
     if found is None:
         pytest.skip("there is no node on this machine beside the project")
+    return found
+
+
+def node(*words: str) -> subprocess.CompletedProcess[str]:
+    """With the key that a client of Python is given."""
     client = Client()
     client.whoami()
     told = {
@@ -169,7 +193,13 @@ def node(*words: str) -> subprocess.CompletedProcess[str]:
         "NILOMETER_WORKSPACE": limited("node"),
     }
     return subprocess.run(
-        [found, *words], cwd=NODE, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
+        [runtime_of_node(), *words],
+        cwd=NODE,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -90,8 +91,8 @@ class Api:
         if answered.status_code >= 400:
             assert found["status"] == answered.status_code
             assert {"type", "title", "detail", "reason"} <= found.keys()
-        elif schema := answers().get((method, routed(method, path.partition("?")[0]))):
-            jsonschema.Draft202012Validator(schema).validate(found)
+        else:
+            check_answer(method, path, found)
         return answered.status_code, found
 
     def route(self, route: ApiRoute, token: str | None, body: Any = None, **options: Any) -> tuple[int, Any]:
@@ -133,6 +134,40 @@ class Api:
             (item for item in self.store.scan(Table.RECORDS) if item.get("kind") not in BY_THEMSELVES),
             key=lambda item: (item["pk"], item["sk"]),
         )
+
+
+class NodeApi(Api):
+    """Asked by the Node client, each line to `node` one request: `clients/node/test/ask.js`."""
+
+    node: subprocess.Popen[str]
+
+    @cached_property
+    def wrong(self) -> tuple[str | None, ...]:
+        """Without a key there is no client."""
+        return super().wrong[1:]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        assert self.node.stdin
+        assert self.node.stdout
+        self.node.stdin.write(json.dumps([token, method, path, body]) + "\n")
+        self.node.stdin.flush()
+        status, found = json.loads(self.node.stdout.readline())
+        if status == 200:
+            check_answer(method, path, found)
+        return status, found
+
+
+def check_answer(method: str, path: str, found: Any) -> None:
+    """Of a success: it has the shape that the description says."""
+    if schema := answers().get((method, routed(method, path.partition("?")[0]))):
+        jsonschema.Draft202012Validator(schema).validate(found)
 
 
 def in_memory() -> Api:
@@ -238,6 +273,11 @@ CHECKS: Mapping[Callable[[Api, ApiRoute], None], list[ApiRoute]] = {
     services_alone: IN_WORKSPACE,
     one_effect_of_a_repeated_request: CLOSED,
 }
+
+BY_NODE = [
+    check for check in CHECKS if check not in {problems_for_bodies_that_are_none, one_effect_of_a_repeated_request}
+]
+"""Its client writes the body and the Idempotency-Key itself."""
 
 
 @cache
