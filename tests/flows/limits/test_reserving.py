@@ -12,7 +12,8 @@ from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.limits import limited, look
 from tests.support.flows.operations import NOW
 from tests.support.flows.reservations import ask, left
-from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, totals, void
+from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals, void
+from tests.support.stores.memory import MemoryStore
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -128,6 +129,22 @@ def test_the_sweeper_releases_what_nobody_settled(known: Known) -> None:
     together([lambda: swept.append(sweep(known.store, now=NOW + timedelta(minutes=6))) for _ in range(2)])
     assert (sum(swept), left(known.store)) == (1, (90, 10))
     assert sweep(known.store, now=NOW + timedelta(hours=21)) == 1
+
+
+def test_what_nobody_swept_for_days_is_released_within_a_day() -> None:
+    """The schedule was off when its time was over; each sweep looks at a few of the older hours."""
+    memory: Any = MemoryStore()
+    known = Known(prepare(memory))
+    limited(memory, included=100, overage="block")
+    for number in range(5):
+        ask(known, f"r{number}", ttl=timedelta(hours=5 * number + 1))
+
+    later = NOW + timedelta(days=4)
+    before = memory.requests
+    swept = sum(sweep(memory, now=later + timedelta(minutes=5 * turn)) for turn in range(288))
+
+    assert (swept, left(memory)) == (5, (100, 0))
+    assert memory.requests - before < 288 * 180
 
 
 def test_usage_that_was_not_reserved_lowers_what_is_left(known: Known, objects: Objects) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.limits.limit import Limit
 from nilometer.domain.limits.reservation import (
+    KEPT,
     Reservation,
     ReservationStatus,
     allowance,
@@ -34,7 +35,8 @@ from nilometer.flows.inbox.races import retrying
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
 
-SWEPT = timedelta(hours=30)  # longer than the longest reservation
+SWEPT = timedelta(hours=30)  # that each sweep looks at: longer than the longest reservation
+TURNS = 288  # of a day: in each it looks at other hours before those, should nobody have swept for long
 
 _T = TypeVar("_T")
 
@@ -107,7 +109,10 @@ def release(known: Known, reservation_id: str, *, workspace_id: str, now: dateti
 
 
 def sweep(store: Store, *, now: datetime) -> int:
-    """Releases every open reservation whose time is over; how many. Harmless when repeated or run twice at once."""
+    """Releases open reservations whose time is over; how many. Harmless when repeated or run twice at once.
+
+    All of the last 30 hours; each older hour, up to 40 days back, once a day if called every five minutes.
+    """
     due = (item for hour in _hours(now) for part in keys.reserved_parts(hour) for item in store.query_index(part))
     ready = [item for item in due if reservation_of(item).ends_at <= now]
     return sum(_end(store, Key(item["pk"], item["sk"]), ReservationStatus.EXPIRED, now) for item in ready)
@@ -186,5 +191,11 @@ def _against_others(attempt: Callable[[], _T]) -> _T:
 
 
 def _hours(now: datetime) -> Iterator[datetime]:
-    for back in range(int(SWEPT.total_seconds() // 3600) + 1):
+    recent = int(SWEPT.total_seconds() // 3600) + 1
+    for back in range(recent):
         yield now - timedelta(hours=back)
+    turn = (now.hour * 60 + now.minute) * TURNS // (24 * 60)
+    for back in range(recent, KEPT.days * 24):
+        hour = now - timedelta(hours=back)
+        if int(hour.timestamp()) // 3600 % TURNS == turn:
+            yield hour
