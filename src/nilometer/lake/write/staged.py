@@ -64,8 +64,8 @@ class Commit:
         lines = msgspec.json.Decoder(_Line).decode_lines(entry)
         self.paths = frozenset(line.add.path for line in lines if line.add)
         self.app_ids = frozenset(line.txn.app_id for line in lines if line.txn)
-        self.changes_table = any(line.metaData or line.protocol for line in lines)
-        said = next((line.commitInfo.keys for line in lines if line.commitInfo), None)
+        self.changes_table = any(line.metadata or line.protocol for line in lines)
+        said = next((line.info.keys for line in lines if line.info), None)
         self._keys = None if said is None else frozenset(_unpacked(said))
 
     def may_share_keys_with(self, other: Commit) -> bool:
@@ -177,8 +177,8 @@ class _Line(msgspec.Struct):
 
     add: _Add | None = None
     txn: _Txn | None = None
-    commitInfo: _Info | None = None  # noqa: N815
-    metaData: msgspec.Raw | None = None  # noqa: N815
+    info: _Info | None = msgspec.field(name="commitInfo", default=None)
+    metadata: msgspec.Raw | None = msgspec.field(name="metaData", default=None)
     protocol: msgspec.Raw | None = None
 
 

@@ -31,6 +31,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.flows.lake import append, datasets, maintenance
 from nilometer.flows.lake.packed import pack
 from nilometer.flows.usage import batch as usage
+from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.write import append as appending
 from nilometer.lake.write import batches as landing
 from nilometer.lake.write import maintenance as upkeep
@@ -56,15 +57,23 @@ class DeltaFolder:
                 if trouble == "refused":
                     raise OSError("the storage did not answer")
                 answer = real(*args, **given)
-                if "lost" in troubles:
+                if "lost" in troubles and answer is not False:
                     self.digest = hash((self.digest, operation, self.world.working))
                 if trouble == "lost":
                     raise OSError("the answer is lost")
                 return answer
 
-            return self.world.request(SimRequest(operation, troubles, lambda: operation), perform, _version)
+            return self.world.request(SimRequest(operation, troubles, lambda: operation), perform, self._seen)
 
         return call
+
+    def _seen(self, answer: Any) -> Any:
+        """What a writer learns. Names of files are new in each run, so a commit is who made it and all before it."""
+        if isinstance(answer, DeltaTable):
+            return answer.version()
+        if isinstance(answer, set):
+            return hash(tuple(sorted(answer)))
+        return (self.digest, answer) if answer is None or isinstance(answer, bool) else self.digest
 
     @contextmanager
     def steps(self) -> Iterator[None]:
@@ -82,17 +91,12 @@ class DeltaFolder:
 _STEPS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
     (appending, "open_or_create", "opens", ("refused",)),
     (appending, "stored_keys", "reads the keys", ("refused",)),
-    (appending, "_add", "commits to Delta", ("refused", "dies", "lost")),
+    (FilesOnDisk, "create", "creates a version", ("refused", "dies", "lost")),
+    (FilesOnDisk, "read", "reads a version", ("refused",)),
     (landing, "open_or_create", "opens", ("refused",)),
     (landing, "_commit", "commits to Delta", ("refused", "dies", "lost")),
     (upkeep, "compact", "compacts", ("refused", "dies", "lost")),
 )
-
-
-def _version(answer: Any) -> Any:
-    if isinstance(answer, DeltaTable):
-        return answer.version()
-    return hash(tuple(sorted(answer))) if isinstance(answer, set) else ""
 
 
 @cache
