@@ -15,6 +15,8 @@ from nilometer.errors import Rejected, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
+
 
 class Objects:
     """One bucket. Writing the same content twice is writing it once."""
@@ -42,11 +44,9 @@ class Objects:
         key = uri.removeprefix(f"s3://{self.bucket}/")
         try:
             self._client.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _TAKEN:
                 return False
-            raise Unavailable(f"S3 did not take {key}: {error}") from error
-        except BotoCoreError as error:
             raise Unavailable(f"S3 did not take {key}: {error}") from error
         return True
 
@@ -71,14 +71,11 @@ class Objects:
 
     def get(self, key: str) -> bytes:
         """`Rejected("claim_broken")` when the content is gone or is not what the key's hash says."""
-        try:
-            content = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except self._client.exceptions.NoSuchKey as error:
-            raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not exist") from error
-        except (ClientError, BotoCoreError) as error:
-            raise Unavailable(f"S3 did not give {key}: {error}") from error
+        uri = f"s3://{self.bucket}/{key}"
+        if (content := self.read(uri)) is None:
+            raise Rejected("claim_broken", f"{uri} does not exist")
         if hashlib.sha256(content).hexdigest() != key.rpartition("/")[2]:
-            raise Rejected("claim_broken", f"s3://{self.bucket}/{key} does not match its hash")
+            raise Rejected("claim_broken", f"{uri} does not match its hash")
         return content
 
     def size(self, key: str) -> int | None:
