@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
@@ -44,6 +44,8 @@ BROKEN = ("{", "nonsense", "[1", '{"a":' * 200, '"text"', "7", '{"nonsense": 1}'
 STAMPS = {"version", "updated_at", "field_times", "changed_at", "limit_version", "expires_at", "marks", "steps", "seen"}
 """Of records of which the latest word counts: the same said again moves its time alone."""
 BY_THEMSELVES = {"api_key", "counter", "allowance", "alert", "metered"}
+DELIVERED = STAMPS | {"failing_since", "off"}
+"""Of webhooks: what a delivery notes, which a stack makes while the next request is on its way."""
 AGAIN = {"notify", "notify_anywhere", "report_security", "resend_invitation"}
 """Actions that say something new each time they are asked, whose client does not ask them again by itself."""
 
@@ -129,9 +131,14 @@ class Api:
         return made | changes
 
     def tables(self) -> list[Any]:
-        """Every record but those that change by themselves: when a key was used last, and what is counted meanwhile."""
+        """Every record without what changes by itself: a key's last use, what is counted, delivered or has expired."""
+        now = datetime.now(UTC).timestamp()
         return sorted(
-            (item for item in self.store.scan(Table.RECORDS) if item.get("kind") not in BY_THEMSELVES),
+            (
+                unstamped(item, DELIVERED) if item.get("kind") == "webhooks" else item
+                for item in self.store.scan(Table.RECORDS)
+                if item.get("kind") not in BY_THEMSELVES and item.get("expires_at", now) >= now
+            ),
             key=lambda item: (item["pk"], item["sk"]),
         )
 
@@ -258,11 +265,11 @@ def one_effect_of_a_repeated_request(api: Api, route: ApiRoute) -> None:
         assert first == second, route.name
 
 
-def unstamped(value: Any) -> Any:
+def unstamped(value: Any, stamps: Collection[str] = STAMPS) -> Any:
     """Without the times and numbers that the same word, said again, moves."""
     if isinstance(value, Mapping):
-        return {name: unstamped(one) for name, one in value.items() if name not in STAMPS}
-    return [unstamped(one) for one in value] if isinstance(value, list) else value
+        return {name: unstamped(one, stamps) for name, one in value.items() if name not in stamps}
+    return [unstamped(one, stamps) for one in value] if isinstance(value, list) else value
 
 
 CHECKS: Mapping[Callable[[Api, ApiRoute], None], list[ApiRoute]] = {
