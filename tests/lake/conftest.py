@@ -1,12 +1,14 @@
-"""A bucket of its own for a test."""
+"""A bucket and a lake of its own for a test."""
 
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import boto3
 import pytest
 
+from nilometer.lake.write.append import Lake
 from nilometer.local.plane.engine import REGION, Engine
 
 
@@ -18,3 +20,9 @@ def bucket(aws: Engine) -> str:
     name = f"lake-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """On disk, with nothing in it."""
+    return Lake(uri=str(tmp_path / "lake"), storage_options={})

@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.lake.build import KEYS, NOW, change, event, packed, stripe_event, usage
+from tests.support.lake.build import KEYS, NOW, ask, change, event, packed, stripe_event, usage
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.errors import Unavailable
 from nilometer.flows.lake import append as flow
-from nilometer.lake.read.query import query
 from nilometer.lake.write.append import Lake
 
 
@@ -31,10 +30,6 @@ def land(lake: Lake, objects: Objects, *bodies: str, seconds: float = 30) -> lis
 
 def outcomes(results: list[Result]) -> list[Outcome]:
     return [result.outcome for result in results]
-
-
-def ask(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(sql, lake_uri=lake.uri, storage_options={}).rows)
 
 
 def kept(objects: Objects) -> list[dict[str, Any]]:

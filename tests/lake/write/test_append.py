@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -11,33 +10,13 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
-from tests.support.lake.build import DAY, NOW, START, change, stripe_event, usage
+from tests.support.lake.build import DAY, START, append, ask, change, stripe_event, usage, version
 
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, TABLES, USAGE
 from nilometer.domain.lake.tables import DeltaTable as Declared
 from nilometer.errors import Rejected, Unavailable
-from nilometer.lake.read.query import query
 from nilometer.lake.write import append as append_module
-from nilometer.lake.write.append import Appended, Lake
-from nilometer.lake.write.rows import decode
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(uri=str(tmp_path / "lake"), storage_options={})
-
-
-def append(lake: Lake, table: Declared, *rows: dict[str, Any], seconds: float = 30) -> Appended:
-    decoded = decode(table, json.dumps(rows).encode())
-    return lake.append(table, decoded, recorded_at=NOW, deadline=time.monotonic() + seconds)
-
-
-def ask(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(sql, lake_uri=lake.uri, storage_options=lake.storage_options).rows)
-
-
-def version(lake: Lake, table: Declared) -> int:
-    return DeltaTable(f"{lake.uri}/{table.name}").version()
+from nilometer.lake.write.append import Lake
 
 
 def test_a_batch_is_one_commit(lake: Lake) -> None:

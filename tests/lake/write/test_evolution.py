@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
-from tests.support.lake.build import NOW, change, stripe_event, usage
+from tests.support.lake.build import append, ask, change, stripe_event, usage
 
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, TABLES, USAGE, Column, Type
 from nilometer.domain.lake.tables import DeltaTable as Declared
-from nilometer.lake.read.query import query
 from nilometer.lake.write import append as append_module
-from nilometer.lake.write.append import Appended, Lake
-from nilometer.lake.write.rows import decode
+from nilometer.lake.write.append import Lake
 
 ROWS = {STRIPE_EVENTS.name: stripe_event, USAGE.name: usage, AUDIT.name: change}
 
@@ -36,16 +31,6 @@ FIRST = {
 }
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(uri=str(tmp_path / "lake"), storage_options={})
-
-
-def append(lake: Lake, table: Declared, row: dict[str, Any]) -> Appended:
-    rows = decode(table, json.dumps([row]).encode())
-    return lake.append(table, rows, recorded_at=NOW, deadline=time.monotonic() + 20)
-
-
 def newer(table: Declared) -> Declared:
     """The declaration after one more step."""
     added = (
@@ -54,10 +39,6 @@ def newer(table: Declared) -> Declared:
         Column(name="added_amount", type=Type.DECIMAL, meaning="m", source="s", example="e", nullable=True, version=2),
     )
     return replace(table, columns=(*table.columns, *added))
-
-
-def ask(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(sql, lake_uri=lake.uri, storage_options={}).rows)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)

@@ -14,31 +14,23 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from tests.support.lake.build import DAY, NOW, START, change, usage
+from tests.support.lake.build import DAY, NOW, START, append, change, usage
 
 from nilometer.domain.lake.tables import AUDIT, USAGE
-from nilometer.domain.lake.tables import DeltaTable as Declared
 from nilometer.flows.lake.maintenance import maintain
 from nilometer.lake.read.query import query
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write import maintenance
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.maintenance import Maintained
-from nilometer.lake.write.rows import decode
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(lake: Lake) -> Lake:
     """Five files of a closed day and five of today."""
-    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
     for n in range(5):
-        append(lake, usage(f"old{n}", created=START - 5 * DAY), usage(f"new{n}"))
+        append(lake, USAGE, usage(f"old{n}", created=START - 5 * DAY), usage(f"new{n}"))
     return lake
-
-
-def append(lake: Lake, *rows: dict[str, Any], table: Declared = USAGE) -> None:
-    decoded = decode(table, json.dumps(rows).encode())
-    lake.append(table, decoded, recorded_at=NOW, deadline=time.monotonic() + 30)
 
 
 def corrupt(lake: Lake, table: str) -> None:
@@ -137,7 +129,7 @@ def test_a_writer_passes_a_compactor(lake: Lake, monkeypatch: pytest.MonkeyPatch
         commit(*arguments)
 
     monkeypatch.setattr(append_module, "_commit", compacted_meanwhile)
-    append(lake, usage("late"))
+    append(lake, USAGE, usage("late"))
 
     assert count(lake) == (11, 11)
     assert files(lake)["2026-11-23"] == 2
@@ -147,7 +139,7 @@ def test_rows_are_found_after_compaction(lake: Lake) -> None:
     """The anti-join reads what a compaction wrote."""
     run(lake)
 
-    append(lake, usage("old3", created=START - 5 * DAY))
+    append(lake, USAGE, usage("old3", created=START - 5 * DAY))
 
     assert count(lake) == (10, 10)
 
@@ -204,7 +196,7 @@ def test_what_cannot_be_cleaned_is_compacted_all_the_same(lake: Lake) -> None:
 
 def test_a_broken_day_keeps_no_other_from_being_compacted(lake: Lake) -> None:
     for n in range(2):
-        append(lake, usage(f"broken{n}", created=START - 6 * DAY))
+        append(lake, USAGE, usage(f"broken{n}", created=START - 6 * DAY))
     next(path for path in live(lake) if "2026-11-17" in str(path)).unlink()
 
     report = run(lake)
@@ -214,7 +206,7 @@ def test_a_broken_day_keeps_no_other_from_being_compacted(lake: Lake) -> None:
 
 
 def test_a_broken_table_keeps_no_other_from_upkeep(lake: Lake) -> None:
-    append(lake, change("c1"), table=AUDIT)
+    append(lake, AUDIT, change("c1"))
     corrupt(lake, "audit")
 
     broken, sound = maintain(lake, now=NOW, deadline=time.monotonic() + 60, tables=(AUDIT, USAGE))

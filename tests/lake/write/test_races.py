@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,35 +11,15 @@ from typing import Any
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from tests.support.lake.build import NOW, usage
+from tests.support.lake.build import NOW, append, ask, usage, version
 
 from nilometer.domain.lake.tables import USAGE
-from nilometer.domain.lake.tables import DeltaTable as Declared
 from nilometer.errors import Misconfigured
-from nilometer.lake.read.query import query
 from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write import staged
-from nilometer.lake.write.append import Appended, Lake
+from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode, to_arrow
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(uri=str(tmp_path / "lake"), storage_options={})
-
-
-def append(lake: Lake, table: Declared, *rows: dict[str, Any], seconds: float = 30) -> Appended:
-    decoded = decode(table, json.dumps(rows).encode())
-    return lake.append(table, decoded, recorded_at=NOW, deadline=time.monotonic() + seconds)
-
-
-def ask(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(sql, lake_uri=lake.uri, storage_options=lake.storage_options).rows)
-
-
-def version(lake: Lake, table: Declared) -> int:
-    return DeltaTable(f"{lake.uri}/{table.name}").version()
 
 
 @pytest.mark.parametrize("most", [0, 9], ids=["by reading its rows", "by what its commit says"])

@@ -1,16 +1,23 @@
-"""Rows as the changes flow packs them, for tests and fuzz alike."""
+"""Rows as the changes flow packs them and a lake that takes them, for tests and fuzz alike."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from deltalake import DeltaTable
+
 from nilometer.aws.secrets import AuditKeys
 from nilometer.domain.lake.proof import PROVEN_COLUMNS
+from nilometer.domain.lake.tables import DeltaTable as DeclaredTable
 from nilometer.flows.lake.packed import pack, unpack
 from nilometer.flows.lake.proof import signed
+from nilometer.lake.read.query import query
+from nilometer.lake.write.append import Appended, Lake
+from nilometer.lake.write.rows import decode
 
 DAY = 86_400
 START = 1_795_392_000  # 2026-11-23T00:00:00Z
@@ -103,3 +110,16 @@ def unproven(row: dict[str, Any]) -> str:
 def proven(row: dict[str, Any], *, key: str = KEY) -> dict[str, Any]:
     """With the proof of the relay."""
     return signed(dict.fromkeys(PROVEN_COLUMNS) | row, lambda value: json.dumps(value).encode(), key)
+
+
+def append(lake: Lake, table: DeclaredTable, *rows: dict[str, Any], seconds: float = 30) -> Appended:
+    decoded = decode(table, json.dumps(rows).encode())
+    return lake.append(table, decoded, recorded_at=NOW, deadline=time.monotonic() + seconds)
+
+
+def ask(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
+    return list(query(sql, lake_uri=lake.uri, storage_options=lake.storage_options).rows)
+
+
+def version(lake: Lake, table: DeclaredTable) -> int:
+    return DeltaTable(f"{lake.uri}/{table.name}").version()
