@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from nilometer.domain.store.times import rfc3339
+from nilometer.domain.usage.period import calendar_month
 from nilometer.local.stripe.world import StripeWorld
 
 DAYS = timedelta(days=32, hours=6)
@@ -118,8 +119,9 @@ def _storage(now: datetime, chance: random.Random) -> Iterator[tuple[str, str, D
 
 
 def _recently(now: datetime, chance: random.Random) -> datetime:
-    """Within the last five hours: everybody's current period began before."""
-    return now - timedelta(seconds=chance.randint(1, 5 * 3600))
+    """Within the last five hours of this month: everybody's current period began before, a calendar month too."""
+    most = min(5 * 3600, int((now - calendar_month(now).start).total_seconds()))
+    return now - timedelta(seconds=chance.randint(min(1, most), most))
 
 
 def with_copies(items: list[str], chance: random.Random) -> list[str]:

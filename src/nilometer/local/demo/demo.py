@@ -274,7 +274,7 @@ class _Play:
 
     def report(self, *, began: float, started: float) -> DemoReport:
         used = [
-            overview.usage_of(self._store, workspace, now=datetime.now(UTC))
+            overview.usage_of(self._store, workspace, now=datetime.now(UTC), at=self._now)
             for workspace in dict.fromkeys(workspace for workspace, _ in self._usage.totals)
         ]
         billing = list(overview.billing(self._store, now=datetime.now(UTC)))
