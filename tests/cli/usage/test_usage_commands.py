@@ -11,8 +11,6 @@ from typing import Any
 import boto3
 import pytest
 
-TIME = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # of all that is sent: in the period of today
-
 
 @pytest.fixture
 def workspace(nilometer: Any, stack: Any) -> str:
@@ -22,6 +20,11 @@ def workspace(nilometer: Any, stack: Any) -> str:
     return name
 
 
+def this_second() -> str:
+    """Of what is sent: in the period of today, also when the day began since the tests were collected."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def used(nilometer: Any, workspace: str) -> dict[str, str]:
     assert nilometer("wait").code == 0
     return {meter["meter"]: meter["used"] for meter in nilometer("usage", "show", workspace, "--json").json["meters"]}
@@ -29,7 +32,7 @@ def used(nilometer: Any, workspace: str) -> dict[str, str]:
 
 def test_the_same_id_counts_once(nilometer: Any, workspace: str) -> None:
     """Sent again by hand, as a producer would after a lost answer."""
-    sent = ("usage", "send", "--workspace", workspace, "--meter", "api_calls", "--time", TIME)
+    sent = ("usage", "send", "--workspace", workspace, "--meter", "api_calls", "--time", this_second())
     for _ in range(3):
         assert nilometer(*sent, "--quantity", "12", "--id", "fact-1").code == 0
     assert nilometer(*sent, "--quantity", "0.5").code == 0
@@ -106,7 +109,7 @@ def event(workspace: str, id_: str, **data: Any) -> dict[str, Any]:
         "source": "/services/inference",
         "type": "usage.recorded.v1",
         "subject": workspace,
-        "time": TIME,
+        "time": this_second(),
         "data": {"meter": "api_calls", "quantity": "2", "unit": "call", **data},
     }
 
@@ -235,7 +238,7 @@ def _spoil(stack: Any, workspace: str) -> None:
     session = boto3.session.Session(aws_access_key_id="a", aws_secret_access_key="a", region_name=stack.about["region"])
     dynamodb = session.resource("dynamodb", endpoint_url=stack.about["aws_endpoint_url"])
     dynamodb.Table(stack.about["records_table"]).update_item(
-        Key={"pk": f"WORKSPACE#{workspace}", "sk": f"USAGE#api_calls#{TIME[:7]}-01T00:00:00.000Z#0"},
+        Key={"pk": f"WORKSPACE#{workspace}", "sk": f"USAGE#api_calls#{this_second()[:7]}-01T00:00:00.000Z#0"},
         UpdateExpression="SET updated_at = :at ADD #total :much",
         ExpressionAttributeNames={"#total": "total"},
         ExpressionAttributeValues={":at": _an_hour_ago(), ":much": 100},
