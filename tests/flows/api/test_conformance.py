@@ -250,13 +250,13 @@ def test_a_block_taken_again_is_the_same_block(api: Api) -> None:
     first = api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2", "rate": "1000"})
     again = api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2"})
     refused = api.ask("POST", f"{path}/lease", api.ours, {"id": "c", "quantity": "99"})
-    used = {"id": "b", "quantity": "2", "time": "2026-11-29T10:00:00Z"}
+    used = {"id": "b", "quantity": "2", "time": rfc3339(datetime.now(UTC) - timedelta(hours=1))}
     settled = api.ask("POST", f"{path}/settle", api.ours, used)
 
     assert (first, again) == ((200, {"id": "b", "size": "12"}),) * 2
     assert (refused, settled) == ((200, {"id": "c", "size": "0"}), (200, {"settled": True}))
     [entry] = api.bus.entries
-    assert json.loads(entry.detail)["time"] == "2026-11-29T10:00:00.000Z"
+    assert json.loads(entry.detail)["time"] == used["time"]
     assert api.ask("POST", f"{path}/release", api.ours, {"id": "b"}) == (200, {"released": False})
     assert api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2"})[0] == 409
 
