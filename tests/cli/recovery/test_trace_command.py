@@ -55,7 +55,10 @@ def test_a_stripe_event_is_followed_to_the_lake(nilometer: CommandLine, stack: L
 
     found = answer.json
     assert (answer.code, found["kind"], found["gaps"]) == (0, "stripe_event", [])
-    assert places(found) == ["happened", "arrived", "stored", "changed", "announced", "in the lake"]
+    # The lake has a queue of its own: the event's row may be in it before billing is changed, those of changes not.
+    before = [one for one in places(found) if one != "in the lake"]
+    assert before == ["happened", "arrived", "stored", "changed", "announced"]
+    assert found["hops"][-1]["place"] == "in the lake"
     assert f"INSERT billing WORKSPACE#{workspace} BILLING" in told(found, "changed")
     assert "billing.plan_changed.v1" in told(found, "announced")
     assert set(told(found, "in the lake")) >= {"a row of stripe_events"}
@@ -81,7 +84,7 @@ def test_events_of_one_batch_share_a_change(nilometer: CommandLine, stack: Local
         changed = told(found, "changed")
         assert found["gaps"] == []
         assert len(changed) == 2
-        assert not any(yesterday[:10] in what for what in changed)
+        assert not any(f"#DAY#{yesterday[:10]}" in what for what in changed)
         assert all(f"counter WORKSPACE#{workspace} USAGE#api_calls#" in what for what in changed)
         assert all(event_id == ids[-1] or f"in a batch that ended with {ids[-1]}" in what for what in changed)
 
