@@ -22,7 +22,7 @@ def ask(stack: Any, method: str, path: str, key: str, body: Any = None) -> tuple
     content = json.dumps(body).encode()
     request = urllib.request.Request(origin + path, content, head, method=method)  # noqa: S310  # our own stack
     try:
-        with urllib.request.urlopen(request, timeout=30) as answered:  # noqa: S310  # our own stack
+        with urllib.request.urlopen(request, timeout=120) as answered:  # noqa: S310  # our own stack
             return answered.status, json.load(answered)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -18,7 +18,7 @@ def post(stack: Any, body: bytes, *, secret: str | None = None) -> int:
     signature = sign(body, secret=secret or stack.about["stripe_secret"], timestamp=int(time.time()))
     request = urllib.request.Request(stack.about["webhook_url"], body, {"stripe-signature": signature})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=120) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
