@@ -38,7 +38,7 @@ from nilometer.local.stripe.world import StripeWorld
 ACTOR = "nilometer demo"
 SEED = 7
 FORGED = "whsec_of_somebody_else"
-IDLE_SECONDS = 120
+IDLE_SECONDS = 300
 ANNOUNCED = 200
 _FELT = ("ChangesOnBus", "LogLevel")  # the others change what runs without events, or only how often
 ENVELOPE_BYTES = 300  # source, account, region, time and ids around the detail of an event
