@@ -17,6 +17,7 @@ from nilometer.domain.stripe.signature import sign
 
 CONNECTIONS = 8
 ATTEMPTS = 5
+SILENCE_SECONDS = 90  # a function of a local stack has a minute to start
 _UNREACHABLE = (OSError, http.client.HTTPException)
 
 
@@ -93,7 +94,7 @@ class WebhookClient:
         if connection is None:
             https = self._url.scheme == "https"
             kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
-            connection = self._local.connection = kind(self._url.netloc, timeout=30)
+            connection = self._local.connection = kind(self._url.netloc, timeout=SILENCE_SECONDS)
         return connection
 
     def _forget(self) -> None:
