@@ -46,12 +46,12 @@ def timeline(request: Request) -> Response:
     """The newest events of the functions' logs; the browser then listens to `/events/stream`."""
     who, lives = reader(request), timeline_of(request)
     lives.refresh()
-    wanted = _wanted(request, who)
+    wanted, revision = _wanted(request, who), lives.revision
     return page(
         request,
         "events/timeline.html",
         lives=lives.newest(wanted),
-        revision=lives.revision,
+        revision=revision,
         polls=not request.app.state.streams,
         types=lives.types(EventFilter(workspace_id=who.workspace_id or "")),
         **_choices(request),
@@ -71,9 +71,10 @@ async def _changes(request: Request, wanted: EventFilter, seen: int) -> AsyncIte
     yield f"retry: {1000 if stays else 2000}\n\n"
     while not await request.is_disconnected():
         await run_in_threadpool(lives.refresh)
-        if lives.revision > seen:
+        # Read first: what another viewer takes in meanwhile is above it, and comes with the next look.
+        if (revision := lives.revision) > seen:
             changed = await run_in_threadpool(lives.newest, wanted, since=seen)
-            seen, quiet = lives.revision, 0.0
+            seen, quiet = revision, 0.0
             rows = render(request, "events/rows.html", lives=list(reversed(changed)))
             data = "".join(f"data: {line}\n" for line in rows.splitlines() if line.strip())
             yield f"id: {seen}\nevent: rows\n{data}\n" if changed else ": nothing of yours\n\n"
