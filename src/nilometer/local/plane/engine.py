@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from nilometer.local.plane.guard import AT_ONCE
 
 REGION = "us-east-1"
 START_SECONDS = 120
+_FIRST_PORT, _PORTS = 20_000, 12_000  # below those that Linux (32768) and macOS (49152) give
+_TRIES = 100
 # -P: nothing in the current folder may stand in for a module.
 _PYTHON = (sys.executable, "-P", "-m")
 _COMMAND = (*_PYTHON, "nilometer.local.plane.guard", *_PYTHON, "nilometer.local.plane.plane")
@@ -83,10 +86,16 @@ def session() -> boto3.session.Session:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago. Another process may take it before the caller does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that was free a moment ago, and that no system gives to who asks for any port.
+
+    Another process that was given it would be in the way before the caller listens.
+    """
+    for _ in range(_TRIES):
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unavailable(f"no port of {_FIRST_PORT} to {_FIRST_PORT + _PORTS - 1} is free")
 
 
 def _start(port: int, data: Path, log: Path, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
