@@ -115,21 +115,22 @@ def test_no_route_tells_of_another_workspace(visit: Visit, theirs: list[str], pa
 def test_the_stream_tells_of_no_other_workspace(visit: Visit, console: str) -> None:
     """All rows that are there come at once: those of one's own workspace."""
 
-    def rows() -> str:
+    def rows(until: bytes = b"", *, seconds: float) -> str:
+        """What comes, each line within so many seconds of the one before."""
         cookies = "; ".join(f"{name}={value}" for name, value in visit.cookies.items())
         connection = http.client.HTTPConnection(console.removeprefix("http://"), timeout=30)
         connection.request("GET", f"{LIVE}?workspace=giza&since=0", headers={"cookie": cookies})
         answer = connection.getresponse()
         assert connection.sock
-        connection.sock.settimeout(2)
+        connection.sock.settimeout(seconds)
         content = b""
         with contextlib.suppress(TimeoutError):
-            while line := answer.readline():
+            while (not until or until not in content) and (line := answer.readline()):
                 content += line
         connection.close()
         return content.decode()
 
     visit.get("/workspaces")
-    assert "giza" in rows()
+    assert "giza" in rows(b"giza", seconds=60)
     visit.look_as("Admin", "memphis")
-    assert "giza" not in rows()
+    assert "giza" not in rows(seconds=2)
