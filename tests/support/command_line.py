@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -168,14 +168,19 @@ class _SessionOfCommands:
 
 @dataclass(frozen=True)
 class Local:
-    """A running `nilometer local` and what it announced."""
+    """A running `nilometer local`, what it announced, and since when, on the monotonic clock."""
 
     process: subprocess.Popen[str]
     about: Mapping[str, Any]
+    ready_at: float = field(default_factory=time.monotonic)
 
     def family(self) -> list[int]:
         """The process and all its descendants."""
         return [self.process.pid, *_descendants(self.process.pid)]
+
+    def commands(self) -> list[list[str]]:
+        """The words of each of them; of one that has just ended none."""
+        return [_command(pid) for pid in self.family()]
 
     def workers(self, function: str) -> list[int]:
         """The processes that run the handler of `function` now; their guards are not among them."""
