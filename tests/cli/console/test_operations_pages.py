@@ -76,12 +76,13 @@ def test_a_letter_is_shown_redacted_and_deleted(visit: Visit, dead_letter: Any, 
 
 
 def test_verify_and_doctor_say_what_the_commands_say(visit: Visit, ask: Any) -> None:
-    """Each check with its verdict."""
+    """Each check with its verdict. A record that expires meanwhile is compared in one of them and not in the next."""
     ask("wait")
+    before = ask("verify", "--json").lines
     verified = visit.post("/operations/verify").text
-    for report in ask("verify", "--json").lines:
-        assert report["check"].replace("_", " ") in verified
-        assert f">{report['compared']:,}<" in verified
+    after = ask("verify", "--json").lines
+    assert all(report["check"].replace("_", " ") in verified for report in before)
+    assert any(all(f">{report['compared']:,}<" in verified for report in said) for said in (before, after))
     checked = visit.post("/operations/doctor").text
     for finding in ask("doctor", "--json").lines:
         if finding["check"] in {"queues", "mappings", "deployment"}:
