@@ -143,9 +143,9 @@ def test_a_stack_is_found_by_port_and_endpoint(nilometer: Any, stack: Any) -> No
 def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
     """Eight queues, their dead letters and two streams; one JSON object alone on stdout."""
     nilometer("wait")
-    found = nilometer("status", "--json").json
+    asked = (nilometer("status", "--json").json for _ in range(20))
+    found = next(one for one in asked if one["idle"])  # a schedule calls its function now and then
 
-    assert found["idle"] is True
     assert all(set(queue) == {"visible", "in_flight", "delayed"} for queue in found["queues"].values())
     assert {name.split("-")[1] for name in found["queues"]} == {
         "BillingQueue",
@@ -164,8 +164,11 @@ def test_status_in_both_forms(nilometer: Any, stack: Any) -> None:
 
 def test_wait_tells_what_is_busy_when_time_is_over(nilometer: Any, stack: Any) -> None:
     """Exit code 1, not a hang."""
-    nilometer("trigger", "customer.created", "--workspace", "ws_busy")
-    answer = nilometer("wait", "--timeout", "0")
+    for _ in range(10):
+        nilometer("trigger", "customer.created", "--workspace", "ws_busy")
+        answer = nilometer("wait", "--timeout", "0")
+        if answer.code:  # else all was done before it was asked
+            break
 
     assert answer.code == 1
     assert answer.err.startswith("Error: not idle after 0 s: ")
