@@ -157,11 +157,13 @@ def test_every_event_once_though_workers_are_killed(alone: Any, tmp_path: Path) 
 
 
 def kill_workers(running: Any, killed: list[int]) -> None:
-    """One worker of each function, twice, while events go through."""
+    """One worker of each function, twice, while events go through. They come up after the stack is ready."""
     for pause in (1.0, 1.5):
         time.sleep(pause)
         for function in ("billing", "changes", "lake", "webhook"):
-            for pid in running.workers(function)[:1]:
+            while not (found := running.workers(function)) and running.process.poll() is None:
+                time.sleep(0.1)
+            for pid in found[:1]:
                 with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
