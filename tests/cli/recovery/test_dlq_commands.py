@@ -109,13 +109,13 @@ def test_a_message_that_failed_is_listed_with_its_reason_and_redriven(
     event = {**known, "subject": workspace, "time": "2026-11-23T04:14:05.123Z", "data": data}
     entry = {"Source": "services.accounts", "DetailType": "member.added.v1", "Detail": json.dumps(event)}
     queues.events.put_events(Entries=[{**entry, "EventBusName": running.about["bus"]}])
-    waited = nilometer("wait", "--timeout", "120")
+    waited = nilometer("wait")
 
     [row] = nilometer("dlq", "list", "--json").lines
     [again_row] = nilometer("dlq", "list", "--json").lines
     nilometer("workspace", "create", workspace)
     moved = nilometer("dlq", "redrive", "--reason", "not known yet", "--yes", "--json").json
-    again = nilometer("wait", "--timeout", "120")
+    again = nilometer("wait")
 
     assert "see nilometer dlq list" in waited.err
     assert (row["queue"], row["type"], row["event_id"]) == ("OperationsDeadLetters", "member.added.v1", "evt_m")
@@ -135,7 +135,7 @@ def test_a_letter_that_was_sent_back_twice_counts_once(nilometer: CommandLine, q
     for _ in range(2):
         queues.put("UsageDeadLetters", usage(workspace, "u1"))
         assert nilometer("dlq", "redrive", "--yes", "--json").json["sent_back"] == 1
-        assert nilometer("wait", "--timeout", "120").code == 0
+        assert nilometer("wait").code == 0
 
     meters = nilometer("usage", "show", workspace, "--json").json["meters"]
     assert [meter["used"] for meter in meters if meter["meter"] == "api_calls"] == ["5"]

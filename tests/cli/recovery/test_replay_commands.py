@@ -82,10 +82,10 @@ def test_the_archive_brings_back_what_was_lost_and_counts_nothing_twice(
     before = used(line, workspace)
 
     answer = line("replay", "archive", "--since", LONG_AGO, "--yes", "--json")
-    assert line("wait", "--timeout", "120").code == 0
+    assert line("wait").code == 0
     once = used(line, workspace)
     assert line("replay", "archive", "--since", LONG_AGO, "--yes").code == 0
-    assert line("wait", "--timeout", "120").code == 0
+    assert line("wait").code == 0
 
     assert (before, once, used(line, workspace)) == ([], ["5"], ["5"])
     assert answer.code == 0
@@ -139,7 +139,7 @@ def test_the_lake_brings_back_usage(line: CommandLine, running: Local, workspace
     dry = line("replay", "lake", "usage", *since, "--dry-run", "--json").json
     unasked = line("replay", "lake", "usage", *since)
     done = line("replay", "lake", "usage", *since, "--yes", "--json").json
-    assert line("wait", "--timeout", "120").code == 0
+    assert line("wait").code == 0
     again = line("replay", "lake", "usage", *since, "--yes")
 
     counted = {"rows": 1, "too_old": 0, "missing": 1}

@@ -166,7 +166,7 @@ def stormed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     ]
     for words in named:
         run(*words, "--port", port)
-    assert run("wait", "--timeout", "120", "--port", port).code == 0
+    assert run("wait", "--port", port).code == 0
     yield Visit(Visit(origin).get("/").headers["location"].rstrip("/"))
     assert running.stop()[0] == 0
 
