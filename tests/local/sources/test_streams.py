@@ -193,7 +193,7 @@ def test_a_record_past_its_age_is_given_up_uninvoked(deploy: Callable[..., Any])
             raise ValueError
     """
     # Lambda takes no less than 60 seconds; the engine takes any.
-    stack = deploy(handler, stream={**BATCHES, "MaximumRecordAgeInSeconds": 8})
+    stack = deploy(handler, stream={**BATCHES, "MaximumRecordAgeInSeconds": 12})
     runner = stack.runner()
     stack.put(item("a"))
 
@@ -265,7 +265,7 @@ def test_chaos_repeats_and_loses_nothing(deploy: Callable[..., Any]) -> None:
     keys = [f"{n:03}" for n in range(60)]
     stack.put(*[item(key) for key in keys])
 
-    stack.await_idle(stack.runner(chaos=Chaos(7, duplicate=0.3, delay=0.1, kill=0.2, drop_answer=0.2)), 60)
+    stack.await_idle(stack.runner(chaos=Chaos(7, duplicate=0.3, delay=0.1, kill=0.2, drop_answer=0.2)))
 
     seen = flat(stack.said())
     assert list(dict.fromkeys(seen)) == keys

@@ -34,7 +34,7 @@ def test_it_never_reaches_beyond_the_engine(monkeypatch: pytest.MonkeyPatch) -> 
 
     with stack(Options(**ANYWHERE)) as running:
         assert running.description.region == "us-east-1"
-        assert await_idle(running.status, timeout=60)["idle"]
+        assert await_idle(running.status, timeout=180)["idle"]
 
     assert {name: os.environ[name] for name in theirs} == theirs
 
@@ -63,7 +63,7 @@ def test_only_the_first_functions_get_events(monkeypatch: pytest.MonkeyPatch) ->
         assert first["idle"]
         assert [name.split("-")[1] for name in first["queues"]] == ["BillingQueue"]
         running.widen()
-        status = await_idle(running.status, timeout=60)
+        status = await_idle(running.status, timeout=180)
         [usage_function] = [one for name, one in status["functions"].items() if "-UsageFunction-" in name]
         assert usage_function["used"][usage.name]["invocations"]
         assert os.environ["AWS_PROFILE"] == "production"

@@ -87,7 +87,7 @@ def test_a_function_sees_lambdas_environment_and_context(pool: Make) -> None:
                 "arn": context.invoked_function_arn,
             }
         """,
-        timeout=7,
+        timeout=300,
         STAGE="local",
     )
 
@@ -101,7 +101,7 @@ def test_a_function_sees_lambdas_environment_and_context(pool: Make) -> None:
         "_HANDLER": "subject.handler",
         "STAGE": "local",
     }
-    assert 6000 < seen["left"] <= 7000
+    assert 240_000 < seen["left"] <= 300_000
     assert seen["arn"].endswith(":function:subject")
 
 
@@ -160,7 +160,7 @@ def test_a_function_past_its_timeout_is_killed_and_replaced(pool: Make) -> None:
             if event: time.sleep(60)
             return os.getpid()
         """,
-        timeout=1,
+        timeout=4,  # enough for what does not sleep, on a busy machine too
     )
     before = value(subject.invoke(b"{}"))
 
@@ -168,8 +168,8 @@ def test_a_function_past_its_timeout_is_killed_and_replaced(pool: Make) -> None:
     answer = subject.invoke(b'{"a": 1}')
 
     assert answer.error == "Sandbox.Timedout"
-    assert b"Task timed out after 1.00 seconds" in answer.payload
-    assert 1 <= time.monotonic() - start < 30
+    assert b"Task timed out after 4.00 seconds" in answer.payload
+    assert 4 <= time.monotonic() - start < 30
     after = value(subject.invoke(b"{}"))
     assert after != before
     assert soon(lambda: not alive(before))  # a kernel that is busy takes its time to end what was killed
