@@ -40,8 +40,9 @@ TABLES = ("RecordsTable", "EventsTable")
 STATE = (*TABLES, "LakeBucket", "Bus", "StripeSigningSecrets", "Api")
 FACTS = "select event_id from usage order by 1"
 ASKED = ("--config-env", "prod", "--no-confirm-changeset", "--stack-name")
+TIME = rfc3339(datetime.now(UTC))  # of all usage: in one period, also where a month ends meanwhile
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def use(samples: dict[str, Any], id_: str) -> dict[str, Any]:
     usage = samples["usage/usage.recorded.v1.json"]["detail"]
     meter = samples["operations/meter.created.v1.json"]["detail"]["data"]
     data = {**usage["data"], "meter": meter["meter"], "unit": meter["unit"], "quantity": "10"}
-    return {**usage, "id": id_, "time": rfc3339(datetime.now(UTC)), "data": data}
+    return {**usage, "id": id_, "time": TIME, "data": data}
 
 
 def counted(stack: Production) -> set[str]:
