@@ -8,7 +8,7 @@ from tests.support.simulation.kernel.scope import Scope, explore, play, story
 from tests.support.simulation.scopes.catalog import BY_NAME, ENDING, LARGE
 from tests.support.simulation.services.template import queues, streams
 
-END = 90.0  # seconds of CPU by which a scope that ends has ended, on a slow machine too
+END = 300.0  # seconds of CPU by which a scope that ends has ended, on a slow machine too
 SECONDS = 3.0  # of CPU for each larger scope: how far the search comes
 SMALL = ("the same, with cold caches", "two Admins demote each other", "one slug is taken twice", "two mark a boundary")
 ENDING_SCOPES = 30

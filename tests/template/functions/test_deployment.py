@@ -75,7 +75,7 @@ LEFT_OUT = {
 }
 
 # The first test may wait for a build and for the deployment.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ STACK = "nilometer-dev"
 MARK = "<!-- tried by tests/template/functions/test_guide.py -->"
 GAPS = f'"$TESTS_PYTHON" -m tests.support.stack.proof.production "$AWS_ENDPOINT_URL" {STACK}'
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def guided() -> list[str]:
