@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.stack.loop import run_async
 
+from nilometer.console.events import pages
 from nilometer.console.events.feed import CLOUD_SECONDS, TAIL_BYTES, CloudLogs, LogFolder
-from nilometer.console.events.timeline import KEPT, EventFilter, Timeline, sightings
+from nilometer.console.events.timeline import KEPT, EventFilter, EventLife, Timeline, sightings
 from nilometer.local.plane.engine import REGION, Engine
 
 ALL = EventFilter()
@@ -101,6 +106,36 @@ def test_only_what_changed_since_a_revision_is_told_again() -> None:
     lives.refresh()
 
     assert [life.event_id for life in lives.newest(ALL, since=seen)] == ["u-1"]
+
+
+def test_what_another_viewer_takes_in_meanwhile_comes_with_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the rows of one stream and its note of how far it is, a page of somebody else reads the feed."""
+    feed = Told(line("webhook.accepted", 1, event_id="evt_1", type="invoice.paid"))
+    lives = Timeline(feed)
+
+    def overtaken(*asked: Any, **more: Any) -> list[EventLife]:
+        found = Timeline.newest(lives, *asked, **more)
+        feed.lines.append(line("webhook.accepted", 2, event_id="evt_2", type="invoice.paid"))
+        lives.refresh()
+        return found
+
+    async def stays() -> bool:
+        return False
+
+    state = SimpleNamespace(timeline=lives, streams=False)
+    request: Any = SimpleNamespace(app=SimpleNamespace(state=state), is_disconnected=stays)
+    monkeypatch.setattr(pages, "render", lambda *_, lives: " ".join(life.event_id for life in lives))
+
+    async def told(since: int) -> str:
+        return "".join([part async for part in pages._changes(request, ALL, since)])
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(lives, "newest", overtaken)
+        first = run_async(told(0))
+    [seen] = re.findall(r"^id: (\d+)$", first, re.MULTILINE)
+
+    assert "data: evt_1\n" in first
+    assert "data: evt_2\n" in run_async(told(int(seen)))
 
 
 def test_a_filter_leaves_what_fulfils_all_of_it() -> None:
