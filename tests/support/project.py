@@ -12,7 +12,7 @@ HERE = "arm64" if os.uname().machine == "aarch64" else "x86_64"  # the processor
 Build = Callable[[str], Path]  # from a processor to the folder of its build
 
 
-def least(measured: Callable[[], float], *, wanted: float, tries: int = 5) -> float:
+def least(measured: Callable[[], float], *, wanted: float, tries: int = 20) -> float:
     """The least of several measurements, of no more than it takes to be `wanted` at most.
 
     What else a machine does makes a measurement larger, and nothing makes it smaller than the code is.
