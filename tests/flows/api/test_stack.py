@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from standardwebhooks.webhooks import Webhook as Verifier
+from tests.support.command_line import CommandLine
 from tests.support.events.mail import Owner, answering, mails
 from tests.support.project import ROOT
 from tests.support.stack.conformance import BY_NODE, CHECKS, Api, NodeApi, over_http
@@ -40,6 +40,7 @@ from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.local.plane.connect import connect
 from nilometer.local.plane.deploy import LOCAL_MAIL
+from nilometer.local.plane.engine import free_port
 from nilometer.local.stack.stack import Options, Stack, stack
 
 NODE = ROOT / "clients" / "node"
@@ -241,9 +242,10 @@ def receiver(secret: str, port: int) -> Iterator[Any]:
 
 
 def nilometer(*words: str) -> str:
-    """What a command says on stdout. `wait` waits three minutes: other tests run beside it."""
-    command = [sys.executable, "-m", "nilometer", *words, *(("--timeout", "180") if words == ("wait",) else ())]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    """What a command says on stdout."""
+    answer = CommandLine(Path(os.environ["NILOMETER_RUNTIME_DIR"]), in_process=False)(*words)
+    assert answer.code == 0, answer.err
+    return answer.out
 
 
 def test_a_threshold_reaches_the_receiver_of_the_page(running: Stack) -> None:
@@ -252,11 +254,9 @@ def test_a_threshold_reaches_the_receiver_of_the_page(running: Stack) -> None:
     limited("hooked")
     rule = LimitRule(included="10", thresholds=[80])
     perform(connect().store(), service("hooked", "t"), OverrideLimit(meter="api_calls", limit=rule), now=NOW)
-    with socket.socket() as held, Client() as client:
-        # The receiver may listen at this port too, and nobody else is given it.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
+
+    with Client() as client:
         made = client.webhooks.create("hooked", f"http://127.0.0.1:{port}/", types=["usage.threshold_reached.v1"])
         with receiver(made["secret"], port) as lines:
             client.usage.record("hooked", "api_calls", 9)
