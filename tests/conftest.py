@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.usage.period import calendar_month
 from nilometer.local.plane.engine import REGION, Engine, engine
 
 # Beginnings of node ids, and what they contain: they share what takes long to make (a build, a deployment, a stack with
@@ -54,6 +57,7 @@ LONGEST = (
     "tests/template/test_lint.py",
     "tests/house/test_lint.py",
 )
+LONGEST_TEST = timedelta(minutes=3)  # from what a test sends to where it asks for it, on a busy machine
 
 
 # A busy machine is no fault of the code: no example has a deadline, and no generation is too slow.
@@ -71,6 +75,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test begins in the last minutes of a UTC month: what it sends is asked for in the same period."""
+    end = calendar_month(datetime.now(UTC)).end
+    while end - LONGEST_TEST < datetime.now(UTC) < end + timedelta(seconds=2):
+        time.sleep(1)
 
 
 MAY_LACK = ("beside the project", "is a shallow clone")

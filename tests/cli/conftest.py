@@ -13,7 +13,6 @@ from tests.support.command_line import (
     Deployed,
     Local,
 )
-from tests.support.events.month import whole_month
 
 from nilometer.local.plane import deploy
 from nilometer.local.plane.engine import Engine
@@ -52,6 +51,3 @@ def alone(tmp_path: Path) -> CommandLine:
     """The command line of a user with no stack running."""
     (tmp_path / "run").mkdir()
     return CommandLine(tmp_path / "run")
-
-
-__all__ = ["alone", "deployed", "nilometer", "process", "stack", "whole_month"]

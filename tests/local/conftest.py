@@ -18,7 +18,6 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.events.month import whole_month
 
 from nilometer.local.plane.engine import Engine
 from nilometer.local.stack.runner import Runner
@@ -295,6 +294,3 @@ def route_resources(routes: tuple[str, ...]) -> dict[str, Any]:
         properties = {"ApiId": {"Ref": "Api"}, "RouteKey": route, "Target": target}
         resources[f"Route{index}"] = {"Type": "AWS::ApiGatewayV2::Route", "Properties": properties}
     return resources
-
-
-__all__ = ["Stack", "deploy", "deploy_at", "whole_month"]
