@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from pathlib import Path
 
 import pytest
-from tests.support.lake.build import NOW, usage
+from tests.support.lake import build
 
 from nilometer.domain.lake.tables import USAGE
 from nilometer.errors import Unavailable
 from nilometer.lake.read.query import query
 from nilometer.lake.write.append import Appended, Lake
-from nilometer.lake.write.rows import decode
 
 
 def append(lake: Lake, *events: str) -> Appended:
-    rows = decode(USAGE, json.dumps([usage(event) for event in events]).encode())
-    return lake.append(USAGE, rows, recorded_at=NOW, deadline=time.monotonic() + 1)
+    return build.append(lake, USAGE, *map(build.usage, events), seconds=1)
 
 
 def events(lake: Lake) -> list[str]:
