@@ -19,7 +19,7 @@ from nilometer.domain.lake import redaction
 from nilometer.domain.lake.book_columns import SHAPES, BookColumn, BookPart, BookShape
 from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.lake.tables import Column, DeltaTable, Type, created_column, day_column, recorded_column
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item
 from nilometer.domain.stripe.event import Scope, StripeEvent
 from nilometer.domain.stripe.registers.register import FETCHED, REFETCH, Element, of_event, register_of
@@ -68,7 +68,7 @@ def book_rows(change: Change) -> Rows:
     origin = origin_of(known)
     how = {
         "ambiguous": known.ambiguous,
-        "valid_from": rfc3339(from_epoch(known.second)),
+        "valid_from": rfc3339_of(known.second),
         "origin": origin,
         "digest": known.digest,
         "rank": FETCHED if origin == "api" else None,
@@ -87,7 +87,7 @@ def snapshot_rows(change: Change, payload: Mapping[str, Any]) -> Rows:
     element = _element(change.item, data)
     how = {
         "ambiguous": False,
-        "valid_from": rfc3339(from_epoch(element.second)),
+        "valid_from": rfc3339_of(element.second),
         "origin": SNAPSHOT,
         "digest": element.post,
         "previous_digest": element.pre,
@@ -124,7 +124,7 @@ def _rows(change: Change, item: Item, state: Mapping[str, Any], how: Mapping[str
         "account": str(item["account"]),
         "livemode": bool(item["livemode"]),
         **how,
-        "known_at": rfc3339(from_epoch(change.occurred_at)),
+        "known_at": rfc3339_of(change.occurred_at),
         "created": change.occurred_at,
         "cause": change.event_id,
         "sequence_number": change.padded_number,
@@ -182,7 +182,7 @@ def _value(kind: Type, value: Any) -> Any:
     if value is None or value in ({}, []):
         return None
     if kind is Type.TIMESTAMP:
-        return rfc3339(from_epoch(int(value)))
+        return rfc3339_of(int(value))
     if kind is Type.DECIMAL:
         return format(Decimal(str(value)).quantize(Decimal("1e-9")), "f")
     if kind is Type.JSON:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from nilometer.domain.lake import exact, redaction
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item, Key, Table
 
 _SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
@@ -109,7 +109,7 @@ def audit_row(change: Change) -> dict[str, Any]:
         "actor": _text(item.get("actor")),
         "cause": _id(item.get("cause")),
         "sequence_number": change.padded_number,
-        "occurred_at": rfc3339(from_epoch(change.occurred_at)),
+        "occurred_at": rfc3339_of(change.occurred_at),
         "created": change.occurred_at,
     }
 

@@ -22,8 +22,10 @@ Image = dict[str, Any]
 
 def written(image: Mapping[str, Any]) -> Image:
     """An image as it travels. `read` gives it back, equal."""
-    places = ["/".join(("", *map(_escaped, path))) for path in _inexact(image, ())]
     travelling: Image = texts(image)
+    if travelling == image:  # a text equals no number, so there is none to name
+        return travelling
+    places = ["/".join(("", *map(_escaped, path))) for path in _inexact(image, ())]
     return travelling | {EXACT_NUMBERS: places} if places else travelling
 
 
@@ -39,7 +41,9 @@ def read(image: Mapping[str, Any]) -> Image:
 def texts(value: Any) -> Any:
     """`value` in which each number that no float holds is text, and each other one is an int or a Decimal."""
     match value:
-        case Mapping():
+        case str() | None | bool():  # most values, so first
+            return value
+        case dict() | Mapping():
             return {name: texts(inner) for name, inner in value.items()}
         case list() | tuple():
             return [texts(inner) for inner in value]

@@ -44,20 +44,19 @@ _PRIVATE_PARTS = re.compile(
 # They contain one of the parts above and hold none of it.
 _PUBLIC_NAMES = frozenset({"event_name", "quota_name", "attempt_number", "sequence_number"})
 _AMOUNT = re.compile(r"^amount_|_amount$|_cost$")
-_PUBLIC_IN = frozenset(
-    {
-        ("product", "name"),
-        ("coupon", "name"),
-        ("plan", "nickname"),
-        ("price", "nickname"),
-        ("entitlements.feature", "name"),
-        ("billing.meter", "display_name"),
-        ("billing.credit_grant", "name"),
-        ("invoice", "number"),
-        ("credit_note", "number"),
-        ("quote", "number"),
-    }
-)
+_PUBLIC_IN: Mapping[str, str] = {
+    "product": "name",
+    "coupon": "name",
+    "plan": "nickname",
+    "price": "nickname",
+    "entitlements.feature": "name",
+    "billing.meter": "display_name",
+    "billing.credit_grant": "name",
+    "invoice": "number",
+    "credit_note": "number",
+    "quote": "number",
+}
+"""By object, its one name that is public."""
 _METADATA = frozenset({"metadata", "subscription_metadata", "invoice_metadata"})
 _METADATA_KEPT = frozenset({"workspace_id"})
 _CATALOG = re.compile(r"(?:plan|limits|seats|features|limit_[A-Za-z0-9_]{1,64})\Z")
@@ -66,6 +65,7 @@ _CATALOG_DEPTH = 4
 _NUMBER = re.compile(r"-?\d{1,24}(\.\d{1,9})?(/seat)?\Z")
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+\-]{0,254}\Z")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,254}\Z")  # most ids and words: no address, no number, no instant
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?\Z")
 _DIGITS = re.compile(r"[\d.:+\-]+\Z")
 _IP = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7})\Z")
@@ -109,34 +109,32 @@ def id_text(value: str) -> str:
     return f"~{_digest(value.encode(errors='backslashreplace'))[:32]}" if "@" in value else value
 
 
+@lru_cache(maxsize=4096)
 def is_private(name: str) -> bool:
     """Whether nothing below this name may survive, in whatever object it stands."""
-    return _is_private(name.lower())
-
-
-@lru_cache(maxsize=4096)
-def _is_private(name: str) -> bool:
-    if name in _PUBLIC_NAMES or _AMOUNT.search(name):
+    lower = name.lower()
+    if lower in _PUBLIC_NAMES or _AMOUNT.search(lower):
         return False
-    return _PRIVATE_PARTS.search(name) is not None
+    return _PRIVATE_PARTS.search(lower) is not None
 
 
 def _stripe(value: Any, name: str) -> Any:
     match value:
-        case dict():
-            return {key: _stripe_field(value, key, inner) for key, inner in value.items()}
-        case list():
-            return [_stripe(element, name) for element in value]
         case str():
             return value if _is_plain(value, name) else REDACTED
+        case dict():
+            kind = value.get("object")
+            public = _PUBLIC_IN.get(kind) if isinstance(kind, str) else None
+            return {key: _stripe_field(key, inner, public) for key, inner in value.items()}
+        case list():
+            return [_stripe(element, name) for element in value]
         case _:
             return value
 
 
-def _stripe_field(parent: dict[str, Any], name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(parent.get("object"), str) and (parent["object"], name) in _PUBLIC_IN and isinstance(value, str):
+def _stripe_field(name: str, value: Any, public: str | None) -> Any:
+    """Of an object whose field `public` is no person's."""
+    if value is None or (name == public and isinstance(value, str)):
         return value
     if name in _METADATA:
         return _metadata(value)
@@ -191,7 +189,7 @@ def _is_word(text: str) -> bool:
 
 
 def _is_plain(text: str, name: str) -> bool:
-    if not text or text == REDACTED or _INSTANT.match(text):
+    if not text or text == REDACTED or _NAME.match(text) or _INSTANT.match(text):
         return True
     if not _PLAIN.match(text) or _IP.match(text):
         return False
@@ -221,6 +219,8 @@ def _is_quantity(name: str, value: Any) -> bool:
 
 def _image_value(value: Any, name: str, *, public: bool) -> Any:
     match value:
+        case str():
+            return text(value)
         case dict() if isinstance(value.get("object"), str):
             return _stripe(_json_ready(value), name)
         case dict():
@@ -229,8 +229,6 @@ def _image_value(value: Any, name: str, *, public: bool) -> Any:
             return [_image_value(element, name, public=public) for element in value]
         case set() | frozenset():
             return sorted(str(_image_value(element, name, public=public)) for element in value)
-        case str():
-            return text(value)
         case bytes():
             return _binary(value)
         case _:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from nilometer.domain.lake import redaction
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item
 
 _STRIPE_TEXTS = ("object_type", "object_id", "customer_id", "workspace_id", "request_id", "api_version")
@@ -22,7 +22,7 @@ def stripe_event_row(fact: Item) -> dict[str, Any]:
         "account": fact.get("account") or "self",
         "livemode": bool(fact["livemode"]),
         "created": created,
-        "created_at": rfc3339(from_epoch(created)),
+        "created_at": rfc3339_of(created),
         **{name: fact.get(name) for name in _STRIPE_TEXTS},
         "source": fact["source"],
         "received_at": fact["received_at"],

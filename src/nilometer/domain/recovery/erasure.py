@@ -23,7 +23,7 @@ from typing import Any, Self
 from nilometer.domain.lake import redaction
 from nilometer.domain.people.invitation import InvitationStatus
 from nilometer.domain.store.compressed import unpack
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339, rfc3339_of
 from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Write, version_after, version_of
 from nilometer.errors import Rejected
 
@@ -118,7 +118,7 @@ def of_event(item: Item, *, now: datetime) -> ErasureVerdict:
         case "reject":
             return _reject(item, now)
         case "waiting_usage":
-            until = rfc3339(from_epoch(int(item["expires_at"])))
+            until = rfc3339_of(int(item["expires_at"]))
             return ErasureVerdict(fate=Fate.LATER, why=f"not accepted or refused yet, at the latest {until}")
         case _:
             return ErasureVerdict(fate=Fate.KEEP, why="the identity of a counted fact: gone when it expires")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from nilometer.errors import Rejected
 
@@ -31,3 +32,9 @@ def epoch(instant: datetime) -> int:
 def from_epoch(seconds: int) -> datetime:
     """Aware, in UTC. The inverse of `epoch` for whole seconds."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+@lru_cache(maxsize=1024)
+def rfc3339_of(seconds: int) -> str:
+    """Of epoch seconds. Remembered: many rows and events are of the same seconds."""
+    return rfc3339(from_epoch(seconds))

@@ -10,7 +10,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.keys import stripe_event
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Unavailable
@@ -50,7 +50,7 @@ def _envelope(event: dict[str, Any]) -> str:
         "id": event["id"],
         "detail-type": event["type"],
         "source": "nilometer.backfill",
-        "time": rfc3339(from_epoch(event["created"])),
+        "time": rfc3339_of(event["created"]),
         "detail": event,
     }
     return msgspec.json.encode(envelope).decode()

@@ -26,7 +26,7 @@ from nilometer.domain.lake import exact, redaction, rows
 from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.limits.reached import LIMIT_BLOCKED, THRESHOLD_REACHED, reached
 from nilometer.domain.notices.webhook import WEBHOOK_DISABLED, switched_off
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item
 from nilometer.flows.inbox.envelope import CHANGES
 
@@ -55,7 +55,7 @@ class Announcer:
         for one in self.of(change):
             if one.type not in self.types:
                 raise LookupError(f"{one.type} is not declared")
-            yield bus_entry(change, one.type, one.data, event_id=one.id, subject=one.subject)
+            yield bus_entry(change, one.type, exact.texts(one.data), event_id=one.id, subject=one.subject)
 
 
 def bus_entry(
@@ -66,16 +66,16 @@ def bus_entry(
     event_id: str | None = None,
     subject: str | None = None,
 ) -> BusEntry:
-    """A CloudEvent whose id is the change's: the same each time it is sent."""
+    """A CloudEvent whose id is the change's: the same each time it is sent. `data` as `domain.lake.exact` writes it."""
     event = {
         "specversion": "1.0",
         "id": event_id or change.change_id,
         **({"subject": subject} if subject else {}),
         "source": CHANGES,
         "type": detail_type,
-        "time": rfc3339(from_epoch(change.occurred_at)),
+        "time": rfc3339_of(change.occurred_at),
         "datacontenttype": "application/json",
-        "data": exact.texts(data),
+        "data": data,
     }
     return BusEntry(source=CHANGES, detail_type=detail_type, detail=text(event).decode())
 

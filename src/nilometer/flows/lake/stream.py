@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from nilometer.aws.items import unmarshal
+from nilometer.aws.items import from_attribute
 from nilometer.domain.lake.change import Change, action_of, change_id, table_of
 from nilometer.domain.store.writes import Key
 from nilometer.errors import Rejected
@@ -34,22 +34,24 @@ def change_of(record: StreamRecord) -> Change:
 
 
 def _item(image: Mapping[str, Any]) -> dict[str, Any]:
-    return unmarshal({name: _binary(value) for name, value in image.items()})
+    return {name: _value(attribute) for name, attribute in image.items()}
 
 
-def _binary(attribute: dict[str, Any]) -> dict[str, Any]:
-    """Binary arrives as base64 text, at any depth."""
+def _value(attribute: dict[str, Any]) -> Any:
+    """As `from_attribute`; binary arrives as base64 text, at any depth."""
     [(tag, value)] = attribute.items()
     match tag:
+        case "S":
+            return value
         case "B" if isinstance(value, str):
-            return {"B": base64.b64decode(value, validate=True)}
+            return base64.b64decode(value, validate=True)
         case "N" if not isinstance(value, str) or _is_beyond(value):
             raise Rejected("invalid_row", "a number is too large for a table")
         case "M":
-            return {"M": {name: _binary(inner) for name, inner in value.items()}}
+            return _item(value)
         case "L":
-            return {"L": [_binary(inner) for inner in value]}
-    return attribute
+            return [_value(inner) for inner in value]
+    return from_attribute(attribute)
 
 
 def _is_beyond(number: str) -> bool:

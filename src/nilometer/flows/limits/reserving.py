@@ -26,7 +26,7 @@ from nilometer.domain.limits.reservation import (
     reserved,
 )
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.usage.meter import Meter
 from nilometer.domain.usage.period import Period, period_at
@@ -191,11 +191,9 @@ def _against_others(attempt: Callable[[], _T]) -> _T:
 
 
 def _hours(now: datetime) -> Iterator[datetime]:
+    """An older hour has the turn of its number since 1970."""
     recent = int(SWEPT.total_seconds() // 3600) + 1
-    for back in range(recent):
-        yield now - timedelta(hours=back)
     turn = (now.hour * 60 + now.minute) * TURNS // (24 * 60)
-    for back in range(recent, KEPT.days * 24):
-        hour = now - timedelta(hours=back)
-        if int(hour.timestamp()) // 3600 % TURNS == turn:
-            yield hour
+    first = recent + (epoch(now) // 3600 - recent - turn) % TURNS
+    for back in (*range(recent), *range(first, KEPT.days * 24, TURNS)):
+        yield now - timedelta(hours=back)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from arro3.core import Array, DataType, Field, Schema
 
@@ -38,9 +39,13 @@ def field(column: Column, more: Mapping[str, str] | None = None) -> Field:
 
 def nulls(kind: DataType, count: int) -> Array:
     """A column of nulls."""
-    one = Array([None], type=DataType.string()).cast(kind)
-    many: Array = one.take(Array(bytes(count)))  # a third of the time of a list of so many
+    many: Array = _null(kind).take(Array(bytes(count)))  # a third of the time of a list of so many
     return many
+
+
+@cache
+def _null(kind: DataType) -> Array:
+    return Array([None], type=DataType.string()).cast(kind)
 
 
 def properties(table: DeltaTable) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -45,7 +45,7 @@ from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
-from nilometer.lake.write.rows import decode_packed
+from nilometer.lake.write.rows import packed_columns
 
 LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
 HARD = 60  # of the meter `held`
@@ -118,9 +118,9 @@ class CompanyDay:
                 row = json.loads(message.body)["detail"]["data"]
                 self.audit[row["change_id"]] = row
             else:
-                table, rows = decode_packed(message.body)
-                if table in {USAGE, STRIPE_EVENTS}:  # rows of the books travel with them, under the id of an answer too
-                    self.rows.update(event_id for event_id in rows.event_ids if event_id)
+                packed = packed_columns(message.body)
+                if packed.table in {USAGE, STRIPE_EVENTS}:  # rows of the books travel with them
+                    self.rows.update(packed.values("event_id"))
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:
@@ -183,7 +183,7 @@ class CompanyDay:
     def _work(self) -> bool:
         """One poller finds something; False when nobody does any more."""
         ready: list[Any] = [queue for queue in self.queues.values() if queue.ready]
-        ready += [name for name in READERS if not self.reading[name] and self._unread(name)]
+        ready += [name for name in READERS if not self.reading[name] and next(self._unread(name), None)]
         if ready:
             picked = self.dice.choice(ready)
             if isinstance(picked, str):
@@ -196,13 +196,13 @@ class CompanyDay:
             return True
         return bool(self.world.tasks)
 
-    def _unread(self, name: str) -> list[StreamChange]:
+    def _unread(self, name: str) -> Iterator[StreamChange]:
         table = Table.EVENTS if name == "events" else Table.RECORDS
-        return [change for change in self.plant.tables.stream[self.read[name] :] if change.table == table]
+        return (change for change in self.plant.tables.stream[self.read[name] :] if change.table == table)
 
     def _read_stream(self, name: str) -> None:
         """What is new, in two shards by partition; read on when both are done."""
-        found = self._unread(name)
+        found = list(self._unread(name))
         self.read[name] = len(self.plant.tables.stream)
         for number in (0, 1):
             mine = [record(change) for change in found if len(change.key[0]) % 2 == number]

@@ -397,6 +397,8 @@ class SimDynamoDB:
         matching = [
             (key, item) for key, item in versions if item and (wanted is None or wanted(item.values, names, values))
         ]
+        if not matching:
+            return [], None
         if index:
             matching = [(key, item) for key, item in matching if INDEX_KEYS[1] in item.values]
             matching.sort(key=lambda pair: (pair[1].values[INDEX_KEYS[1]]["S"], pair[0]))
@@ -464,17 +466,17 @@ def stored(item: Mapping[str, Any]) -> SimStored:
     if found is None:
         if len(_STORED) > REMEMBERED:
             _STORED.clear()
-        found = _STORED[text] = _stored(item)
+        found = _STORED[text] = _stored(item, text)
     return found
 
 
-def _stored(item: Mapping[str, Any]) -> SimStored:
+def _stored(item: Mapping[str, Any], text: str) -> SimStored:
     values = {name: _checked(value) for name, value in item.items()}
     size = _size_of(values)
     if size > ITEM_BYTES:
         raise _error("ValidationException", "Item size has exceeded the maximum allowed size")
     _check_key(_key(values))
-    return SimStored(values, size, hash(repr(values)))
+    return SimStored(values, size, hash(text if values == item else repr(values)))
 
 
 def _size_of(values: Mapping[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Key, Table, Update
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.resolve import REFETCH_DELAY, REFETCH_INDEX
@@ -29,5 +29,5 @@ def request(scope: Scope, object_type: str, object_id: str, *, second: int, caus
             "cause": cause,
             "updated_at": updated_at,
         },
-        set_once={"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339(from_epoch(second + REFETCH_DELAY))},
+        set_once={"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339_of(second + REFETCH_DELAY)},
     )

@@ -22,7 +22,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from nilometer.domain.store.times import from_epoch, rfc3339
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item, Key, new_item
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.fetchable import fetchable
@@ -231,4 +231,4 @@ def _due(resolution: Resolution) -> dict[str, str]:
         str(resolution.state.get("object"))
     ):
         return {}
-    return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339(from_epoch(resolution.second + REFETCH_DELAY))}
+    return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339_of(resolution.second + REFETCH_DELAY)}
