@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,7 +25,7 @@ ENTRIES = 10  # in one PutEvents
 _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BusEntry:
     """One event for the bus; `detail` is a JSON object as text."""
 
@@ -32,7 +33,7 @@ class BusEntry:
     detail_type: str
     detail: str
 
-    @property
+    @cached_property
     def size(self) -> int:
         """In bytes, as EventBridge counts an entry without time and resources: source, detail type, detail (UTF-8)."""
         return len(self.source) + len(self.detail_type) + len(self.detail.encode())

@@ -88,6 +88,8 @@ def changed_fields(old: Item | None, new: Item | None) -> list[str]:
     """Names of the attributes that differ, sorted; the keys never do."""
     before, after = old or {}, new or {}
     names = {*before, *after} - {"pk", "sk"}
+    if not before or not after:
+        return sorted(names)
     return sorted(name for name in names if before.get(name, _ABSENT) != after.get(name, _ABSENT))
 
 

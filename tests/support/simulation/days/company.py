@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -10,6 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import msgspec
 from tests.support.flows.billing_play import PLAYED_AT, wrong
 from tests.support.lake.build import KEYS
 from tests.support.simulation.days import deeds
@@ -68,6 +68,7 @@ class CompanyDay:
         self.stripe: Any = SimStripe(self.world, self.stripe_world)
         self.read: dict[str, int] = defaultdict(int)
         self.reading: Counter[str] = Counter()
+        self.records: dict[int, Any] = {}
         self.given_up: list[Any] = []
         self.faulty = True
         self.audit: dict[str, Any] = {}
@@ -115,17 +116,17 @@ class CompanyDay:
         """A lake that drops what it has; the real one has scopes of its own."""
         for message in messages:
             if queue == "LakeAudit":
-                row = json.loads(message.body)["detail"]["data"]
+                row = msgspec.json.decode(message.body)["detail"]["data"]
                 self.audit[row["change_id"]] = row
             else:
                 packed = packed_columns(message.body)
-                if packed.table in {USAGE, STRIPE_EVENTS}:  # rows of the books travel with them
+                if packed.table.name in {USAGE.name, STRIPE_EVENTS.name}:  # rows of the books travel with them
                     self.rows.update(packed.values("event_id"))
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:
         """The bus's rules."""
-        detail = json.loads(entry["Detail"])
+        detail = msgspec.json.decode(entry["Detail"])
         if detail["type"] != RECORD_CHANGED:
             known = self.announced.setdefault(detail["id"], detail)
             law(known == detail, f"{detail['id']} was announced with two contents")
@@ -205,13 +206,19 @@ class CompanyDay:
         found = list(self._unread(name))
         self.read[name] = len(self.plant.tables.stream)
         for number in (0, 1):
-            mine = [record(change) for change in found if len(change.key[0]) % 2 == number]
+            mine = [self._record(change) for change in found if len(change.key[0]) % 2 == number]
             if mine:
                 handle = self._react if name == "limits" else partial(self.relay, now=self.world.now)
                 shard = SimShard(self.world, f"{name} {number}/{self.read[name]}", handle, READERS[name])
                 shard.given_up = self.given_up
                 self.reading[name] += 1
                 shard.read(mine, after=lambda: self.reading.subtract([name]))
+
+    def _record(self, change: StreamChange) -> Any:
+        """The same for both readers of a stream."""
+        if change.number not in self.records:
+            self.records[change.number] = record(change)
+        return self.records[change.number]
 
     def _react(self, records: Sequence[Any]) -> list[Result]:
         return reactions.react(records, known=self.plant.known(), now=self.world.now)

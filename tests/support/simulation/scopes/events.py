@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 SOURCE = "/services/sim"
 RECORD_CHANGED = "record.changed.v1"
@@ -57,4 +58,4 @@ def said(
 def envelope(detail: Mapping[str, Any], *, source: str = "services", time: str = "2026-11-23T12:00:00Z") -> str:
     """An SQS body as the bus makes it."""
     about = {"version": "0", "id": f"bus {detail.get('id')}", "source": source, "time": time}
-    return json.dumps({**about, "detail-type": str(detail.get("type")), "detail": detail})
+    return msgspec.json.encode({**about, "detail-type": str(detail.get("type")), "detail": detail}).decode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -393,7 +393,10 @@ class SimDynamoDB:
         index = request.get("IndexName") is not None
         wanted = condition(request["KeyConditionExpression"]) if "KeyConditionExpression" in request else None
         only = condition(request["FilterExpression"]) if "FilterExpression" in request else None
-        versions = ((key, self._read(table, key, old)) for key in self._candidates(table, index, values))
+        now = self._table(table).get
+        versions = (
+            (key, self._read(table, key, old) if old else now(key)) for key in self._candidates(table, index, values)
+        )
         matching = [
             (key, item) for key, item in versions if item and (wanted is None or wanted(item.values, names, values))
         ]
@@ -410,13 +413,12 @@ class SimDynamoDB:
             matching, request.get("ExclusiveStartKey"), self.page, lambda i: only is None or only(i, names, values)
         )
 
-    def _candidates(self, table: str, index: bool, values: Mapping[str, Any]) -> Iterator[ItemKey]:
+    def _candidates(self, table: str, index: bool, values: Mapping[str, Any]) -> list[ItemKey]:
         """Every key that may match now or did in the version before."""
         if index:
-            yield from list(self.tables.indexed.get(values[":pk"]["S"], {}))
-            return
+            return list(self.tables.indexed.get(values[":pk"]["S"], ()))
         pk = values.get(":pk", {}).get("S")
-        yield from list(self._table(table) if pk is None else self.tables.partitions.get((table, pk), {}))
+        return list(self._table(table) if pk is None else self.tables.partitions.get((table, pk), ()))
 
 
 class _Action:
@@ -527,7 +529,8 @@ def _cut(
 ) -> tuple[list[SimStored], ItemKey | None]:
     """The page after `start`. A filter works after the page was cut, as DynamoDB's does."""
     if start is not None:
-        after = [place for place, (key, _) in enumerate(matching) if key == _key(start)]
+        last_key = _key(start)
+        after = [place for place, (key, _) in enumerate(matching) if key == last_key]
         matching = matching[after[0] + 1 :] if after else matching
     taken, size, last = [], 0, None
     for place, (key, item) in enumerate(matching):
@@ -574,6 +577,8 @@ def _as_key(key: ItemKey) -> dict[str, Any]:
 
 
 def _check_key(key: ItemKey) -> None:
+    if 0 < len(key[0]) <= 512 and 0 < len(key[1]) <= 256:  # a character has four bytes at most
+        return
     if not (0 < len(key[0].encode()) <= 2048 and 0 < len(key[1].encode()) <= 1024):
         raise _error("ValidationException", "One or more parameter values were invalid: the size of a key")
 

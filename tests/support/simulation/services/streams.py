@@ -37,6 +37,8 @@ def record(change: StreamChange) -> dict[str, Any]:
 def _wire(value: Any) -> Any:
     [(tag, content)] = value.items()
     match tag:
+        case "S" | "N":
+            return value
         case "B":
             return {"B": base64.b64encode(content).decode()}
         case "M":
