@@ -1,7 +1,7 @@
 """Items between plain Python values and DynamoDB's attribute values.
 
-Three times as fast as boto3's serializers (`benchmarks/items.py`), because it neither copies a
-Decimal context nor wraps bytes. Numbers come back as `int` when whole, else `Decimal`.
+Faster than boto3's serializers, because it neither copies a Decimal context nor wraps bytes, and most attributes are
+texts. Numbers come back as `int` when whole, else `Decimal`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ EXPONENT = 130  # of the largest and the smallest number that DynamoDB takes
 
 def marshal(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """Every attribute of an item in DynamoDB's form, `{name: {type: value}}`, as requests need it."""
-    return {name: to_attribute(value) for name, value in item.items()}
+    return {name: {"S": value} if type(value) is str else to_attribute(value) for name, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `marshal`. Whole numbers become `int`, others `Decimal`."""
-    return {name: from_attribute(value) for name, value in item.items()}
+    return {name: value["S"] if "S" in value else from_attribute(value) for name, value in item.items()}
 
 
 def to_attribute(value: Any) -> AttributeValue:

@@ -12,7 +12,7 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
-from nilometer.aws.items import marshal, to_attribute, unmarshal
+from nilometer.aws.items import from_attribute, to_attribute
 from nilometer.client.testing.conditions import holds
 from nilometer.domain.store.writes import (
     Check,
@@ -27,7 +27,6 @@ from nilometer.errors import Cancelled, Rejected
 
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 * 1024 * 1024
-_ALWAYS_FIT = TRANSACTION_BYTES // ITEM_BYTES  # items of the largest size
 PARTITION_BYTES, SORT_BYTES = 2048, 1024
 _EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation])
 
@@ -116,11 +115,11 @@ class MemoryStore(Store):
             raise Rejected("too_large", "two writes on one item")
         after = [_after(write, self.items.get(key)) for write, key in zip(writes, keys, strict=True)]
         held = [holds(self.items.get(key), write.expected) for write, key in zip(writes, keys, strict=True)]
-        if len(writes) > _ALWAYS_FIT and sum(_size(item) for item in after if item) > TRANSACTION_BYTES:
+        if sum(size for _, size in after) > TRANSACTION_BYTES:
             raise Rejected("too_large", "a transaction over 4 MB")
         if not all(held):
             raise Cancelled(["None" if one else "ConditionalCheckFailed" for one in held])
-        for write, key, item in zip(writes, keys, after, strict=True):
+        for write, key, (item, _) in zip(writes, keys, after, strict=True):
             self._store(write, key, item)
 
     def _store(self, write: Write, key: tuple[Table, Key], item: dict[str, Any] | None) -> None:
@@ -140,7 +139,7 @@ class MemoryStore(Store):
 
     def put_all(self, table: Table, items: Iterable[Item]) -> None:
         for item in items:
-            stored = _checked(item)
+            stored, _ = _checked(item)
             self.items[table, Key(stored["pk"], stored["sk"])] = stored
 
 
@@ -167,7 +166,8 @@ class MemoryObjects:
         yield from ((key, content) for key, content in sorted(self.contents.items()) if key.startswith(prefix))
 
 
-def _after(write: Write, stored: Item | None) -> dict[str, Any] | None:
+def _after(write: Write, stored: Item | None) -> tuple[dict[str, Any] | None, int]:
+    """The item and its size; None and 0 where none is left."""
     match write:
         case Put():
             return _checked(write.item)
@@ -176,29 +176,37 @@ def _after(write: Write, stored: Item | None) -> dict[str, Any] | None:
             item = {**write.set_once, **item}
             return _checked(item | {name: item.get(name, 0) + number for name, number in write.add.items()})
     _check_key(write.key)
-    return None
+    return None, 0
 
 
-def _checked(item: Item) -> dict[str, Any]:
-    """As it comes back; `Rejected` or `TypeError` as marshalling and the service would answer."""
-    sent = marshal(item)
+def _checked(item: Item) -> tuple[dict[str, Any], int]:
+    """As it comes back, and its size; `Rejected` or `TypeError` as marshalling and the service would answer."""
     _check_key(Key(item["pk"], item["sk"]))
-    size = sum(len(name.encode()) + _weight(value) for name, value in sent.items())
+    kept, size = {}, 0
+    for name, value in item.items():
+        kept[name], weight = _kept(value)
+        size += len(name.encode()) + weight
     if size > ITEM_BYTES:
         raise Rejected("too_large", "Item size has exceeded the maximum allowed size")
     for name in ("gsi1pk", "gsi1sk"):
         if name in item and not 0 < len(item[name].encode()) <= (PARTITION_BYTES if name == "gsi1pk" else SORT_BYTES):
             raise Rejected("too_large", f"{name} is empty or too long")
-    return unmarshal(sent)
+    return kept, size
+
+
+def _kept(value: Any) -> tuple[Any, int]:
+    """One attribute as it comes back, and its bytes. Most are texts, which stay as they are."""
+    if type(value) is str:
+        return value, len(value) if value.isascii() else len(value.encode())
+    if type(value) is bytes:
+        return value, len(value)
+    attribute = to_attribute(value)
+    return from_attribute(attribute), _weight(attribute)
 
 
 def _check_key(key: Key) -> None:
     if not 0 < len(key.pk.encode()) <= PARTITION_BYTES or not 0 < len(key.sk.encode()) <= SORT_BYTES:
         raise Rejected("too_large", "a key is empty or too long")
-
-
-def _size(item: Item) -> int:
-    return sum(len(name.encode()) + _weight(to_attribute(value)) for name, value in item.items())
 
 
 def _weight(attribute: Mapping[str, Any]) -> int:

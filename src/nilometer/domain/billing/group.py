@@ -137,10 +137,15 @@ class Group:
             return set()
         return {register_key(self.scope, CHARGE, one.charge, None) for one in self.evidence if one.charge}
 
-    @property
+    @cached_property
     def link_key(self) -> Key:
         """The link of the group's customer in the records table. Only for a group that has a customer."""
         return keys.link(self.scope.account, self.scope.livemode, str(self.customer_id))
+
+    @cached_property
+    def merges(self) -> dict[Key, Merged]:
+        """What was merged before, by register: it holds as long as the item is the one that was read."""
+        return {}
 
     def with_owner(self, known: Known) -> Group:
         """The customer of a dispute is that of its charge; `known` has `charges`."""
@@ -174,7 +179,11 @@ class Merged:
 
 def merged(group: Group, known: Known) -> list[Merged]:
     """One value for each object that the group has evidence of."""
-    return [_merge(key, found, known[key], group.dropped) for key, found in group.elements.items()]
+    merges = group.merges
+    for key, found in group.elements.items():
+        if key not in merges or merges[key].stored is not known[key]:
+            merges[key] = _merge(key, found, known[key], group.dropped)
+    return [merges[key] for key in group.elements]
 
 
 def register_writes(group: Group, registers: Sequence[Merged]) -> Iterator[Write]:

@@ -73,7 +73,7 @@ def read(content: str | bytes | msgspec.Raw, wire: type[T], otherwise: str) -> T
 
 def check_depth(content: bytes) -> None:
     """`Rejected("too_large")` for JSON that nests deeper than `DEPTH`; costs microseconds for what does not."""
-    if content.count(b"[") + content.count(b"{") > DEPTH and not _is_flat(content) and _depth(content) > DEPTH:
+    if content.count(b"[") + content.count(b"{") > DEPTH and not _is_flat(content) and _is_deeper(content, DEPTH):
         raise Rejected("too_large", f"it nests deeper than {DEPTH} levels")
 
 
@@ -90,7 +90,7 @@ def deep_as_text(content: bytes, level: int) -> bytes:
                 start = token.start() if depth == level else start
             case b"]" | b"}":
                 depth -= 1
-                if depth == level - 1 and _depth(content[start : token.end()]) > DEPTH - level + 1:
+                if depth == level - 1 and _is_deeper(content[start : token.end()], DEPTH - level + 1):
                     parts += [content[done:start], _quoted(content[start : token.end()])]
                     done = token.end()
     return b"".join([*parts, content[done:]])
@@ -103,6 +103,8 @@ def _quoted(content: bytes) -> bytes:
 def _is_flat(content: bytes) -> bool:
     """Whether taking away what is empty, level by level, leaves nothing. False when texts hold brackets too."""
     brackets = content.translate(_SQUARE, _OTHERS)
+    if b"[" * (DEPTH + 1) in brackets:
+        return False
     for _ in range(DEPTH):
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) in {0, len(brackets)}:
@@ -111,13 +113,14 @@ def _is_flat(content: bytes) -> bool:
     return False
 
 
-def _depth(content: bytes) -> int:
-    depth = deepest = 0
+def _is_deeper(content: bytes, levels: int) -> bool:
+    depth = 0
     for token in _TOKEN.finditer(content):
         match token[0]:
             case b"[" | b"{":
                 depth += 1
-                deepest = max(deepest, depth)
+                if depth > levels:
+                    return True
             case b"]" | b"}":
                 depth -= 1
-    return deepest
+    return False

@@ -37,6 +37,7 @@ NAMED = 20  # unreadable fields that a projection names
 _SHOWN = 40  # characters of a key of metadata; Stripe allows no more
 _CATALOG_KEYS = ("plan", "limits", "seats", "features", "addon")
 UNREADABLE: Any = object()
+_HASHES = (dict, Mapping)  # nearly all are dicts, which is seen at once
 _as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 
@@ -108,11 +109,10 @@ def take(snapshot: Object, reads: Mapping[str, Read], bad: Unreadable) -> dict[s
 def part(snapshot: Object, name: str, bad: Unreadable) -> Object:
     """A hash inside an object; empty when there is none."""
     value = snapshot.get(name)
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
+    if isinstance(value, _HASHES):
         return value
-    bad.append(name)
+    if value is not None:
+        bad.append(name)
     return {}
 
 
@@ -122,7 +122,7 @@ def rows(snapshot: Object, name: str, bad: Unreadable) -> Iterator[Object]:
     if value is not None and (not isinstance(value, list) or len(value) > ROWS):
         bad.append(name)
     for one in value[:ROWS] if isinstance(value, list) else ():
-        if isinstance(one, Mapping):
+        if isinstance(one, _HASHES):
             yield one
         else:
             bad.append(name)
@@ -163,8 +163,13 @@ _SUBSCRIPTION: Mapping[str, Read] = {
     "cancel_at_period_end": flag,
 }
 _PAUSE: Mapping[str, Read] = {"behavior": text, "resumes_at": moment}
-_ITEM: Mapping[str, Read] = {"quantity": quantity, "current_period_start": moment, "current_period_end": moment}
+_ITEM: Mapping[str, Read] = {
+    "id": reference,
+    "quantity": quantity,
+    **dict.fromkeys(("current_period_start", "current_period_end"), moment),
+}
 _PRICED: Mapping[str, Read] = {"product": reference, "unit_amount": whole, "currency": text}
+_ITEM_PRICE: Mapping[str, Read] = {"id": reference, **_PRICED}
 _RECURRING: Mapping[str, Read] = {"interval": text, "interval_count": quantity, "usage_type": _metered}
 
 
@@ -187,11 +192,11 @@ def _item(item: Object, bad: Unreadable) -> dict[str, Any]:
     price = item.get("price")
     price = price if isinstance(price, Mapping) else {"id": price}
     metadata = _catalog_metadata(price, bad)
+    priced = take(price, _ITEM_PRICE, bad)
     return {
-        **take(item, {"id": reference}, bad),
-        **({"price": id_} if (id_ := take(price, {"id": reference}, bad).get("id")) else {}),
+        **({"price": priced.pop("id")} if "id" in priced else {}),
+        **priced,
         **take(item, _ITEM, bad),
-        **take(price, _PRICED, bad),
         **take(part(price, "recurring", bad), _RECURRING, bad),
         **({"metadata": metadata} if metadata else {}),
     }
@@ -219,6 +224,10 @@ def _invoice(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
 
 _TRANSITIONS = dict.fromkeys(("finalized_at", "paid_at", "voided_at", "marked_uncollectible_at"), moment)
 _LINE: Mapping[str, Read] = {"id": reference, "amount": whole, "currency": text, "quantity": quantity}
+_LINE_DETAILS: Mapping[str, Read] = {
+    **dict.fromkeys(("subscription", "subscription_item"), reference),
+    "proration": flag,
+}
 
 
 def _lines(lines: Object, bad: Unreadable) -> dict[str, Any]:
@@ -231,11 +240,12 @@ def _line(line: Object, bad: Unreadable) -> dict[str, Any]:
     parent = part(line, "parent", bad)
     details = part(parent, "subscription_item_details", bad) or part(parent, "invoice_item_details", bad)
     price = part(part(line, "pricing", bad), "price_details", bad)
-    item = take(details, {"subscription_item": reference}, bad).get("subscription_item")
+    detailed = take(details, _LINE_DETAILS, bad)
+    item = detailed.pop("subscription_item", None)
     sums = {"discount": _sum(line, "discount_amounts", bad), "tax": _sum(line, "taxes", bad), "item": item}
     return {
         **take(line, _LINE, bad),
-        **take(details, {"subscription": reference, "proration": flag}, bad),
+        **detailed,
         **take(price, {"price": reference, "product": reference}, bad),
         **take(part(line, "period", bad), {"start": moment, "end": moment}, bad),
         **{name: value for name, value in sums.items() if value is not None},
