@@ -226,7 +226,8 @@ class CompanyDay:
     # ------------------------------------------------------------------ the laws
 
     def laws(self) -> None:
-        """Of usage, limits, people, billing, the lake, notices; and that everything has settled."""
+        """Of usage, limits, people, billing, the lake, notices, in whole pages; and that everything has settled."""
+        self.plant.client.page = None
         for queue in self.queues.values():
             law(not queue.dead, f"{queue.name}: dead letters after the faults ended: {queue.failures[-1:]}")
         members.admins_hold(self.plant)

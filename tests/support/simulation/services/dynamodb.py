@@ -391,17 +391,16 @@ class SimDynamoDB:
         """One page: the items that the expressions accept, and where to go on."""
         names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
         index = request.get("IndexName") is not None
+        candidates = self._candidates(table, index, values)
+        if not candidates:
+            return [], None
         wanted = condition(request["KeyConditionExpression"]) if "KeyConditionExpression" in request else None
         only = condition(request["FilterExpression"]) if "FilterExpression" in request else None
         now = self._table(table).get
-        versions = (
-            (key, self._read(table, key, old) if old else now(key)) for key in self._candidates(table, index, values)
-        )
+        versions = ((key, self._read(table, key, old) if old else now(key)) for key in candidates)
         matching = [
             (key, item) for key, item in versions if item and (wanted is None or wanted(item.values, names, values))
         ]
-        if not matching:
-            return [], None
         if index:
             matching = [(key, item) for key, item in matching if INDEX_KEYS[1] in item.values]
             matching.sort(key=lambda pair: (pair[1].values[INDEX_KEYS[1]]["S"], pair[0]))
