@@ -20,7 +20,7 @@ from nilometer.flows.inbox.envelope import RECORD_CHANGED
 from nilometer.flows.lake.kinds import ANNOUNCED
 from nilometer.flows.publish.event_schemas import announced_schema
 
-CHUNKS, SEEDS = 10, 100
+CHUNKS, SEEDS = 4, 250
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
