@@ -7,8 +7,11 @@ Stripe's API, where one asks it, is the simulated one on loopback, so it answers
 the end of the month. Wrong are subscriptions (status, cancellation, items, latest invoice) and invoices (status) that
 differ from what Stripe has at the end; failed are events that raised. One JSON line a run.
 
+With `--connections 4,10` come, for each number, the sync engine with a pool of so many connections and as many events
+at a time in its process, and ours with as many processes that each take the next batch of a hundred.
+
 `--install` puts the peers into `--folder`: npm for the one, a venv with pip for the other, PostgreSQL by apt where
-it is missing. Rates are of one process with one connection on one machine: they compare, and are nobody's limit.
+it is missing. Else rates are of one process with one connection on one machine: they compare, and are nobody's limit.
 """
 
 from __future__ import annotations
@@ -27,10 +30,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from billing import Metered, client_of, items_of, read_ours, store_of, wrong
-from billing import ours as by_ours
+from benchmarks.billing import Metered, client_of, items_of, read_ours, store_of, wrong
+from benchmarks.billing import ours as by_ours
+from benchmarks.workers import measure
 
 from nilometer.local.plane.engine import engine
 from nilometer.local.stripe.month import random_month
@@ -54,6 +58,21 @@ def main() -> None:
             _print(peer("stripe-sync-engine", _node(folder), order, events, world, database, stripe))
         with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
             _print(peer("dj-stripe", _django(folder), order, events, world, database, stripe))
+        for count in map(int, options.connections.split(",") if options.connections else ()):
+            _print(ours_with(count, order, events, world))
+            with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
+                found = peer("stripe-sync-engine", _node(folder, count), order, events, world, database, stripe)
+                _print({"connections": count, **found})
+
+
+def ours_with(workers: int, order: str, events: list[dict[str, Any]], world: StripeWorld) -> dict[str, Any]:
+    """Several processes on one backlog, as benchmarks/workers.py measures them."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        engine(port=0, data=Path(folder), log=Path(folder) / "log") as running,
+    ):
+        found = measure(running.endpoint_url, world, (), events, design="ours", workers=workers)
+    return {"system": "nilometer", "order": order, "events": len(events), **found}
 
 
 def orders(world: StripeWorld) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -167,9 +186,9 @@ def install(folder: Path) -> None:
         _quiet([str(folder / "django/bin/python"), "-m", "pip", "install", "--quiet", *PIP])
 
 
-def _node(folder: Path) -> tuple[list[str], dict[str, str]]:
+def _node(folder: Path, connections: int = 1) -> tuple[list[str], dict[str, str]]:
     shutil.copy(HERE / "sync_engine.mjs", folder)  # node looks for modules beside the script
-    return ["node", str(folder / "sync_engine.mjs")], {}
+    return ["node", str(folder / "sync_engine.mjs")], {"CONNECTIONS": str(connections)}
 
 
 def _django(folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -189,6 +208,7 @@ def _options() -> Any:
     parser.add_argument("--install", action="store_true", help="install the peers where they are missing")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "nilometer-peers"))
     parser.add_argument("--customers", type=int, default=60)
+    parser.add_argument("--connections", help="also with several at a time: numbers with commas between them")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

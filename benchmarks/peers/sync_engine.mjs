@@ -1,4 +1,4 @@
-// The events of EVENTS through @supabase/stripe-sync-engine, one after the other, as its README shows; prints what it keeps.
+// The events of EVENTS through @supabase/stripe-sync-engine, CONNECTIONS at a time, as its README shows; prints what it keeps.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
@@ -8,12 +8,13 @@ const Stripe = require('stripe')
 const pg = require('pg')
 
 const { PGHOST, PGUSER, PGDATABASE, STRIPE_URL, EVENTS } = process.env
+const connections = Number(process.env.CONNECTIONS ?? 1)
 const databaseUrl = `postgres://${PGUSER}@/${PGDATABASE}?host=${encodeURIComponent(PGHOST)}`
 const logger = { info() {}, warn() {}, debug() {}, error: (...said) => console.error(...said) }
 await runMigrations({ databaseUrl, schema: 'stripe', logger })
 
 const sync = new StripeSync({
-  poolConfig: { connectionString: databaseUrl, max: 1 },
+  poolConfig: { connectionString: databaseUrl, max: connections },
   stripeSecretKey: 'sk_test_peers',
   stripeWebhookSecret: 'whsec_peers',
 })
@@ -24,14 +25,17 @@ const events = JSON.parse(readFileSync(EVENTS, 'utf8'))
 let failed = 0
 let firstFailure = null
 const began = performance.now()
-for (const event of events) {
-  try {
-    await sync.processEvent(event)
-  } catch (error) {
-    failed += 1
-    firstFailure ??= `${event.type}: ${String(error.message).slice(0, 200)}`
+const next = events.values()
+await Promise.all(Array.from({ length: connections }, async () => {
+  for (const event of next) {
+    try {
+      await sync.processEvent(event)
+    } catch (error) {
+      failed += 1
+      firstFailure ??= `${event.type}: ${String(error.message).slice(0, 200)}`
+    }
   }
-}
+}))
 const seconds = (performance.now() - began) / 1000
 
 const client = new pg.Client({ connectionString: databaseUrl })
