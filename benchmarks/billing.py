@@ -238,7 +238,9 @@ def _one_at_a_time(client: Any, world: StripeWorld) -> dict[str, Any]:
         "requests": round(store.requests / len(events), 2),
         "goal_requests": 2.5,
         "write_units": round(store.write_units / len(events), 2),
+        "goal_write_units": 4,
         "own_cpu_ms": round(own / len(events) * 1000, 2),
+        "goal_own_cpu_ms": 2,
     }
 
 

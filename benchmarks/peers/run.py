@@ -5,7 +5,8 @@ other into three systems on this machine: `@supabase/stripe-sync-engine` on Post
 billing flow on the local DynamoDB engine. Each is asked as its documentation shows (`processEvent`, `Event.process`);
 Stripe's API, where one asks it, is the simulated one on loopback, so it answers in a millisecond, and with the state at
 the end of the month. Wrong are subscriptions (status, cancellation, items, latest invoice) and invoices (status) that
-differ from what Stripe has at the end; failed are events that raised. One JSON line a run.
+differ from what Stripe has at the end; failed are events that raised. One JSON line a run, and one with our rate in
+batches of a hundred to the sync engine's, beside its goal.
 
 With `--connections 4,10` come, for each number, the sync engine with a pool of so many connections and as many events
 at a time in its process, and ours with as many processes that each take the next batch of a hundred.
@@ -42,6 +43,8 @@ from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 
 HERE = Path(__file__).parent
+IN_ORDER, SHUFFLED = "in order", "shuffled, 30 % duplicates"
+GOALS = {IN_ORDER: 1.5, SHUFFLED: 1.0}  # events a second to the sync engine's
 NPM = ("@supabase/stripe-sync-engine@0.48.5", "stripe@23.1.0", "pg@8.20.0")
 PIP = ("dj-stripe==2.11.0", "psycopg[binary]==3.3.9")
 
@@ -53,16 +56,20 @@ def main() -> None:
         install(folder)
     world = random_month(options.seed, customers=options.customers)
     for order, events in orders(world):
-        _print(ours(order, events, world))
+        own = _print(ours(order, events, world))
         with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
-            _print(peer("stripe-sync-engine", _node(folder), order, events, world, database, stripe))
+            engines = _print(peer("stripe-sync-engine", _node(folder), order, events, world, database, stripe))
+        ratio = own["events_per_second_batches_of_100"] / engines["events_per_second"]
+        _print({"order": order, "nilometer_to_stripe_sync_engine": round(ratio, 2), "goal": GOALS[order]})
         with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
             _print(peer("dj-stripe", _django(folder), order, events, world, database, stripe))
         for count in map(int, options.connections.split(",") if options.connections else ()):
-            _print(ours_with(count, order, events, world))
+            own = _print(ours_with(count, order, events, world))
             with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
                 found = peer("stripe-sync-engine", _node(folder, count), order, events, world, database, stripe)
                 _print({"connections": count, **found})
+            ratio = own["events_per_second"] / found["events_per_second"]
+            _print({"order": order, "at_a_time": count, "nilometer_to_stripe_sync_engine": round(ratio, 2)})
 
 
 def ours_with(workers: int, order: str, events: list[dict[str, Any]], world: StripeWorld) -> dict[str, Any]:
@@ -77,11 +84,11 @@ def ours_with(workers: int, order: str, events: list[dict[str, Any]], world: Str
 
 def orders(world: StripeWorld) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """As Stripe made them; then as a bad day delivers them."""
-    yield "in order", world.events
+    yield IN_ORDER, world.events
     chance = random.Random(0)
     events = world.events + chance.choices(world.events, k=len(world.events) * 3 // 10)
     chance.shuffle(events)
-    yield "shuffled, 30 % duplicates", events
+    yield SHUFFLED, events
 
 
 def ours(order: str, events: list[dict[str, Any]], world: StripeWorld) -> dict[str, Any]:
@@ -199,8 +206,9 @@ def _quiet(words: list[str]) -> None:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any]) -> dict[str, Any]:
     print(json.dumps(found), flush=True)
+    return found
 
 
 def _options() -> Any:
