@@ -209,6 +209,12 @@ def test_what_billing_is_about_stays() -> None:
     assert stripe_payload(invoice) == invoice
 
 
+@pytest.mark.parametrize("kind", [None, "charge", "product", 7])
+def test_a_field_without_a_name_is_no_public_one(kind: object) -> None:
+    """Whatever the object is: a product's name is public, a field of any other name is not for that."""
+    assert stripe_payload({"object": kind, "": "Ada Lovelace"}) == {"object": kind, "": REDACTED}
+
+
 def test_metadata_keeps_names_and_the_workspace() -> None:
     """Any other value may be anybody's data."""
     metadata = {"workspace_id": "ws_1", "contact": "zoe", "colour": "5"}
