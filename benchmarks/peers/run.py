@@ -58,8 +58,8 @@ def main() -> None:
     for order, events in orders(world):
         own = _print(ours(order, events, world))
         with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
-            engines = _print(peer("stripe-sync-engine", _node(folder), order, events, world, database, stripe))
-        ratio = own["events_per_second_batches_of_100"] / engines["events_per_second"]
+            theirs = _print(peer("stripe-sync-engine", _node(folder), order, events, world, database, stripe))
+        ratio = own["events_per_second_batches_of_100"] / theirs["events_per_second"]
         _print({"order": order, "nilometer_to_stripe_sync_engine": round(ratio, 2), "goal": GOALS[order]})
         with postgres() as database, serve(world, connected={"acct_peers": world}) as stripe:
             _print(peer("dj-stripe", _django(folder), order, events, world, database, stripe))

@@ -45,7 +45,7 @@ from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
-from nilometer.lake.write.rows import packed_columns
+from nilometer.lake.write.rows import decode_packed
 
 LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
 HARD = 60  # of the meter `held`
@@ -119,9 +119,9 @@ class CompanyDay:
                 row = msgspec.json.decode(message.body)["detail"]["data"]
                 self.audit[row["change_id"]] = row
             else:
-                packed = packed_columns(message.body)
-                if packed.table.name in {USAGE.name, STRIPE_EVENTS.name}:  # rows of the books travel with them
-                    self.rows.update(packed.values("event_id"))
+                table, rows = decode_packed(message.body)
+                if table.name in {USAGE.name, STRIPE_EVENTS.name}:  # rows of the books travel with them
+                    self.rows.update(event_id for event_id in rows.event_ids if event_id)
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:

@@ -391,11 +391,11 @@ class SimDynamoDB:
         """One page: the items that the expressions accept, and where to go on."""
         names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
         index = request.get("IndexName") is not None
+        wanted = condition(request["KeyConditionExpression"]) if "KeyConditionExpression" in request else None
+        only = condition(request["FilterExpression"]) if "FilterExpression" in request else None
         candidates = self._candidates(table, index, values)
         if not candidates:
             return [], None
-        wanted = condition(request["KeyConditionExpression"]) if "KeyConditionExpression" in request else None
-        only = condition(request["FilterExpression"]) if "FilterExpression" in request else None
         now = self._table(table).get
         versions = ((key, self._read(table, key, old) if old else now(key)) for key in candidates)
         matching = [
@@ -576,8 +576,6 @@ def _as_key(key: ItemKey) -> dict[str, Any]:
 
 
 def _check_key(key: ItemKey) -> None:
-    if 0 < len(key[0]) <= 512 and 0 < len(key[1]) <= 256:  # a character has four bytes at most
-        return
     if not (0 < len(key[0].encode()) <= 2048 and 0 < len(key[1].encode()) <= 1024):
         raise _error("ValidationException", "One or more parameter values were invalid: the size of a key")
 
