@@ -79,3 +79,4 @@ def test_an_index_answers_in_its_own_order(store: Store) -> None:
 
     assert [found["pk"] for found in store.query_index("USER#u", prefix="SESSION#")] == ["b", "a"]
     assert [found["pk"] for found in store.query_index("USER#u", newest_first=True)] == ["c", "a", "b"]
+    assert [found["pk"] for found in store.query_index("USER#u", until="SESSION#2")] == ["b", "a"]

@@ -134,8 +134,11 @@ class Store:
             ScanIndexForward=not newest_first,
         )
 
-    def query_index(self, gsi1pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[dict[str, Any]]:
-        """Items of `records` under one key of `gsi1` whose sort key there starts with `prefix`, in its order.
+    def query_index(
+        self, gsi1pk: str, *, prefix: str = "", until: str = "", newest_first: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Items of `records` under one key of `gsi1` whose sort key there starts with `prefix` or is at most `until`,
+        in its order.
 
         Eventually consistent, as every global index is: what was written a moment ago may be missing or old. A
         decision reads the item itself again.
@@ -143,6 +146,8 @@ class Store:
         condition, values = "gsi1pk = :pk", {":pk": {"S": gsi1pk}}
         if prefix:
             condition, values = "gsi1pk = :pk AND begins_with(gsi1sk, :sk)", {**values, ":sk": {"S": prefix}}
+        elif until:
+            condition, values = "gsi1pk = :pk AND gsi1sk <= :sk", {**values, ":sk": {"S": until}}
         yield from self._pages(
             self._client.query,
             TableName=self._names[Table.RECORDS],

@@ -17,7 +17,7 @@ from tests.support.stores.memory import MemoryStore
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.store.writes import Table
+from nilometer.domain.store.writes import Put, Table
 from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
 from nilometer.flows.limits.reserving import Reserved, release, sweep
 from nilometer.flows.usage.known import Known
@@ -131,20 +131,62 @@ def test_the_sweeper_releases_what_nobody_settled(known: Known) -> None:
     assert sweep(known.store, now=NOW + timedelta(hours=21)) == 1
 
 
-def test_what_nobody_swept_for_days_is_released_within_a_day() -> None:
-    """The schedule was off when its time was over; each sweep looks at a few of the older hours."""
+def opened_by_an_earlier_version(memory: MemoryStore) -> None:
+    """The index had a partition an hour, and later four, in which reservations ended."""
+    for number, item in enumerate(memory.scan(Table.RECORDS, kind="reservation")):
+        part = f"#{number % 4}" if number % 2 else ""
+        earlier = {"gsi1pk": f"RESERVED#{item['ends_at'][:13]}{part}", "gsi1sk": f"{item['pk']}#{number}"}
+        memory.commit([Put(table=Table.RECORDS, item={**item, **earlier})])
+
+
+@pytest.fixture
+def five() -> Any:
+    """In memory, five reservations that end in the course of a day."""
     memory: Any = MemoryStore()
     known = Known(prepare(memory))
     limited(memory, included=100, overage="block")
     for number in range(5):
         ask(known, f"r{number}", ttl=timedelta(hours=5 * number + 1))
+    return memory
 
-    later = NOW + timedelta(days=4)
-    before = memory.requests
-    swept = sum(sweep(memory, now=later + timedelta(minutes=5 * turn)) for turn in range(288))
 
-    assert (swept, left(memory)) == (5, (100, 0))
-    assert memory.requests - before < 288 * 180
+def test_what_nobody_swept_for_days_is_released_at_once(five: Any) -> None:
+    """The schedule was off when its time was over."""
+    before = five.requests
+
+    assert (sweep(five, now=NOW + timedelta(days=30)), left(five)) == (5, (100, 0))
+    assert five.requests - before < 60
+
+
+def test_a_sweep_asks_for_what_has_ended_alone(known: Known) -> None:
+    """At the very moment of its end, and in the order of the ends; what is open for longer is not read."""
+    for number in range(20):
+        ask(known, f"r{number}", 1, ttl=timedelta(minutes=number + 1))
+
+    assert sweep(known.store, now=NOW + timedelta(minutes=5, milliseconds=-1)) == 4
+    assert sweep(known.store, now=NOW + timedelta(minutes=5)) == 1
+    assert sweep(known.store, now=NOW + timedelta(minutes=20)) == 15
+    assert left(known.store) == (100, 0)
+
+
+def test_what_an_earlier_version_opened_is_released_in_time(five: Any) -> None:
+    """By the first sweep after its end, with one every five minutes."""
+    opened_by_an_earlier_version(five)
+
+    for number in range(5):
+        end = NOW + timedelta(hours=5 * number + 1)
+        assert [sweep(five, now=end + timedelta(minutes=late)) for late in (-1, 4)] == [0, 1]
+    assert left(five) == (100, 0)
+
+
+def test_what_an_earlier_version_opened_and_nobody_swept_is_released_within_a_day(five: Any) -> None:
+    """Each sweep looks at a few of the older hours."""
+    opened_by_an_earlier_version(five)
+    later, before = NOW + timedelta(days=4), five.requests
+    swept = sum(sweep(five, now=later + timedelta(minutes=5 * turn)) for turn in range(288))
+
+    assert (swept, left(five)) == (5, (100, 0))
+    assert five.requests - before < 288 * 60
 
 
 def test_usage_that_was_not_reserved_lowers_what_is_left(known: Known, objects: Objects) -> None:

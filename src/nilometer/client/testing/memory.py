@@ -88,11 +88,14 @@ class MemoryStore(Store):
         ]
         yield from map(dict, sorted(found, key=lambda item: item["sk"].encode(), reverse=newest_first))
 
-    def query_index(self, gsi1pk: str, *, prefix: str = "", newest_first: bool = False) -> Iterator[dict[str, Any]]:
+    def query_index(
+        self, gsi1pk: str, *, prefix: str = "", until: str = "", newest_first: bool = False
+    ) -> Iterator[dict[str, Any]]:
         found = [
             item
             for (of, _), item in self.items.items()
             if of is Table.RECORDS and item.get("gsi1pk") == gsi1pk and item["gsi1sk"].startswith(prefix)
+            if not until or item["gsi1sk"] <= until
         ]
         yield from map(dict, sorted(found, key=lambda item: item["gsi1sk"].encode(), reverse=newest_first))
 

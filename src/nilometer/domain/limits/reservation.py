@@ -205,11 +205,8 @@ def _kept(
     cause: str | None,
     expected: Version | None,
 ) -> Put:
-    """Open reservations are in the index, by the hour in which they end and a part of it; blocks of leases are not."""
-    index = {
-        "gsi1pk": keys.reserved_until(one.ends_at, one.id),
-        "gsi1sk": f"WORKSPACE#{part(one.workspace_id)}#{part(one.id)}",
-    }
+    """Open reservations are in the index, by when they end; blocks of leases are not."""
+    index = keys.reserved_until(one.ends_at, one.workspace_id, one.id)
     item = new_item(
         one.key,
         "reservation",

@@ -72,7 +72,7 @@
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 | Facts to be moved          | REBUCKET                             | WORKSPACE#ws                   |
 | To be reported to Stripe   | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
-| Reservation, open          | RESERVED#hour that it ends in        | WORKSPACE#ws#id                |
+| Reservation, open          | RESERVED#part                        | end#WORKSPACE#ws#id            |
 
 `#` inside a variable part is escaped as `%23` (and `%` as `%25`), so that no value can pose as another key.
 """
@@ -219,22 +219,31 @@ def metered(workspace_id: str, meter: str, start: str) -> Key:
     return Key(f"WORKSPACE#{part(workspace_id)}", f"METERED#{part(meter)}#{start}")
 
 
-RESERVED_PARTS = 4  # of an hour: one partition takes about 1,000 writes a second
+RESERVED_PARTS = 16  # one partition of the index takes about 1,000 writes a second
 
 
-def reserved_until(hour: datetime, reservation_id: str) -> str:
-    """The partition of `gsi1` of a reservation that ends in this hour while it is open."""
-    return f"{reserved_hour(hour)}#{zlib.crc32(reservation_id.encode()) % RESERVED_PARTS}"
+def reserved_part(number: int) -> str:
+    """A partition of `gsi1` of open reservations, the first to end first."""
+    return f"RESERVED#{number}"
 
 
-def reserved_hour(hour: datetime) -> str:
-    """Where all of an hour stood before there were parts of it; such reservations end within a day of the upgrade."""
-    return f"RESERVED#{rfc3339(hour)[:13]}"
+def reserved_until(end: datetime, workspace_id: str, reservation_id: str) -> dict[str, str]:
+    """Where a reservation that ends then stands in `gsi1` while it is open."""
+    return {
+        "gsi1pk": reserved_part(zlib.crc32(reservation_id.encode()) % RESERVED_PARTS),
+        "gsi1sk": f"{rfc3339(end)}#WORKSPACE#{part(workspace_id)}#{part(reservation_id)}",
+    }
 
 
-def reserved_parts(hour: datetime) -> list[str]:
-    """All partitions of `gsi1` in which a reservation that ends in this hour may stand."""
-    return [reserved_hour(hour), *(f"{reserved_hour(hour)}#{number}" for number in range(RESERVED_PARTS))]
+def ended_until(now: datetime) -> str:
+    """The last place in a partition of what has ended by now."""
+    return f"{rfc3339(now)}~"
+
+
+def reserved_in_hour(hour: datetime) -> list[str]:
+    """The partitions of `gsi1` of reservations that an earlier version opened, and that end in this hour."""
+    first = f"RESERVED#{rfc3339(hour)[:13]}"
+    return [first, *(f"{first}#{number}" for number in range(4))]
 
 
 def meter(slug: str) -> Key:

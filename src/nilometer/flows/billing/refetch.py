@@ -62,9 +62,7 @@ class DueObject:
 def due(store: Store, now: datetime) -> Iterator[Item]:
     """Registers in doubt and requested fetches whose time has come, the longest waiting first. Reports of meter errors
     are no objects: `flows.usage.meter_reports` reads them."""
-    for item in store.query_index(REFETCH_INDEX):
-        if item["gsi1sk"] > rfc3339(now):
-            return
+    for item in store.query_index(REFETCH_INDEX, until=rfc3339(now)):
         if item["object_type"] != THIN:
             yield item
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import TypeVar
 
 from nilometer.aws.dynamodb import Store
@@ -35,8 +36,7 @@ from nilometer.flows.inbox.races import retrying
 from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known
 
-SWEPT = timedelta(hours=30)  # that each sweep looks at: longer than the longest reservation
-TURNS = 288  # of a day: in each it looks at other hours before those, should nobody have swept for long
+TURNS = 288  # of a day: in each a sweep looks at other hours of what earlier versions opened
 
 _T = TypeVar("_T")
 
@@ -111,10 +111,13 @@ def release(known: Known, reservation_id: str, *, workspace_id: str, now: dateti
 def sweep(store: Store, *, now: datetime) -> int:
     """Releases open reservations whose time is over; how many. Harmless when repeated or run twice at once.
 
-    All of the last 30 hours; each older hour, up to 40 days back, once a day if called every five minutes.
+    Those that an earlier version opened: all of this hour and the last one; each older hour, up to 40 days back, once
+    a day if called every five minutes.
     """
-    due = (item for hour in _hours(now) for part in keys.reserved_parts(hour) for item in store.query_index(part))
-    ready = [item for item in due if reservation_of(item).ends_at <= now]
+    parts = map(keys.reserved_part, range(keys.RESERVED_PARTS))
+    due = (item for part in parts for item in store.query_index(part, until=keys.ended_until(now)))
+    earlier = (item for hour in _hours(now) for part in keys.reserved_in_hour(hour) for item in store.query_index(part))
+    ready = [item for item in chain(due, earlier) if reservation_of(item).ends_at <= now]
     return sum(_end(store, Key(item["pk"], item["sk"]), ReservationStatus.EXPIRED, now) for item in ready)
 
 
@@ -191,8 +194,8 @@ def _against_others(attempt: Callable[[], _T]) -> _T:
 
 
 def _hours(now: datetime) -> Iterator[datetime]:
-    """An older hour has the turn of its number since 1970."""
-    recent = int(SWEPT.total_seconds() // 3600) + 1
+    """This hour and the last one; an older hour has the turn of its number since 1970."""
+    recent = 2
     turn = (now.hour * 60 + now.minute) * TURNS // (24 * 60)
     first = recent + (epoch(now) // 3600 - recent - turn) % TURNS
     for back in (*range(recent), *range(first, KEPT.days * 24, TURNS)):

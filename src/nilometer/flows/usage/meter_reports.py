@@ -60,8 +60,8 @@ def read_reports(
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> Iterator[MeterReport]:
     """Reads what is due of the key's own account and mode; what fails stays due."""
-    for item in store.query_index(REFETCH_INDEX):
-        if item["gsi1sk"] > rfc3339(now) or out_of_time():
+    for item in store.query_index(REFETCH_INDEX, until=rfc3339(now)):
+        if out_of_time():
             return
         if item["object_type"] == THIN and (item["account"], item["livemode"]) == (scope.account, scope.livemode):
             yield _try_read(store, stripe, item, now)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -31,7 +32,7 @@ from nilometer import CreateMeter, CreateWorkspace, operator, perform, service
 from nilometer.aws.eventbridge import Bus
 from nilometer.aws.sqs import Queue
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE, Type
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
 from nilometer.domain.stripe.event import Scope as StripeScope
@@ -45,7 +46,8 @@ from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
-from nilometer.lake.write.rows import decode_packed
+from nilometer.lake.tables.columns import incoming
+from nilometer.lake.write.rows import PackedColumns, packed_columns
 
 LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
 HARD = 60  # of the meter `held`
@@ -75,6 +77,7 @@ class CompanyDay:
         self.announced: dict[str, Any] = {}
         """What the bus took, by id, besides changes of records."""
         self.rows: set[str] = set()
+        self.packed: dict[str, list[PackedColumns]] = defaultdict(list)
         self.caches: dict[int, Known] = {}
         self._connect()
 
@@ -113,15 +116,16 @@ class CompanyDay:
         return [done[message.id] for message in messages]
 
     def _append(self, queue: str, messages: Sequence[Message]) -> list[Result]:
-        """A lake that drops what it has; the real one has scopes of its own."""
+        """A lake that drops what it has; the real one has scopes of its own. Packed rows become Arrow at the end."""
         for message in messages:
             if queue == "LakeAudit":
                 row = msgspec.json.decode(message.body)["detail"]["data"]
                 self.audit[row["change_id"]] = row
             else:
-                table, rows = decode_packed(message.body)
-                if table.name in {USAGE.name, STRIPE_EVENTS.name}:  # rows of the books travel with them
-                    self.rows.update(event_id for event_id in rows.event_ids if event_id)
+                packed = packed_columns(message.body)
+                self.packed[packed.table.name].append(packed)
+                if packed.table.name in {USAGE.name, STRIPE_EVENTS.name}:  # rows of the books travel with them
+                    self.rows.update(filter(None, packed.values("event_id")))
         return [Result(message_id=message.id, outcome=Outcome.ACCEPTED, fields={}) for message in messages]
 
     def _route(self, entry: Any) -> None:
@@ -263,6 +267,8 @@ class CompanyDay:
         """Each fact is a row; the newest image that the audit has of a record is the record."""
         wanted = self.truth.counted | {one["id"] for one in self.stripe_world.events}
         law(self.rows == wanted, f"the lake's rows differ: {self.rows ^ wanted}")
+        for parts in self.packed.values():
+            _convert(parts)
         newest: dict[Any, Any] = {}
         for row in sorted(self.audit.values(), key=lambda row: int(row["sequence_number"])):
             newest[row["pk"], row["sk"]] = row["new_image"]
@@ -272,6 +278,21 @@ class CompanyDay:
             if key in newest and "version" in items[key].values and newest[key]:
                 stored = int(items[key].values["version"]["N"])
                 law(newest[key]["version"] == stored, f"{key} is not the audit's fold")
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+def _convert(parts: Sequence[PackedColumns]) -> None:
+    """Every value becomes Arrow, as in the append: of one table, all messages in one go."""
+    table, counts = parts[0].table, list(map(len, parts))
+    columns: dict[str, list[Any]] = {}
+    for column in incoming(table):
+        found = [part.values(column.name) for part in parts]
+        law([len(values) for values in found] == counts, f"a message has {column.name} for other rows than it has")
+        joined = list(chain.from_iterable(found))
+        columns[column.name] = [value or _NULL for value in joined] if column.type is Type.JSON else joined
+    PackedColumns(table, columns).rows()
 
 
 _FILLED: list[SimTables] = []
