@@ -1,17 +1,22 @@
-"""What goes over the wire is what botocore itself would have sent."""
+"""What goes over the wire is what botocore itself would have sent, and what comes is what botocore would have read."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import boto3
+import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from nilometer.aws.dynamodb import Store
+from nilometer.aws.items import marshal
 from nilometer.domain.store.writes import Absent, Check, Delete, Key, Less, Put, Table, Update, Version
+from nilometer.errors import Cancelled, Unavailable
 
 WRITES = [
     Put(
@@ -26,10 +31,11 @@ WRITES = [
 
 
 class Wire:
-    """A client that sends nothing and keeps what it would have sent."""
+    """A client that sends nothing and keeps what it would have sent; `answer` is what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = '{"Responses": {}}', status: int = 200) -> None:
         self.sent: list[Any] = []
+        self.answer, self.status = answer.encode(), status
         self.client: Any = boto3.client(
             "dynamodb",
             region_name="us-east-1",
@@ -41,8 +47,8 @@ class Wire:
 
     def _keep(self, request: Any, **_: Any) -> AWSResponse:
         self.sent.append(request)
-        response = AWSResponse(request.url, 200, {}, None)
-        response._content = b'{"Responses": {}}'
+        response = AWSResponse(request.url, self.status, {}, None)
+        response._content = self.answer
         return response
 
     def store(self) -> Store:
@@ -78,6 +84,79 @@ def test_a_batch_get_is_what_botocore_would_send() -> None:
 
     assert body(ours.sent[0]) == body(plain.sent[0])
     assert len(body(ours.sent[0])["RequestItems"]["records"]["Keys"]) == 3
+
+
+def test_a_put_is_what_botocore_would_send() -> None:
+    """Its condition too."""
+    ours, plain = Wire(), Wire()
+    put = Put(table=Table.EVENTS, item=WRITES[0].item, expected=Version(2))  # type: ignore[union-attr]  # it is a Put
+    ours.store().put(put)
+    request = plain.store()._named(put.table, put.expected, {"Item": marshal(put.item)})
+    plain.client.put_item(**request, ReturnConsumedCapacity="TOTAL")
+
+    assert body(ours.sent[0]) == body(plain.sent[0])
+
+
+def test_half_of_a_surrogate_pair_is_sent_as_botocore_would() -> None:
+    """No UTF-8 has it: what DynamoDB says to it is DynamoDB's."""
+    ours, plain = Wire(), Wire()
+    store = ours.store()
+    put = Put(table=Table.EVENTS, item={"pk": "a", "sk": "\ud800", "b": b"x"})
+    store.commit([put])
+    plain.client.transact_write_items(TransactItems=[store._action(put)], ReturnConsumedCapacity="TOTAL")
+
+    assert body(ours.sent[0]) == body(plain.sent[0])
+
+
+DEEP = {"M": {"l": {"L": [{"B": "eA=="}, {"N": "1.50"}]}}}
+ITEM = {"pk": {"S": "é"}, "sk": {"S": "1"}, "b": {"B": "AP8="}, "m": DEEP}
+READ = {"pk": "é", "sk": "1", "b": b"\x00\xff", "m": {"l": [b"x", Decimal("1.50")]}}
+
+
+def test_every_read_is_what_botocore_would_read() -> None:
+    """Binary values at every depth; a call that is not ours gets bytes, as before, by the same client."""
+    for operation, answer in {
+        "get": {"Item": ITEM},
+        "batch_get": {"Responses": {"records": [ITEM]}, "UnprocessedKeys": {}},
+        "query": {"Items": [ITEM], "Count": 1},
+        "scan": {"Items": [ITEM], "Count": 1, "ScannedCount": 1},
+    }.items():
+        wire = Wire(json.dumps(answer))
+        store = wire.store()
+        reads: dict[str, Callable[[], Any]] = {
+            "get": lambda store=store: store.get(Table.RECORDS, Key("é", "1")),
+            "batch_get": lambda store=store: store.batch_get(Table.RECORDS, [Key("é", "1")])[Key("é", "1")],
+            "query": lambda store=store: next(store.query(Table.RECORDS, "é")),
+            "scan": lambda store=store: next(store.scan(Table.RECORDS)),
+        }
+        assert reads[operation]() == READ, operation
+        plain = wire.client.get_item(TableName="records", Key={"pk": {"S": "é"}, "sk": {"S": "1"}})
+        assert plain.get("Item", {"b": {"B": b"\x00\xff"}})["b"] == {"B": b"\x00\xff"}
+
+
+def test_what_is_left_unprocessed_is_sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its binary values too, which come back as text."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    first = {"records": [{"PutRequest": {"Item": ITEM}}]}
+    wire = Wire(json.dumps({"UnprocessedItems": first}))
+    with pytest.raises(Unavailable):
+        wire.store().put_all(Table.RECORDS, [READ])
+
+    assert len(wire.sent) > 1
+    assert all(body(one)["RequestItems"] == first for one in wire.sent)
+
+
+def test_an_error_or_nonsense_is_read_by_botocore() -> None:
+    """A refusal keeps its reasons; what is no JSON has no items."""
+    reasons = [{"Code": "ConditionalCheckFailed", "Item": ITEM}]
+    kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
+    refused = Wire(json.dumps({"__type": kind, "CancellationReasons": reasons}), status=400)
+    with pytest.raises(Cancelled) as caught:
+        refused.store().commit(WRITES[:1])
+    assert caught.value.reasons == ("ConditionalCheckFailed",)
+
+    with pytest.raises(KeyError, match="Items"):
+        next(Wire('{"Items": [').store().query(Table.RECORDS, "a"))
 
 
 def test_every_transaction_has_its_own_token() -> None:

@@ -210,7 +210,9 @@ class Store:
         caller recognises as its own when it reads again.
         """
         request = self._named(write.table, write.expected, {"Item": marshal(write.item)})
-        response = self._call(self._client.put_item, **request, ReturnConsumedCapacity="TOTAL")
+        request["ReturnConsumedCapacity"] = "TOTAL"
+        sample = {**request, "Item": _key(write.key)}
+        response = self._call(encoding.call, method=self._client.put_item, request=request, sample=sample)
         self.write_units += response.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
 
     def delete_all(self, table: Table, keys: Iterable[Key]) -> None:
@@ -296,7 +298,7 @@ class Store:
     def _call(self, call: Callable[..., _T], **request: Any) -> _T:
         self.requests += 1
         try:
-            return call(**request)
+            return encoding.decoding(call, request)
         except ClientError as error:
             raise _translate(error) from error
         except BotoCoreError as error:

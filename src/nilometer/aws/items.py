@@ -6,6 +6,7 @@ texts. Numbers come back as `int` when whole, else `Decimal`.
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -59,11 +60,14 @@ def _digits(number: Decimal) -> str:
 
 
 def from_attribute(attribute: AttributeValue) -> Any:
-    """One attribute value as plain Python: `SS` becomes a set. `TypeError` for `NS` and `BS`, which no item has."""
+    """One attribute value as plain Python: `SS` becomes a set, and binary may still be base64 (`encoding.decoding`).
+    `TypeError` for `NS` and `BS`, which no item has."""
     [(tag, value)] = attribute.items()
     match tag:
-        case "S" | "BOOL" | "B":
+        case "S" | "BOOL":
             return value
+        case "B":
+            return a2b_base64(value) if isinstance(value, str) else value
         case "N":
             return _number(value)
         case "NULL":

@@ -135,7 +135,8 @@ class _Events:
         self.hooks: dict[str, Callable[..., None]] = {}
 
     def register(self, event: str, hook: Callable[..., None], unique_id: str) -> None:  # boto3's names
-        self.hooks[event.rpartition(".")[2]] = hook
+        if event.startswith("before-call."):
+            self.hooks[event.rpartition(".")[2]] = hook
 
     def unwrapped(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         params: dict[str, Any] = {"body": b""}
@@ -215,9 +216,9 @@ class SimDynamoDB:
             unprocessed.setdefault(table, {**asked[table], "Keys": []})["Keys"].append(_as_key(key))
         return {"Responses": answers, "UnprocessedKeys": unprocessed}
 
-    def put_item(self, **request: Any) -> dict[str, Any]:
-        put = _Action("Put", request)
-        self._check_content(put.table, request)
+    def put_item(self, **sample: Any) -> dict[str, Any]:
+        put = _Action("Put", self.meta.events.unwrapped("PutItem", sample))
+        self._check_content(put.table, put.request)
         self._request(
             "put",
             lambda trouble: self._put(put, trouble),
