@@ -91,7 +91,10 @@ def _tell(lines: Iterable[str], answers: Answers, broken: str) -> None:
 
 
 def _failing(seeds: Sequence[int]) -> list[tuple[int, str]]:
-    return [(seed, broken) for seed in seeds if (broken := _broken(seed)[0])]
+    gc.disable()  # what the days leave behind is collected at once
+    found = [(seed, broken) for seed in seeds if (broken := _broken(seed)[0])]
+    gc.collect()
+    return found
 
 
 def _days(first: int, count: int, jobs: int) -> int:

@@ -19,7 +19,7 @@ from tests.support.simulation.days.queues import SimQueue
 from tests.support.simulation.kernel.choices import Answers, Chooser, Replayed, Seeded
 from tests.support.simulation.kernel.scope import Plant, plain_encoding
 from tests.support.simulation.kernel.world import LawBroken
-from tests.support.simulation.scopes.events import RECORD_CHANGED, envelope
+from tests.support.simulation.scopes.events import RECORD_CHANGED, enveloped
 from tests.support.simulation.scopes.limits.reservations import limit
 from tests.support.simulation.scopes.people import members
 from tests.support.simulation.scopes.usage.counting import EARLY, START, counted, law, setup, totals
@@ -57,6 +57,27 @@ SKEWS = (0, 0, 0, -300, 250, -3)  # seconds by which a function's clock is off
 READERS = {"records": "RecordsStream", "events": "EventsStream", "limits": "LimitsStream"}
 
 
+class _AuditRow(msgspec.Struct):
+    """What a day asks of a row of the audit."""
+
+    change_id: str
+    kind: str
+    action: str
+    pk: str
+    sk: str
+    sequence_number: str
+    new_image: msgspec.Raw
+
+
+class _AuditDetail(msgspec.Struct):
+    id: str
+    data: _AuditRow
+
+
+class _AuditBody(msgspec.Struct):
+    detail: _AuditDetail
+
+
 class CompanyDay:
     """One seed: the queues and streams between the flows, as template.yaml connects them."""
 
@@ -73,7 +94,7 @@ class CompanyDay:
         self.records: dict[int, Any] = {}
         self.given_up: list[Any] = []
         self.faulty = True
-        self.audit: dict[str, Any] = {}
+        self.audit: dict[str, _AuditRow] = {}
         self.announced: dict[str, Any] = {}
         """What the bus took, by id, besides changes of records."""
         self.rows: set[str] = set()
@@ -119,8 +140,8 @@ class CompanyDay:
         """A lake that drops what it has; the real one has scopes of its own. Packed rows become Arrow at the end."""
         for message in messages:
             if queue == "LakeAudit":
-                row = msgspec.json.decode(message.body)["detail"]["data"]
-                self.audit[row["change_id"]] = row
+                row = msgspec.json.decode(message.body, type=_AuditBody).detail.data
+                self.audit[row.change_id] = row
             else:
                 packed = packed_columns(message.body)
                 self.packed[packed.table.name].append(packed)
@@ -130,16 +151,17 @@ class CompanyDay:
 
     def _route(self, entry: Any) -> None:
         """The bus's rules."""
-        detail = msgspec.json.decode(entry["Detail"])
-        if detail["type"] != RECORD_CHANGED:
+        if entry["DetailType"] != RECORD_CHANGED:
+            detail = msgspec.json.decode(entry["Detail"])
             known = self.announced.setdefault(detail["id"], detail)
             law(known == detail, f"{detail['id']} was announced with two contents")
             return
-        body, kind = envelope(detail, source=entry["Source"]), detail["data"]["kind"]
+        detail = msgspec.json.decode(entry["Detail"], type=_AuditDetail)
+        body, row = enveloped(entry["Detail"], RECORD_CHANGED, id_=detail.id, source=entry["Source"]), detail.data
         self.queues["LakeAudit"].send(body)
-        if kind in {"alert", "billing", "membership", "invitation"}:
+        if row.kind in {"alert", "billing", "membership", "invitation"}:
             self.queues["Operations"].send(body)
-        if kind in {"workspace", "billing"} and detail["data"]["action"] == "INSERT":
+        if row.kind in {"workspace", "billing"} and row.action == "INSERT":
             self.queues["Usage"].send(body)
 
     # ------------------------------------------------------------------ the course of the day
@@ -269,15 +291,16 @@ class CompanyDay:
         law(self.rows == wanted, f"the lake's rows differ: {self.rows ^ wanted}")
         for parts in self.packed.values():
             _convert(parts)
-        newest: dict[Any, Any] = {}
-        for row in sorted(self.audit.values(), key=lambda row: int(row["sequence_number"])):
-            newest[row["pk"], row["sk"]] = row["new_image"]
+        newest: dict[Any, msgspec.Raw] = {}
+        for row in sorted(self.audit.values(), key=lambda row: int(row.sequence_number)):
+            newest[row.pk, row.sk] = row.new_image
         items = self.plant.tables.items[Table.RECORDS]
         changed = {change.key for change in self.plant.tables.stream if change.table == Table.RECORDS}
         for key in changed & items.keys():
-            if key in newest and "version" in items[key].values and newest[key]:
+            image = msgspec.json.decode(newest[key]) if key in newest else None
+            if image and "version" in items[key].values:
                 stored = int(items[key].values["version"]["N"])
-                law(newest[key]["version"] == stored, f"{key} is not the audit's fold")
+                law(image["version"] == stored, f"{key} is not the audit's fold")
 
 
 _NULL = msgspec.Raw(b"null")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import greenlet
 from tests.support.simulation.kernel.choices import Chooser
@@ -50,8 +50,7 @@ class SimTask:
     history: int = 0
 
 
-@dataclass(frozen=True)
-class SimRequest:
+class SimRequest(NamedTuple):
     """A request to a service: what can go wrong with it, and how to say what it is."""
 
     operation: str

@@ -57,5 +57,11 @@ def said(
 
 def envelope(detail: Mapping[str, Any], *, source: str = "services", time: str = "2026-11-23T12:00:00Z") -> str:
     """An SQS body as the bus makes it."""
-    about = {"version": "0", "id": f"bus {detail.get('id')}", "source": source, "time": time}
-    return msgspec.json.encode({**about, "detail-type": str(detail.get("type")), "detail": detail}).decode()
+    content = msgspec.json.encode(detail).decode()
+    return enveloped(content, str(detail.get("type")), id_=str(detail.get("id")), source=source, time=time)
+
+
+def enveloped(detail: str, type_: str, *, id_: str, source: str, time: str = "2026-11-23T12:00:00Z") -> str:
+    """The same of a detail that is JSON already."""
+    about = {"version": "0", "id": f"bus {id_}", "source": source, "time": time, "detail-type": type_}
+    return msgspec.json.encode({**about, "detail": msgspec.Raw(detail.encode())}).decode()
