@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import Pool
 from typing import Any
 
 from tests.support.simulation.days.company import day
@@ -22,6 +22,7 @@ from tests.support.simulation.teeth.verdicts import judge_all
 
 FIXED = {"PYTHONHASHSEED": "0"}
 CHUNK = 25  # seeds that a process takes at a time
+CHUNKS = 4  # of them before it ends
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,18 +92,16 @@ def _tell(lines: Iterable[str], answers: Answers, broken: str) -> None:
 
 
 def _failing(seeds: Sequence[int]) -> list[tuple[int, str]]:
-    gc.disable()  # what the days leave behind is collected at once
-    found = [(seed, broken) for seed in seeds if (broken := _broken(seed)[0])]
-    gc.collect()
-    return found
+    gc.disable()  # what the days leave behind goes with the process, which is not for many
+    return [(seed, broken) for seed in seeds if (broken := _broken(seed)[0])]
 
 
 def _days(first: int, count: int, jobs: int) -> int:
     began, bad = time.perf_counter(), 0
     gc.freeze()  # what is imported is not looked through again and again
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
-    with ProcessPoolExecutor(jobs) as pool:
-        for found in pool.map(_failing, chunks):
+    with Pool(jobs, maxtasksperchild=CHUNKS) as pool:
+        for found in pool.imap(_failing, chunks):
             bad += len(found)
             for seed, broken in found:
                 say(f"seed {seed} breaks a law: {broken}; its story: python -m tests.simulation day {seed}")

@@ -33,7 +33,7 @@ class SimTaker:
             count = len(entries) // 2 if trouble == "part" else len(entries)
             for entry in entries[:count]:
                 self.taken.append(entry)
-                self.digest += hash(entry if isinstance(entry, str) else repr(entry))
+                self.digest += hash(entry if isinstance(entry, str) else (entry["DetailType"], entry["Detail"]))
                 if self.sink:
                     self.sink(entry)
             if trouble == "lost":
