@@ -114,7 +114,7 @@ READ = {"pk": "é", "sk": "1", "b": b"\x00\xff", "m": {"l": [b"x", Decimal("1.50
 
 
 def test_every_read_is_what_botocore_would_read() -> None:
-    """Binary values at every depth; a call that is not ours gets bytes, as before, by the same client."""
+    """Binary values at every depth."""
     for operation, answer in {
         "get": {"Item": ITEM},
         "batch_get": {"Responses": {"records": [ITEM]}, "UnprocessedKeys": {}},
@@ -130,8 +130,15 @@ def test_every_read_is_what_botocore_would_read() -> None:
             "scan": lambda store=store: next(store.scan(Table.RECORDS)),
         }
         assert reads[operation]() == READ, operation
-        plain = wire.client.get_item(TableName="records", Key={"pk": {"S": "é"}, "sk": {"S": "1"}})
-        assert plain.get("Item", {"b": {"B": b"\x00\xff"}})["b"] == {"B": b"\x00\xff"}
+
+
+def test_who_shares_the_client_reads_as_before() -> None:
+    """Bytes, also after calls of a store."""
+    wire = Wire(json.dumps({"Item": ITEM}))
+    wire.store().get(Table.RECORDS, Key("é", "1"))
+
+    found = wire.client.get_item(TableName="records", Key={"pk": {"S": "é"}, "sk": {"S": "1"}})
+    assert found["Item"]["b"] == {"B": b"\x00\xff"}
 
 
 def test_what_is_left_unprocessed_is_sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

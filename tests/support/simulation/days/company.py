@@ -36,7 +36,7 @@ from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE, Type
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
 from nilometer.domain.stripe.event import Scope as StripeScope
-from nilometer.errors import NilometerError
+from nilometer.errors import NilometerError, Rejected
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import refetch
 from nilometer.flows.lake import changes
@@ -46,7 +46,7 @@ from nilometer.flows.operations import batch as operations
 from nilometer.flows.usage import batch as usage
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
-from nilometer.lake.tables.columns import incoming
+from nilometer.lake.tables.columns import Coded, incoming
 from nilometer.lake.write.rows import PackedColumns, packed_columns
 
 LIKELY = {"turn": 0.4, "fault": 0.025, "outage": 0.0007}
@@ -256,6 +256,8 @@ class CompanyDay:
         self.plant.client.page = None
         for queue in self.queues.values():
             law(not queue.dead, f"{queue.name}: dead letters after the faults ended: {queue.failures[-1:]}")
+        for parts in self.packed.values():
+            _convert(parts)
         members.admins_hold(self.plant)
         self._counted()
         bad = wrong(self.plant.store, self.stripe_world)
@@ -289,8 +291,6 @@ class CompanyDay:
         """Each fact is a row; the newest image that the audit has of a record is the record."""
         wanted = self.truth.counted | {one["id"] for one in self.stripe_world.events}
         law(self.rows == wanted, f"the lake's rows differ: {self.rows ^ wanted}")
-        for parts in self.packed.values():
-            _convert(parts)
         newest: dict[Any, msgspec.Raw] = {}
         for row in sorted(self.audit.values(), key=lambda row: int(row.sequence_number)):
             newest[row.pk, row.sk] = row.new_image
@@ -306,16 +306,26 @@ class CompanyDay:
 _NULL = msgspec.Raw(b"null")
 
 
+def _cells(part: PackedColumns, name: str) -> list[Any]:
+    values = part.columns[name]
+    if values is None:
+        return [None] * len(part)
+    return values.values() if isinstance(values, Coded) else values
+
+
 def _convert(parts: Sequence[PackedColumns]) -> None:
     """Every value becomes Arrow, as in the append: of one table, all messages in one go."""
     table, counts = parts[0].table, list(map(len, parts))
     columns: dict[str, list[Any]] = {}
     for column in incoming(table):
-        found = [part.values(column.name) for part in parts]
+        found = [_cells(part, column.name) for part in parts]
         law([len(values) for values in found] == counts, f"a message has {column.name} for other rows than it has")
         joined = list(chain.from_iterable(found))
         columns[column.name] = [value or _NULL for value in joined] if column.type is Type.JSON else joined
-    PackedColumns(table, columns).rows()
+    try:
+        PackedColumns(table, columns).rows()
+    except Rejected as error:
+        raise LawBroken(f"a row for {table.name} is none: {error}") from error
 
 
 _FILLED: list[SimTables] = []
