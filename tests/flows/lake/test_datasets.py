@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from tests.support.faulty import Killed
 from tests.support.flows.dataset_world import World, batch, new_world
 from tests.support.flows.operations import NOW
@@ -22,9 +24,11 @@ from tests.support.flows.operations import NOW
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Outcome
+from nilometer.errors import Unavailable
 from nilometer.flows.lake import datasets, declaring
 from nilometer.flows.lake.maintenance import all_tables, maintain
 from nilometer.lake.write import batches as batches_module
+from nilometer.lake.write.erase import NamingRows
 from nilometer.lake.write.maintenance import clean
 from nilometer.lake.write.soundness import READER_VERSION, examine
 
@@ -132,6 +136,9 @@ def test_a_column_may_have_any_name(world: World, word: str) -> None:
         {"c_timestamp": "2026-02-30T04:14:05Z"},
         {"c_timestamp": "2026-11-23"},
         {"c_timestamp": 1795407245},
+        {"c_timestamp": "9999-12-31T23:59:59-01:00"},
+        {"c_timestamp": "0000-12-31T00:00:00Z"},
+        {"c_date": "0000-12-31"},
         {"c_date": "2026-02-30"},
         {"c_date": "2026-1-5"},
         {"c_date": ""},
@@ -151,6 +158,27 @@ def test_one_row_that_does_not_conform_rejects_its_batch(world: World, wrong: di
     assert world.reason(batch("b1", rows=[VALUES, VALUES | wrong])) == "invalid_row"
     assert world.rows() == []
     assert world.outcomes(batch("b1", rows=[VALUES, VALUES])) == [Outcome.ACCEPTED]
+
+
+def test_an_empty_partition_rejects_its_batch(world: World) -> None:
+    """Delta says an empty text there as a null, and nobody could open the table any more."""
+    world.declare("orders", "id:string", "part:string", partition_by="part")
+
+    assert world.reason(batch("b1", rows=[{"id": "1", "part": "eu"}, {"id": "2", "part": ""}])) == "invalid_row"
+    assert world.outcomes(batch("b1", rows=[{"id": "1", "part": "eu"}, {"id": "2", "part": " "}])) == [Outcome.ACCEPTED]
+    assert world.ids() == ["1", "2"]
+
+
+def test_a_day_of_parquet_that_no_calendar_has_rejects_its_batch(world: World) -> None:
+    """Its days are numbers of 32 bits, most of them beyond the year 9999."""
+    world.declare("orders", "day:date")
+    content = io.BytesIO()
+    days = pa.array([0, 2_932_897], type=pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"day": days}), content)
+    key = "landing/crm/1.parquet"
+    reference = {"key": key, "etag": world.landing.put(key, content.getvalue()), "format": "parquet"}
+
+    assert world.reason(batch("b1", object=reference)) == "invalid_row"
 
 
 @pytest.mark.parametrize("rows", [["no row"], [{}], [{"id": "1"}, 5], [None]], ids=str)
@@ -380,6 +408,38 @@ def test_upkeep_is_of_datasets_too(orders: World) -> None:
         assert (reports[name].days, reports[name].files_removed, reports[name].stopped) == (("*",), 3, None)
     assert len(orders.table().file_uris()) == len(orders.table("merged").file_uris()) == 1
     assert (orders.ids(), orders.ids("merged")) == (["0", "1", "2"], ["0", "1", "2"])
+
+
+def test_a_table_that_cannot_be_opened_stops_no_other_ones_upkeep(orders: World) -> None:
+    """Another writer put an empty text into the partition, which the log says as a null that may not be."""
+    orders.declare("broken", "id:string", "part:string", partition_by="part")
+    orders.land(batch("b1", "broken", rows=[{"id": "1", "part": "eu"}]))
+    orders.land(*(inline(f"b{n}", str(n)) for n in range(3)))
+    rows = orders.table("broken").to_pyarrow_table()
+    empty = rows.set_column(rows.schema.get_field_index("part"), rows.schema.field("part"), [[""]])
+    with suppress(ValueError):
+        write_deltalake(orders.table("broken"), empty, mode="append")
+    tables = all_tables(orders.store)
+
+    reports = {one.table: one for one in maintain(orders.lake, now=NOW, deadline=time.monotonic() + 60, tables=tables)}
+
+    assert "null" in str(reports["datasets/broken"].stopped)
+    assert (reports["datasets/orders"].files_removed, reports["datasets/orders"].stopped) == (3, None)
+    with pytest.raises(Unavailable, match="datasets/broken were not counted"):
+        NamingRows(
+            uri=f"{orders.lake.uri}/datasets/broken", storage_options={}, ids=["1"], addresses=[], append_only=True
+        ).count()
+
+
+def test_a_dataset_that_an_eraser_closed_takes_the_next_batch(orders: World) -> None:
+    """One of an earlier version closed what merges, as it closes what is only appended to."""
+    orders.declare("merged", "id:string", "n:int64", mode="merge", key=["id"], order_by="n")
+    orders.land(batch("b1", "merged", rows=[{"id": "1", "n": 1}]))
+    orders.table("merged").alter.set_table_properties({"delta.appendOnly": "true"})
+
+    assert orders.outcomes(batch("b2", "merged", rows=[{"id": "1", "n": 2}])) == [Outcome.ACCEPTED]
+    assert [row["n"] for row in orders.rows("merged")] == [2]
+    assert orders.table("merged").metadata().configuration["delta.appendOnly"] == "false"
 
 
 def test_every_reader_can_open_a_dataset(orders: World) -> None:

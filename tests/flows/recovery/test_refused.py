@@ -150,6 +150,21 @@ def test_what_is_refused_again_is_listed_again(store: Store, objects: Objects) -
     assert [kept.id for kept in lane(store, objects).all(["usage"], since=SINCE)] == [one.id]
 
 
+@pytest.mark.parametrize(("seconds", "listed"), [(0.5, 1), (1, 0)])
+def test_an_object_that_was_refused_again_at_once_is_listed_again(
+    store: Store, objects: Objects, seconds: float, listed: int
+) -> None:
+    """S3 says only the second; a mark within it may be of the time before."""
+    objects.put("rejects/lake", json.dumps({"reason": "invalid_row", "content": "{}"}).encode())
+    [(_, written)] = objects.listed("rejects/lake")
+    [one] = lane(store, objects).all(["lake"], since=TODAY)
+    marked = written.replace(microsecond=0) + timedelta(seconds=seconds)
+
+    lane(store, objects, now=marked).dismiss(one, actor="ops")
+
+    assert len(lane(store, objects).all(["lake"], since=TODAY)) == listed
+
+
 def test_an_id_is_named_by_its_beginning(store: Store, objects: Objects) -> None:
     """As long as only one begins so."""
     for number in range(40):

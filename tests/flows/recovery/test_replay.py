@@ -17,6 +17,7 @@ from tests.support.flows.company import company
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals, void
 from tests.support.stores.engine import new_store
+from tests.support.stores.memory import MemoryStore
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus
@@ -104,14 +105,14 @@ class Restored:
             service, endpoint_url=engine.endpoint_url, region_name=REGION
         )
 
-    def land(self, store: Store) -> None:
+    def land(self, store: Store, *, at: datetime = NOW) -> None:
         """Every fact as its row."""
         rows = [usage_row(fact) for fact in store.scan(Table.EVENTS, kind="usage_event")]
         decoded = decode(USAGE, json.dumps(rows).encode())
-        self._lake.append(USAGE, decoded, recorded_at=NOW, deadline=time.monotonic() + 9)
+        self._lake.append(USAGE, decoded, recorded_at=at, deadline=time.monotonic() + 9)
 
     def replay(self, store: Store, *, bus: bool = True, now: datetime = NOW, **given: Any) -> MissingUsage:
-        rows = self._ledger.usage_arrived(
+        rows = self._ledger.usage_recorded(
             since=given.get("since", NOW - timedelta(days=60)), until=NOW + timedelta(1), workspace_id=None
         )
         return [MissingUsage(), *missing_usage(rows, store=store, bus=self.bus if bus else None, now=now)][-1]
@@ -143,6 +144,21 @@ def sent() -> list[dict[str, Any]]:
 def usage_records(store: Store) -> list[dict[str, Any]]:
     found = sorted(store.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#"), key=lambda item: item["sk"])
     return [{name: item.get(name) for name in ("sk", "total", "count", "max", "latest")} for item in found]
+
+
+def test_what_had_arrived_before_the_restored_second_and_was_counted_after_it_comes_back(
+    ready: Store, objects: Objects, restored: Restored
+) -> None:
+    """The queue was behind by forty minutes; a row that the lake had before is in the tables too."""
+    second = NOW + timedelta(minutes=5)
+    handle(ready, objects, cloud("before"))
+    restored.land(ready, at=NOW)
+    handle(ready, objects, cloud("behind"))
+    restored.land(ready, at=NOW + timedelta(minutes=40))
+
+    found = restored.replay(MemoryStore(), bus=False, since=second)
+
+    assert (found.rows, found.missing) == (1, 1)
 
 
 def test_what_restored_tables_lost_comes_back_from_the_lake(

@@ -25,8 +25,8 @@ _REDACTED = (
 
 @click.command("lake")
 @click.argument("table", metavar="TABLE", type=click.Choice(["usage", "stripe_events"]))
-@time_option("--since", help="Usage that arrived from this time on.")
-@time_option("--until", help="Usage that arrived before this time; now unless given.")
+@time_option("--since", help="Usage that reached the lake from this time on.")
+@time_option("--until", help="Usage that reached the lake before this time; now unless given.")
 @click.option("--workspace", "workspace_id", metavar="W", help="Only of this flow.")
 @click.option("--dry-run", is_flag=True, help="Count only; publish nothing.")
 @yes_option
@@ -72,7 +72,7 @@ def _replay(
 
     now = connection.now
     ledger = Ledger(lake_uri=connection.description.lake_uri, storage_options=storage_options(os.environ))
-    rows = ledger.usage_arrived(since=since, until=until or now, workspace_id=workspace_id)
+    rows = ledger.usage_recorded(since=since, until=until or now, workspace_id=workspace_id)
     bus = connection.bus() if publishes else None
     found = MissingUsage()
     with err().status("comparing") as status:

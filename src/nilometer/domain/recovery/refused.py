@@ -103,3 +103,13 @@ def mark(refused: KeptReject, what: str, *, actor: str, now: datetime) -> Put:
     key = keys.reject_mark(refused.flow, refused.id)
     said = {"what": f"{what} {rfc3339(now)}", "actor": bounded(actor), "at": rfc3339(now)}
     return Put(table=Table.EVENTS, item=new_item(key, MARK, **said, expires_at=epoch(now + max(KEPT, _MARKED))))
+
+
+def kept_at(written: datetime) -> datetime:
+    """When an object of the bucket was kept at the latest: S3 says only in which second it was written."""
+    return written.replace(microsecond=999_000)
+
+
+def is_settled(mark: Item, at: datetime) -> bool:
+    """Whether an operator made this mark after the reject was kept the last time."""
+    return str(mark["at"]) >= rfc3339(at)

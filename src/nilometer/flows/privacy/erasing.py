@@ -14,6 +14,7 @@ from functools import partial
 from nilometer.domain.lake import redaction
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.dataset import FOLDER as DATASETS
+from nilometer.domain.recovery import refused
 from nilometer.domain.recovery.erasure import Fate, Person
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
@@ -54,32 +55,43 @@ def _object(places: Places, key: str, written: datetime) -> Found:
     found = partial(Found, place="bucket", kind=key.partition("/")[0], name=redaction.id_text(key))
     if written > places.now - SETTLED:
         return found(fate=Fate.LATER, why="its message may still be in a queue: run this again after a day")
-    if key.startswith(_UNTIL_SETTLED) and not _is_settled(places, key):
+    if key.startswith(_UNTIL_SETTLED) and not _is_settled(places, key, written):
         return found(fate=Fate.LATER, why="refused: nilometer rejects resend, or dismiss, then run this again")
     return found(fate=Fate.ERASE, why="deleted", erase=partial(places.objects.delete, key))
 
 
-def _is_settled(places: Places, key: str) -> bool:
+def _is_settled(places: Places, key: str, written: datetime) -> bool:
+    """Since it was refused the last time."""
     _, flow, digest = key.split("/")
-    return places.store.get(Table.EVENTS, keys.reject_mark(flow, digest), consistent=True) is not None
+    mark = places.store.get(Table.EVENTS, keys.reject_mark(flow, digest), consistent=True)
+    return mark is not None and refused.is_settled(mark, refused.kept_at(written))
 
 
 def _in_lake(places: Places, person: Person) -> Iterator[Found]:
     """Datasets are not redacted: each row that names the person. In our own tables ids stay, and an address is looked
     for, which only the identity of a usage event may hold."""
     for name in ALL_TABLES:
-        if rows := _naming(places, name, ids=(), addresses=person.addresses).count():
+        naming = _naming(places, name, ids=(), addresses=person.addresses, append_only=True)
+        if rows := naming.count():
             why = "the identity that a sender chose: its rows must stay countable"
             yield Found(place="lake", kind=name, name=f"{rows:,} rows", fate=Fate.KEEP, why=why)
-    for name in (f"{DATASETS}/{one.name}" for one in all_datasets(places.store)):
-        found = _naming(places, name, ids=person.ids, addresses=person.addresses)
+    for one in all_datasets(places.store):
+        name, append_only = f"{DATASETS}/{one.name}", one.table.append_only
+        found = _naming(places, name, ids=person.ids, addresses=person.addresses, append_only=append_only)
         if rows := found.count():
             yield Found(
                 place="lake", kind=name, name=f"{rows:,} rows", fate=Fate.ERASE, why="deleted", erase=found.delete
             )
 
 
-def _naming(places: Places, name: str, *, ids: Collection[str], addresses: Collection[str]) -> NamingRows:
+def _naming(
+    places: Places, name: str, *, ids: Collection[str], addresses: Collection[str], append_only: bool
+) -> NamingRows:
     places.progress(f"lake: {name}")
-    uri = table_uri(places.lake_uri, name)
-    return NamingRows(uri=uri, storage_options=places.storage_options, ids=ids, addresses=addresses)
+    return NamingRows(
+        uri=table_uri(places.lake_uri, name),
+        storage_options=places.storage_options,
+        ids=ids,
+        addresses=addresses,
+        append_only=append_only,
+    )

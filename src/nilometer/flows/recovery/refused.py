@@ -83,14 +83,14 @@ class Lane:
         marks = {mark["sk"]: mark for mark in self.store.query(Table.EVENTS, f"REJECTMARK#{flow}", consistent=True)}
         for one in self._kept(flow, since):
             mark = marks.get(one.id)
-            # Refused again since: the mark was of the earlier time.
-            yield replace(one, settled=mark["what"]) if mark and mark["at"] >= rfc3339(one.at) else one
+            yield replace(one, settled=mark["what"]) if mark and refused.is_settled(mark, one.at) else one
 
     def _kept(self, flow: str, since: datetime) -> Iterator[KeptReject]:
         if flow in IN_TABLE:
             yield from map(refused.of_item, listed(self.store, flow, since=since, now=self.now))
         elif flow in IN_BUCKET:
-            for key, at in self.objects.listed(f"rejects/{flow}/"):
+            for key, written in self.objects.listed(f"rejects/{flow}/"):
+                at = refused.kept_at(written)
                 if at >= since and (one := self._file(flow, key, at)):
                     yield one
 

@@ -188,6 +188,18 @@ class Ledger:
             workspace_id=workspace_id,
         )
 
+    def usage_recorded(self, *, since: datetime, until: datetime, workspace_id: str | None) -> Iterator[dict[str, Any]]:
+        """The same of rows that the lake got in a span of time, however early they arrived."""
+        yield from self._named(
+            """select * from usage
+               where recorded_at >= $since and recorded_at < $until and type <> 'usage.moved.v1'
+                 and workspace_id = coalesce($workspace_id, workspace_id)
+               order by received_at, source, event_id""",
+            since=since,
+            until=until,
+            workspace_id=workspace_id,
+        )
+
     def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
         """Rows of audit with one of these causes, in order."""
         yield from self._named(

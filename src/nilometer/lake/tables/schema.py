@@ -9,6 +9,7 @@ from arro3.core import Array, DataType, Field, Schema
 
 from nilometer.domain.lake.tables import DECIMAL_PRECISION, DECIMAL_SCALE, Column, DeltaTable, Type
 
+APPEND_ONLY = "delta.appendOnly"
 _ARROW = {
     Type.STRING: DataType.string(),
     Type.JSON: DataType.string(),
@@ -56,7 +57,7 @@ def properties(table: DeltaTable) -> dict[str, str]:
     * Statistics on ids and times alone: those of a payload only lengthen the log.
     """
     return {
-        "delta.appendOnly": "true" if table.append_only else "false",
+        APPEND_ONLY: "true" if table.append_only else "false",
         "delta.checkpointInterval": "10",
         "delta.dataSkippingStatsColumns": ",".join(column.name for column in table.columns if column.statistics),
         "delta.logRetentionDuration": "interval 30 days",

@@ -10,7 +10,7 @@ from deltalake import DeltaTable, Field, PostCommitHookProperties, Schema
 from deltalake.exceptions import TableNotFoundError
 
 from nilometer.domain.lake import tables
-from nilometer.lake.tables.schema import arrow_schema, field, nulls, properties
+from nilometer.lake.tables.schema import APPEND_ONLY, arrow_schema, field, nulls, properties
 
 ADDED_AT = "nilometer.added_at"  # in the metadata of a column
 
@@ -51,7 +51,7 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
 
 
 def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
-    """Adds the declared columns that an older table lacks: nullable ones, and nothing else is ever changed.
+    """Adds the declared columns that an older table lacks: nullable ones, and no other column is ever changed.
 
     Each remembers in the log when it was added, in the same commit.
     """
@@ -62,6 +62,9 @@ def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
         schema = Schema.from_arrow(ArrowSchema([field(column, {ADDED_AT: now}) for column in missing]))
         fields: list[Field] = list(schema.fields)
         snapshot.alter.add_columns(fields, post_commithook_properties=NO_CLEANUP)
+    if not table.append_only and snapshot.metadata().configuration.get(APPEND_ONLY) == "true":
+        # An earlier version closed a dataset that merges when it erased a person in it.
+        snapshot.alter.set_table_properties({APPEND_ONLY: "false"}, post_commithook_properties=NO_CLEANUP)
     return snapshot
 
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, assert_never
 
 import msgspec
-from arro3.core import Array
+from arro3.core import Array, DataType
 
 from nilometer.domain.lake.tables import Column, DeltaTable, Type
 from nilometer.errors import Rejected
@@ -25,6 +25,12 @@ Arrays = dict[str, Array]  # by column, all of one length
 _FORMS: Final = {  # Arrow would take a time without an offset, and a date of another form
     Type.TIMESTAMP: (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)"), "2026-11-23T04:14:05Z"),
     Type.DATE: (re.compile(r"\d{4}-\d\d-\d\d"), "2026-11-23"),
+}
+
+
+_CALENDAR: Final = {  # the years 1 to 9999, in Arrow's units
+    Type.TIMESTAMP: (-62_135_596_800_000_000, 253_402_300_799_999_999),
+    Type.DATE: (-719_162, 2_932_896),
 }
 
 
@@ -52,7 +58,19 @@ def read(table: DeltaTable, content: bytes, format_: Format) -> Arrays:
     for column in columns:
         if not column.nullable and (nulls := arrays[column.name].null_count):
             raise Rejected(INVALID_ROW, f"{column.name} is null in {nulls} rows, and is declared not to be")
+        _check_values(table, column, arrays[column.name])
     return arrays
+
+
+def _check_values(table: DeltaTable, column: Column, values: Array) -> None:
+    """Years that no calendar has, and an empty partition, which Delta writes as a null that may not be there."""
+    if column.type in _CALENDAR and len(values):
+        first, last = _CALENDAR[column.type]
+        found = [one for one in values.cast(DataType.int64()).to_pylist() if one is not None]
+        if found and not first <= min(found) <= max(found) <= last:
+            raise Rejected(INVALID_ROW, f"{column.name} has a year that is not from 1 to 9999")
+    if column.name == table.partition_by and column.type is Type.STRING and "" in values.to_pylist():
+        raise Rejected(INVALID_ROW, f"{column.name} is empty, and rows are in folders by it; write a word for none")
 
 
 def _decode(table: DeltaTable, content: bytes) -> list[Any]:

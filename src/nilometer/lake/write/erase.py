@@ -15,9 +15,11 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
 from nilometer.errors import Unavailable
+from nilometer.lake.tables.schema import APPEND_ONLY
 from nilometer.lake.tables.tables import NO_CLEANUP
 
-_APPEND_ONLY = "delta.appendOnly"
+# What opening, reading and writing raises; a ValueError where a file is not as the log says.
+_FAILURES = (DeltaError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class NamingRows:
     storage_options: dict[str, str]
     ids: Collection[str]
     addresses: Collection[str]
+    append_only: bool
+    """As the table is declared."""
 
     def count(self) -> int:
         """0 also for a table that is not written yet. `Unavailable` when the storage does not answer."""
@@ -37,16 +41,16 @@ class NamingRows:
             return _count(snapshot, predicate) if predicate else 0
         except TableNotFoundError:
             return 0
-        except (DeltaError, OSError) as error:
+        except _FAILURES as error:
             raise Unavailable(f"rows of {self.uri} were not counted; run it again: {error}") from error
 
     def delete(self) -> int:
         """In one commit; how many. `Unavailable`: nothing was committed, call it again."""
         try:
             snapshot = DeltaTable(self.uri, storage_options=self.storage_options)
-            with _deletable(snapshot):
+            with _deletable(snapshot, append_only=self.append_only):
                 done = snapshot.delete(self._predicate(snapshot), post_commithook_properties=NO_CLEANUP)
-        except (DeltaError, OSError) as error:
+        except _FAILURES as error:
             raise Unavailable(f"rows of {self.uri} were not deleted; run it again: {error}") from error
         return int(done["num_deleted_rows"] or 0)
 
@@ -65,18 +69,16 @@ def _count(snapshot: DeltaTable, predicate: str) -> int:
 
 
 @contextmanager
-def _deletable(snapshot: DeltaTable) -> Iterator[None]:
+def _deletable(snapshot: DeltaTable, *, append_only: bool) -> Iterator[None]:
     """An append-only table permits one delete. If the process dies in between, it permits more until rows of it are
-    erased again."""
-    closed = snapshot.metadata().configuration.get(_APPEND_ONLY)
-    if closed is None:
-        yield
-        return
-    snapshot.alter.set_table_properties({_APPEND_ONLY: "false"}, post_commithook_properties=NO_CLEANUP)
+    erased again. A table that merges stays open."""
+    if snapshot.metadata().configuration.get(APPEND_ONLY) == "true":
+        snapshot.alter.set_table_properties({APPEND_ONLY: "false"}, post_commithook_properties=NO_CLEANUP)
     try:
         yield
     finally:
-        snapshot.alter.set_table_properties({_APPEND_ONLY: "true"}, post_commithook_properties=NO_CLEANUP)
+        if append_only:
+            snapshot.alter.set_table_properties({APPEND_ONLY: "true"}, post_commithook_properties=NO_CLEANUP)
 
 
 def _name(column: str) -> str:

@@ -30,7 +30,8 @@ OPEN_DAY_FILES = 64  # an open day is compacted only when reading it has become 
 TARGET_BYTES = 128 * 1024 * 1024
 # Longer than any reader or writer holds a snapshot: files it still needs are not deleted under it.
 RETENTION_HOURS = 7 * 24
-FAILURES = (DeltaError, OSError)  # the log refused, or the storage did not answer
+# The log refused, the storage did not answer, or a file is not as the log says: other tables are kept up all the same.
+FAILURES = (DeltaError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from nilometer.domain.lake import tables
-from nilometer.lake.tables.schema import data_type, properties
+from nilometer.lake.tables.schema import APPEND_ONLY, data_type, properties
 from nilometer.lake.tables.tables import table_uri
 
 READER_VERSION = 1  # every reader of Delta can open it
@@ -38,7 +38,7 @@ def examine(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[st
         return Soundness(name=table.name, version=None)
     protocol, types = opened.protocol(), _types(opened)
     declared = {column.name: data_type(column) for column in table.columns}
-    wanted = properties(table)["delta.appendOnly"]
+    wanted = properties(table)[APPEND_ONLY]
     return Soundness(
         name=table.name,
         version=opened.version(),
@@ -48,7 +48,7 @@ def examine(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[st
         missing=tuple(name for name in declared if name not in types),
         retyped=tuple(name for name, type_ in declared.items() if name in types and types[name] != type_),
         strange=tuple(name for name in types if name not in declared),
-        append_only=opened.metadata().configuration.get("delta.appendOnly", "false") == wanted,
+        append_only=opened.metadata().configuration.get(APPEND_ONLY, "false") == wanted,
     )
 
 

@@ -18,6 +18,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.reject import Reject
 from nilometer.domain.recovery.erasure import Fate, Person, with_payload
+from nilometer.domain.recovery.refused import mark, of_file
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.flows.inbox.rejects import keep
@@ -160,25 +161,45 @@ def test_an_object_that_a_message_may_ask_for_waits(places: Places, objects: Obj
     assert "nilometer rejects resend" in left[refused]
 
 
+@pytest.mark.parametrize(("resent", "left"), [(timedelta(hours=-1), 1), (timedelta(seconds=2), 0)])
+def test_a_row_that_was_refused_again_after_it_was_resent_waits(
+    places: Places, objects: Objects, resent: timedelta, left: int
+) -> None:
+    """It is the only copy of a row that the lake lacks, until it was resent or dismissed since."""
+    refused = objects.put("rejects/lake", json.dumps({"content": ADDRESS}).encode())
+    [(_, at)] = objects.listed("rejects/lake")
+    one = of_file("lake", refused.rpartition("/")[2], {"reason": "invalid_row"}, at=at, payload=ADDRESS)
+    places.store.commit([mark(one, "resent", actor="ops", now=at + resent)])
+
+    found = erase(places, ADA)
+
+    assert len([one for one in found if one.fate is Fate.LATER]) == left
+    assert (ADDRESS in everything(places)) is bool(left)
+
+
+@pytest.mark.parametrize("found", ["true", "false", None])
 @pytest.mark.parametrize("append_only", [True, False])
-def test_rows_of_a_dataset_are_deleted(tmp_path: Path, *, append_only: bool) -> None:
-    """Each with the id as a text or the address in one, and no other; an append-only table is closed again."""
+def test_rows_of_a_dataset_are_deleted(tmp_path: Path, found: str | None, *, append_only: bool) -> None:
+    """Each with the id as a text or the address in one, and no other. Afterwards the table is closed or open as it is
+    declared: an earlier eraser may have died in between, and one that merges must take the next batch."""
     uri = str(tmp_path / "people")
     rows = {
         "id": ["user_ada", "user_adam", "x", "y"],
         "note": [None, None, f"to {ADDRESS.upper()}!", "it's"],
         "n": [1, 2, 3, 4],
     }
-    closed = {"delta.appendOnly": "true"} if append_only else None
-    write_deltalake(uri, pa.table(rows), configuration=closed)
-    named = NamingRows(uri=uri, storage_options={}, ids=["user_ada", "o'x"], addresses=[ADDRESS])
+    write_deltalake(uri, pa.table(rows), configuration={"delta.appendOnly": found} if found else None)
+    named = NamingRows(
+        uri=uri, storage_options={}, ids=["user_ada", "o'x"], addresses=[ADDRESS], append_only=append_only
+    )
 
     assert (named.count(), named.delete(), named.count()) == (2, 2, 0)
     table = DeltaTable(uri)
     assert sorted(table.to_pyarrow_table().column("n").to_pylist()) == [2, 4]
-    assert table.metadata().configuration.get("delta.appendOnly") == ("true" if append_only else None)
+    assert (table.metadata().configuration.get("delta.appendOnly") == "true") is append_only
 
 
 def test_a_table_that_is_not_there_names_nobody(tmp_path: Path) -> None:
     """A lake before its first row."""
-    assert NamingRows(uri=str(tmp_path / "none"), storage_options={}, ids=["user_ada"], addresses=[]).count() == 0
+    uri = str(tmp_path / "none")
+    assert NamingRows(uri=uri, storage_options={}, ids=["user_ada"], addresses=[], append_only=True).count() == 0
