@@ -113,6 +113,19 @@ def test_events_are_answered_one_by_one(api: Api) -> None:
     assert [one["id"] for one in json.loads(entry.detail)["data"]["events"]] == ["e1", "e8"]
 
 
+def test_a_batch_of_one_event_is_no_event(api: Api) -> None:
+    """Its own source and subject would be checked by nobody: a reject in another workspace's name."""
+    element = {"id": "e1", "time": event(api)["time"], "data": event(api)["data"]}
+    ours = event(api, "b1", type="usage.batch.v1", data={"events": [element]})
+    theirs = {"source": "/workspaces/theirs", "subject": "theirs", "data": {"events": [event(api, "e2")]}}
+    forged = event(api, "b2", type="usage.batch.v1", **theirs)
+    status, found = api.ask("POST", "/v1/events", api.ours, [ours, event(api, "e3"), forged])
+
+    assert status == 200
+    assert [one.get("reason", "") for one in found["events"]] == ["invalid_schema", "", "invalid_schema"]
+    assert [json.loads(one.detail)["id"] for one in api.bus.entries] == ["e3"]
+
+
 def test_rows_are_a_batch_on_the_bus(api: Api) -> None:
     """Digit by digit, with the source and id that the service chose; unknown and others' datasets are refused."""
     rows = '{"id": "b1", "source": "/services/crm", "rows": [{"contact_id": "1", "score": 1.10}]}'

@@ -61,7 +61,7 @@ def _elements(body: bytes) -> list[msgspec.Raw]:
 def _arrival(raw: msgspec.Raw, call: ApiCall) -> tuple[bytes, UsageArrival]:
     payload = bytes(raw)
     found = parse(payload, arrival=call.now)
-    if len(found) != 1 or (found[0].context is None and found[0].error is None):
+    if len(found) != 1 or found[0].payload != payload:  # a batch, also of one event
         error = Rejected("invalid_schema", f"send a list of events, not {BATCH}")
         return payload, UsageArrival(payload, call.now, error=error)
     return payload, found[0]
