@@ -74,14 +74,15 @@ def created(**more: Any) -> Item:
 
 
 def test_a_webhook_is_created_once() -> None:
-    """The same again changes nothing, another one of the same id is refused, and there is a bound."""
+    """The same again changes nothing, another one or one by another act is refused, and there is a bound."""
     item = created(types=["billing.plan_changed.v1"])
 
     assert one(item).wants("billing.plan_changed.v1")
     assert not one(item).wants("limit.blocked.v1")
     assert done(item, CreateWebhook(webhook_id="w", url=URL, types=["billing.plan_changed.v1"])) is item
-    with pytest.raises(Refused):
-        done(item, CreateWebhook(webhook_id="w", url=f"{URL}/other"))
+    for other, by in ((f"{URL}/other", at()), (URL, at(1))):
+        with pytest.raises(Refused, match="rotate"):
+            done(item, CreateWebhook(webhook_id="w", url=other, types=["billing.plan_changed.v1"]), by)
     for number in range(1, MOST):
         item = done(item, CreateWebhook(webhook_id=f"w{number}", url=URL), at(number))
     with pytest.raises(Refused, match="at most"):

@@ -61,6 +61,20 @@ def test_a_repeated_request_answers_the_same_secret(fake: FakeStack) -> None:
     assert _asked(fake, "create_webhook", {"url": URL}, "other")["id"] != first["id"]
 
 
+def test_no_other_request_is_answered_the_secret(fake: FakeStack) -> None:
+    """What the list shows of a webhook creates none: not by another key, and not without the Idempotency-Key."""
+    fake.client().webhooks.create("acme", URL)
+    [hook] = fake.client().webhooks.list("acme")
+    body = {"webhook_id": hook.id, "url": hook.url, "types": hook.types}
+    before = dict(fake.store.items)
+
+    for key in ("", "other"):
+        status, answered = _ask(fake, "create_webhook", body, key)
+        assert (status, "secret" in answered) == (409, False)
+    webhooks = [key for key, item in fake.store.items.items() if item["kind"] == "webhooks"]
+    assert all(fake.store.items[key] is before[key] for key in webhooks)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -167,9 +167,10 @@ class CreateWebhook(Signing):
         item = stored.get(keys.webhooks(act.workspace_id))
         known: Mapping[str, Any] = (item or {}).get("webhooks", {})
         if before := known.get(self._id(act)):
-            if (before["url"], before["types"]) == (self.url, sorted(set(self.types))):
+            same = (before["url"], before["types"]) == (self.url, sorted(set(self.types)))
+            if same and (act.is_event or _is_ours(act, before)):
                 return []  # the answer was lost
-            raise Refused(f"there is a webhook {self.webhook_id} already, which says something else; update it")
+            raise Refused(f"there is a webhook {self.webhook_id} already; update it, or rotate its secret")
         if len(known) >= MOST:
             raise Refused(f"a workspace has at most {MOST} webhooks; delete one first")
         webhook = {
@@ -178,7 +179,7 @@ class CreateWebhook(Signing):
             "off": None,
             "failing_since": None,
             "created_at": rfc3339(act.happened),
-            "secrets": [{"id": act.new_id("webhook secret"), "ends_at": None}],
+            "secrets": [{"id": _secret_id(act), "ends_at": None}],
             "field_times": field_times(act, None, ("url", "types", "off")),
         }
         return [_changed(act, item, self._id(act), webhook)]
@@ -241,15 +242,14 @@ class RotateWebhookSecret(Signing):
     def decide(self, act: Act, stored: Stored) -> list[Write]:
         self.require(act)
         item, webhook = self.known(act, stored, self.webhook_id)
-        name = act.new_id("webhook secret")
-        if webhook["secrets"][0]["id"][-_CHANCE:] == name[-_CHANCE:]:
+        if _is_ours(act, webhook):
             return []  # the answer was lost
         ends_at = rfc3339(act.now + timedelta(hours=self.overlap_hours))
         valid = secret_ids(item, self.webhook_id, act.now) if self.overlap_hours else []
         old = [one | {"ends_at": one["ends_at"] or ends_at} for one in webhook["secrets"] if one["id"] in valid]
         if len(old) >= SECRETS:
             raise Refused(f"{SECRETS} secrets of webhook {self.webhook_id} are valid; rotate again when one has ended")
-        secrets = [{"id": name, "ends_at": None}, *old]
+        secrets = [{"id": _secret_id(act), "ends_at": None}, *old]
         return [_changed(act, item, self.webhook_id, {**webhook, "secrets": secrets})]
 
     def answer(self, act: Act, decided: Decided) -> Webhook:
@@ -312,6 +312,15 @@ def _changed(act: Act, item: Item | None, webhook_id: str, webhook: Mapping[str,
     others = {name: one for name, one in (item or {}).get("webhooks", {}).items() if name != webhook_id}
     all_of_them = {**others, **({webhook_id: webhook} if webhook else {})}
     return record(act, keys.webhooks(act.workspace_id), KIND, item, webhooks=all_of_them)
+
+
+def _secret_id(act: Act) -> str:
+    return act.new_id("webhook secret")
+
+
+def _is_ours(act: Act, webhook: Mapping[str, Any]) -> bool:
+    """Whether this act made its newest secret, maybe at an earlier try: who did not is not shown it."""
+    return bool(webhook["secrets"][0]["id"][-_CHANCE:] == _secret_id(act)[-_CHANCE:])
 
 
 def _after(act: Act, decided: Decided, webhook_id: str) -> Webhook:
