@@ -15,7 +15,7 @@ from tests.support.project import ROOT
 from tests.support.stack.conformance import CHECKS, CLOSED, Api, in_memory, services_alone
 
 import nilometer.domain
-from nilometer import OpenSession, issue
+from nilometer import OpenSession, UpdateWorkspace, issue, perform
 from nilometer.domain.acts.act import operator, service
 from nilometer.domain.acts.deed import Deed
 from nilometer.domain.store.times import rfc3339
@@ -172,6 +172,20 @@ def test_a_session_is_a_key_with_the_rights_of_its_role(api: Api) -> None:
     invited = api.ask("POST", "/v1/workspaces/ours/actions/invite", token, {"email": "a@b.c", "role": "Viewer"})
     assert invited[0] == 403
     assert api.ask("POST", "/v1/events", token, [event(api)])[0] == 403
+
+
+def test_a_key_of_a_deleted_workspace_reports_and_no_more(api: Api) -> None:
+    """It is none from the next request on, for every route but reports of what was used; restored, it is one again."""
+
+    def is_now(status: str) -> None:
+        perform(api.store, service("ours", "t"), UpdateWorkspace(status=status), now=datetime.now(UTC))
+
+    is_now("deleted")
+    told = {route.name: api.route(route, api.ours)[0] for route in CLOSED if not route.of_services}
+    open_ = {name for name, status in told.items() if status != 401}
+    assert (open_, told["record_events"]) == ({"record_events", "settle_limit", "release_limit"}, 200)
+    is_now("active")
+    assert api.ask("GET", "/v1/key", api.ours)[0] == 200
 
 
 def test_a_page_asks_with_a_session_and_never_with_a_key(api: Api) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from nilometer.domain.access.scopes import checked_scopes
 from nilometer.domain.acts.act import Act
-from nilometer.domain.acts.deed import Decided, Deed, Stored
+from nilometer.domain.acts.deed import Decided, Deed, Reach, Stored
 from nilometer.domain.acts.records import record
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import checked_hash, hash_of
@@ -191,7 +191,9 @@ class RotateKey(KeyDeed[ApiKey]):
 
 @dataclass(frozen=True, kw_only=True)
 class RevokeKey(KeyDeed[ApiKey]):
-    """A key is over from the next request on. Nothing when it is already."""
+    """A key is over from the next request on, also one of a deleted workspace. Nothing when it is already."""
+
+    reach = Reach.WORKSPACE
 
     def decide(self, act: Act, stored: Stored) -> list[Write]:
         self.require(act)

@@ -3,7 +3,8 @@
     key or session ──▶ scope ──▶ the path's workspace is his own ──▶ rate ──▶ route ──▶ JSON, or a problem
 
 What if the process dies here? Nothing was answered; the same request again finds its own effect. Who may say this? A
-key is read consistently at every request, so one that was revoked a moment ago opens nothing.
+key and its workspace are read consistently at every request, so one that was revoked a moment ago opens nothing, and
+one of a deleted workspace reports what was used and no more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import msgspec
 
 from nilometer.domain.access.key import PREFIX
 from nilometer.domain.acts.roles import Permission
+from nilometer.domain.people.workspace import check_open
+from nilometer.domain.store.keys import workspace
+from nilometer.domain.store.writes import Table
 from nilometer.errors import NilometerError, Refused
 from nilometer.flows.api import keys
 from nilometer.flows.api.problem import ApiAnswer, ApiProblem, answer_of
@@ -24,6 +28,8 @@ from nilometer.flows.people import access
 
 RATE, BURST = 200.0, 400.0  # requests a second of one key, in one process
 _REMEMBERED = 10_000
+_REPORTS = frozenset({"record_events", "settle_limit", "release_limit"})
+"""Of what was used: that holds also when the workspace was deleted meanwhile."""
 _PERMISSIONS = frozenset(map(str, Permission))
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -83,6 +89,8 @@ def _by_key(route: ApiRoute, call: ApiCall, token: str) -> ApiCall:
     _check_place(call, key.workspace_id)
     if route.scope and route.scope not in key.scopes:
         raise ApiProblem(403, "scope_missing", f"this key has not the scope {route.scope}")
+    if key.workspace_id and route.name not in _REPORTS:
+        check_open(call.store.get(Table.RECORDS, workspace(key.workspace_id), consistent=True), key.workspace_id)
     return replace(call, actor=f"key:{key.id}", workspace_id=key.workspace_id)
 
 
