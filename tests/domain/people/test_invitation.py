@@ -222,6 +222,18 @@ def test_addresses_compare_by_a_rule_that_joins_no_two_persons(one: str, other: 
     assert (slot(act(), one) == slot(act(), other)) or not same
 
 
+def test_an_invitation_s_id_is_not_used_again() -> None:
+    """Its new token would open nothing. The same token again, and what an event reports, changes nothing."""
+    stored = invited()
+    known = {"invitation_id": "inv", "email": "bob@example.com", "role": Role.ANALYST}
+    for email in ("bob@example.com", "eve@example.com"):
+        with pytest.raises(Refused, match="send it again"):
+            stored.does(act(ADA), Invite(**{**known, "email": email}, token_hash=hash_of("other")))
+
+    assert stored.does(act(ADA), Invite(**known, token_hash=hash_of("token"))) == []
+    assert stored.does(act(stamp="9"), Invite(**known, token_hash=hash_of("other"))) == []
+
+
 def test_one_invitation_is_pending_an_address() -> None:
     """Until it ended or was taken back; another address may share its slot."""
     stored = invited()

@@ -192,8 +192,10 @@ class Invite(InvitationDeed[Invitation], Issuing[Invitation]):
         self.require(act)
         membership.check_role_given(act, self.role)
         key = self.key(act)
-        if key in stored:
-            return []
+        if known := stored.get(key):
+            if act.is_event or known["token_hash"] == self.token_hash:
+                return []  # the answer was lost
+            raise Refused(f"there is an invitation {self.invitation_id} already; send it again, or create another")
         invitation_id = checked_id(self.invitation_id or act.new_id("invitation"))
         token = _token(act, self.token_hash, self.valid_until)
         put = _put(
