@@ -166,6 +166,7 @@ def test_an_old_secret_signs_until_its_overlap_ends() -> None:
         "https://hooks.example.com:nonsense/",
         "ftp://hooks.example.com/",
         "https://-x.example.com/",
+        "https://example.com../",
         "https:///x",
         "https://" + "a" * 600 + ".example.com/",
         "http://127.0.0.1:8000/",

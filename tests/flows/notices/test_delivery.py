@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -35,11 +36,13 @@ TYPE = "usage.threshold_reached.v1"
 
 @dataclass
 class Receiver:
-    """A page of ten lines: it keeps what comes, and answers what it is told to."""
+    """A page of ten lines: it keeps what comes, and answers what it is told to, or what it `drips` over and over."""
 
     port: int
     status: int = 200
     seconds: float = 0.0
+    begins: bytes = b""
+    drips: bytes = b""
     got: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
 
     @property
@@ -66,9 +69,20 @@ class _answering(BaseHTTPRequestHandler):  # noqa: N801  # used as a function
         body = self.rfile.read(int(self.headers["content-length"]))
         receiver.got.append((body, {name.lower(): value for name, value in self.headers.items()}))
         time.sleep(receiver.seconds)
+        if receiver.drips:
+            self._drip(receiver)
+            return
         self.send_response(receiver.status)
         self.send_header("location", "http://169.254.169.254/latest/meta-data")
         self.end_headers()
+
+    def _drip(self, receiver: Receiver) -> None:
+        """For three seconds, or until the other end is closed."""
+        with contextlib.suppress(OSError):
+            self.wfile.write(receiver.begins)
+            for _ in range(15):
+                self.wfile.write(receiver.drips)
+                time.sleep(0.2)
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
@@ -187,6 +201,27 @@ def test_a_slow_endpoint_delays_no_other(way: Way, receivers: list[Receiver], mo
     assert by_hook == {f"e{number}": Outcome.ACCEPTED for number in range(5)}
     assert (len(slow.got), len(quick.got)) == (1, 5)
     assert [one.outcome for one in results].count(Outcome.FAILED) == 5
+
+
+@pytest.mark.parametrize(
+    ("begins", "drips"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 8000\r\nconnection: close\r\n\r\n", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_never_ends_is_none(
+    receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch, begins: bytes, drips: bytes
+) -> None:
+    """Each byte comes in time; all of them do not."""
+    monkeypatch.setattr(posting, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(posting, "READ_SECONDS", 0.5)
+    receivers[0].begins, receivers[0].drips = begins, drips
+
+    began = time.monotonic()
+    assert post(receivers[0].url, b"{}", {}, loopback=True, reads=8000).reason == "no_answer"
+    assert time.monotonic() - began < 2.5
 
 
 def test_an_endpoint_that_is_gone_or_fails_for_days_is_off(way: Way, receivers: list[Receiver]) -> None:

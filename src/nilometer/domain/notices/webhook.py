@@ -108,7 +108,7 @@ def check_webhook_url(url: str, *, loopback: bool = False) -> None:
     """
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port
+        host, port = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError as error:
         raise Rejected("invalid_schema", "the URL of a webhook cannot be read") from error
     if not _URL.match(url) or parts.username is not None or parts.password is not None or parts.fragment:

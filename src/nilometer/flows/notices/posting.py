@@ -10,9 +10,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from threading import Timer
+from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
@@ -61,7 +64,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = 
         return Posted(None, error.reason if error.reason in {"not_public", "unknown_host"} else "not_public")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        with _pool(parts.scheme, address, host, port) as pool:
+        with _pool(parts.scheme, address, host, port) as pool, _ended(pool):
             answered = pool.urlopen(
                 "POST",
                 target,
@@ -116,6 +119,34 @@ def _pool(scheme: str, address: str, host: str, port: int) -> HTTPConnectionPool
         server_hostname=host,
         assert_hostname=host,
     )
+
+
+@contextmanager
+def _ended(pool: HTTPConnectionPool) -> Iterator[None]:
+    """`TimeoutError` after so many seconds, whatever comes: the time-out of a socket begins again with each byte."""
+    sockets: list[socket.socket] = []
+    base: Any = pool.ConnectionCls
+
+    class Remembered(base):  # type: ignore[misc]  # one of two, by the scheme
+        def connect(self) -> None:
+            super().connect()
+            sockets.append(self.sock)
+
+    def end() -> None:
+        for one in sockets:
+            with suppress(OSError):
+                socket.socket.shutdown(one, socket.SHUT_RDWR)  # also of TLS, which would say goodbye first
+
+    pool.ConnectionCls = Remembered
+    timer = Timer(CONNECT_SECONDS + READ_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+        if timer.finished.is_set():
+            raise TimeoutError("the answer took too long")
+    finally:
+        timer.cancel()
 
 
 @cache
