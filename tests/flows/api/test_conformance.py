@@ -288,6 +288,24 @@ def test_a_block_taken_again_is_the_same_block(api: Api) -> None:
     assert api.ask("POST", f"{path}/lease", api.ours, {"id": "b", "quantity": "2"})[0] == 409
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-29T10:00:00"])
+def test_a_time_that_is_none_in_utc_is_rejected(api: Api, time: str) -> None:
+    """Before the first moment, after the last one, and without an offset."""
+    settled = api.ask(
+        "POST", "/v1/workspaces/ours/limits/calls/settle", api.ours, {"id": "r", "quantity": "1", "time": time}
+    )
+
+    assert (settled[0], settled[1]["reason"]) == (400, "invalid_schema")
+
+
+@pytest.mark.parametrize("named", [["ours"], {"ours": 1}, 7, "theirs"])
+def test_a_flag_s_context_names_the_key_s_own_workspace(api: Api, named: Any) -> None:
+    """Whatever else stands in its place is another one."""
+    asked = api.ask("POST", "/ofrep/v1/evaluate/flags", api.ours, {"context": {"workspace_id": named}})
+
+    assert (asked[0], asked[1]["reason"]) == (403, "other_workspace")
+
+
 def test_the_description_names_every_route(api: Api) -> None:
     """Served to everybody."""
     status, found = api.ask("GET", "/v1/openapi.json")

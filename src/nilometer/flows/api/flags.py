@@ -47,7 +47,7 @@ def _caller(call: ApiCall) -> Any:
     if not call.workspace_id and not (isinstance(named, str) and named):
         missing = "the context has neither workspace_id nor targetingKey"
         raise ApiProblem(400, "targeting_key_missing", missing, error_code="TARGETING_KEY_MISSING")
-    if call.workspace_id and named not in {None, call.workspace_id}:
+    if call.workspace_id and named not in (None, call.workspace_id):  # a list is no element of a set
         raise ApiProblem(403, "other_workspace", "this key is of another workspace")
     return call.member or service(str(named or call.workspace_id), call.actor)
 

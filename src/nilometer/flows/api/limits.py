@@ -13,6 +13,7 @@ import msgspec
 
 from nilometer.domain.access.scopes import LIMIT_USE
 from nilometer.domain.acts.roles import Permission
+from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.usage.event import parse_quantity
 from nilometer.domain.usage.meter import Meter
 from nilometer.errors import Rejected
@@ -103,8 +104,6 @@ def _lease(call: ApiCall) -> BlockAnswer:
 def _settle(call: ApiCall) -> Any:
     """One usage event with the reservation's id, durably queued."""
     asked, meter = call.decoded(SettleBody), _meter(call)
-    if asked.time is not None and asked.time.tzinfo is None:
-        raise Rejected("invalid_schema", "the time has no offset; write 2026-11-29T10:00:00Z")
     event = recorded(
         asked.id,
         source=f"/workspaces/{call.where}/reservations",
@@ -112,7 +111,7 @@ def _settle(call: ApiCall) -> Any:
         meter=meter.slug,
         quantity=asked.quantity,
         unit=meter.unit,
-        time=asked.time or call.now,
+        time=parse_rfc3339(asked.time.isoformat()) if asked.time else call.now,
         reservation_id=asked.id,
     )
     publish(call.means.bus, [event], sender=SENDER)
