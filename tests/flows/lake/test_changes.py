@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.flows.changes import CREATED, World, billing, record, stripe_fact, usage_fact
+from tests.support.flows.changes import ARN, CREATED, World, billing, record, stripe_fact, usage_fact
 from tests.support.lake.build import unpacked
 
 from nilometer.domain.events.outcome import Outcome, Result
@@ -52,6 +52,29 @@ def test_every_item_of_a_subscription_is_a_row(world: World) -> None:
     bodies = world.bodies("stripe_events")
     rows = [row for one in bodies if one["table"] == "subscription_items_history" for row in unpacked(one)]
     assert [row["object_id"] for row in rows] == ["si_0", "si_1", "si_2"]
+
+
+def test_a_copied_fact_gives_the_same_book_rows(world: World) -> None:
+    """After a restore the facts pass through another stream; each event has one row of its own all the same."""
+    items = [{"id": f"si_{n}", "quantity": n} for n in range(2)]
+    subscription = {"object": "subscription", "id": "sub_1", "items": {"data": items}}
+    payload = zlib.compress(json.dumps({"id": "evt_1", "data": {"object": subscription}}).encode())
+    fact = stripe_fact(payload, type="customer.subscription.created", object_type="subscription")
+    copied = record(fact, sequence="99", eventSourceARN=f"{ARN}-of-another-table")
+    copied["dynamodb"]["ApproximateCreationDateTime"] += 20 * 86_400
+
+    world.relay(record(fact))
+    world.relay(copied)
+    world.relay(record(fact | {"event_id": "evt_2"}), record(fact | {"expires_at": fact["expires_at"] + 1}))
+
+    bodies = world.bodies("stripe_events")
+    for table in ("subscriptions_history", "subscription_items_history"):
+        rows = [row for one in bodies if one["table"] == table for row in unpacked(one)]
+        keys = [(row["change_id"], row["known_at"], row.get("position")) for row in rows]
+        each = len(rows) // 4
+        assert keys[:each] == keys[each : 2 * each]
+        assert len(set(keys)) == 3 * each
+        assert rows[0]["known_at"] == "2026-11-23T04:14:05.000Z"
 
 
 def test_a_usage_fact_becomes_a_row(world: World) -> None:

@@ -129,6 +129,7 @@ def stripe_fact(payload: bytes | None = None, **changed: Any) -> dict[str, Any]:
         "request_id": None,
         "source": "webhook",
         "received_at": "2026-11-23T04:14:06.120Z",
+        "expires_at": CREATED + 40 * 86_400,
         "payload": payload or zlib.compress(json.dumps(event).encode()),
     } | changed
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nilometer.domain.lake.books import REGISTER, book_rows, has_book, snapshot_
 from nilometer.domain.lake.change import Change, ItemAction
 from nilometer.domain.store.compressed import unpack
 from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.domain.stripe.event import KEPT
 from nilometer.flows.recovery.verify import Verification, VerifyReport
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.read.query import query
@@ -28,6 +30,7 @@ from nilometer.lake.write.rows import decode
 
 NOW = datetime(2026, 12, 31, tzinfo=UTC)
 FIRST_KNOWN = 1_795_000_000
+_KEPT_SECONDS = int(KEPT.total_seconds())
 
 
 class Books:
@@ -54,7 +57,8 @@ class Books:
             self._keep(book_rows(change))
         for change in self._changes(Table.EVENTS, "stripe_event", known_at) if facts else ():
             if has_book(change.item):
-                self._keep(snapshot_rows(change, msgspec.json.decode(unpack(change.item["payload"]))))
+                told = replace(change, new={**change.item, "expires_at": change.occurred_at + _KEPT_SECONDS})
+                self._keep(snapshot_rows(told, msgspec.json.decode(unpack(change.item["payload"]))))
 
     def flush(self) -> None:
         """Appends what was kept; what comes again is there."""

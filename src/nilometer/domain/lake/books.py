@@ -11,17 +11,17 @@ The columns are a whitelist: a register keeps nothing that names a person; what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from nilometer.domain.lake import redaction
 from nilometer.domain.lake.book_columns import SHAPES, BookColumn, BookPart, BookShape
-from nilometer.domain.lake.change import Change, ItemAction
+from nilometer.domain.lake.change import Change, ItemAction, change_id
 from nilometer.domain.lake.tables import Column, DeltaTable, Type, created_column, day_column, recorded_column
 from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item
-from nilometer.domain.stripe.event import Scope, StripeEvent
+from nilometer.domain.stripe.event import KEPT, Scope, StripeEvent
 from nilometer.domain.stripe.registers.register import FETCHED, REFETCH, Element, of_event, register_of
 from nilometer.domain.stripe.registers.resolve import Resolution, resolve
 
@@ -93,7 +93,18 @@ def snapshot_rows(change: Change, payload: Mapping[str, Any]) -> Rows:
         "previous_digest": element.pre,
         "rank": element.rank,
     }
-    yield from _rows(change, change.item, element.state or {}, how)
+    yield from _rows(_of_fact(change), change.item, element.state or {}, how)
+
+
+def _of_fact(change: Change) -> Change:
+    """Named and dated by the fact and not by its stream: a copy of the fact in another table gives the same row.
+
+    A fact that is written anew after its expiry is another one: its row is of another day, where no row is looked for.
+    """
+    fact = change.item
+    written = int(fact["expires_at"]) - int(KEPT.total_seconds())
+    id_ = change_id(str(fact["account"]), f"{fact['event_id']}\n{written}")
+    return replace(change, change_id=id_, occurred_at=written)
 
 
 def has_book(fact: Item) -> bool:
@@ -213,7 +224,7 @@ def _table(
         key=key,
         columns=(
             day_column("known_at"),
-            _column("change_id", _S, "The change of a register, or the fact, that it is from", _STREAM, must=True),
+            _column("change_id", _S, "The change of a register, or the fact, that it is from", _RELAYED, must=True),
             _column("object_id", _S, "Stripe's id", "`id`", must=True),
             *own,
             _column("account", _S, "Connected account, or `self`", "`account`", must=True),
@@ -223,7 +234,7 @@ def _table(
             _column("ambiguous", _B, "Whether the evidence leaves a doubt", "register", must=True),
             _column("other", Type.JSON, "What has no column of its own", "register"),
             _column("valid_from", _T, "Since when it is so at Stripe, to the second", "the event or answer", must=True),
-            _column("known_at", _T, "Time at which the pipeline recorded it", _STREAM, must=True),
+            _column("known_at", _T, "Time at which the pipeline recorded it", _RELAYED, must=True),
             created_column("`known_at`"),
             _column("origin", _S, _ORIGINS, "register or fact", must=True),
             _column("cause", _S, "Event or answer that reported it", "`cause`"),
@@ -238,6 +249,7 @@ def _table(
 
 _S, _B, _T = Type.STRING, Type.BOOL, Type.TIMESTAMP
 _STREAM = "DynamoDB stream"
+_RELAYED = "DynamoDB stream; of a snapshot the fact"
 _ORIGINS = "event or api (backfill, reconcile, refetch): the resolved register; snapshot: the state in an event"
 _FILTERED = frozenset(
     {"object_id", "customer_id", "workspace_id", "subscription_id", "invoice_id", "valid_from", "known_at", "status"}
