@@ -15,8 +15,11 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
+
 from nilometer.client.problem import EventsRejected, ProblemRejected
 from nilometer.domain.store.times import rfc3339
+from nilometer.domain.usage.meter import SLUG
 from nilometer.flows.api.shapes import EventAnswer
 
 BATCH = 500  # events a request; the API takes 1,000
@@ -107,11 +110,14 @@ def usage_event(
     time: datetime | None,
     dimensions: Mapping[str, str] | None,
 ) -> UnitEvent:
-    """A CloudEvent whose unit is not filled in yet."""
+    """A CloudEvent whose unit is not filled in yet. `ProblemRejected` for what no request can carry: it would hold up
+    the events behind it."""
+    if not isinstance(meter, str) or not SLUG.fullmatch(meter):
+        raise ProblemRejected(400, "unknown_meter", f"{str(meter)[:80]!a} is no meter's slug")
     if time is not None and time.tzinfo is None:
         raise ProblemRejected(400, "invalid_schema", "the time has no offset; hand in an aware datetime")
     data = {"meter": meter, "quantity": amount(quantity), **({"dimensions": dict(dimensions)} if dimensions else {})}
-    return {
+    event = {
         "specversion": "1.0",
         "id": event_id or new_id(),
         "source": source or f"/workspaces/{workspace_id}",
@@ -120,3 +126,8 @@ def usage_event(
         "time": rfc3339(time or datetime.now(UTC)),
         "data": data,
     }
+    try:
+        msgspec.json.encode(event, enc_hook=str)
+    except (ValueError, TypeError, RecursionError) as error:  # an unpaired surrogate is a ValueError
+        raise ProblemRejected(400, "invalid_schema", "the event cannot be written as JSON in UTF-8") from error
+    return event

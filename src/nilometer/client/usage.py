@@ -19,7 +19,7 @@ from nilometer.client.buffer import BATCH, CAPACITY, UnitEvent, UsageBuffer, usa
 from nilometer.client.problem import ProblemRejected, ProblemUnavailable
 from nilometer.client.request import ClientRequest, at
 from nilometer.client.sending import Sender
-from nilometer.errors import NilometerError, Rejected
+from nilometer.errors import Rejected
 from nilometer.flows.api.shapes import ApiPage, EventAnswer, EventsAnswer, MeterAnswer, UsageAnswer
 
 FLUSH_SECONDS = 1.0
@@ -144,7 +144,7 @@ class UsageService:
     def _flush_quietly(self) -> None:
         try:
             self._flush()
-        except NilometerError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is: the next round tries again, a flush says it
             _log.warning("usage events wait: %s", type(error).__name__)
 
     def _flush(self) -> None:

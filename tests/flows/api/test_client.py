@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from tests.support.stack.loop import run_async
 
 from nilometer import (
+    AsyncClient,
     Client,
     EventsRejected,
     LimitReached,
@@ -123,6 +125,60 @@ def test_events_that_can_never_count_are_named(fake: FakeStack) -> None:
     for wrong in (1.5, "-1", "x", "NaN"):
         with pytest.raises(Rejected, match="quantity"):
             one.usage.record("acme", "api_calls", wrong)  # type: ignore[arg-type]
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "no slug": {"meter": ".."},
+    "no meter": {"meter": ""},
+    "no text": {"meter": None},
+    "too long": {"meter": "a" * 70_000},
+    "half a character": {"meter": "api_calls", "dimensions": {"agent": "caf\udce9"}},
+    "half an id": {"meter": "api_calls", "id": "\ud800"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_what_no_request_can_carry_is_refused_at_once(fake: FakeStack, odd: dict[str, Any]) -> None:
+    """By `record`, so that what was recorded before and after is counted."""
+    with client(fake) as one:
+        one.usage.record("acme", "api_calls")
+        with pytest.raises(Rejected, match=r"slug|UTF-8"):
+            one.usage.record("acme", **odd)
+        one.usage.record("acme", "api_calls")
+
+    assert fake.used("acme", "api_calls") == 2
+
+
+def unexpected_once(number: int) -> None:
+    if number == 1:
+        raise ZeroDivisionError
+
+
+def test_the_background_survives_what_nobody_expects(fake: FakeStack, caplog: pytest.LogCaptureFixture) -> None:
+    """The same events go with the next round, though nothing more is recorded."""
+    with Client(URL, fake.key(), transport=Unreliable(fake, unexpected_once), flush_seconds=0.01) as one:
+        one.usage.record("acme", "api_calls")
+        for _ in range(500):
+            if fake.used("acme", "api_calls"):
+                break
+            threading.Event().wait(0.01)
+        assert fake.used("acme", "api_calls") == 1
+    assert "usage events wait: ZeroDivisionError" in caplog.text
+
+
+def test_so_does_the_task_of_an_event_loop(fake: FakeStack) -> None:
+    """And it can be closed afterwards."""
+
+    async def work() -> None:
+        async with AsyncClient(URL, fake.key(), transport=Unreliable(fake, unexpected_once), flush_seconds=0.01) as one:
+            await one.usage.record("acme", "api_calls")
+            for _ in range(500):
+                if fake.used("acme", "api_calls"):
+                    break
+                await asyncio.sleep(0.01)
+            assert fake.used("acme", "api_calls") == 1
+
+    run_async(work())
 
 
 def test_a_check_that_is_entered_records_what_was_used(fake: FakeStack) -> None:

@@ -26,7 +26,7 @@ from nilometer.client.usage import (
     used,
     with_units,
 )
-from nilometer.errors import NilometerError, Rejected
+from nilometer.errors import Rejected
 from nilometer.flows.api.shapes import EventAnswer, UsageAnswer
 
 _PARTS = 20  # looks for room in the time that `record` waits
@@ -116,7 +116,7 @@ class AsyncUsageService:
             self._wake.clear()
             try:
                 await self._flush()
-            except NilometerError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is: the next round tries again, a flush says it
                 _log.warning("usage events wait: %s", type(error).__name__)
 
     async def _flush(self) -> None:
