@@ -314,6 +314,23 @@ def test_where_the_api_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Non
         place(None, None, {})
 
 
+@pytest.mark.parametrize("space", ["\n", " ", "\r\n", "\t"])
+def test_space_around_a_key_is_no_part_of_it(space: str) -> None:
+    """As `echo` and editors leave it in a secret, by argument or environment."""
+    assert place("https://a", f"{space}nil_k{space}", {})[1] == "nil_k"
+    assert place("https://a", None, {"NILOMETER_KEY": f"nil_k{space}"})[1] == "nil_k"
+    with pytest.raises(Misconfigured, match="no key"):
+        place("https://a", space, {})
+
+
+@pytest.mark.parametrize("odd", ["ä", "\ud800", "\n", "–", "\x00"])
+def test_what_cannot_be_a_key_is_refused_and_not_told(odd: str) -> None:
+    """An HTTP library puts the whole header into its error."""
+    with pytest.raises(Misconfigured, match="NILOMETER_KEY") as told:
+        place("https://a", f"nil_secret{odd}end", {})
+    assert "secret" not in str(told.value)
+
+
 def test_what_was_recorded_is_sent_at_the_end_of_the_process() -> None:
     """Also when nobody closes the client; and importing it loads neither boto3 nor the HTTP library."""
     script = """
