@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from nilometer.client.problem import LimitReached
 from nilometer.client.request import ClientRequest, at
 from nilometer.client.sending import Sender
 from nilometer.client.usage import Repeating, UsageService
+from nilometer.domain.store.times import rfc3339
 from nilometer.flows.api.shapes import CheckAnswer, LimitsAnswer, ReleaseAnswer, ReserveAnswer, SettleAnswer
 
 TICK = 10.0  # seconds between two looks at leases that nobody asks
@@ -67,9 +69,9 @@ class ReservedQuantity:
         body = {"id": self.id, "quantity": amount(self.quantity), "ttl_seconds": self.seconds}
         return limit_request(self.workspace_id, self.meter, "reserve", body, ReserveAnswer)
 
-    def settle(self, used: Quantity | None) -> ClientRequest[SettleAnswer]:
-        """Reports how much of it was used: all when `used` is `None`."""
-        body = {"id": self.id, "quantity": amount(self.quantity if used is None else used)}
+    def settle(self, used: Quantity | None, at_time: datetime) -> ClientRequest[SettleAnswer]:
+        """Reports how much of it was used: all when `used` is `None`. Again with the same time it counts once."""
+        body = {"id": self.id, "quantity": amount(self.quantity if used is None else used), "time": rfc3339(at_time)}
         return limit_request(self.workspace_id, self.meter, "settle", body, SettleAnswer)
 
     def release(self) -> ClientRequest[ReleaseAnswer]:
@@ -91,6 +93,7 @@ class HeldReservation:
     def __init__(self, send: Sender, reserved: ReservedQuantity) -> None:
         self._send, self._reserved = send, reserved
         self.used: Quantity | None = None
+        self._settled_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -115,7 +118,8 @@ class HeldReservation:
 
     def settle(self, quantity: Quantity | None = None) -> None:
         """Reports how much of it was used, all when nothing is said; what is left of it comes back."""
-        self._send(self._reserved.settle(quantity))
+        self._settled_at = self._settled_at or datetime.now(UTC)
+        self._send(self._reserved.settle(quantity, self._settled_at))
 
     def release(self) -> bool:
         """Gives all of it back; False when it had ended."""

@@ -212,6 +212,40 @@ def test_a_reservation_reports_what_was_used_of_it(fake: FakeStack) -> None:
     assert fake.used("acme", "api_calls") == 10
 
 
+def lost_settle(number: int) -> str | None:
+    """The answer to the second request, while the clock goes on."""
+    threading.Event().wait(0.005)
+    return "lost" if number == 2 else None
+
+
+def test_a_reservation_is_settled_once_however_often_it_says_so(fake: FakeStack) -> None:
+    """An attempt that is repeated, by the client or by its caller, is the same event: time and all."""
+    fake.limit("acme", "api_calls", 10)
+    with client(fake, lost_settle) as one:
+        with one.limits.reserve("acme", "api_calls", 6) as held:
+            held.used = 2
+        held.settle(2)
+
+    assert len(fake.bus.entries) == 3
+    assert len({entry.detail for entry in fake.bus.entries}) == 1
+    assert fake.used("acme", "api_calls") == 2
+
+
+def test_so_it_is_on_an_event_loop(fake: FakeStack) -> None:
+    """The time is that of the first attempt."""
+    fake.limit("acme", "api_calls", 10)
+
+    async def work() -> None:
+        async with AsyncClient(URL, fake.key(), transport=Unreliable(fake, lost_settle)) as one:
+            async with one.limits.reserve("acme", "api_calls", 6) as held:
+                held.used = 2
+            await held.settle(2)
+
+    run_async(work())
+    assert len(fake.bus.entries) == 3
+    assert len({entry.detail for entry in fake.bus.entries}) == 1
+
+
 def test_leases_never_oversell(fake: FakeStack) -> None:
     """Three holders in threads, answers lost; all is given out, each unit once, with few requests."""
     fake.limit("acme", "api_calls", 300)
