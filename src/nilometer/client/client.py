@@ -61,6 +61,8 @@ class Client(services.ActionsService):
         """Closes leases, sends what was recorded, lets go of the connections. Errors as those of `usage.flush`."""
         try:
             self.limits.close()
-            self.usage.close()
         finally:
-            self._send.close()
+            try:
+                self.usage.close()
+            finally:
+                self._send.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -163,10 +164,11 @@ class LimitsService:
         return self._send(limits_of(workspace_id))
 
     def close(self) -> None:
-        """Closes every lease."""
+        """Closes every lease, then raises the error of the first that failed."""
         self._repeating.stop()
-        for one in self._leases:
-            one.close()
+        with ExitStack() as ends:
+            for one in self._leases:
+                ends.callback(one.close)
 
     def _tick(self) -> None:
         for one in self._leases:

@@ -270,6 +270,38 @@ def test_leases_never_oversell(fake: FakeStack) -> None:
     assert len(transport.asked) < 600
 
 
+class BadSettles(Unreliable):
+    """Of the workspaces named `bad` every report of a lease fails."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.startswith("/v1/workspaces/bad") and request.url.path.endswith("settle"):
+            return httpx2.Response(400, json={"status": 400, "reason": "told", "detail": request.url.path})
+        return super().handle_request(request)
+
+
+def test_a_lease_that_cannot_be_closed_holds_up_no_other(fake: FakeStack) -> None:
+    """Nor what was recorded; the error is that of the first."""
+    workspaces = ("bad1", "bad2", "acme")
+    for workspace in workspaces:
+        fake.workspace(workspace)
+        fake.limit(workspace, "api_calls", 100)
+    one = Client(URL, fake.key(), transport=BadSettles(fake, lambda _: None), flush_seconds=60)
+    assert all(one.limits.lease(workspace, "api_calls").check() for workspace in workspaces)
+    one.usage.record("acme", "api_calls", 2)
+    with pytest.raises(Rejected, match="bad1"):
+        one.close()
+    assert fake.used("acme", "api_calls") == 3
+
+    async def work() -> None:
+        async with AsyncClient(URL, fake.key(), transport=BadSettles(fake, lambda _: None)) as one:
+            assert [await one.limits.lease(workspace, "api_calls").check() for workspace in workspaces] == [True] * 3
+            await one.usage.record("acme", "api_calls", 2)
+
+    with pytest.raises(Rejected, match="bad1"):
+        run_async(work())
+    assert fake.used("acme", "api_calls") == 6
+
+
 def test_the_same_on_an_event_loop(fake: FakeStack) -> None:
     """Record, check, reserve and lease; what is left is sent when it is closed."""
     fake.limit("acme", "api_calls", 100)

@@ -17,7 +17,7 @@ from tests.support.project import least
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.errors import Unavailable
+from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.limits.leasing import Lease
 from nilometer.flows.limits.reserving import sweep
 from nilometer.flows.usage.known import Known
@@ -99,6 +99,21 @@ def test_a_report_that_fails_is_made_again(ready: Store, reports: Reports) -> No
     one.close()
     assert reports.land() == ["accepted"]
     assert (totals(ready)["api_calls"], left(ready)) == (7, (93, 0))
+
+
+def test_what_no_event_can_report_is_not_given_out(ready: Store, reports: Reports) -> None:
+    """Refused at the check, from a block or without one; what is given out beside it is reported."""
+    limited(ready, included=1000, overage="block")
+    with lease(ready, reports) as one:
+        for _ in range(2):
+            for odd in ("0.0000000001", "1234567890123456.5", "Infinity"):
+                with pytest.raises(Rejected, match="quantity"):
+                    one.check(Decimal(odd))
+            assert one.check(Decimal("0.125"))
+        assert not one.check(Decimal(-1))
+        assert one.check(Decimal(0))
+    assert set(reports.land()) == {"accepted"}
+    assert (totals(ready)["api_calls"], left(ready)[1]) == (Decimal("0.25"), 0)
 
 
 def test_without_a_hard_limit_everything_is_given_out(ready: Store, reports: Reports) -> None:

@@ -62,7 +62,9 @@ class AsyncClient(services.AsyncActionsService):
         """Closes leases, sends what was recorded, lets go of the connections. Errors as those of `usage.flush`."""
         try:
             await asyncio.to_thread(self.limits.close)
-            await self.usage.close()
         finally:
-            await self._send.close()
-            self._threads.close()
+            try:
+                await self.usage.close()
+            finally:
+                await self._send.close()
+                self._threads.close()

@@ -133,5 +133,5 @@ class AsyncLimitsService:
         return await self._send(limits_of(workspace_id))
 
     def close(self) -> None:
-        """Closes every lease; in a thread, because it asks."""
+        """Closes every lease, as `LimitsService.close`; in a thread, because it asks."""
         self._leasing.close()

@@ -114,7 +114,7 @@ def content_hash(content: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def parse_quantity(quantity: str | int) -> Decimal:
+def parse_quantity(quantity: str | int | Decimal) -> Decimal:
     """Exact, >= 0, at most 15 integer and 9 fraction digits; else `Rejected("quantity_invalid")`."""
     text = quantity if isinstance(quantity, str) else format(Decimal(quantity), "f")
     if not _QUANTITY.fullmatch(text):

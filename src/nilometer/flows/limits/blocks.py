@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
+from nilometer.domain.usage.event import parse_quantity
 from nilometer.errors import NilometerError, Unavailable
 
 LONGEST = 60.0  # seconds until a block is reported and what is left of it goes back
@@ -77,15 +78,23 @@ class BlockLease:
         """Whether `quantity` may be used; True takes it. In microseconds as long as the block lasts.
 
         `Unavailable` when it does not last and whoever has the blocks does not answer: nothing was taken.
+        `Rejected` for a quantity of more than 15 digits before or 9 after the point.
         """
         if quantity <= 0:
             return quantity == 0
         return self.check_held(quantity) or self._fetched(quantity)
 
     def check_held(self, quantity: Decimal = _ONE) -> bool:
-        """The part of `check` that makes no request: False says only that what is held is not enough."""
+        """The part of `check` that makes no request: False says only that what is held is not enough.
+
+        `Rejected` for a quantity that no event can report: it would hold up the reports behind it.
+        """
+        if quantity <= 0:
+            return False
+        if quantity != _ONE:
+            parse_quantity(quantity)
         with self._lock:
-            return quantity > 0 and self._take(quantity)
+            return self._take(quantity)
 
     def close(self) -> None:
         """Reports what was given out and gives the rest back. `Unavailable` when that failed: close it again."""
