@@ -24,6 +24,7 @@ from nilometer.flows.api.shapes import EventAnswer
 
 BATCH = 500  # events a request; the API takes 1,000
 CAPACITY = 10_000  # events that wait before `record` does
+LONGEST = 40  # digits before or after the point: 1e999999999 would be a gigabyte of them
 UnitEvent = dict[str, Any]
 
 
@@ -95,7 +96,7 @@ def amount(quantity: str | int | Decimal) -> str:
         number = Decimal(quantity) if not isinstance(quantity, float) else None
     except (InvalidOperation, TypeError, ValueError):
         number = None
-    if number is None or not number.is_finite() or number < 0:
+    if number is None or not number.is_finite() or number < 0 or abs(number.adjusted()) > LONGEST:
         raise ProblemRejected(400, "quantity_invalid", "a quantity is a decimal that is not negative, and no float")
     return format(number, "f")
 

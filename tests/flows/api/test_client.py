@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -147,6 +148,21 @@ def test_what_no_request_can_carry_is_refused_at_once(fake: FakeStack, odd: dict
         one.usage.record("acme", "api_calls")
 
     assert fake.used("acme", "api_calls") == 2
+
+
+@pytest.mark.parametrize("huge", ["1e300000000", "1e-300000000", Decimal("1e300000000"), "1e999999999999999999"])
+def test_a_number_that_fills_the_memory_is_refused_at_once(fake: FakeStack, huge: Any) -> None:
+    """In kilobytes, wherever a quantity is handed in."""
+    tracemalloc.start()
+    with client(fake) as one:
+        for ask in (one.usage.record, one.limits.check):
+            with pytest.raises(Rejected, match="quantity"):
+                ask("acme", "api_calls", huge)
+        with pytest.raises(Rejected, match="quantity"):
+            one.limits.lease("acme", "api_calls").check(Decimal("1e300000000"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def unexpected_once(number: int) -> None:

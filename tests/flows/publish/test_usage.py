@@ -104,6 +104,7 @@ def test_large_events_share_an_entry_only_up_to_what_is_billed_once() -> None:
     [
         ({"quantity": "-1"}, "quantity_invalid"),
         ({"quantity": Decimal("0.0000000001")}, "quantity_invalid"),
+        ({"quantity": Decimal("1e300000000")}, "quantity_invalid"),
         ({"workspace_id": ""}, "invalid_schema"),
         ({"source": ""}, "invalid_schema"),
         ({"meter": "Api Calls"}, "unknown_meter"),

@@ -114,9 +114,14 @@ def content_hash(content: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
+def plain(number: Decimal) -> str:
+    """Without an exponent, unless that would be a book: 1e999999999 has a gigabyte of zeros."""
+    return format(number, "f") if -40 < number.adjusted() < 40 else str(number)
+
+
 def parse_quantity(quantity: str | int | Decimal) -> Decimal:
     """Exact, >= 0, at most 15 integer and 9 fraction digits; else `Rejected("quantity_invalid")`."""
-    text = quantity if isinstance(quantity, str) else format(Decimal(quantity), "f")
+    text = quantity if isinstance(quantity, str) else plain(Decimal(quantity))
     if not _QUANTITY.fullmatch(text):
         raise Rejected(
             "quantity_invalid",

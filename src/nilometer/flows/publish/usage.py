@@ -23,7 +23,7 @@ from nilometer.aws.eventbridge import Bus, BusEntry
 from nilometer.domain.events.cloudevents import SPECVERSION, CloudEvent, check_context
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.together import together
-from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, usage_event
+from nilometer.domain.usage.event import BATCH, RECORDED, SNAPSHOT, VOIDED, plain, usage_event
 from nilometer.domain.usage.void import void_event
 
 TOGETHER = 100  # events in one usage.batch.v1
@@ -126,7 +126,7 @@ def _context(event_id: str, source: str, type_: str, workspace_id: str, time: da
 def _amount(
     meter: str, quantity: str | int | Decimal, unit: str, dimensions: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    text = quantity if isinstance(quantity, str) else format(Decimal(quantity), "f")
+    text = quantity if isinstance(quantity, str) else plain(Decimal(quantity))
     return {"meter": meter, "quantity": text, "unit": unit, **({"dimensions": dict(dimensions)} if dimensions else {})}
 
 
