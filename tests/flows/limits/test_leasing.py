@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from datetime import datetime
 from decimal import Decimal
@@ -138,6 +139,61 @@ def test_an_idle_holder_gives_its_block_back(ready: Store, reports: Reports) -> 
     reports.land()
 
     assert left(ready) == (950, 0)
+
+
+def closed_meanwhile(one: Lease, slow: threading.Event) -> None:
+    """Closes it while another thread waits for `slow`, which comes a little later."""
+    threading.Timer(0.2, slow.set).start()
+    one.close()
+    assert slow.is_set()
+
+
+def test_a_close_waits_for_the_block_that_is_fetched(ready: Store, reports: Reports) -> None:
+    """It goes back too: nothing is held once the process ends."""
+    limited(ready, included=1000, overage="block")
+    now, ids, asked, slow = [0.0], itertools.count(), threading.Event(), threading.Event()
+
+    def new_id() -> str:
+        if threading.current_thread() is not threading.main_thread():
+            asked.set()
+            slow.wait(10)
+        return f"c{next(ids)}"
+
+    one = lease(ready, reports, refills=True, monotonic=lambda: now[0])
+    one.new_id = new_id
+    given = 0
+    while not asked.is_set() and given < 500:
+        now[0] += 0.01
+        given += one.check()
+    closed_meanwhile(one, slow)
+
+    assert asked.is_set()
+    assert set(reports.land()) == {"accepted"}
+    assert (totals(ready)["api_calls"], left(ready)[1]) == (given, 0)
+
+
+def test_a_close_waits_for_a_report_on_its_way(ready: Store, reports: Reports) -> None:
+    """Which may yet fail: then the close makes it again."""
+    limited(ready, included=1000, overage="block")
+    now, asked, slow = [0.0], threading.Event(), threading.Event()
+
+    def report(block: str, quantity: Decimal, at: datetime) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            asked.set()
+            slow.wait(10)
+            raise Unavailable("the bus does not answer")
+        reports(block, quantity, at)
+
+    one = lease(ready, reports, monotonic=lambda: now[0])
+    one.report = report
+    assert all(one.check() for _ in range(20))
+    now[0] += 61
+    threading.Thread(target=one.tick_quietly).start()
+    assert asked.wait(10)
+    closed_meanwhile(one, slow)
+
+    assert set(reports.land()) == {"accepted"}
+    assert (totals(ready)["api_calls"], left(ready)[1]) == (20, 0)
 
 
 def test_a_check_takes_microseconds_and_few_writes(ready: Store, reports: Reports) -> None:

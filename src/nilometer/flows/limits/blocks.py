@@ -66,6 +66,8 @@ class BlockLease:
     _given: Decimal = field(default=Decimal(0), init=False)
     _since: float | None = field(default=None, init=False)
     _refilling: bool = field(default=False, init=False)
+    _refiller: threading.Thread | None = field(default=None, init=False)
+    _settling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _closed: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
@@ -102,6 +104,9 @@ class BlockLease:
             self._closed = True
             self._unreported += self._blocks
             self._blocks = []
+            refiller = self._refiller
+        if refiller:
+            refiller.join()  # the block that it fetches now goes back too
         self._settle()
 
     def tick(self) -> None:
@@ -123,7 +128,8 @@ class BlockLease:
                 self._given += quantity
                 if self.refills and not self._refilling and self._held() * REFILL < block.size and block.size > 1:
                     self._refilling = True
-                    threading.Thread(target=self._refill, name="lease", daemon=True).start()
+                    self._refiller = threading.Thread(target=self._refill, name="lease", daemon=True)
+                    self._refiller.start()
                 return True
         return False
 
@@ -208,21 +214,29 @@ class BlockLease:
     def _refill(self) -> None:
         try:
             self._hold(_ONE, Decimal(0))
-            self._settle()
+            self._settle_quietly()
         except NilometerError:
             pass  # the next check asks
         finally:
             self._refilling = False
 
     def _settle_quietly(self) -> None:
-        """What cannot be reported now is kept; the check has its answer."""
-        try:
-            self._settle()
-        except NilometerError:
-            return
+        """What cannot be reported now is kept; the check has its answer. It does not wait for a thread that reports."""
+        if self._settling.acquire(blocking=False):
+            try:
+                self._report_all()
+            except NilometerError:
+                return
+            finally:
+                self._settling.release()
 
     def _settle(self) -> None:
-        """Reports or returns every block that is done with; one that fails stays with those after it."""
+        """Reports or returns every block that is done with, also those that another thread is reporting now."""
+        with self._settling:
+            self._report_all()
+
+    def _report_all(self) -> None:
+        """A block that fails stays with those after it."""
         while True:
             with self._lock:
                 if not self._unreported:
