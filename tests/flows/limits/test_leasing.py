@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -194,6 +194,19 @@ def test_a_close_waits_for_a_report_on_its_way(ready: Store, reports: Reports) -
 
     assert set(reports.land()) == {"accepted"}
     assert (totals(ready)["api_calls"], left(ready)[1]) == (20, 0)
+
+
+def test_what_was_given_out_is_counted_in_the_period_that_held_it(ready: Store, reports: Reports) -> None:
+    """Though it is reported in the next one, whose limit others share."""
+    limited(ready, included=100, overage="block")
+    now = [NOW]
+    one = lease(ready, reports)
+    one.now = lambda: now[0]
+    assert one.check(Decimal(7))
+    now[0] += timedelta(days=40)
+    one.close()
+
+    assert [event["time"] for event in reports.events] == [cloud("x", time=NOW)["time"]]
 
 
 def test_a_check_takes_microseconds_and_few_writes(ready: Store, reports: Reports) -> None:

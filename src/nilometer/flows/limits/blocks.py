@@ -37,7 +37,8 @@ class _Block:
     id: str
     size: Decimal
     began: float
-    reported_at: datetime | None = None
+    taken_at: datetime
+    """Of the period in which it is reserved: what it gave out is counted there, though it is reported in the next."""
     given: Decimal = Decimal(0)
 
     @property
@@ -178,7 +179,7 @@ class BlockLease:
     def _hold(self, quantity: Decimal, given: Decimal) -> bool:
         """A block of at least this quantity, of which `given` is given out. When the answer is lost the same id is
         asked again."""
-        block = _Block(self.new_id(), quantity, self.monotonic(), given=given)
+        block = _Block(self.new_id(), quantity, self.monotonic(), self.now(), given=given)
         if not self._reserve(block):
             return False
         with self._lock:
@@ -244,8 +245,7 @@ class BlockLease:
                 block = self._unreported.pop(0)
             try:
                 if block.given:
-                    block.reported_at = block.reported_at or self.now()
-                    self.report(block.id, block.given, block.reported_at)
+                    self.report(block.id, block.given, block.taken_at)
                 else:
                     self.give_back(block.id)
             except BaseException:
