@@ -164,7 +164,7 @@ class LimitsService:
         return self._send(limits_of(workspace_id))
 
     def close(self) -> None:
-        """Closes every lease, then raises the error of the first that failed."""
+        """Closes every lease, also after one that failed; then raises an error of those."""
         self._repeating.stop()
         with ExitStack() as ends:
             for one in self._leases:
