@@ -57,25 +57,16 @@ SKEWS = (0, 0, 0, -300, 250, -3)  # seconds by which a function's clock is off
 READERS = {"records": "RecordsStream", "events": "EventsStream", "limits": "LimitsStream"}
 
 
-class _AuditRow(msgspec.Struct):
-    """What a day asks of a row of the audit."""
+class _RoutedRow(msgspec.Struct):
+    """What the bus's rules ask of a changed record."""
 
-    change_id: str
     kind: str
     action: str
-    pk: str
-    sk: str
-    sequence_number: str
-    new_image: msgspec.Raw
 
 
-class _AuditDetail(msgspec.Struct):
+class _RoutedDetail(msgspec.Struct):
     id: str
-    data: _AuditRow
-
-
-class _AuditBody(msgspec.Struct):
-    detail: _AuditDetail
+    data: _RoutedRow
 
 
 class CompanyDay:
@@ -94,7 +85,7 @@ class CompanyDay:
         self.records: dict[int, Any] = {}
         self.given_up: list[Any] = []
         self.faulty = True
-        self.audit: dict[str, _AuditRow] = {}
+        self.audit: dict[str, Any] = {}
         self.announced: dict[str, Any] = {}
         """What the bus took, by id, besides changes of records."""
         self.rows: set[str] = set()
@@ -140,8 +131,8 @@ class CompanyDay:
         """A lake that drops what it has; the real one has scopes of its own. Packed rows become Arrow at the end."""
         for message in messages:
             if queue == "LakeAudit":
-                row = msgspec.json.decode(message.body, type=_AuditBody).detail.data
-                self.audit[row.change_id] = row
+                row = msgspec.json.decode(message.body)["detail"]["data"]
+                self.audit[row["change_id"]] = row
             else:
                 packed = packed_columns(message.body)
                 self.packed[packed.table.name].append(packed)
@@ -156,7 +147,7 @@ class CompanyDay:
             known = self.announced.setdefault(detail["id"], detail)
             law(known == detail, f"{detail['id']} was announced with two contents")
             return
-        detail = msgspec.json.decode(entry["Detail"], type=_AuditDetail)
+        detail = msgspec.json.decode(entry["Detail"], type=_RoutedDetail)
         body, row = enveloped(entry["Detail"], RECORD_CHANGED, id_=detail.id, source=entry["Source"]), detail.data
         self.queues["LakeAudit"].send(body)
         if row.kind in {"alert", "billing", "membership", "invitation"}:
@@ -291,16 +282,15 @@ class CompanyDay:
         """Each fact is a row; the newest image that the audit has of a record is the record."""
         wanted = self.truth.counted | {one["id"] for one in self.stripe_world.events}
         law(self.rows == wanted, f"the lake's rows differ: {self.rows ^ wanted}")
-        newest: dict[Any, msgspec.Raw] = {}
-        for row in sorted(self.audit.values(), key=lambda row: int(row.sequence_number)):
-            newest[row.pk, row.sk] = row.new_image
+        newest: dict[Any, Any] = {}
+        for row in sorted(self.audit.values(), key=lambda row: int(row["sequence_number"])):
+            newest[row["pk"], row["sk"]] = row["new_image"]
         items = self.plant.tables.items[Table.RECORDS]
         changed = {change.key for change in self.plant.tables.stream if change.table == Table.RECORDS}
         for key in changed & items.keys():
-            image = msgspec.json.decode(newest[key]) if key in newest else None
-            if image and "version" in items[key].values:
+            if key in newest and "version" in items[key].values and newest[key]:
                 stored = int(items[key].values["version"]["N"])
-                law(image["version"] == stored, f"{key} is not the audit's fold")
+                law(newest[key]["version"] == stored, f"{key} is not the audit's fold")
 
 
 _NULL = msgspec.Raw(b"null")
