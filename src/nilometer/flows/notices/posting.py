@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -125,6 +125,7 @@ def _pool(scheme: str, address: str, host: str, port: int) -> HTTPConnectionPool
 def _ended(pool: HTTPConnectionPool) -> Iterator[None]:
     """`TimeoutError` after so many seconds, whatever comes: the time-out of a socket begins again with each byte."""
     sockets: list[socket.socket] = []
+    over = Event()
     base: Any = pool.ConnectionCls
 
     class Remembered(base):  # type: ignore[misc]  # one of two, by the scheme
@@ -133,6 +134,7 @@ def _ended(pool: HTTPConnectionPool) -> Iterator[None]:
             sockets.append(self.sock)
 
     def end() -> None:
+        over.set()  # before whoever reads notices
         for one in sockets:
             with suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)  # also of TLS, which would say goodbye first
@@ -143,7 +145,7 @@ def _ended(pool: HTTPConnectionPool) -> Iterator[None]:
     timer.start()
     try:
         yield
-        if timer.finished.is_set():
+        if over.is_set():
             raise TimeoutError("the answer took too long")
     finally:
         timer.cancel()
