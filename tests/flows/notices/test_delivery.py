@@ -221,7 +221,7 @@ def test_an_answer_that_never_ends_is_none(
 
     began = time.monotonic()
     assert post(receivers[0].url, b"{}", {}, loopback=True, reads=8000).reason == "no_answer"
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20
 
 
 def test_an_endpoint_that_is_gone_or_fails_for_days_is_off(way: Way, receivers: list[Receiver]) -> None:
