@@ -178,26 +178,19 @@ class Ledger:
 
     def usage_arrived(self, *, since: datetime, until: datetime, workspace_id: str | None) -> Iterator[dict[str, Any]]:
         """Rows of usage that arrived in a span of time, but not those that moved others between periods."""
-        yield from self._named(
-            """select * from usage
-               where received_at >= $since and received_at < $until and type <> 'usage.moved.v1'
-                 and workspace_id = coalesce($workspace_id, workspace_id)
-               order by received_at, source, event_id""",
-            since=since,
-            until=until,
-            workspace_id=workspace_id,
-        )
+        return self._usage("received_at", since=since, until=until, workspace_id=workspace_id)
 
     def usage_recorded(self, *, since: datetime, until: datetime, workspace_id: str | None) -> Iterator[dict[str, Any]]:
         """The same of rows that the lake got in a span of time, however early they arrived."""
+        return self._usage("recorded_at", since=since, until=until, workspace_id=workspace_id)
+
+    def _usage(self, time: str, **given: Any) -> Iterator[dict[str, Any]]:
         yield from self._named(
-            """select * from usage
-               where recorded_at >= $since and recorded_at < $until and type <> 'usage.moved.v1'
+            f"""select * from usage
+               where {time} >= $since and {time} < $until and type <> 'usage.moved.v1'
                  and workspace_id = coalesce($workspace_id, workspace_id)
-               order by received_at, source, event_id""",
-            since=since,
-            until=until,
-            workspace_id=workspace_id,
+               order by received_at, source, event_id""",  # noqa: S608  # one of two columns
+            **given,
         )
 
     def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
