@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.project import HERE, ROOT, Build
-from tests.support.stack.proof.production import CREDENTIALS, client, deployed, enforcing_engine, until
+from tests.support.stack.proof.production import CREDENTIALS, PACKING, client, deployed, enforcing_engine, until
 
 from nilometer.domain.store import keys
 from nilometer.local.stripe.server import FakeStripe, serve
@@ -84,7 +84,7 @@ def shell(checkout: Path, account: str, stripe: str, script: str) -> subprocess.
         "HOME": str(checkout),
         "AWS_ENDPOINT_URL": account,
         "STRIPE_API_BASE": stripe,
-        "PYTHONPATH": f"{ROOT}/src:{ROOT}",
+        "PYTHONPATH": f"{PACKING}:{ROOT}/src:{ROOT}",
         "TESTS_PYTHON": sys.executable,
         "SAM_CLI_TELEMETRY": "0",
         **CREDENTIALS,

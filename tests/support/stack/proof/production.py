@@ -40,6 +40,7 @@ SECRET_READERS = {
     "ConsoleKey": ("Console",),
 }
 ADMINISTRATOR = {**CREDENTIALS, "AWS_DEFAULT_REGION": "us-east-1"}
+PACKING = str(Path(__file__).with_name("packing"))  # on the path of `sam`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +212,13 @@ def deploy(
     done = subprocess.run(
         [str(sam), "deploy", *files, *options, "--no-progressbar", "--parameter-overrides", *given],
         cwd=project,
-        env={**os.environ, **ADMINISTRATOR, "AWS_ENDPOINT_URL": endpoint_url, "SAM_CLI_TELEMETRY": "0"},
+        env={
+            **os.environ,
+            **ADMINISTRATOR,
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "PYTHONPATH": PACKING,
+            "SAM_CLI_TELEMETRY": "0",
+        },
         capture_output=True,
         text=True,
         check=False,
