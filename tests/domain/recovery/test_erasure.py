@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from nilometer.domain.store.writes import Delete, Put
 from nilometer.errors import Rejected
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
-ADA = Person.of(["Ada@Example.com", "user_ada", "cus_1234"])
+ADA = Person.of(["Ada@Example.com", "user_ada", "cus_1234", "crm#ada"])
 ITEM: dict[str, Any] = {"pk": "p", "sk": "s", "version": 3}
 
 
@@ -33,6 +34,15 @@ ITEM: dict[str, Any] = {"pk": "p", "sk": "s", "version": 3}
         pack(b'{"object": {"email": "ada@example.com"}}'),
         b'[{"id": "cus_1234"}]',
         b"no JSON of ada@example.com",
+        '{"data": {"user_id": "user_ada"}}',
+        {"body": '{"detail": "{\\"customer\\": \\"cus_1234\\"}"}'},
+        b'{"id": "bob"}\n{"id": "user_ada"}\n',
+        b'{"id": "user_ada", "broken": ',
+        b"[" * 100_000 + b'"user_ada"',
+        {"NewImage": {"payload": {"B": b64encode(pack(b'{"email": "ada@example.com"}')).decode()}}},
+        {"B": "user_ada"},
+        {"pk": "USER#crm%23ada"},
+        {"user_id": "crm#ada"},
     ],
 )
 def test_a_name_is_found_wherever_it_stands(value: Any) -> None:
@@ -65,8 +75,8 @@ def test_compressed_json_names_whom_it_names_plain(value: Any) -> None:
 def test_what_is_open_waits_for_its_own_end() -> None:
     """An open invitation and an active membership end by their own commands, which keep the last Admin."""
     names = {"workspace_id": "acme", "user_id": "user_ada", "invitation_id": "i1"}
-    invited = of_record({**ITEM, **names, "kind": "invitation", "status": "pending"})
-    member = of_record({**ITEM, **names, "kind": "membership", "status": "active"})
+    invited = of_record({**ITEM, **names, "kind": "invitation", "status": "pending"}, ADA)
+    member = of_record({**ITEM, **names, "kind": "membership", "status": "active"}, ADA)
 
     assert (invited.fate, member.fate) == (Fate.LATER, Fate.LATER)
     assert "nilometer invite revoke acme i1" in invited.why
@@ -76,7 +86,7 @@ def test_what_is_open_waits_for_its_own_end() -> None:
 @pytest.mark.parametrize("kind", ["invitation", "notification", "unread", "preference", "onboarding"])
 def test_what_is_the_persons_own_is_removed(kind: str) -> None:
     """On the condition that it is still as it was found."""
-    verdict = of_record({**ITEM, "kind": kind, "status": "accepted"})
+    verdict = of_record({**ITEM, "kind": kind, "status": "accepted"}, ADA)
     [removed] = verdict.writes
 
     assert verdict.fate is Fate.ERASE
@@ -89,7 +99,24 @@ def test_what_is_the_persons_own_is_removed(kind: str) -> None:
 )
 def test_what_holds_ids_alone_stays(kind: str) -> None:
     """Accounts, consent and the security log stay provable."""
-    assert of_record({**ITEM, "kind": kind, "status": "removed"}).fate is Fate.KEEP
+    assert of_record({**ITEM, "kind": kind, "status": "removed"}, ADA).fate is Fate.KEEP
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ({"name": "ada@example.com's workspace"}, "name"),
+        ({"webhooks": [{"url": "https://x.test/?to=ADA@example.com", "title": "of ada@example.com"}]}, "title, url"),
+    ],
+)
+def test_an_address_in_a_text_of_ours_waits(text: dict[str, Any], named: str) -> None:
+    """Nobody may say that no text of the person is left; an id that is an address stays an id."""
+    verdict = of_record({**ITEM, "kind": "workspace", "created_by": "ada@example.com", **text}, ADA)
+
+    assert verdict.fate is Fate.LATER
+    assert f"the address is in its {named}: " in verdict.why
+    assert "@" not in verdict.why
+    assert of_record({**ITEM, "kind": "workspace", "created_by": "ada@example.com"}, ADA).fate is Fate.KEEP
 
 
 def test_a_reject_keeps_its_reason() -> None:

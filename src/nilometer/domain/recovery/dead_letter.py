@@ -12,6 +12,7 @@ from typing import Any
 
 from nilometer.domain.lake import redaction
 
+GIVEN_UP = "aws/lambda/"  # in the bucket: where Lambda keeps what it could not relay of a stream
 _LOGGED_AT = "%Y-%m-%d %H:%M:%S,%f%z"  # as Powertools writes it
 
 

@@ -6,19 +6,23 @@
 | rejects                                   | without payload and message, and dismissed                           |
 | ended invitations, notifications,         |                                                                      |
 | preferences, onboarding                   | removed                                                              |
-| an open invitation, usage that waits      | left for now, with what to do first                                  |
+| an open invitation, usage that waits,     |                                                                      |
+| a text of ours with an address in it      | left for now, with what to do first                                  |
 | everything else                           | kept: it holds ids, and no name, address or text of a person         |
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
+from urllib.parse import unquote
 
 from nilometer.domain.lake import redaction
 from nilometer.domain.people.invitation import InvitationStatus
@@ -30,6 +34,7 @@ from nilometer.errors import Rejected
 LEAST = 4  # characters of an identifier: a shorter one would be found in what is somebody else's
 REMOVED = frozenset({"notification", "unread", "preference", "onboarding"})
 """Kinds that are a person's own, and of no use without him."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Fate(StrEnum):
@@ -64,8 +69,13 @@ class Person:
         return Person(self.ids.union(ids), self.addresses)
 
     def is_named_in(self, value: Any) -> bool:
-        """Whether one of the names stands in a text at any depth, in a name of a field, or in compressed JSON."""
+        """Whether one of the names stands in a text at any depth, in a name of a field, or in JSON: compressed, line by
+        line, as a text inside JSON, or as the bytes of a stream's record."""
         return any(map(self._is_named, _texts(value)))
+
+    def is_addressed_in(self, value: Any) -> bool:
+        """The same of the addresses alone."""
+        return any(map(self.has_address_in, _texts(value)))
 
     def has_address_in(self, text: str) -> bool:
         """Whether an address stands in the text."""
@@ -73,7 +83,7 @@ class Person:
         return any(address in folded for address in self.addresses)
 
     def _is_named(self, text: str) -> bool:
-        return self.has_address_in(text) or not self.ids.isdisjoint(text.split("#"))
+        return self.has_address_in(text) or not self.ids.isdisjoint((text, *map(unquote, text.split("#"))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +95,7 @@ class ErasureVerdict:
     writes: tuple[Write, ...] = ()
 
 
-def of_record(item: Item) -> ErasureVerdict:
+def of_record(item: Item, person: Person) -> ErasureVerdict:
     """Of an item of the records table that names the person."""
     kind = str(item["kind"])
     if kind == "invitation":
@@ -102,7 +112,23 @@ def of_record(item: Item) -> ErasureVerdict:
         return ErasureVerdict(
             fate=Fate.LATER, why=f"still a member: nilometer member remove {who}, then run this again"
         )
+    if private := sorted(_addressed(item, person)):
+        why = f"the address is in its {', '.join(private)}: change it, then run this again"
+        return ErasureVerdict(fate=Fate.LATER, why=why)
     return ErasureVerdict(fate=Fate.KEEP, why="holds ids, and no text of a person")
+
+
+def _addressed(item: Item, person: Person) -> Iterator[str]:
+    """Names of fields for texts, at any depth, in which an address stands. An id may be an address, and stays."""
+    left: list[Any] = [item]
+    while left:
+        match left.pop():
+            case dict() as fields:
+                private = {name for name in fields if redaction.is_private(name)}
+                yield from (name for name in private if person.is_addressed_in(fields[name]))
+                left += (value for name, value in fields.items() if name not in private)
+            case list() as several:
+                left += several
 
 
 def of_event(item: Item, *, now: datetime) -> ErasureVerdict:
@@ -151,27 +177,53 @@ def _removed(table: Table, item: Item) -> Delete:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case bytes():
-            yield from _texts(_opened(value))
-        case dict():
-            for name, inner in value.items():
-                yield str(name)
-                yield from _texts(inner)
-        case list() | set() | frozenset() | tuple():
-            for inner in value:
-                yield from _texts(inner)
+    """However deep they are."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+                left += _parsed(text)
+            case bytes() as content:
+                left.append(_unpacked(content))
+            case {"B": str() as encoded, **others} if not others:
+                left += (encoded, _decoded(encoded))
+            case dict() as fields:
+                left += fields.keys()
+                left += fields.values()
+            case list() | set() | frozenset() | tuple() as several:
+                left += several
 
 
-def _opened(content: bytes) -> Any:
-    """The value of JSON, compressed or not; else the text."""
+def _parsed(text: str) -> Iterable[Any]:
+    """The value of JSON, or the texts in quotes of what is JSON in part: several lines, cut off, nested too deep."""
+    if text.lstrip()[:1] not in {"{", "["}:
+        return ()
     try:
-        content = content if content[:1] in {b"{", b"["} else unpack(content)
-    except zlib.error:
-        return content.decode(errors="replace")
-    try:
-        return json.loads(content)
+        return (json.loads(text),)
     except (ValueError, RecursionError):
-        return content.decode(errors="replace")
+        return map(_unquoted, _QUOTED.findall(text))
+
+
+def _unquoted(quoted: str) -> str:
+    try:
+        return str(json.loads(quoted))
+    except ValueError:
+        return quoted[1:-1]
+
+
+def _unpacked(content: bytes) -> str:
+    """Of what is compressed or not."""
+    try:
+        text = content if content[:1] in {b"{", b"["} else unpack(content)
+    except zlib.error:
+        text = content
+    return text.decode(errors="replace")
+
+
+def _decoded(encoded: str) -> bytes:
+    """Of bytes as a record of a stream has them; nothing of another text."""
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return b""

@@ -8,23 +8,28 @@ the name back, so the report says how long queues and archives keep what they ha
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Set
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from nilometer.domain.lake import redaction
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.dataset import FOLDER as DATASETS
 from nilometer.domain.recovery import refused
+from nilometer.domain.recovery.dead_letter import GIVEN_UP
 from nilometer.domain.recovery.erasure import Fate, Person
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
+from nilometer.errors import Rejected
 from nilometer.flows.lake.declaring import all_datasets
 from nilometer.flows.privacy.found import Found, Places
 from nilometer.flows.privacy.in_tables import SETTLED, in_events, in_records
 from nilometer.lake.tables.tables import table_uri
+from nilometer.lake.write import parquet_rows
 from nilometer.lake.write.erase import NamingRows
 
-FILES = ("claims/", "rejects/", "landing/")
+FILES = ("claims/", "rejects/", "landing/", GIVEN_UP)
 """What the bucket holds as it arrived. Attachments are found by their records; the rest of it is redacted."""
 _UNTIL_SETTLED = ("rejects/lake/", "rejects/changes/")  # the only copy of a row that the lake lacks
 
@@ -47,14 +52,23 @@ def _in_bucket(places: Places, person: Person, claims: Set[str]) -> Iterator[Fou
         places.progress(f"bucket: {prefix}")
         written = dict(places.objects.listed(prefix))
         for key, content in places.objects.below(prefix):
-            if key not in claims and person.is_named_in(content):
+            if key not in claims and any(map(person.is_named_in, _values(content))):
                 yield _object(places, key, written.get(key, places.now))
+
+
+def _values(content: bytes) -> Iterator[Any]:
+    """Of a file as it stands, and of its rows where it is Parquet, which is compressed."""
+    yield content
+    with suppress(Rejected):
+        yield from parquet_rows.values(content)
 
 
 def _object(places: Places, key: str, written: datetime) -> Found:
     found = partial(Found, place="bucket", kind=key.partition("/")[0], name=redaction.id_text(key))
     if written > places.now - SETTLED:
         return found(fate=Fate.LATER, why="its message may still be in a queue: run this again after a day")
+    if key.startswith(GIVEN_UP):
+        return found(fate=Fate.LATER, why="not relayed yet: nilometer dlq redrive, then run this again")
     if key.startswith(_UNTIL_SETTLED) and not _is_settled(places, key, written):
         return found(fate=Fate.LATER, why="refused: nilometer rejects resend, or dismiss, then run this again")
     return found(fate=Fate.ERASE, why="deleted", erase=partial(places.objects.delete, key))

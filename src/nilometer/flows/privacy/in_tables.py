@@ -108,7 +108,7 @@ def _record(places: Places, item: Item, person: Person) -> Found:
     if item["kind"] == "attachment" and is_kept(item) and item["added_by"] in person.ids:
         why = "removed; nilometer attachment sweep deletes its content"
         return _found("records table", item, Fate.ERASE, why, partial(_detach, places, item))
-    verdict = of_record(item)
+    verdict = of_record(item, person)
     return _found("records table", item, verdict.fate, verdict.why, partial(_write, places, item, verdict))
 
 

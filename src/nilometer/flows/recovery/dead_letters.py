@@ -15,13 +15,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from nilometer.aws.s3 import Objects
-from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, Wanted, explained
+from nilometer.domain.recovery.dead_letter import GIVEN_UP, DeadLetter, Failures, Wanted, explained
 from nilometer.domain.recovery.redrive import is_due
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.errors import NilometerError
 
 AT_ONCE = 10  # queues, for an empty one is waited for; as many as a client keeps connections
-GIVEN_UP = "aws/lambda/"  # where Lambda keeps what it could not relay of a stream
 
 
 class LetterBox(Protocol):

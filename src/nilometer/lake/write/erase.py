@@ -6,6 +6,7 @@ A delete and an append do not conflict; one that a compaction overtook begins ag
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ _FAILURES = (DeltaError, OSError, ValueError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamingRows:
-    """The rows of one table with an id as the whole of a text, or an address, which is lower case, in any text."""
+    """The rows of one table with an id as the whole of a text or of one in JSON, or an address, which is lower case, in
+    any text."""
 
     uri: str
     storage_options: dict[str, str]
@@ -58,8 +60,14 @@ class NamingRows:
         texts = [_name(field.name) for field in snapshot.schema().fields if field.type == PrimitiveType("string")]
         return " OR ".join(
             [f"{column} = {_text(one)}" for column in texts for one in sorted(self.ids)]
+            + [f"strpos({column}, {_text(one)}) > 0" for column in texts for one in sorted(_in_json(self.ids))]
             + [f"strpos(lower({column}), {_text(one)}) > 0" for column in texts for one in sorted(self.addresses)]
         )
+
+
+def _in_json(ids: Collection[str]) -> set[str]:
+    """As a writer of JSON has them, with other letters than ASCII's escaped or not."""
+    return {json.dumps(one, ensure_ascii=escapes) for one in ids for escapes in (True, False)}
 
 
 def _count(snapshot: DeltaTable, predicate: str) -> int:

@@ -6,11 +6,12 @@ A column may be narrower than its declaration (int32 for int64, decimal(12, 2) f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from arro3.core import Array, DataType, Table
+from arro3.core import Array, DataType, RecordBatchReader, Table
 from deltalake import QueryBuilder
 from deltalake.exceptions import DeltaError
 
@@ -33,22 +34,35 @@ def read(columns: Sequence[Column], content: bytes) -> dict[str, Array]:
     return {column.name: _column(column, found) for column in columns}
 
 
+def values(content: bytes) -> Iterator[Any]:
+    """All columns of a file whose columns nobody knows, as Python's values, some thousand rows at a time. `Rejected`
+    (`invalid_row`) for what is no Parquet file."""
+    with _opened(content) as reader:
+        for batch in reader:
+            yield [column.to_pylist() for column in batch.columns]
+
+
 def _table(content: bytes) -> Table:
+    with _opened(content) as reader:
+        return _batches(reader)
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[RecordBatchReader]:
     if not content.startswith(_MAGIC):
         raise Rejected(INVALID_ROW, "the object is no Parquet file")
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         file.write(content)
         file.flush()
         try:
-            return _batches(file.name)
+            builder = QueryBuilder()
+            builder.execute(f"CREATE EXTERNAL TABLE batch STORED AS PARQUET LOCATION '{file.name}'")
+            yield builder.execute("SELECT * FROM batch")
         except DeltaError as error:
             raise Rejected(INVALID_ROW, f"the object is no whole Parquet file: {error}") from error
 
 
-def _batches(path: str) -> Table:
-    builder = QueryBuilder()
-    builder.execute(f"CREATE EXTERNAL TABLE batch STORED AS PARQUET LOCATION '{path}'")
-    reader = builder.execute("SELECT * FROM batch")
+def _batches(reader: RecordBatchReader) -> Table:
     batches, size = [], 0
     for batch in reader:
         batches.append(batch)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from tests.support.faulty import FaultyStore, Killed, dies_at
@@ -19,6 +22,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.events.reject import Reject
 from nilometer.domain.recovery.erasure import Fate, Person, with_payload
 from nilometer.domain.recovery.refused import mark, of_file
+from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.flows.inbox.rejects import keep
@@ -161,6 +165,34 @@ def test_an_object_that_a_message_may_ask_for_waits(places: Places, objects: Obj
     assert "nilometer rejects resend" in left[refused]
 
 
+def parquet(*ids: str) -> bytes:
+    into = io.BytesIO()
+    pq.write_table(pa.table({"id": ids, "email": [f"{one}@example.com" for one in ids]}), into, compression="zstd")
+    return into.getvalue()
+
+
+@pytest.mark.parametrize("name", ["user_ada", "user_ada@example.com"])
+def test_rows_of_files_are_searched(places: Places, objects: Objects, name: str) -> None:
+    """Each line, and each value of Parquet; a batch that the relay could not send must be relayed first."""
+    lines = b'{"id": "bob"}\n{"id": "user_ada", "email": "user_ada@example.com"}\n'
+    image = {"eventID": "1", "dynamodb": {"NewImage": {"payload": {"B": b64encode(pack(lines)).decode()}}}}
+    batch = json.dumps({"payload": json.dumps({"Records": [image]})}).encode()
+    written = {
+        "landing/crm/rows.ndjson": lines,
+        "landing/crm/rows.parquet": parquet("bob", "user_ada"),
+        "landing/crm/cut.parquet": parquet("bob", "user_ada")[:-9] + b"user_ada@example.com",
+        "aws/lambda/a/b/2026/c": batch,
+    }
+    for key, content in {**written, "landing/crm/bob.parquet": parquet("bob")}.items():
+        objects.write(f"s3://{objects.bucket}/{key}", content)
+
+    found = {one.name: one.fate for one in search(places, Person.of([name]))}
+
+    assert found.keys() - {"landing/crm/cut.parquet"} == written.keys() - {"landing/crm/cut.parquet"}
+    assert found["aws/lambda/a/b/2026/c"] is Fate.LATER
+    assert found["landing/crm/rows.parquet"] is Fate.ERASE
+
+
 @pytest.mark.parametrize(("resent", "left"), [(timedelta(hours=-1), 1), (timedelta(seconds=2), 0)])
 def test_a_row_that_was_refused_again_after_it_was_resent_waits(
     places: Places, objects: Objects, resent: timedelta, left: int
@@ -180,20 +212,20 @@ def test_a_row_that_was_refused_again_after_it_was_resent_waits(
 @pytest.mark.parametrize("found", ["true", "false", None])
 @pytest.mark.parametrize("append_only", [True, False])
 def test_rows_of_a_dataset_are_deleted(tmp_path: Path, found: str | None, *, append_only: bool) -> None:
-    """Each with the id as a text or the address in one, and no other. Afterwards the table is closed or open as it is
-    declared: an earlier eraser may have died in between, and one that merges must take the next batch."""
+    """Each with the id as a text, or one in JSON, or the address in one; no other. Afterwards the table is closed or
+    open as it is declared: an earlier eraser may have died in between, and one that merges must take the next batch."""
     uri = str(tmp_path / "people")
     rows = {
-        "id": ["user_ada", "user_adam", "x", "y"],
-        "note": [None, None, f"to {ADDRESS.upper()}!", "it's"],
-        "n": [1, 2, 3, 4],
+        "id": ["user_ada", "user_adam", "x", "y", "z", "q"],
+        "note": [None, None, f"to {ADDRESS.upper()}!", "it's", '{"by": {"id": "user_ada"}}', '{"id": "o\'\\u00f6"}'],
+        "n": [1, 2, 3, 4, 5, 6],
     }
     write_deltalake(uri, pa.table(rows), configuration={"delta.appendOnly": found} if found else None)
     named = NamingRows(
-        uri=uri, storage_options={}, ids=["user_ada", "o'x"], addresses=[ADDRESS], append_only=append_only
+        uri=uri, storage_options={}, ids=["user_ada", "o'ö"], addresses=[ADDRESS], append_only=append_only
     )
 
-    assert (named.count(), named.delete(), named.count()) == (2, 2, 0)
+    assert (named.count(), named.delete(), named.count()) == (4, 4, 0)
     table = DeltaTable(uri)
     assert sorted(table.to_pyarrow_table().column("n").to_pylist()) == [2, 4]
     assert (table.metadata().configuration.get("delta.appendOnly") == "true") is append_only
