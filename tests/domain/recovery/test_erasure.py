@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import zlib
 from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nilometer.domain.lake.redaction import REDACTED
-from nilometer.domain.recovery.erasure import Fate, Person, of_event, of_record
+from nilometer.domain.recovery.erasure import MOST, Fate, Person, of_event, of_record
 from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.writes import Delete, Put
 from nilometer.errors import Rejected
@@ -56,6 +58,17 @@ def test_a_name_is_found_wherever_it_stands(value: Any) -> None:
 def test_nobody_else_is_taken_for_the_person(value: Any) -> None:
     """An id is the whole of a text, in its own case; a longer one is somebody else's."""
     assert not ADA.is_named_in(value)
+
+
+def test_what_a_stranger_compressed_fills_no_memory() -> None:
+    """A megabyte may be a gigabyte."""
+    packed = zlib.compress(b'["user_ada"' + b" " * 3 * MOST)
+    tracemalloc.start()
+    try:
+        assert ADA.is_named_in({"B": b64encode(packed).decode()})
+        assert tracemalloc.get_traced_memory()[1] < 4 * MOST
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("identifiers", [[], ["ada"], ["user_ada", " "]])

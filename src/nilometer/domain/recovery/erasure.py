@@ -32,6 +32,7 @@ from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Write, 
 from nilometer.errors import Rejected
 
 LEAST = 4  # characters of an identifier: a shorter one would be found in what is somebody else's
+MOST = 64_000_000  # bytes that are searched of what a stranger may have compressed
 REMOVED = frozenset({"notification", "unread", "preference", "onboarding"})
 """Kinds that are a person's own, and of no use without him."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -215,7 +216,7 @@ def _unquoted(quoted: str) -> str:
 def _unpacked(content: bytes) -> str:
     """Of what is compressed or not."""
     try:
-        text = content if content[:1] in {b"{", b"["} else unpack(content)
+        text = content if content[:1] in {b"{", b"["} else unpack(content, most=MOST)
     except zlib.error:
         text = content
     return text.decode(errors="replace")

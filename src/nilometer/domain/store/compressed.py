@@ -133,8 +133,10 @@ def _packed(prepared: zlib._Compress, text: bytes) -> bytes:
     return compressor.compress(text) + compressor.flush()
 
 
-def unpack(content: bytes) -> bytes:
-    """`zlib.error` for what neither made. Source: RFC 1950, 2.2: FLG.FDICT, and DICTID after it."""
+def unpack(content: bytes, *, most: int = 0) -> bytes:
+    """`zlib.error` for what neither made; of a stranger's content the first `most` bytes. Source: RFC 1950, 2.2:
+    FLG.FDICT, and DICTID after it."""
     dictionary = _BY_ID.get(int.from_bytes(content[2:6]), DICTIONARY)
     decompressor = zlib.decompressobj(zdict=dictionary)
-    return decompressor.decompress(content) + decompressor.flush()
+    text = decompressor.decompress(content, most)
+    return text if most else text + decompressor.flush()
