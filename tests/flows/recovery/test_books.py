@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.events.versions import VERSIONS, as_sent
 from tests.support.flows.billing_play import play
 from tests.support.flows.company import company
 from tests.support.lake.books import FIRST_KNOWN, Books
@@ -261,6 +262,29 @@ def test_a_snapshot_names_the_state_as_a_register_does(books: Books) -> None:
     assert books.ask("select count(*) from subscriptions") == [(1,)]
     assert books.ask(unknown) == []
     assert books.ask("select amount, quantity, proration from invoice_lines") == [(14_700, 3, None)]
+
+
+@pytest.mark.parametrize("versions", [["2024-06-20"], VERSIONS], ids=["one version", "mixed"])
+def test_lines_of_invoices_in_every_api_version(books: Books, versions: list[str]) -> None:
+    """What a line is for, in events of one version or of several, in any order, twice: as in today's version."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("acme"), [(price, 3)])
+    world.advance(timedelta(days=31))
+    world.renew(subscription)
+    chance = random.Random(len(versions))
+    events = [as_sent(event, chance.choice(versions)) for event in world.events for _ in range(2)]
+    chance.shuffle(events)
+    for start in range(0, len(events), 9):
+        play(books.store, events[start : start + 9])
+        books.relay(facts=True)
+
+    item = world.objects[subscription]["items"]["data"][0]
+    [product] = {one["id"] for one in world.objects.values() if one["object"] == "product"}
+    told = (price, product, subscription, item["id"])
+    asked = "select price_id, product_id, subscription_id, subscription_item_id from invoice_lines"
+    assert books.ask(asked) == [told, told]
+    assert books.ask(f"{asked}_history where origin = 'snapshot' group by all") == [told]
+    assert books.check().ok
 
 
 def test_a_coupon_is_exact(books: Books) -> None:

@@ -195,6 +195,32 @@ def _subscription_to_parent(invoice: Object) -> Object:
     return {**invoice, "parent": {"type": "subscription_details", "subscription_details": details}}
 
 
+def _lines_to_parents(invoice: Object) -> Object:
+    """2025-03-31.basil: a line names its price, subscription and taxes as `_line_to_parent` says."""
+    lines = invoice.get("lines")
+    data = lines.get("data") if isinstance(lines, Mapping) else None
+    if not isinstance(lines, Mapping) or not isinstance(data, list):
+        return invoice
+    moved = [_line_to_parent(line) if isinstance(line, Mapping) else line for line in data]
+    return {**invoice, "lines": {**lines, "data": moved}}
+
+
+def _line_to_parent(line: Object) -> Object:
+    """`price` (before 2020-08-27 a plan with its id) → `pricing.price_details`; `subscription`, `subscription_item` and
+    `proration` → `parent.subscription_item_details`; `tax_amounts` → `taxes`."""
+    added: dict[str, Any] = {}
+    price = line.get("price") or line.get("plan")
+    if price and not line.get("pricing"):
+        product = price.get("product") if isinstance(price, Mapping) else None
+        added["pricing"] = {"type": "price_details", "price_details": {"price": price, "product": product}}
+    details = {name: line[name] for name in ("subscription", "subscription_item", "proration") if line.get(name)}
+    if details and not line.get("parent"):
+        added["parent"] = {"type": "subscription_item_details", "subscription_item_details": details}
+    if line.get("tax_amounts") and not line.get("taxes"):
+        added["taxes"] = line["tax_amounts"]
+    return {**line, **added} if added else line
+
+
 def _transitions(invoice: Object) -> Object:
     """Before 2019-12-03 and in some exports `status` was given by booleans."""
     if invoice.get("status") or "paid" not in invoice:
@@ -204,7 +230,11 @@ def _transitions(invoice: Object) -> Object:
 
 _RULES: Mapping[str, tuple[tuple[str, Callable[[Object], Object]], ...]] = {
     "subscription": (("2020-08-28", _plan_to_price), ("2025-03-31", _periods_to_items)),
-    "invoice": (("2020-08-28", _transitions), ("2025-03-31", _subscription_to_parent)),
+    "invoice": (
+        ("2020-08-28", _transitions),
+        ("2025-03-31", _subscription_to_parent),
+        ("2025-03-31", _lines_to_parents),
+    ),
 }
 
 
