@@ -19,7 +19,7 @@ with
     credit_notes_seconds as (select * from (
         select *, row_number() over (
           partition by account, livemode, object_id, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, known_at desc, sequence_number desc, digest desc) as choice
         from credit_notes_weighed where weight > 0) as chosen
       where choice = 1),
     credit_notes_latest as (select * from (

@@ -19,7 +19,7 @@ with
     refunds_seconds as (select * from (
         select *, row_number() over (
           partition by account, livemode, object_id, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, known_at desc, sequence_number desc, digest desc) as choice
         from refunds_weighed where weight > 0) as chosen
       where choice = 1),
     refunds_latest as (select * from (
@@ -47,7 +47,7 @@ with
     disputes_seconds as (select * from (
         select *, row_number() over (
           partition by account, livemode, object_id, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, known_at desc, sequence_number desc, digest desc) as choice
         from disputes_weighed where weight > 0) as chosen
       where choice = 1),
     disputes_latest as (select * from (
@@ -75,7 +75,7 @@ with
     balance_transactions_seconds as (select * from (
         select *, row_number() over (
           partition by account, livemode, object_id, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, known_at desc, sequence_number desc, digest desc) as choice
         from balance_transactions_weighed where weight > 0) as chosen
       where choice = 1),
     balance_transactions_latest as (select * from (

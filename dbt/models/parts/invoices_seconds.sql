@@ -2,6 +2,6 @@
 select * from (
         select *, row_number() over (
           partition by account, livemode, object_id, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, known_at desc, sequence_number desc, digest desc) as choice
         from {{ ref('invoices_weighed') }} as invoices_weighed where weight > 0) as chosen
       where choice = 1

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from tests.support.events.versions import VERSIONS, as_sent
-from tests.support.flows.billing_play import play
+from tests.support.flows.billing_play import PLAYED_AT, play
 from tests.support.flows.company import company
 from tests.support.lake.books import FIRST_KNOWN, Books
+from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
@@ -23,6 +24,7 @@ from nilometer.domain.store.writes import Key, Put, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register, register_key, register_of
 from nilometer.domain.stripe.registers.resolve import register_item, resolve
+from nilometer.flows.recovery.rebuild import restore
 from nilometer.lake.read.recipes import RECIPES
 
 
@@ -284,6 +286,29 @@ def test_lines_of_invoices_in_every_api_version(books: Books, versions: list[str
     asked = "select price_id, product_id, subscription_id, subscription_item_id from invoice_lines"
     assert books.ask(asked) == [told, told]
     assert books.ask(f"{asked}_history where origin = 'snapshot' group by all") == [told]
+    assert books.check().ok
+
+
+def test_a_restored_stack_keeps_the_books(books: Books, dynamodb: Any) -> None:
+    """Its tables are others, whose streams begin with smaller numbers: the newest state is still what counts."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("acme"), [(price, 3)])
+    play(books.store, world.events)
+    books.relay(facts=True)
+    restored = new_store(dynamodb)
+    for _ in restore(books.store, restored, now=PLAYED_AT):
+        pass
+    books.go_on_in(restored)
+    books.relay(facts=True)
+    assert books.check().ok
+
+    told = len(world.events)
+    world.advance(timedelta(days=3))
+    world.change_quantity(subscription, 5)
+    play(restored, world.events[told:])
+    books.relay(facts=True)
+
+    assert books.ask("select quantity from subscription_items") == [(5,)]
     assert books.check().ok
 
 

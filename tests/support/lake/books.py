@@ -45,6 +45,12 @@ class Books:
         self.waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._known: dict[Key, Item] = {}
         self._number = itertools.count(1)
+        self._first = 1_000_000  # number of the stream
+
+    def go_on_in(self, store: Store) -> None:
+        """After a restore: all of another store is a change, and its stream begins with a smaller number."""
+        self.store, self._known, self._first = store, {}, 0
+        self.verification = replace(self.verification, store=store)
 
     def relay(self, *, facts: bool = False) -> None:
         """Appends the rows of all changes since, some of them twice. `facts`: those of events too."""
@@ -92,7 +98,7 @@ class Books:
             key=key,
             old=old,
             new=new,
-            sequence_number=str(number),
+            sequence_number=str(self._first + number),
             occurred_at=FIRST_KNOWN + number if known_at is None else known_at,
         )
 

@@ -1,9 +1,9 @@
 """The books: Stripe's objects as tables with their history, one row each time that what we know of an object changes.
 
 Two sources. What a register resolves to: so events, backfill, reconcile and refetch all land, in any order, once; the
-current state is the row of an object with the highest `sequence_number` among these. And each event's own snapshot
-(`origin` is `snapshot`), also of an event that came late: so what was so at Stripe at any second does not depend on the
-order of arrival. Rows are appended and never changed.
+current state is the newest of these rows of an object, by `known_at` and then `sequence_number`. And each event's own
+snapshot (`origin` is `snapshot`), also of an event that came late: so what was so at Stripe at any second does not
+depend on the order of arrival. Rows are appended and never changed.
 
 The columns are a whitelist: a register keeps nothing that names a person; what it keeps is named in `book_columns`.
 """
@@ -241,7 +241,7 @@ def _table(
             _column("digest", _S, "Names the state: equal states, equal digests", "register", must=True),
             _column("previous_digest", _S, "Digest of the state before, from an event's snapshot", "event"),
             _column("rank", Type.INT64, "Place in the object's life, among states of one second", "event"),
-            _column("sequence_number", _S, "Order of what we knew of one object", _STREAM, must=True),
+            _column("sequence_number", _S, "Order within one second of `known_at`", _STREAM, must=True),
             recorded_column(),
         ),
     )

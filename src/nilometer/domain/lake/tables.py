@@ -201,7 +201,7 @@ AUDIT = DeltaTable(
         _text("cause", "Event that caused it", "`cause`", "evt_1SWfA2KZ9dQ", nullable=True),
         _text(
             "sequence_number",
-            "Order of the changes of one record; 40 digits, so that it sorts as text",
+            "Order of a record's changes of one second; 40 digits, so that it sorts as text",
             "DynamoDB stream",
             "0000000000017954072450000000000000000017",
         ),

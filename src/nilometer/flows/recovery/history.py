@@ -30,10 +30,10 @@ def show(
     """Every change of the records of `kind` that `key` names, `since` to `as_of`; `domain.history.state` folds them.
 
     `key` is a workspace's id, the last part of a key (`sub_1`, a meter's slug), or `pk/sk` in full. Ordered by
-    record and then by sequence number.
+    record, and its changes as they happened.
     """
     rows = ledger.changes(kind, key, since=since, as_of=as_of)
-    for pk, sk, _, occurred_at, action, actor, cause, old, new, reference in rows:
+    for pk, sk, occurred_at, _, action, actor, cause, old, new, reference in rows:
         before, after = images_in(objects.get(reference)) if reference else (parsed(old), parsed(new))
         yield Step(
             key=Key(pk, sk),

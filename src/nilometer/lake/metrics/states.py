@@ -7,6 +7,8 @@ lead back to where they began changes nothing.
 
 from __future__ import annotations
 
+from nilometer.lake.tables.order import BOOK_ORDER, newest_first
+
 _KEY = "account, livemode, object_id"
 
 SECONDS = f"""
@@ -33,7 +35,7 @@ SECONDS = f"""
       select * from (
         select *, row_number() over (
           partition by {_KEY}, valid_from
-          order by weight desc, place desc, resolved desc, sequence_number desc, digest desc) as choice
+          order by weight desc, place desc, resolved desc, {newest_first(BOOK_ORDER)}, digest desc) as choice
         from {{name}}_weighed where weight > 0) as chosen
       where choice = 1)"""
 """{name}_seconds: one row an object and second, the state that the second ended with."""

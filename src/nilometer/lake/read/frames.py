@@ -8,6 +8,7 @@ from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import BOOKS_BY_OBJECT, HISTORY, SNAPSHOT
 from nilometer.errors import Rejected
 from nilometer.lake.read.analyst import LakeStack, where
+from nilometer.lake.tables.order import BOOK_ORDER
 from nilometer.lake.tables.tables import table_uri
 
 _OWNERS = {part.shape.name: book.name for book in BOOKS_BY_OBJECT.values() for part, _ in book.parts}
@@ -29,5 +30,5 @@ def scan(name: str, place: str | LakeStack) -> pl.LazyFrame:
         return stored
     if name in _OWNERS:
         return stored.join(scan(_OWNERS[name], place).select("change_id"), on="change_id", how="semi")
-    resolved = stored.filter(pl.col("origin") != SNAPSHOT).sort("sequence_number")
+    resolved = stored.filter(pl.col("origin") != SNAPSHOT).sort(*BOOK_ORDER)
     return resolved.unique(subset=_OBJECT, keep="last", maintain_order=True)

@@ -28,11 +28,15 @@ from nilometer.domain.store import keys
 from nilometer.lake.read.ordering import ordered
 from nilometer.lake.read.query import connect, dataset
 from nilometer.lake.read.trust import AUDITED, AuditJudge, proofs_since
+from nilometer.lake.tables.order import AUDIT_ORDER
 
 MEMORY = "1GB"
+_IN_ORDER = ("pk", "sk", *AUDIT_ORDER)
+"""Columns that order the rows of audit: by record, and its changes as they happened."""
+_ORDER_BY = ", ".join(_IN_ORDER)
 STEP = (
-    *("pk", "sk", "sequence_number", "change_id", "kind", "action", "cause", "changed_fields"),
-    *("old_image", "new_image", "images_ref", "occurred_at"),
+    *_IN_ORDER,
+    *("change_id", "kind", "action", "cause", "changed_fields", "old_image", "new_image", "images_ref"),
 )
 BATCH_ROWS = 1_000  # an image has up to 400 KB
 
@@ -59,15 +63,15 @@ class Ledger:
 
     def latest_images(self, *, as_of: datetime | None = None) -> Iterator[tuple[Any, ...]]:
         """(pk, sk, new_image, images_ref, occurred_at) of every record that exists at `as_of`: the fold of audit."""
-        columns = ("pk", "sk", "sequence_number", "action", "new_image", "images_ref", "occurred_at")
+        columns = (*_IN_ORDER, "action", "new_image", "images_ref")
         changes = self._audit(columns, (pc.field("table_name") == "records") & _until(as_of))
-        for pk, sk, _, action, *image in ordered(changes, by=3, fold=_last_of_each_record):
+        for pk, sk, at, _, action, *image in ordered(changes, by=len(_IN_ORDER), fold=_last_of_each_record):
             if action in {"INSERT", "MODIFY"}:
-                yield pk, sk, *image
+                yield pk, sk, *image, at
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """Every row of audit of a record, in the order of the changes of each, with its images as JSON text."""
-        for row in ordered(self._audit(STEP, pc.field("table_name") == "records"), by=3):
+        for row in ordered(self._audit(STEP, pc.field("table_name") == "records"), by=len(_IN_ORDER)):
             yield dict(zip(STEP, row, strict=True))
 
     def void_ids(self) -> Iterator[str]:
@@ -124,11 +128,11 @@ class Ledger:
     def changes(
         self, kind: str, key: str, *, since: datetime | None = None, as_of: datetime | None = None
     ) -> Iterator[tuple[Any, ...]]:
-        """(pk, sk, sequence_number, occurred_at, action, actor, cause, old_image, new_image, images_ref), in order.
+        """(pk, sk, occurred_at, sequence_number, action, actor, cause, old_image, new_image, images_ref), in order.
 
         `key` is a workspace, the last part of a key (`sub_1`, a slug), or `pk/sk` in full.
         """
-        columns = ("pk", "sk", "sequence_number", "occurred_at", "action", "actor", "cause")
+        columns = (*_IN_ORDER, "action", "actor", "cause")
         pk, sk = pc.field("pk"), pc.field("sk")
         named = (
             (pc.field("workspace_id") == key)
@@ -140,7 +144,7 @@ class Ledger:
             (*columns, "old_image", "new_image", "images_ref"),
             (pc.field("kind") == kind) & named & _since(since) & _until(as_of),
         )
-        yield from ordered(rows, by=3)
+        yield from ordered(rows, by=len(_IN_ORDER))
 
     def stripe_event(self, event_id: str) -> Iterator[dict[str, Any]]:
         """Rows of stripe_events but their payload: one, or one an account."""
@@ -161,10 +165,10 @@ class Ledger:
     def records_before(self, pk: str, *, kinds: Sequence[str], until: datetime) -> Iterator[dict[str, Any]]:
         """Rows of audit of the records of one partition, and of every meter, of these kinds, in the order of change."""
         yield from self._named(
-            """select * from audit
+            f"""select * from audit
                where table_name = 'records' and occurred_at < $until and list_contains($kinds, kind)
                  and (pk = $pk or kind = 'meter')
-               order by pk, sk, sequence_number""",
+               order by {_ORDER_BY}""",  # noqa: S608  # our own columns
             pk=pk,
             kinds=list(kinds),
             until=until,
@@ -196,8 +200,8 @@ class Ledger:
     def caused(self, causes: Sequence[str], *, since: datetime) -> Iterator[dict[str, Any]]:
         """Rows of audit with one of these causes, in order."""
         yield from self._named(
-            """select * from audit where event_date >= $since::date and list_contains($causes, cause)
-               order by pk, sk, sequence_number""",
+            f"""select * from audit where event_date >= $since::date and list_contains($causes, cause)
+               order by {_ORDER_BY}""",  # noqa: S608  # our own columns
             causes=list(map(id_text, causes)),
             since=since,
         )
@@ -207,11 +211,11 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         """Rows of audit of one partition's records whose sort key begins so, in a span of time, in order."""
         yield from self._named(
-            """select * from audit
+            f"""select * from audit
                where event_date between $since::date and $until::date and occurred_at between $since and $until
                  and pk = $pk
                  and list_bool_or(list_transform($prefixes, lambda prefix: starts_with(sk, prefix)))
-               order by pk, sk, sequence_number""",
+               order by {_ORDER_BY}""",  # noqa: S608  # our own columns
             pk=pk,
             prefixes=list(prefixes),
             since=since,

@@ -14,6 +14,7 @@ from nilometer.lake.metrics.dialects import DUCKDB, Dialect
 from nilometer.lake.metrics.period import instant_literal
 from nilometer.lake.metrics.recurring import RECURRING
 from nilometer.lake.metrics.states import SECONDS, SUBSCRIPTIONS, latest
+from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +163,10 @@ _ALL = (
     Recipe(
         name="receivables",
         question="Which invoices are open as of a time, since when, and what remains to be paid (minor units)?",
-        sql="""
+        sql=f"""
         with newest as (
           select *, row_number() over (
-            partition by account, livemode, object_id order by sequence_number desc) as recency
+            partition by account, livemode, object_id order by {newest_first(BOOK_ORDER)}) as recency
           from invoices_history where origin <> 'snapshot' and valid_from <= getvariable('as_of'))
         select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
                amount_due as due, amount_remaining as remaining

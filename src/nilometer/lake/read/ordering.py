@@ -19,7 +19,7 @@ RUN_BYTES = 64_000_000  # of text in memory at once
 
 
 def ordered(rows: Iterable[Row], *, by: int, fold: Callable[[Iterable[Row]], Iterable[Row]] = iter) -> Iterator[Row]:
-    """`rows` in the order of their first `by` columns, which are text.
+    """`rows` in the order of their first `by` columns, which are never null.
 
     `fold` takes ordered rows and drops some; it is applied to each run, so that less is written, and to the whole.
     """

@@ -24,6 +24,7 @@ from nilometer.domain.lake.books import BOOKS, BOOKS_BY_OBJECT, HISTORY
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.read.sources import add_table, dataset_of
+from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 from nilometer.lake.tables.tables import table_uri
 
 _DAMAGED = "Could not open Parquet input source"  # pyarrow's words; the file follows in quotes
@@ -33,7 +34,7 @@ _DAMAGED_ON_DISK = re.compile(  # DuckDB's
 BATCH_ROWS = 10_000
 
 _CURRENT = """create view {name} as select * from {history} where origin <> 'snapshot'
-              qualify row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1"""
+              qualify row_number() over (partition by account, livemode, object_id order by {order}) = 1"""
 _CURRENT_PART = "create view {name} as select * from {history} where change_id in (select change_id from {owner})"
 
 
@@ -136,7 +137,8 @@ def current_view(history: str) -> str:
     """The statement that creates the view of a book's current state; of a part, the view of its owner comes first."""
     owner = _OWNERS.get(history, "").removesuffix(HISTORY)
     sql = _CURRENT_PART if owner else _CURRENT
-    return sql.format(name=history.removesuffix(HISTORY), history=history, owner=owner)
+    named = {"name": history.removesuffix(HISTORY), "history": history, "owner": owner}
+    return sql.format(**named, order=newest_first(BOOK_ORDER))
 
 
 _OWNERS = {table.name: book.table.name for book in BOOKS_BY_OBJECT.values() for _, table in book.parts}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from nilometer.domain.lake.books import BOOKS
 from nilometer.lake.metrics.dialects import Dialect
 from nilometer.lake.read.money_recipes import MONEY, Recipe
+from nilometer.lake.tables.order import AUDIT_ORDER, newest_first
 
 _TWICE_IN_BOOKS = "\n          union all\n          ".join(
     f"select '{name}', change_id, object_id, count(*) from {name} group by change_id, object_id having count(*) > 1"
@@ -25,7 +26,7 @@ def _against_limits(of: Dialect) -> str:
     return f"""
         with numbered as (
           select kind, workspace_id, new_image as image,
-                 row_number() over (partition by kind, workspace_id order by sequence_number desc) as newest
+                 row_number() over (partition by kind, workspace_id order by {newest_first(AUDIT_ORDER)}) as newest
           from audit where kind in ('billing', 'limits') and workspace_id is not null
             and occurred_at <= getvariable('as_of')),
         records as (select kind, workspace_id, image from numbered where newest = 1),
@@ -182,7 +183,7 @@ _ALL = (
             f"""
         with numbered as (
           select workspace_id, action, new_image, occurred_at,
-                 row_number() over (partition by pk, sk order by sequence_number desc) as newest
+                 row_number() over (partition by pk, sk order by {newest_first(AUDIT_ORDER)}) as newest
           from audit where kind = 'billing' and occurred_at <= getvariable('as_of'))
         select workspace_id, {of.text("new_image", "plan")} as plan, {of.text("new_image", "status")} as status,
                cast({of.text("new_image", "seats")} as bigint) as seats, occurred_at as since
@@ -204,18 +205,18 @@ _ALL = (
         select occurred_at, workspace_id, old_plan, new_plan, old_status, new_status, cause
         from named
         where old_plan is distinct from new_plan or old_status is distinct from new_status
-        order by occurred_at, sequence_number"""
+        order by {", ".join(AUDIT_ORDER)}"""
         ),
     ),
     Recipe(
         name="who-changed-what",
         question="Who changed which record between two times, and which fields?",
-        sql="""
+        sql=f"""
         select occurred_at, coalesce(actor, '(system)') as actor, action, kind, workspace_id, pk, sk,
                changed_fields, cause
         from audit where occurred_at between getvariable('since') and getvariable('as_of') and kind <> 'counter'
           and table_name = 'records'
-        order by occurred_at, sequence_number""",
+        order by {", ".join(AUDIT_ORDER)}""",
     ),
     Recipe(
         name="changes-per-kind",

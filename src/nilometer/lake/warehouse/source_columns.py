@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nilometer.lake.tables.order import BOOK_ORDER, newest_first
+
 
 @dataclass(frozen=True, slots=True)
 class FivetranSource:
@@ -202,8 +204,9 @@ SOURCES: Mapping[str, FivetranSource] = {
         "nilometer.discounts where subscription_id is not null and not deleted", _DISCOUNT
     ),
     "subscription_history": FivetranSource(
-        "(select *, row_number() over (partition by account, livemode, object_id order by sequence_number desc) = 1"
-        " as newest from nilometer.subscriptions_history where origin <> 'snapshot') as told"
+        "(select *, row_number() over ("
+        f"partition by account, livemode, object_id order by {newest_first(BOOK_ORDER)}) = 1 as newest"
+        " from nilometer.subscriptions_history where origin <> 'snapshot') as told"
         f" left join {_PERIODS} as periods on object_id = owner_id",
         _SUBSCRIPTION | {"_fivetran_active": "newest"},
     ),

@@ -53,7 +53,7 @@ SAMPLES = {
     "audit": """
         select occurred_at, workspace_id, action, old_image ->> '$.status' as before, new_image ->> '$.status' as after
         from audit where kind = 'billing' and workspace_id is not null and before is distinct from after
-        order by sequence_number desc""",
+        order by occurred_at desc, sequence_number desc""",
 }
 QUESTION = """\
 select date_trunc('week', created_at)::date as week,
