@@ -119,7 +119,7 @@ class Usage {
   async record(workspace, meter, quantity = 1, { id = newId(), time = new Date(), dimensions, source } = {}) {
     while (this.#waiting.length >= this.#options.capacity) await this.#flush();
     const data = { meter, quantity: amount(quantity), ...(dimensions ? { dimensions } : {}) };
-    const from = source ?? this.#options.source ?? `/workspaces/${workspace}`;
+    const from = source ?? this.#options.source ?? sourceOf(workspace);
     this.#waiting.push({ specversion: "1.0", id, source: from, type: "usage.recorded.v1", subject: workspace, time: time.toISOString(), data });
     this.#start();
     return id;
@@ -228,6 +228,11 @@ function amount(quantity) {
   const text = String(quantity);
   if (!/^[0-9]{1,15}(\.[0-9]{1,9})?$/.test(text)) throw new NilometerError(400, "quantity_invalid", "a quantity is a decimal that is not negative");
   return text;
+}
+
+/** One segment of a path, so that "acme" has no source of "acme/b". */
+function sourceOf(workspace) {
+  return `/workspaces/${workspace.replaceAll("%", "%25").replaceAll("/", "%2F")}`;
 }
 
 function part(text) {

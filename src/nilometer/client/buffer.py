@@ -19,6 +19,7 @@ import msgspec
 
 from nilometer.client.problem import EventsRejected, ProblemRejected
 from nilometer.domain.store.times import rfc3339
+from nilometer.domain.usage.event import workspace_source
 from nilometer.domain.usage.meter import SLUG
 from nilometer.flows.api.shapes import EventAnswer
 
@@ -121,7 +122,7 @@ def usage_event(
     event = {
         "specversion": "1.0",
         "id": event_id or new_id(),
-        "source": source or f"/workspaces/{workspace_id}",
+        "source": source or workspace_source(workspace_id),
         "type": "usage.recorded.v1",
         "subject": workspace_id,
         "time": rfc3339(time or datetime.now(UTC)),

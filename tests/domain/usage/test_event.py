@@ -21,7 +21,16 @@ from nilometer.domain.usage.counter import (
     chunks,
     counter_writes,
 )
-from nilometer.domain.usage.event import KEPT, UsageEvent, check_window, fact, parse_quantity, usage_event
+from nilometer.domain.usage.event import (
+    KEPT,
+    UsageEvent,
+    check_window,
+    fact,
+    is_source_of,
+    parse_quantity,
+    usage_event,
+    workspace_source,
+)
 from nilometer.domain.usage.meter import Aggregation, Meter
 from nilometer.domain.usage.period import Period
 from nilometer.domain.usage.total import exact_sum, used
@@ -55,6 +64,19 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
         parse_quantity(text)
 
     assert caught.value.reason == "quantity_invalid"
+
+
+@given(
+    st.text("a/%25F#", min_size=1, max_size=6),
+    st.text("a/%25F#", min_size=1, max_size=6),
+    st.text("a/%25F#", max_size=6),
+)
+def test_no_workspace_has_a_source_of_another(ours: str, theirs: str, more: str) -> None:
+    """Also when an id holds what separates or escapes: a source is one workspace's or nobody's."""
+    sources = [workspace_source(ours), f"{workspace_source(ours)}/{more}"]
+
+    assert all(is_source_of(one, ours) for one in sources)
+    assert ours == theirs or not any(is_source_of(one, theirs) for one in sources)
 
 
 @given(QUANTITIES, st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4))

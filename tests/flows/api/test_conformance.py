@@ -11,11 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.support.people import workspace
 from tests.support.project import ROOT
 from tests.support.stack.conformance import CHECKS, CLOSED, Api, in_memory, services_alone
 
 import nilometer.domain
 from nilometer import OpenSession, UpdateWorkspace, issue, perform
+from nilometer.client.buffer import usage_event
 from nilometer.domain.acts.act import operator, service
 from nilometer.domain.acts.deed import Deed
 from nilometer.domain.store.times import rfc3339
@@ -111,6 +113,31 @@ def test_events_are_answered_one_by_one(api: Api) -> None:
     [entry] = api.bus.entries
     assert entry.source == "nilometer.api"
     assert [one["id"] for one in json.loads(entry.detail)["data"]["events"]] == ["e1", "e8"]
+
+
+def test_a_key_takes_no_id_of_a_workspace_whose_id_begins_as_its_own(api: Api) -> None:
+    """`ours/b` is another workspace than `ours`: neither sends an event, nor a void, with a source of the other."""
+    workspace(api.store, "ours/b", now=datetime.now(UTC))
+    theirs, source = api.key(service("ours/b", "t")), "/workspaces/ours%2Fb"
+    assert usage_event("ours/b", "calls", 1, event_id=None, source=None, time=None, dimensions=None)["source"] == source
+
+    def told(key: str, *sent: dict[str, Any]) -> list[str]:
+        return [one.get("reason", one["status"]) for one in api.ask("POST", "/v1/events", key, list(sent))[1]["events"]]
+
+    void = event(api, "e2", type="usage.voided.v1", data={"id": "x", "source": source})
+    assert told(api.ours, event(api, source=source), void) == ["source_not_allowed"] * 2
+    sent = [event(api, subject="ours/b", source=one) for one in (source, f"{source}/web", "/workspaces/ours/b")]
+    assert told(theirs, *sent) == ["accepted", "accepted", "source_not_allowed"]
+
+
+def test_what_is_settled_has_a_source_of_its_workspace(api: Api) -> None:
+    """Escaped as that of its other events, so that no other workspace sends it."""
+    workspace(api.store, "50%2F", now=datetime.now(UTC))
+    settled = api.ask("POST", "/v1/workspaces/50%252F/limits/calls/settle", api.service, {"id": "r1", "quantity": "1"})
+
+    [entry] = api.bus.entries
+    assert settled[0] == 200
+    assert json.loads(entry.detail)["source"] == "/workspaces/50%252F/reservations"
 
 
 def test_a_batch_of_one_event_is_no_event(api: Api) -> None:

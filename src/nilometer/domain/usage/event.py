@@ -109,6 +109,18 @@ def workspace_of(event: CloudEvent) -> str:
     return event.subject
 
 
+def workspace_source(workspace_id: str) -> str:
+    """The source of a workspace's own events: its id is one segment of the path, with `%25` for `%` and `%2F` for `/`,
+    so that `acme` has no source of `acme/b`."""
+    return "/workspaces/" + workspace_id.replace("%", "%25").replace("/", "%2F")
+
+
+def is_source_of(source: str, workspace_id: str) -> bool:
+    """Whether it is that source, or begins with it and a `/`. No source is of two workspaces."""
+    own = workspace_source(workspace_id)
+    return source == own or source.startswith(f"{own}/")
+
+
 def content_hash(content: Sequence[object]) -> str:
     """32 hexadecimal digits of SHA-256 over the content as JSON."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

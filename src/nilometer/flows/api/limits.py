@@ -14,7 +14,7 @@ import msgspec
 from nilometer.domain.access.scopes import LIMIT_USE
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.usage.event import parse_quantity
+from nilometer.domain.usage.event import parse_quantity, workspace_source
 from nilometer.domain.usage.meter import Meter
 from nilometer.errors import Rejected
 from nilometer.flows.api.intake.events import SENDER
@@ -106,7 +106,7 @@ def _settle(call: ApiCall) -> Any:
     asked, meter = call.decoded(SettleBody), _meter(call)
     event = recorded(
         asked.id,
-        source=f"/workspaces/{call.where}/reservations",
+        source=f"{workspace_source(call.where)}/reservations",
         workspace_id=call.where,
         meter=meter.slug,
         quantity=asked.quantity,

@@ -5,7 +5,7 @@
 answer is lost? Send the same events again.
 
 A usage event is known by its source and id. So that no workspace can take another one's ids, the source of what a key
-of a workspace sends begins with `/workspaces/ID`.
+of a workspace sends is `workspace_source` or begins with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 from nilometer.domain.access.scopes import USAGE_RECORD
 from nilometer.domain.store.writes import Key
-from nilometer.domain.usage.event import BATCH, UsageEvent, check_meter
+from nilometer.domain.usage.event import BATCH, UsageEvent, check_meter, is_source_of, workspace_source
 from nilometer.domain.usage.void import VoidEvent
 from nilometer.errors import Rejected
 from nilometer.flows.api.problem import ApiProblem
@@ -102,10 +102,9 @@ def _not_theirs(arrival: UsageArrival, call: ApiCall) -> Rejected | None:
         return None
     if event.workspace_id != call.workspace_id:
         return Rejected("other_workspace", "the subject is another workspace than the key's")
-    own = f"/workspaces/{call.workspace_id}"
-    sources = _sources(event)
-    if any(one != own and not one.startswith(f"{own}/") for one in sources):
-        return Rejected("source_not_allowed", f"the source of a workspace's key begins with {own}")
+    if not all(is_source_of(one, call.workspace_id) for one in _sources(event)):
+        own = workspace_source(call.workspace_id)
+        return Rejected("source_not_allowed", f"the source of a workspace's key is {own}, or begins with {own}/")
     return None
 
 
