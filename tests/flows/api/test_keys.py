@@ -14,6 +14,7 @@ from nilometer.domain.access.scopes import LIMIT_USE, USAGE_RECORD
 from nilometer.domain.acts.act import operator, service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.people.workspace import UpdateWorkspace
+from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Refused, Rejected
 from nilometer.flows.api import keys
 from nilometer.flows.people.acting import perform
@@ -84,13 +85,17 @@ def test_a_revoked_key_is_over_with_all_its_secrets(store: MemoryStore) -> None:
 
 
 def test_a_key_of_a_deleted_workspace_can_be_revoked(store: MemoryStore) -> None:
-    """Nothing else can be done with it: it cannot be rotated, and no other is made."""
+    """And listed, so that it is found. Nothing else can be done with it: it cannot be rotated, and no other is made."""
     made = keys.create(store, OURS, name="n", scopes=[USAGE_RECORD], now=NOW)
     perform(store, OURS, UpdateWorkspace(status="deleted"), now=NOW)
 
     with pytest.raises(Refused, match="deleted"):
         keys.rotate(store, OURS, made.of.id, now=NOW)
+    assert [one.id for one in keys.keys_of(store, OURS)] == [made.of.id]
     perform(store, OURS, RevokeKey(key_id=made.of.id), now=NOW)
+    assert [one.revoked_at for one in keys.keys_of(store, OURS)] == [rfc3339(NOW)]
+    with pytest.raises(Refused, match="not known"):
+        keys.keys_of(store, service("nobody", "tests"))
     with pytest.raises(Refused, match="not valid"):
         keys.authenticate(store, made.token, now=NOW)
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access.key import PREFIX, ApiKey, CreateKey, RotateKey, id_in, of_workspace, opened, use
 from nilometer.domain.acts.act import Caller
+from nilometer.domain.acts.deed import Reach
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.secret import hash_of
 from nilometer.domain.store import keys
@@ -50,9 +51,10 @@ def rotate(store: Store, caller: Caller, key_id: str, *, now: datetime, overlap:
 
 
 def keys_of(store: Store, caller: Caller) -> list[ApiKey]:
-    """Of the caller's workspace, or the service keys when the caller is in none; the oldest first, from the index."""
+    """Of the caller's workspace, also a deleted one, or the service keys when the caller is in none; the oldest first,
+    from the index."""
     if caller.workspace_id:
-        reading(store, caller, Permission.KEY_MANAGE)
+        reading(store, caller, Permission.KEY_MANAGE, reach=Reach.WORKSPACE)
     return of_workspace(store.query_index(keys.api_keys(caller.workspace_id)))
 
 

@@ -116,11 +116,13 @@ def own(caller: Caller) -> list[Key]:
     return [] if caller.role is None else [keys.member(caller.workspace_id, caller.user_id)]
 
 
-def reading(store: Store, caller: Caller, permission: Permission) -> None:
-    """`Refused` unless the caller has `permission` at this moment in a workspace that is open."""
+def reading(store: Store, caller: Caller, permission: Permission, *, reach: Reach = Reach.OPEN) -> None:
+    """`Refused` unless the caller has `permission` at this moment in a workspace that is open; `Reach.WORKSPACE` is
+    enough for what can be ended in a deleted one."""
     wanted = [keys.workspace(caller.workspace_id), *own(caller)]
     stored = store.batch_get(Table.RECORDS, wanted, consistent=True)
-    check_open(stored.get(wanted[0]), caller.workspace_id)
+    if reach is Reach.OPEN or wanted[0] not in stored:
+        check_open(stored.get(wanted[0]), caller.workspace_id)
     as_stored(caller, stored).require(permission)
 
 
