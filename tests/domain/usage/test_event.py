@@ -40,6 +40,7 @@ from nilometer.errors import Rejected
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PERIOD = Period(start=datetime(2026, 11, 1, tzinfo=UTC), end=datetime(2026, 12, 1, tzinfo=UTC))
 QUANTITIES = st.decimals("0", "999999999999999.999999999", places=9)
+IDS = st.text("a/%25F#", min_size=1, max_size=6)
 MOMENTS = st.integers(0, 90 * 24 * 60).map(lambda minutes: NOW + timedelta(minutes=minutes))
 
 
@@ -66,11 +67,7 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
     assert caught.value.reason == "quantity_invalid"
 
 
-@given(
-    st.text("a/%25F#", min_size=1, max_size=6),
-    st.text("a/%25F#", min_size=1, max_size=6),
-    st.text("a/%25F#", max_size=6),
-)
+@given(IDS, IDS, st.text("a/%25F#", max_size=6))
 def test_no_workspace_has_a_source_of_another(ours: str, theirs: str, more: str) -> None:
     """Also when an id holds what separates or escapes: a source is one workspace's or nobody's."""
     sources = [workspace_source(ours), f"{workspace_source(ours)}/{more}"]

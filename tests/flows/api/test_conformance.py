@@ -18,8 +18,10 @@ from tests.support.stack.conformance import CHECKS, CLOSED, Api, in_memory, serv
 import nilometer.domain
 from nilometer import OpenSession, UpdateWorkspace, issue, perform
 from nilometer.client.buffer import usage_event
+from nilometer.domain.access.report import ReportSecurity
 from nilometer.domain.acts.act import operator, service
 from nilometer.domain.acts.deed import Deed
+from nilometer.domain.acts.security import Reported
 from nilometer.domain.store.times import rfc3339
 from nilometer.flows.api.answering import ApiPace
 from nilometer.flows.api.deeds import name_of
@@ -138,6 +140,29 @@ def test_what_is_settled_has_a_source_of_its_workspace(api: Api) -> None:
     [entry] = api.bus.entries
     assert settled[0] == 200
     assert json.loads(entry.detail)["source"] == "/workspaces/50%252F/reservations"
+
+
+def test_the_pages_of_the_security_log_go_on_to_its_end(api: Api) -> None:
+    """The oldest first, each entry once, however many there are."""
+    now = datetime.now(UTC)
+    for n in range(1005):
+        used = ReportSecurity(action=Reported.KEY_USED, user_id="bob", object_id=f"k{n}")
+        perform(api.store, service("ours", "t"), used, now=now - timedelta(minutes=2000 - n))
+    seen, cursor = [], ""
+    while cursor is not None:
+        status, found = api.ask("GET", f"/v1/workspaces/ours/security?limit=400&cursor={cursor}", api.ours)
+        seen += [one["object_id"] for one in found["items"] if one["action"] == "key_used"]
+        cursor = found["next"]
+
+    assert status == 200
+    assert seen == [f"k{n}" for n in range(1005)]
+
+
+@pytest.mark.parametrize("name", ["security", "members", "notifications"])
+def test_a_cursor_that_no_page_gave_is_refused(api: Api, name: str) -> None:
+    """It would be a key that the tables do not take."""
+    path = f"/v1/workspaces/ours/{name}?user_id=bob&cursor={'%25' * 1000}"
+    assert api.ask("GET", path, api.ours)[1]["reason"] == "invalid_schema"
 
 
 def test_a_batch_of_one_event_is_no_event(api: Api) -> None:

@@ -73,6 +73,7 @@ ATTEMPTS: dict[Callable[..., Any], dict[str, Any]] = {
     access.sessions: {"user_id": "bob", "now": LATER},
     access.revoke_session: {"session_id": "OURS", "user_id": "bob", "now": LATER},
     security.entries: {"now": LATER},
+    security.entries_after: {"after": "", "now": LATER, "limit": 9},
     security.entries_by: {"actor": "bob", "now": LATER},
     security.locked_until: {"user_id": "bob", "now": LATER},
     workspaces.workspace: {},

@@ -93,7 +93,9 @@ def _onboarding(call: ApiCall) -> Any:
 
 
 def _security(call: ApiCall) -> Any:
-    return page(call, security.entries(call.store, call.caller, now=call.now, limit=1000), lambda one: one.id)
+    limit, after = asked(call)
+    found = security.entries_after(call.store, call.caller, after, now=call.now, limit=limit + 1)
+    return first(found, limit, lambda one: one.id)
 
 
 def _webhooks(call: ApiCall) -> Any:
@@ -215,7 +217,7 @@ ROUTES = (
         Permission.SECURITY_VIEW,
         _security,
         ApiPage[SecurityEntry],
-        "The security log",
+        "The security log, the oldest first",
         *_PAGES,
     ),
     _read(

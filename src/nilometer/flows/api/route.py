@@ -12,6 +12,7 @@ import msgspec
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import Bus
 from nilometer.domain.acts.act import Caller, service
+from nilometer.domain.store.keys import part
 from nilometer.flows.api.problem import ApiProblem
 from nilometer.flows.inbox.envelope import check_depth
 from nilometer.flows.notices.webhooks import WebhookMeans
@@ -20,6 +21,7 @@ from nilometer.flows.usage.known import Known
 
 BODY_BYTES = 1_000_000
 PAGE, MOST = 100, 1000
+CURSOR_BYTES = 1000  # of a part of a key, which takes 1,024
 
 _T = TypeVar("_T")
 
@@ -126,7 +128,10 @@ def asked(call: ApiCall) -> tuple[int, str]:
     limit = call.request.query.get("limit", str(PAGE))
     if not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:6]) <= MOST or len(limit) > 4:
         raise ApiProblem(400, "invalid_schema", f"limit is 1 to {MOST}")
-    return int(limit), call.request.query.get("cursor", "")
+    cursor = call.request.query.get("cursor", "")
+    if len(part(cursor).encode(errors="replace")) > CURSOR_BYTES:
+        raise ApiProblem(400, "invalid_schema", "cursor is what the page before answered as next")
+    return int(limit), cursor
 
 
 def first(rest: Sequence[_T], limit: int, key: Callable[[_T], str]) -> dict[str, Any]:

@@ -30,6 +30,14 @@ def entries(
     return _read(items, now, since, limit)
 
 
+def entries_after(store: Store, caller: Caller, after: str, *, now: datetime, limit: int) -> list[SecurityEntry]:
+    """Of the caller's workspace, the oldest first: those that follow the entry with this id, all with an empty one."""
+    reading(store, caller, Permission.SECURITY_VIEW)
+    own, start = keys.workspace(caller.workspace_id).pk, keys.security(caller.workspace_id, after).sk if after else ""
+    items = store.query(Table.RECORDS, own, prefix="SECURITY#", after=start, consistent=True)
+    return _read(items, now, None, limit)
+
+
 def entries_by(
     store: Store, caller: Caller, actor: str, *, now: datetime, since: datetime | None = None, limit: int = LIMIT
 ) -> list[SecurityEntry]:
