@@ -286,6 +286,16 @@ def test_leases_never_oversell(fake: FakeStack) -> None:
     assert len(transport.asked) < 600
 
 
+def test_a_lease_that_nothing_limits_is_counted(fake: FakeStack) -> None:
+    """Each unit once, also when answers are lost; in few requests."""
+    transport = Unreliable(fake, lambda number: "lost" if number % 3 == 1 else None)
+    with Client(URL, fake.key(), transport=transport, flush_seconds=60) as one:
+        lease = one.limits.lease("acme", "api_calls")
+        assert all(lease.check() for _ in range(300))
+    assert fake.used("acme", "api_calls") == 300
+    assert len(transport.asked) < 10
+
+
 class BadSettles(Unreliable):
     """Of the workspaces named `bad` every report of a lease fails."""
 

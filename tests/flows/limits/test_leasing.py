@@ -117,13 +117,49 @@ def test_what_no_event_can_report_is_not_given_out(ready: Store, reports: Report
     assert (totals(ready)["api_calls"], left(ready)[1]) == (Decimal("0.25"), 0)
 
 
-def test_without_a_hard_limit_everything_is_given_out(ready: Store, reports: Reports) -> None:
-    """And nothing is held or reported."""
+def test_without_a_hard_limit_everything_is_given_out_and_counted(ready: Store, reports: Reports) -> None:
+    """Nothing is held; what was given out is reported by one event a minute, and at the end."""
     limited(ready, included=5)
-    with lease(ready, reports) as one:
-        assert all(one.check(Decimal(1000)) for _ in range(50))
-    assert reports.events == []
+    clock = [0.0]
+    with lease(ready, reports, monotonic=lambda: clock[0]) as one:
+        for _ in range(140):
+            assert one.check(Decimal(1000))
+            clock[0] += 1
+        assert len(reports.events) == 2
+    assert len(reports.events) == 3
+    assert set(reports.land()) == {"accepted"}
+    assert totals(ready)["api_calls"] == 140_000
     assert left(ready) == (None, None)
+
+
+def test_what_nothing_limits_fits_into_events(ready: Store, reports: Reports) -> None:
+    """Each of at most 15 digits; also what is checked after the close is reported, and what an idle holder gave out."""
+    limited(ready, included=5)
+    most, clock = Decimal(10**15 - 1), [0.0]
+    one = lease(ready, reports, monotonic=lambda: clock[0])
+    assert all(one.check(most) for _ in range(3))
+    clock[0] += 61
+    one.tick()
+    assert [event["data"]["quantity"] for event in reports.events] == [str(most)] * 3
+    one.close()
+    assert one.check(Decimal(2))
+    assert one.check(Decimal(3))
+    assert [event["data"]["quantity"] for event in reports.events[3:]] == ["2", "3"]
+
+
+def test_a_report_of_what_nothing_limits_is_made_again(ready: Store, reports: Reports) -> None:
+    """As that of a block: under the same id, with the time at which it began."""
+    limited(ready, included=5)
+    reports.broken = True
+    one = lease(ready, reports)
+    assert one.check(Decimal(7))
+    with pytest.raises(Unavailable):
+        one.close()
+    reports.broken = False
+    one.close()
+    one.close()
+    assert reports.land() == ["accepted"]
+    assert totals(ready)["api_calls"] == 7
 
 
 def test_an_idle_holder_gives_its_block_back(ready: Store, reports: Reports) -> None:

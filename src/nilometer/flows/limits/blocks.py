@@ -26,6 +26,7 @@ LOOKS = 10.0  # seconds between two looks where nothing limits
 REFILL = 4  # the next block is fetched when less than this part of one is left
 _ONE = Decimal(1)
 _UNLIMITED = Decimal("Infinity")
+_MOST = Decimal(10**15 - 1)  # of one event
 
 Report = Callable[[str, Decimal, datetime], Any]
 """Publishes what was used of a block: one usage event with this id, this quantity, this time, and the id as its
@@ -64,6 +65,8 @@ class BlockLease:
     _blocks: list[_Block] = field(default_factory=list, init=False)
     _unreported: list[_Block] = field(default_factory=list, init=False)
     _unlimited_until: float = field(default=0.0, init=False)
+    _unlimited: _Block | None = field(default=None, init=False)
+    """What was given out where nothing limits: no block is held, and it is reported as one is."""
     _given: Decimal = field(default=Decimal(0), init=False)
     _since: float | None = field(default=None, init=False)
     _refilling: bool = field(default=False, init=False)
@@ -102,9 +105,9 @@ class BlockLease:
     def close(self) -> None:
         """Reports what was given out and gives the rest back. `Unavailable` when that failed: close it again."""
         with self._lock:
-            self._closed = True
-            self._unreported += self._blocks
-            self._blocks = []
+            self._closed, self._unlimited_until = True, 0.0
+            self._unreported += [*self._blocks, *([self._unlimited] if self._unlimited else [])]
+            self._blocks, self._unlimited = [], None
             refiller = self._refiller
         if refiller:
             refiller.join()  # the block that it fetches now goes back too
@@ -121,6 +124,7 @@ class BlockLease:
         now = self.monotonic()
         self._since = now if self._since is None else self._since
         if now < self._unlimited_until:
+            self._count_unlimited(quantity, now)
             return True
         self._retire(now)
         for block in self._blocks:
@@ -143,6 +147,18 @@ class BlockLease:
         if done:
             self._blocks = [block for block in self._blocks if block not in done]
             self._unreported += done
+        if self._unlimited and now - self._unlimited.began > LONGEST:
+            self._unreported.append(self._unlimited)
+            self._unlimited = None
+
+    def _count_unlimited(self, quantity: Decimal, now: float) -> None:
+        """Under the lock."""
+        block = self._unlimited
+        if block is None or block.rest < quantity or now - block.began > LONGEST:
+            self._unreported += [block] if block else []
+            block = self._unlimited = _Block(self.new_id(), _MOST, now, self.now())
+        block.given += quantity
+        self._given += quantity
 
     def tick_quietly(self) -> None:
         """`tick`, but what cannot be reported now is kept."""
@@ -183,11 +199,13 @@ class BlockLease:
         if not self._reserve(block):
             return False
         with self._lock:
-            if block.size.is_finite():
+            if block.size.is_finite() or self._closed:
                 self._given += given
                 (self._unreported if self._closed else self._blocks).append(block)
             else:
                 self._unlimited_until = self.monotonic() + LOOKS
+                if given:
+                    self._count_unlimited(given, self.monotonic())
         return True
 
     def _reserve(self, block: _Block) -> bool:
