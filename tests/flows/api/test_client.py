@@ -351,6 +351,46 @@ def test_the_same_on_an_event_loop(fake: FakeStack) -> None:
     assert fake.used("acme", "api_calls") == 15
 
 
+class SlowLeases(Unreliable):
+    """The first request for a block is answered when `go` is set."""
+
+    def __init__(self, fake: FakeStack) -> None:
+        super().__init__(fake, lambda _: None)
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/lease"):
+            self.begun.set()
+            assert self.go.wait(60)
+        return super().handle_request(request)
+
+
+@pytest.mark.parametrize("limit", [None, 10], ids=["unlimited", "limited"])
+def test_a_check_that_is_cancelled_takes_nothing(fake: FakeStack, limit: int | None) -> None:
+    """What it fetched is given out to the next one, or goes back."""
+    if limit:
+        fake.limit("acme", "api_calls", limit)
+
+    async def work() -> None:
+        slow = SlowLeases(fake)
+        async with AsyncClient(URL, fake.key(), transport=slow) as one, one.limits.lease("acme", "api_calls") as lease:
+            cancelled = asyncio.create_task(lease.check(Decimal(9)))
+            assert await asyncio.to_thread(slow.begun.wait, 60)
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+            slow.go.set()
+            assert await lease.check(Decimal(1))
+            assert await lease.check(Decimal(0))
+            assert not await lease.check(Decimal(-1))
+        assert not await lease.check()
+
+    run_async(work())
+    assert fake.used("acme", "api_calls") == 1
+    with fake.client() as one:
+        assert limit is None or one.limits.check("acme", "api_calls", limit - 1)
+
+
 def test_services_act_and_read(fake: FakeStack) -> None:
     """Typed, with the reasons of the API."""
     with client(fake) as one:

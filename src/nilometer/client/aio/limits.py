@@ -31,8 +31,11 @@ class AsyncLease:
         await self.close()
 
     async def check(self, quantity: Decimal = Decimal(1)) -> bool:
-        """Whether `quantity` may be used; True takes it."""
-        return self._lease.check_held(quantity) or await asyncio.to_thread(self._lease.check, quantity)
+        """Whether `quantity` may be used; True takes it. One that is cancelled takes nothing. False once it is closed."""
+        while not self._lease.check_held(quantity):
+            if quantity <= 0 or not await asyncio.to_thread(self._lease.fetch, quantity):
+                return quantity == 0
+        return True
 
     async def close(self) -> None:
         """Reports what was given out and gives the rest back."""

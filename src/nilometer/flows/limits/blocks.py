@@ -102,6 +102,14 @@ class BlockLease:
         with self._lock:
             return self._take(quantity)
 
+    def fetch(self, quantity: Decimal) -> bool:
+        """The other part: one request, after which as much is held. It takes nothing, so whoever waits for it may be
+        cancelled. False when too little is left, or the lease is closed."""
+        if self._closed or not self._hold(quantity, Decimal(0)):
+            return False
+        self._settle_quietly()
+        return True
+
     def close(self) -> None:
         """Reports what was given out and gives the rest back. `Unavailable` when that failed: close it again."""
         with self._lock:
