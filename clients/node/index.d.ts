@@ -11,6 +11,7 @@ export interface ClientOptions {
   /** Events that wait before `record` does. */
   capacity?: number;
   flushSeconds?: number;
+  onRejected?: (events: EventAnswer[]) => void;
   fetch?: typeof fetch;
   pause?: (milliseconds: number) => Promise<void>;
 }
@@ -37,7 +38,9 @@ export class NilometerError extends Error {
 }
 
 export class EventsRejected extends NilometerError {
+  /** The first thousand of `total`. */
   readonly events: EventAnswer[];
+  readonly total: number;
 }
 
 export class Client {

@@ -2,6 +2,7 @@
 
 const ATTEMPTS = 4;
 const BATCH = 500;
+const TOLD = 1000; // rejected events that are kept until a flush names them
 const NEW_EACH_TIME = /\/actions\/(notify|report_security|resend_invitation)$/;
 const AGAIN = new Set([0, 429, 502, 503, 504]);
 
@@ -16,11 +17,12 @@ export class NilometerError extends Error {
   }
 }
 
-/** Usage events that can never be counted; all others were accepted. */
+/** Usage events that can never be counted: the first thousand of `total`; all others were accepted. */
 export class EventsRejected extends NilometerError {
-  constructor(events) {
-    super(200, "events_rejected", `${events.length} usage events are rejected (${events[0].id}: ${events[0].reason})`);
+  constructor(events, total) {
+    super(200, "events_rejected", `${total} usage events are rejected (${events[0].id}: ${events[0].reason})`);
     this.events = events;
+    this.total = total;
   }
 }
 
@@ -30,14 +32,14 @@ export class Client {
   #fetch;
   #pause;
 
-  /** Of `url` and `key`, else of NILOMETER_URL and NILOMETER_KEY. */
-  constructor({ url, key, source, capacity = 10_000, flushSeconds = 1, fetch = globalThis.fetch, pause = wait } = {}) {
+  /** Of `url` and `key`, else of NILOMETER_URL and NILOMETER_KEY. `onRejected` is called with the events that the API rejected, as soon as it has. */
+  constructor({ url, key, source, capacity = 10_000, flushSeconds = 1, onRejected, fetch = globalThis.fetch, pause = wait } = {}) {
     this.#url = (url ?? process.env.NILOMETER_URL ?? "").replace(/\/$/, "");
     this.#key = key ?? process.env.NILOMETER_KEY;
     if (!this.#url || !this.#key) throw new NilometerError(401, "misconfigured", "set NILOMETER_URL and NILOMETER_KEY");
     this.#fetch = fetch;
     this.#pause = pause;
-    this.usage = new Usage(this, { source, capacity, flushSeconds });
+    this.usage = new Usage(this, { source, capacity, flushSeconds, onRejected });
     this.limits = new Limits(this);
     this.billing = { get: (workspace) => this.request("GET", `/v1/workspaces/${part(workspace)}/billing`) };
     this.members = { list: (workspace) => this.list(`/v1/workspaces/${part(workspace)}/members`) };
@@ -106,6 +108,7 @@ class Usage {
   #options;
   #waiting = [];
   #rejected = [];
+  #untold = 0;
   #units = new Map();
   #flushing = null;
   #timer = null;
@@ -129,7 +132,9 @@ class Usage {
   async flush() {
     await this.#flush();
     const told = this.#rejected.splice(0);
-    if (told.length) throw new EventsRejected(told);
+    const total = this.#untold;
+    this.#untold = 0;
+    if (told.length) throw new EventsRejected(told, total);
   }
 
   /** What was used in this billing period, by meter. */
@@ -163,14 +168,28 @@ class Usage {
     while (this.#waiting.length) {
       const taken = this.#waiting.slice(0, BATCH);
       const ready = [];
+      const rejected = [];
       for (const event of taken) {
         const unit = await this.#unit(event.data.meter);
         if (unit) ready.push({ ...event, data: { ...event.data, unit } });
-        else this.#rejected.push({ id: event.id, reason: "unknown_meter", message: "there is no such meter" });
+        else rejected.push({ id: event.id, reason: "unknown_meter", message: "there is no such meter" });
       }
       const answers = ready.length ? (await this.#client.request("POST", "/v1/events", ready)).events : [];
-      this.#rejected.push(...answers.filter((one) => one.status === "rejected"));
+      rejected.push(...answers.filter((one) => one.status === "rejected"));
       this.#waiting.splice(0, taken.length);
+      this.#keep(rejected);
+    }
+  }
+
+  // What the callback throws holds up nothing.
+  #keep(rejected) {
+    this.#untold += rejected.length;
+    this.#rejected.push(...rejected.slice(0, TOLD - this.#rejected.length));
+    if (!rejected.length) return;
+    try {
+      this.#options.onRejected?.(rejected);
+    } catch (error) {
+      console.warn(`nilometer: onRejected failed: ${error?.name}`);
     }
   }
 

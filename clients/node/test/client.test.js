@@ -48,6 +48,25 @@ test("reads and problems", async () => {
   await assert.rejects(new Client({ key: "nil_key_x_y" }).members.list(WORKSPACE), { status: 401, reason: "unauthenticated" });
 });
 
+test("what is rejected is told at once, once, and kept in bounds", async () => {
+  const told = [];
+  let away = true;
+  const answer = async (url, { body }) => {
+    if (url.includes("/meters/nonsense")) return new Response(JSON.stringify({ reason: "unknown_meter" }), { status: 404 });
+    if (url.includes("/meters/")) return new Response(JSON.stringify({ unit: "call" }));
+    if (away) return new Response("{}", { status: 400 });
+    assert.equal(JSON.parse(body)[0].source, "/workspaces/a%2Fb");
+    return new Response(JSON.stringify({ events: JSON.parse(body).map(({ id }) => ({ id, status: "rejected", reason: "too_old" })) }));
+  };
+  const client = new Client({ fetch: answer, flushSeconds: 60, onRejected: (events) => (told.push(...events), nonsense()) });
+  await client.usage.record("a/b", "nonsense");
+  for (let n = 0; n < 1200; n += 1) await client.usage.record("a/b", "calls");
+  await assert.rejects(client.usage.flush(), { status: 400 });
+  away = false;
+  await assert.rejects(client.close(), (error) => error.events.length === 1000 && error.total === 1201);
+  assert.equal(told.length, 1201);
+});
+
 test("a failure that may pass is asked again, others are not", async () => {
   for (const [status, times] of [[503, 4], [429, 4], [500, 1], [400, 1]]) {
     let asked = 0;

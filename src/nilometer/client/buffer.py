@@ -1,23 +1,24 @@
 """Usage events between `record` and the API: kept with their ids until each is answered.
 
 record ──▶ waiting ──▶ on the way ──▶ accepted, duplicate: gone
-              ▲             ├───────▶ rejected: told at the next flush
+              ▲             ├───────▶ rejected: told at once, and at the next flush
               └─────────────┘ no answer: the same events again, which count once
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
-from nilometer.client.problem import EventsRejected, ProblemRejected
+from nilometer.client.problem import EventsRejected, ProblemRejected, RejectedUsage
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.usage.event import workspace_source
 from nilometer.domain.usage.meter import SLUG
@@ -26,16 +27,23 @@ from nilometer.flows.api.shapes import EventAnswer
 BATCH = 500  # events a request; the API takes 1,000
 CAPACITY = 10_000  # events that wait before `record` does
 LONGEST = 40  # digits before or after the point: 1e999999999 would be a gigabyte of them
+TOLD = 1000  # rejected events that are kept until a flush names them
 UnitEvent = dict[str, Any]
+OnRejected = Callable[[Sequence[RejectedUsage]], object]
+"""Is told what was rejected as soon as it is known, by the thread or task that sends."""
+_log = logging.getLogger("nilometer")
 
 
 class UsageBuffer:
     """Thread-safe. An event is in it from `add` until it is answered."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, on_rejected: OnRejected | None = None) -> None:
         self.capacity = capacity
+        self.rejected = 0
+        self._on_rejected = on_rejected
         self._waiting: deque[UnitEvent] = deque()
-        self._rejected: list[tuple[str, str, str]] = []
+        self._rejected: list[RejectedUsage] = []
+        self._untold = 0
         self._on_the_way = 0
         self._changed = threading.Condition()
 
@@ -70,20 +78,37 @@ class UsageBuffer:
             self._waiting.extendleft(reversed(taken))
 
     def answered(self, taken: Sequence[UnitEvent], answers: Sequence[EventAnswer]) -> None:
-        """One answer an event, in order."""
+        """One answer an event, in order. What is rejected stands in the log, by its reasons alone."""
+        rejected = [
+            RejectedUsage(event["id"], answer.reason or "unknown", (answer.message or "")[:300])
+            for event, answer in zip(taken, answers, strict=True)
+            if answer.status == "rejected"
+        ]
         with self._changed:
             self._on_the_way -= len(taken)
-            for event, answer in zip(taken, answers, strict=True):
-                if answer.status == "rejected":
-                    self._rejected.append((event["id"], answer.reason or "unknown", answer.message or ""))
+            self.rejected += len(rejected)
+            self._untold += len(rejected)
+            self._rejected += rejected[: TOLD - len(self._rejected)]
             self._changed.notify_all()
+        if rejected:
+            self._tell_at_once(rejected)
 
     def tell(self) -> None:
         """`EventsRejected` when some were since the last time."""
         with self._changed:
             told, self._rejected = self._rejected, []
+            total, self._untold = self._untold, 0
         if told:
-            raise EventsRejected(told)
+            raise EventsRejected(told, total)
+
+    def _tell_at_once(self, rejected: Sequence[RejectedUsage]) -> None:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in Counter(one.reason for one in rejected).items())
+        _log.warning("%d usage events are rejected: %s", len(rejected), reasons)
+        if self._on_rejected:
+            try:
+                self._on_rejected(rejected)
+            except Exception as error:  # noqa: BLE001  # whatever it is: what was sent is sent, and the rest goes on
+                _log.warning("on_rejected failed: %s", type(error).__name__)
 
 
 def new_id() -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from nilometer.client import services
+from nilometer.client.buffer import OnRejected
 from nilometer.client.limits import LimitsService
 from nilometer.client.place import place
 from nilometer.client.sending import Sender
@@ -25,7 +26,8 @@ class Client(services.ActionsService):
     newest stack that runs on this machine, which needs no key.
 
     `source` is that of usage events, else it is their workspace's: a key of a workspace has no choice. `capacity` is
-    how many events wait before `record` does. `transport` answers in the place of the network.
+    how many events wait before `record` does. `on_rejected` is called with the events that the API rejected
+    (`id`, `reason`, `message`), as soon as it has. `transport` answers in the place of the network.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class Client(services.ActionsService):
         timeout: float = TIMEOUT,
         flush_seconds: float = FLUSH_SECONDS,
         capacity: int | None = None,
+        on_rejected: OnRejected | None = None,
         transport: Any = None,
     ) -> None:
         send = Sender(place(url, key), timeout=timeout, transport=transport)
         super().__init__(send)
-        self.usage = UsageService(send, source=source, flush_seconds=flush_seconds, capacity=capacity)
+        self.usage = UsageService(
+            send, source=source, flush_seconds=flush_seconds, capacity=capacity, on_rejected=on_rejected
+        )
         self.limits = LimitsService(send, self.usage)
         self.billing = services.BillingService(send)
         self.flags = services.FlagsService(send)

@@ -9,7 +9,7 @@ Unavailable     429 5xx, network  not now: the same request again has one effect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nilometer.errors import Misconfigured, NilometerError, Refused, Rejected, Unavailable
 
@@ -54,13 +54,22 @@ class LimitReached(Refused):
         self.workspace_id, self.meter = workspace_id, meter
 
 
-class EventsRejected(Rejected):
-    """Usage events that can never be counted: `events` are (id, reason, message). All others were accepted."""
+class RejectedUsage(NamedTuple):
+    """A usage event that can never be counted, and why."""
 
-    def __init__(self, events: Sequence[tuple[str, str, str]]) -> None:
+    id: str
+    reason: str
+    message: str
+
+
+class EventsRejected(Rejected):
+    """Usage events that can never be counted: `events` are (id, reason, message) of the first thousand, `total` is how
+    many there are. All others were accepted."""
+
+    def __init__(self, events: Sequence[RejectedUsage], total: int) -> None:
         first = "; ".join(f"{event_id}: {reason}" for event_id, reason, _ in events[:3])
-        super().__init__("events_rejected", f"{len(events)} usage events are rejected ({first})")
-        self.events = tuple(events)
+        super().__init__("events_rejected", f"{total} usage events are rejected ({first})")
+        self.events, self.total = tuple(events), total
 
 
 def error_of(status: int, problem: Any) -> NilometerError:

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from nilometer.client.buffer import BATCH, CAPACITY, UnitEvent, UsageBuffer, usage_event
+from nilometer.client.buffer import BATCH, CAPACITY, OnRejected, UnitEvent, UsageBuffer, usage_event
 from nilometer.client.problem import ProblemRejected, ProblemUnavailable
 from nilometer.client.request import ClientRequest, at
 from nilometer.client.sending import Sender
@@ -70,10 +70,11 @@ class UsageService:
         source: str | None,
         flush_seconds: float = FLUSH_SECONDS,
         capacity: int | None = None,
+        on_rejected: OnRejected | None = None,
         buffer: UsageBuffer | None = None,
     ) -> None:
         self._send, self._source = send, source
-        self._buffer = buffer or UsageBuffer(capacity or CAPACITY)
+        self._buffer = buffer or UsageBuffer(capacity or CAPACITY, on_rejected)
         self._units: dict[str, str] = {}
         self._flushing = threading.Lock()
         self._repeating = Repeating(self._flush_quietly, flush_seconds)
@@ -107,6 +108,11 @@ class UsageService:
                 raise buffer_full(self._buffer)
         self._start()
         return str(event["id"])
+
+    @property
+    def rejected(self) -> int:
+        """How many events the API rejected since the client was made."""
+        return self._buffer.rejected
 
     def flush(self) -> None:
         """Returns when all that was recorded before is durably queued.

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +30,7 @@ from nilometer import (
 )
 from nilometer.client import usage
 from nilometer.client.place import place
-from nilometer.client.problem import KeyNotValid, error_of
+from nilometer.client.problem import KeyNotValid, RejectedUsage, error_of
 from nilometer.client.testing.fake import URL, FakeStack
 
 
@@ -126,6 +126,49 @@ def test_events_that_can_never_count_are_named(fake: FakeStack) -> None:
     for wrong in (1.5, "-1", "x", "NaN"):
         with pytest.raises(Rejected, match="quantity"):
             one.usage.record("acme", "api_calls", wrong)  # type: ignore[arg-type]
+
+
+def test_rejected_events_are_told_at_once_and_kept_in_bounds(fake: FakeStack, caplog: pytest.LogCaptureFixture) -> None:
+    """The first thousand until a flush names them, however many there are; a callback and the log have them at once."""
+    told: list[RejectedUsage] = []
+
+    def on_rejected(events: Sequence[RejectedUsage]) -> None:
+        told.extend(events)
+        raise RuntimeError("secret")
+
+    one = client(fake, on_rejected=on_rejected)
+    ids = [one.usage.record("acme", "nonsense", dimensions={"agent": "secret"}) for _ in range(1200)]
+    good = one.usage.record("acme", "api_calls")
+    one.usage._flush_quietly()  # as the background does
+
+    assert [event.id for event in told] == ids
+    assert {(event.reason, good in ids) for event in told} == {("unknown_meter", False)}
+    assert one.usage.rejected == 1200
+    assert "500 usage events are rejected: 500 unknown_meter" in caplog.text
+    assert "on_rejected failed: RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+    assert len(one.usage._buffer._rejected) == 1000  # what is kept in memory
+    with pytest.raises(EventsRejected, match="1200 usage events are rejected") as caught:
+        one.close()
+    assert [event[0] for event in caught.value.events] == ids[:1000]
+    assert caught.value.total == one.usage.rejected == 1200
+    one.close()
+    assert fake.used("acme", "api_calls") == 1
+
+
+def test_so_they_are_on_an_event_loop(fake: FakeStack) -> None:
+    """The callback runs on the loop."""
+    told: list[RejectedUsage] = []
+
+    async def work() -> None:
+        one = AsyncClient(URL, fake.key(), transport=Unreliable(fake, lambda _: None), on_rejected=told.extend)
+        event_id = await one.usage.record("acme", "nonsense")
+        with pytest.raises(EventsRejected):
+            await one.close()
+        assert [(event.id, event.reason) for event in told] == [(event_id, "unknown_meter")]
+        assert one.usage.rejected == 1
+
+    run_async(work())
 
 
 ODD: dict[str, dict[str, Any]] = {

@@ -16,6 +16,7 @@ from nilometer.client.aio import services
 from nilometer.client.aio.limits import AsyncLimitsService
 from nilometer.client.aio.sending import AsyncSender
 from nilometer.client.aio.usage import AsyncUsageService
+from nilometer.client.buffer import OnRejected
 from nilometer.client.client import TIMEOUT
 from nilometer.client.place import place
 from nilometer.client.sending import Sender
@@ -34,6 +35,7 @@ class AsyncClient(services.AsyncActionsService):
         timeout: float = TIMEOUT,
         flush_seconds: float = FLUSH_SECONDS,
         capacity: int | None = None,
+        on_rejected: OnRejected | None = None,
         transport: Any = None,
     ) -> None:
         where = place(url, key)
@@ -41,7 +43,7 @@ class AsyncClient(services.AsyncActionsService):
         self._threads = Sender(where, timeout=timeout, transport=transport)
         super().__init__(send)
         self.usage = AsyncUsageService(
-            send, self._threads, source=source, flush_seconds=flush_seconds, capacity=capacity
+            send, self._threads, source=source, flush_seconds=flush_seconds, capacity=capacity, on_rejected=on_rejected
         )
         self.limits = AsyncLimitsService(send, self._threads, self.usage)
         self.billing = services.AsyncBillingService(send)

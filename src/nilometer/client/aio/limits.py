@@ -31,7 +31,7 @@ class AsyncLease:
         await self.close()
 
     async def check(self, quantity: Decimal = Decimal(1)) -> bool:
-        """Whether `quantity` may be used; True takes it. One that is cancelled takes nothing. False once it is closed."""
+        """Whether `quantity` may be used; True takes it. What is cancelled takes nothing; after `close` it is False."""
         while not self._lease.check_held(quantity):
             if quantity <= 0 or not await asyncio.to_thread(self._lease.fetch, quantity):
                 return quantity == 0

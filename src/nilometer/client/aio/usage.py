@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from nilometer.client.aio.sending import AsyncSender
-from nilometer.client.buffer import BATCH, CAPACITY, UnitEvent, UsageBuffer, usage_event
+from nilometer.client.buffer import BATCH, CAPACITY, OnRejected, UnitEvent, UsageBuffer, usage_event
 from nilometer.client.problem import ProblemRejected
 from nilometer.client.sending import Sender
 from nilometer.client.usage import (
@@ -44,10 +44,11 @@ class AsyncUsageService:
         source: str | None,
         flush_seconds: float = FLUSH_SECONDS,
         capacity: int | None = None,
+        on_rejected: OnRejected | None = None,
     ) -> None:
         self._send, self._source = send, source
         self._seconds = flush_seconds
-        self._buffer = UsageBuffer(capacity or CAPACITY)
+        self._buffer = UsageBuffer(capacity or CAPACITY, on_rejected)
         self._units: dict[str, str] = {}
         self._flushing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -82,6 +83,11 @@ class AsyncUsageService:
             self._wake.set()
             await asyncio.sleep(PATIENCE / _PARTS)
         raise buffer_full(self._buffer)
+
+    @property
+    def rejected(self) -> int:
+        """How many events the API rejected since the client was made."""
+        return self._buffer.rejected
 
     async def flush(self) -> None:
         """Returns when all that was recorded before is durably queued. Errors as those of `UsageService.flush`."""
