@@ -23,6 +23,7 @@ from nilometer.domain.store.times import rfc3339
 from nilometer.domain.usage.event import workspace_source
 from nilometer.domain.usage.meter import SLUG
 from nilometer.flows.api.shapes import EventAnswer
+from nilometer.flows.limits.forked import of_one_process
 
 BATCH = 500  # events a request; the API takes 1,000
 CAPACITY = 10_000  # events that wait before `record` does
@@ -39,12 +40,15 @@ class UsageBuffer:
 
     def __init__(self, capacity: int = CAPACITY, on_rejected: OnRejected | None = None) -> None:
         self.capacity = capacity
-        self.rejected = 0
         self._on_rejected = on_rejected
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child: its parent sends what it recorded."""
+        self.rejected = self._untold = self._on_the_way = 0
         self._waiting: deque[UnitEvent] = deque()
         self._rejected: list[RejectedUsage] = []
-        self._untold = 0
-        self._on_the_way = 0
         self._changed = threading.Condition()
 
     def __len__(self) -> int:

@@ -30,9 +30,12 @@ class ClientLease(BlockLease):
     send: Sender
     workspace_id: str
     meter: str
+    awake: Callable[[], object] = lambda: None
+    """Starts what calls `tick_quietly`, if it does not run: in a child it does not."""
 
     def acquire(self, block_id: str, quantity: Decimal, rate: Decimal) -> Decimal | None:
         """One request."""
+        self.awake()
         per_second = min(rate, _MOST).quantize(Decimal("0.001"))
         body = {"id": block_id, "quantity": amount(quantity), "rate": amount(per_second)}
         return self.send(limit_request(self.workspace_id, self.meter, "lease", body, BlockAnswer)).size

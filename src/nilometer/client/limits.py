@@ -154,7 +154,7 @@ class LimitsService:
 
     def lease(self, workspace_id: str, meter: str) -> ClientLease:
         """Answers in the process."""
-        made = new_lease(self._send, workspace_id, meter)
+        made = new_lease(self._send, workspace_id, meter, awake=self._repeating.start)
         self._leases.append(made)
         self._repeating.start()
         return made

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nilometer.client.place import Place
 from nilometer.client.request import ClientRequest, answer_of, no_answer, pause
 from nilometer.errors import Misconfigured, NilometerError
+from nilometer.flows.limits.forked import of_one_process
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,11 @@ class Sender:
     def __init__(self, where: Place, *, timeout: float, transport: Any = None) -> None:
         self.url, self._key, self._giver = where
         self._timeout, self._transport = timeout, transport
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child: the connections are the parent's, and are not closed."""
         self._lock = threading.Lock()
         self._http: httpx2.Client | None = None
 

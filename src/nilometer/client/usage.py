@@ -21,6 +21,7 @@ from nilometer.client.request import ClientRequest, at
 from nilometer.client.sending import Sender
 from nilometer.errors import Rejected
 from nilometer.flows.api.shapes import ApiPage, EventAnswer, EventsAnswer, MeterAnswer, UsageAnswer
+from nilometer.flows.limits.forked import of_one_process
 
 FLUSH_SECONDS = 1.0
 PATIENCE = 30.0  # seconds that `record` waits for room
@@ -32,12 +33,17 @@ class Repeating:
 
     def __init__(self, run: Callable[[], Any], seconds: float) -> None:
         self._run, self._seconds = run, seconds
-        self._wake = threading.Event()
         self._stopped = False
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child, where the thread is not; it is started when it is needed."""
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Also after a fork, where the thread is not."""
+        """Unless it is stopped."""
         if not self._stopped and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._loop, name="nilometer", daemon=True)
             self._thread.start()
@@ -76,9 +82,14 @@ class UsageService:
         self._send, self._source = send, source
         self._buffer = buffer or UsageBuffer(capacity or CAPACITY, on_rejected)
         self._units: dict[str, str] = {}
-        self._flushing = threading.Lock()
         self._repeating = Repeating(self._flush_quietly, flush_seconds)
         self._registered = False
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child: a thread of the parent may be sending."""
+        self._flushing = threading.Lock()
 
     def record(
         self,

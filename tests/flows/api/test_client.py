@@ -526,6 +526,88 @@ def test_what_was_recorded_is_sent_at_the_end_of_the_process() -> None:
     assert (done.returncode, done.stderr.split()) == (0, ["[]", "7"]), done.stderr
 
 
+FORK = """
+import asyncio, os, sys, threading, time, traceback
+from nilometer import AsyncClient, Client
+from nilometer.client.testing.fake import URL, FakeStack
+
+fake = FakeStack()
+fake.workspace("acme")
+fake.meter("api_calls")
+LIMITED and fake.limit("acme", "api_calls", 100)
+held, go = threading.Event(), threading.Event()
+
+class Slow:
+    def handle_request(self, request):
+        if request.url.path == "/v1/events" and os.getpid() == parent:
+            held.set()
+            assert go.wait(60)
+        return fake.transport.handle_request(request)
+    def close(self):
+        pass
+
+parent = os.getpid()
+one = Client(URL, fake.key(), transport=Slow(), flush_seconds=60)
+other = AsyncClient(URL, fake.key(), transport=fake.transport, flush_seconds=60)
+lease = one.limits.lease("acme", "api_calls")
+assert lease.check() and lease.check()
+asyncio.run(other.usage.record("acme", "api_calls", 50))
+one.usage.record("acme", "api_calls", 5)
+sending = threading.Thread(target=one.usage.flush)  # holds the lock of the flush and some events
+sending.start()
+assert held.wait(60)
+one.usage.record("acme", "api_calls", 5)
+
+async def of_child():
+    await other.usage.record("acme", "api_calls", 30)
+    await other.close()
+
+before = fake.used("acme", "api_calls")  # of blocks that are reported already
+child = os.fork()
+if not child:
+    try:
+        one.usage.flush()
+        assert fake.used("acme", "api_calls") == before
+        assert lease.check()
+        assert one.limits._repeating._thread.is_alive()
+        one.usage.record("acme", "api_calls", 7)
+        lease.close()
+        one.close()
+        asyncio.run(of_child())
+        print("child", fake.used("acme", "api_calls") - before, flush=True)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+deadline = time.monotonic() + 60
+while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+    time.sleep(0.05)
+if not ended[0]:
+    os.kill(child, 9)
+go.set()
+sending.join()
+one.close()
+asyncio.run(other.close())
+print("parent", fake.used("acme", "api_calls"), ended[1])
+"""
+
+
+@pytest.mark.parametrize("limited", [True, False], ids=["limited", "unlimited"])
+def test_a_child_that_forks_begins_empty(limited: bool) -> None:
+    """It sends no event and gives out no block of its parent, and waits for no lock that a thread of it held."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"LIMITED = {limited}\n{FORK}"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+    told = [line for line in done.stdout.splitlines() if line.startswith(("child", "parent"))]
+    assert (done.returncode, told) == (0, ["child 38", "parent 62 0"]), done.stderr
+
+
 def test_a_service_opens_a_workspace_and_feeds_a_dataset(fake: FakeStack) -> None:
     """The workspace has its first Admin; the rows are one batch on the bus, with the service's own source and id."""
     with client(fake) as one:

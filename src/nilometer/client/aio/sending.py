@@ -9,6 +9,7 @@ from nilometer.client.place import Place
 from nilometer.client.request import ClientRequest, answer_of, no_answer, pause
 from nilometer.client.sending import CONNECTIONS, JSON, certificates, local_key
 from nilometer.errors import NilometerError
+from nilometer.flows.limits.forked import of_one_process
 
 if TYPE_CHECKING:
     import httpx2
@@ -22,6 +23,11 @@ class AsyncSender:
     def __init__(self, where: Place, *, timeout: float, transport: Any = None) -> None:
         self.url, self._key, self._giver = where
         self._timeout, self._transport = timeout, transport
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child, as `Sender`; its loop is another one."""
         self._opening = asyncio.Lock()
         self._http: httpx2.AsyncClient | None = None
 

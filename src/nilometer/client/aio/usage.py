@@ -28,6 +28,7 @@ from nilometer.client.usage import (
 )
 from nilometer.errors import Rejected
 from nilometer.flows.api.shapes import EventAnswer, UsageAnswer
+from nilometer.flows.limits.forked import of_one_process
 
 _PARTS = 20  # looks for room in the time that `record` waits
 _log = logging.getLogger("nilometer")
@@ -50,10 +51,15 @@ class AsyncUsageService:
         self._seconds = flush_seconds
         self._buffer = UsageBuffer(capacity or CAPACITY, on_rejected)
         self._units: dict[str, str] = {}
+        self._last = UsageService(at_exit, source=source, buffer=self._buffer)
+        self.start_empty()
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """Also in a child: its loop is another one."""
         self._flushing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._last = UsageService(at_exit, source=source, buffer=self._buffer)
 
     async def record(
         self,

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from nilometer.domain.usage.event import parse_quantity
 from nilometer.errors import NilometerError, Unavailable
+from nilometer.flows.limits.forked import of_one_process
 
 LONGEST = 60.0  # seconds until a block is reported and what is left of it goes back
 LOOKS = 10.0  # seconds between two looks where nothing limits
@@ -47,7 +48,7 @@ class _Block:
         return self.size - self.given
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, weakref_slot=True)
 class BlockLease:
     """In one process. Thread-safe; `close` it, or use it as a context manager.
 
@@ -73,6 +74,16 @@ class BlockLease:
     _refiller: threading.Thread | None = field(default=None, init=False)
     _settling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _closed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        of_one_process(self)
+
+    def start_empty(self) -> None:
+        """In a child: its parent reports and gives back what it holds."""
+        self._lock, self._settling = threading.Lock(), threading.Lock()
+        self._blocks, self._unreported, self._unlimited = [], [], None
+        self._unlimited_until, self._given, self._since = 0.0, Decimal(0), None
+        self._refilling, self._refiller = False, None
 
     def __enter__(self) -> Self:
         return self
