@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import TracebackType
@@ -55,7 +55,7 @@ class CheckedLimit:
             self._usage.record(*self._asked)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ReservedQuantity:
     """What a reservation says in its requests, with an id of its own: the same id is the same reservation."""
 
@@ -64,14 +64,16 @@ class ReservedQuantity:
     quantity: Quantity
     seconds: int
     id: str
+    _settled_at: datetime | None = field(default=None, init=False)
 
     def reserve(self) -> ClientRequest[ReserveAnswer]:
         """Holds it for `seconds` at most."""
         body = {"id": self.id, "quantity": amount(self.quantity), "ttl_seconds": self.seconds}
         return limit_request(self.workspace_id, self.meter, "reserve", body, ReserveAnswer)
 
-    def settle(self, used: Quantity | None, at_time: datetime) -> ClientRequest[SettleAnswer]:
-        """Reports how much of it was used: all when `used` is `None`. Again with the same time it counts once."""
+    def settle(self, used: Quantity | None) -> ClientRequest[SettleAnswer]:
+        """Reports how much of it was used: all when `used` is `None`. Each has the time of the first: one counts."""
+        at_time = self._settled_at = self._settled_at or datetime.now(UTC)
         body = {"id": self.id, "quantity": amount(self.quantity if used is None else used), "time": rfc3339(at_time)}
         return limit_request(self.workspace_id, self.meter, "settle", body, SettleAnswer)
 
@@ -94,7 +96,6 @@ class HeldReservation:
     def __init__(self, send: Sender, reserved: ReservedQuantity) -> None:
         self._send, self._reserved = send, reserved
         self.used: Quantity | None = None
-        self._settled_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -119,8 +120,7 @@ class HeldReservation:
 
     def settle(self, quantity: Quantity | None = None) -> None:
         """Reports how much of it was used, all when nothing is said; what is left of it comes back."""
-        self._settled_at = self._settled_at or datetime.now(UTC)
-        self._send(self._reserved.settle(quantity, self._settled_at))
+        self._send(self._reserved.settle(quantity))
 
     def release(self) -> bool:
         """Gives all of it back; False when it had ended."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -73,7 +72,6 @@ class AsyncReservation:
     def __init__(self, send: AsyncSender, reserved: ReservedQuantity) -> None:
         self._send, self._reserved = send, reserved
         self.used: Quantity | None = None
-        self._settled_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -96,8 +94,7 @@ class AsyncReservation:
 
     async def settle(self, quantity: Quantity | None = None) -> None:
         """Reports how much of it was used, all when nothing is said; what is left of it comes back."""
-        self._settled_at = self._settled_at or datetime.now(UTC)
-        await self._send(self._reserved.settle(quantity, self._settled_at))
+        await self._send(self._reserved.settle(quantity))
 
     async def release(self) -> bool:
         """Gives all of it back; False when it had ended."""
