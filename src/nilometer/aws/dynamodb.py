@@ -9,12 +9,15 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.aws import encoding
 from nilometer.aws.items import marshal, to_attribute, unmarshal
+from nilometer.domain.store import keys
+from nilometer.domain.store.lists import is_whole
 from nilometer.domain.store.writes import (
     Absent,
     Check,
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
 BATCH_GET_LIMIT = 100  # keys in one BatchGetItem
 BATCH_WRITE_LIMIT = 25  # items in one BatchWriteItem
 TRANSACTION_LIMIT = 100  # actions in one TransactWriteItems
-WALK_LIMIT = 500  # items that one page of a walk reads
+WALK_LIMIT = 500  # items that one page of a walk or a list reads
 INDEX = "gsi1"  # the one overloaded index of `records`
+LISTS = "gsi2"  # and the one of keys alone, by which lists find what they name
 
 _T = TypeVar("_T")
 _LOST = {
@@ -157,29 +161,70 @@ class Store:
             ScanIndexForward=not newest_first,
         )
 
+    def every(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Every record of a kind of `lists.LISTED`: keys from the index, in the order of partitions, then the items.
+
+        Reads the whole table, in its order, while the index may lack some. Eventually consistent either way.
+        """
+        return self.every_listed(kind) if self.has_lists() else self.scan(Table.RECORDS, kind=kind)
+
+    def every_listed(self, kind: str) -> Iterator[dict[str, Any]]:
+        """The same of those that the index has."""
+        keys_of_kind = self.query_list(kind)
+        while some := list(islice(keys_of_kind, BATCH_GET_LIMIT)):
+            found = self.batch_get(Table.RECORDS, some)
+            yield from (found[key] for key in some if key in found)
+
+    def has_lists(self) -> bool:
+        """Whether the index of lists is known to name every record that a list does."""
+        return is_whole(self.get(Table.EVENTS, keys.LISTS))
+
+    def query_list(self, kind: str, *, after: str = "") -> Iterator[Key]:
+        """Keys of the records of one kind that the index of lists has, by their partitions; those past `after`.
+
+        Eventually consistent, as every global index is.
+        """
+        condition, values = "gsi2pk = :pk", {":pk": {"S": kind}}
+        if after:
+            condition, values = "gsi2pk = :pk AND pk > :after", {**values, ":after": {"S": after}}
+        found = self._pages(
+            self._client.query,
+            TableName=self._names[Table.RECORDS],
+            IndexName=LISTS,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=values,
+            Limit=WALK_LIMIT,
+        )
+        return (Key(item["pk"], item["sk"]) for item in found)
+
+    def unlisted(
+        self, table: Table, kinds: Sequence[str], *, after: Key | None = None
+    ) -> Iterator[tuple[list[Key], Key | None]]:
+        """The whole table page by page from the item past `after`: keys of the items of these kinds that the index of
+        lists lacks, and the last item that was read, None at the table's end."""
+        only = _of_kinds(kinds)
+        only["FilterExpression"] = f"attribute_not_exists(gsi2pk) AND ({only['FilterExpression']})"
+        request: dict[str, Any] = {"TableName": self._names[table], **only, "ProjectionExpression": "pk, sk"}
+        while True:
+            page = self._call(self._client.scan, **request, **({"ExclusiveStartKey": _key(after)} if after else {}))
+            after = _key_of(page["LastEvaluatedKey"]) if "LastEvaluatedKey" in page else None
+            yield [_key_of(item) for item in page["Items"]], after
+            if after is None:
+                return
+
     def scan(self, table: Table, *, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """Every item, or every item of one `kind`. Reads the whole table: for operators, never for a flow."""
-        only: dict[str, Any] = {}
-        if kind:
-            only = {
-                "FilterExpression": "#kind = :kind",
-                "ExpressionAttributeNames": {"#kind": "kind"},
-                "ExpressionAttributeValues": {":kind": {"S": kind}},
-            }
-        yield from self._pages(self._client.scan, TableName=self._names[table], **only)
+        yield from self._pages(self._client.scan, TableName=self._names[table], **(_of_kinds([kind]) if kind else {}))
 
     def walk(self, table: Table, kinds: Sequence[str], *, after: Key | None = None) -> Iterator[dict[str, Any]]:
         """Items of these kinds in the table's own order, page by page from the item past `after`.
 
         Reads only as far as it is asked for: for lists that go on at a cursor.
         """
-        names = {f":k{number}": {"S": kind} for number, kind in enumerate(kinds)}
         yield from self._pages(
             self._client.scan,
             TableName=self._names[table],
-            FilterExpression=f"#kind IN ({', '.join(names)})",
-            ExpressionAttributeNames={"#kind": "kind"},
-            ExpressionAttributeValues=names,
+            **_of_kinds(kinds),
             Limit=WALK_LIMIT,
             **({"ExclusiveStartKey": _key(after)} if after else {}),
         )
@@ -336,6 +381,16 @@ def _request(consistent: bool, attributes: Sequence[str]) -> dict[str, Any]:
     return request
 
 
+def _of_kinds(kinds: Sequence[str]) -> dict[str, Any]:
+    """What a scan answers of all that it reads."""
+    values = {f":k{number}": {"S": kind} for number, kind in enumerate(kinds)}
+    return {
+        "FilterExpression": " OR ".join(f"#kind = {name}" for name in values),
+        "ExpressionAttributeNames": {"#kind": "kind"},
+        "ExpressionAttributeValues": values,
+    }
+
+
 def _condition(expected: Expected | None) -> dict[str, Any]:
     match expected:
         case None:
@@ -375,6 +430,11 @@ def _compared(operator: str, attribute: str, amount: Any, equal: Mapping[str, An
 
 def _key(key: Key) -> dict[str, Any]:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _key_of(item: Mapping[str, Any]) -> Key:
+    """Of an item on the wire."""
+    return Key(item["pk"]["S"], item["sk"]["S"])
 
 
 def _translate(error: ClientError) -> NilometerError:

@@ -24,7 +24,7 @@ _DEED = re.compile(r"[a-z_.]+:[A-Z][A-Za-z]+")  # as the table of event types na
 
 
 class Use(NamedTuple):
-    """An action on a kind of resource: `records`, `events`, `index`, `bucket`, `bus`, `queue`, `secret`."""
+    """An action on a kind of resource: `records`, `events`, `index`, `lists`, `bucket`, `bus`, `queue`, `secret`."""
 
     action: str
     resource: str
@@ -35,6 +35,7 @@ _STORE = {
     "batch_get": "dynamodb:BatchGetItem",
     "query": "dynamodb:Query",
     "scan": "dynamodb:Scan",
+    "unlisted": "dynamodb:Scan",
     "put_all": "dynamodb:BatchWriteItem",
     "delete_all": "dynamodb:BatchWriteItem",
 }
@@ -244,6 +245,8 @@ def _asked(one: ast.AST, module: str) -> Iterator[Use]:
             yield Use(_STORE[method], table)
         case ast.Call(func=ast.Attribute(attr="query_index")):
             yield Use("dynamodb:Query", "index")
+        case ast.Call(func=ast.Attribute(attr="query_list")):
+            yield Use("dynamodb:Query", "lists")
         case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in _WRITES:
             yield from (Use(_WRITES[name], t) for k in keywords if k.arg == "table" and (t := _table(k.value)))
         case ast.Attribute(value=value, attr=method) if use := _SERVICES.get((_last(value), method)):

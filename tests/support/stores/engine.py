@@ -7,27 +7,26 @@ from typing import Any
 
 from nilometer.aws.dynamodb import Store
 
+RECORDS = (("gsi1", ("gsi1pk", "gsi1sk"), "ALL"), ("gsi2", ("gsi2pk", "pk"), "KEYS_ONLY"))
+
 
 def new_store(dynamodb: Any) -> Store:
     suffix = uuid.uuid4().hex[:12]
-    for name, index in (("records", ["gsi1"]), ("events", [])):
-        attributes = ["pk", "sk", *(f"{one}{key}" for one in index for key in ("pk", "sk"))]
+    for name, indexes in (("records", RECORDS), ("events", ())):
+        attributes = dict.fromkeys(["pk", "sk", *(key for _, named, _ in indexes for key in named)])
         dynamodb.create_table(
             TableName=f"{name}-{suffix}",
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in attributes],
-            KeySchema=_key_schema(""),
-            **{"GlobalSecondaryIndexes": [_index(one) for one in index]} if index else {},
+            KeySchema=_key_schema(("pk", "sk")),
+            **{"GlobalSecondaryIndexes": [_index(*one) for one in indexes]} if indexes else {},
         )
     return Store(dynamodb, records=f"records-{suffix}", events=f"events-{suffix}")
 
 
-def _index(name: str) -> dict[str, Any]:
-    return {"IndexName": name, "KeySchema": _key_schema(name), "Projection": {"ProjectionType": "ALL"}}
+def _index(name: str, named: tuple[str, str], projection: str) -> dict[str, Any]:
+    return {"IndexName": name, "KeySchema": _key_schema(named), "Projection": {"ProjectionType": projection}}
 
 
-def _key_schema(prefix: str) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": f"{prefix}pk", "KeyType": "HASH"},
-        {"AttributeName": f"{prefix}sk", "KeyType": "RANGE"},
-    ]
+def _key_schema(named: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(named, ("HASH", "RANGE"), strict=True)]

@@ -31,6 +31,7 @@ NOT_DONE = {
 # In a list of resources the first that a text has; what AWS asks for by the action alone has none.
 KINDS = {
     "index/gsi1": "index",
+    "index/gsi2": "lists",
     "DeadLetters": "dead letters",
     "Queue-": "queue",
     "RecordsTable": "records",

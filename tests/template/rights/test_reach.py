@@ -35,7 +35,7 @@ LAMBDAS_OWN = re.compile(
 # S3 asks for it where an object may be missing (test_permissions.py).
 OF_EVERY_READER = {"s3:ListBucket"}
 # They read or empty whole tables; no service calls them.
-OPERATORS = {"all_workspaces", "purge_workspace"}
+OPERATORS = {"all_workspaces", "complete_lists", "purge_workspace"}
 # The walk goes by names and finds more than there is: what the console does not ask for, and why.
 NOT_ASKED = {
     Use("dynamodb:PutItem", "records"): "limits.alert() is read for its time, and not committed",
@@ -44,6 +44,7 @@ NOT_ASKED = {
 }
 KINDS = {
     "index/gsi1": "index",
+    "index/gsi2": "lists",
     "RecordsTable": "records",
     "EventsTable": "events",
     "LakeBucket": "bucket",

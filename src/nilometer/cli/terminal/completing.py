@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 import click
 
 from nilometer.cli.terminal.connection import on_this_machine
-from nilometer.domain.store.writes import Table
 
 _Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 MOST = 200  # values: more help nobody to choose
@@ -27,7 +26,7 @@ def among(values: Callable[[], Iterable[str]]) -> _Complete:
 
 def _workspaces() -> Iterable[str]:
     """Of the local stack: completing must not ask an account on AWS."""
-    found = on_this_machine(None, None).store().scan(Table.RECORDS, kind="workspace")
+    found = on_this_machine(None, None).store().every("workspace")
     return sorted(str(item["workspace_id"]) for item in found)
 
 

@@ -97,7 +97,7 @@ def list_meters(connection: Connection, as_json: bool) -> None:
 
 def show_meters(connection: Connection, *, as_json: bool) -> None:
     """Every meter by its name."""
-    found = sorted(connection.store().scan(Table.RECORDS, kind="meter"), key=lambda item: str(item["meter"]))
+    found = sorted(connection.store().every("meter"), key=lambda item: str(item["meter"]))
     if as_json:
         print_json_lines(map(_shown, found))
     elif found:

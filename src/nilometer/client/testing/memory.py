@@ -99,6 +99,20 @@ class MemoryStore(Store):
         ]
         yield from map(dict, sorted(found, key=lambda item: item["gsi1sk"].encode(), reverse=newest_first))
 
+    def query_list(self, kind: str, *, after: str = "") -> Iterator[Key]:
+        found = (
+            key
+            for (of, key), item in self.items.items()
+            if of is Table.RECORDS and item.get("gsi2pk") == kind and key.pk > after
+        )
+        yield from sorted(found, key=lambda key: key.pk.encode())
+
+    def unlisted(
+        self, table: Table, kinds: Sequence[str], *, after: Key | None = None
+    ) -> Iterator[tuple[list[Key], Key | None]]:
+        found = (Key(item["pk"], item["sk"]) for item in self.walk(table, kinds, after=after) if "gsi2pk" not in item)
+        yield list(found), None
+
     def scan(self, table: Table, *, kind: str | None = None) -> Iterator[dict[str, Any]]:
         yield from (
             dict(item)

@@ -19,7 +19,7 @@ from nilometer.flows.recovery.trace import Sources, traced
 from nilometer.lake.read.bounded import bounded_query
 
 PAGE = 50
-_HIDDEN = {"version", "updated_at", "cause", "inputs", "evidence", "gsi1pk", "gsi1sk"}
+_HIDDEN = {"version", "updated_at", "cause", "inputs", "evidence", "gsi1pk", "gsi1sk", "gsi2pk"}
 _CHANGES = 40  # of one event, shown
 
 

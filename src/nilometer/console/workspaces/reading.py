@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from heapq import merge
+from itertools import groupby, islice, takewhile
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
@@ -29,6 +31,8 @@ from nilometer.flows.recovery.overview import WorkspaceUsage, usage_of
 PAGE = 50
 _READERS = 10  # members whose notifications are shown
 _NEWEST = 20
+_KINDS = ("workspace", "billing")
+_pk = itemgetter("pk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +54,42 @@ class WorkspacesPage:
 
 
 def listed(store: Store, cursor: str | None) -> WorkspacesPage:
-    """In the order of the table, sorted within the page. A partition whose first item was seen is passed over."""
+    """Workspaces in the order of their ids, then customers without one; sorted within the page.
+
+    In the order of the table, which is none, while the index of lists may lack some.
+    """
     start = _key(cursor)
-    items = store.walk(Table.RECORDS, ("workspace", "billing"), after=start)
-    rows: list[WorkspaceRow] = []
-    last, after = start, None
-    for pk, group in groupby(items, key=lambda item: str(item["pk"])):
-        if last and pk == last.pk:
-            continue
-        if last and len(rows) == PAGE:
-            after = f"{last.pk}\n{last.sk}"
-            break
-        kept = list(group)
-        last = Key(pk, str(kept[-1]["sk"]))
-        rows.append(_row(kept))
-    return WorkspacesPage(rows=sorted(rows, key=_by_id), after=after)
+    if store.has_lists():
+        return _page(_listed(store, start.pk if start else ""))
+    items = store.walk(Table.RECORDS, _KINDS, after=start)
+    return _page((pk, list(group)) for pk, group in groupby(items, key=_pk) if start is None or pk != start.pk)
+
+
+def _page(found: Iterator[tuple[str, list[Item]]]) -> WorkspacesPage:
+    """Of partitions. One whose first item was seen is passed over, so the cursor is its last."""
+    shown = list(islice(found, PAGE))
+    more = len(shown) == PAGE and next(found, None)
+    after = f"{shown[-1][0]}\n{shown[-1][1][-1]['sk']}" if more else None
+    return WorkspacesPage(rows=sorted((_row(items) for _, items in shown), key=_by_id), after=after)
+
+
+def _listed(store: Store, after: str) -> Iterator[tuple[str, list[Item]]]:
+    """The items of each partition past `after`, as many as a page shows at a time."""
+    partitions = (list(group) for _, group in groupby(_keys(store, after), key=attrgetter("pk")))
+    while some := list(islice(partitions, PAGE)):
+        found = store.batch_get(Table.RECORDS, [key for group in some for key in group])
+        for group in some:
+            if items := [found[key] for key in group if key in found]:
+                yield group[0].pk, list[Item](items)
+
+
+def _keys(store: Store, after: str) -> Iterator[Key]:
+    """Of the records past a partition: those of workspaces, then those of customers without one."""
+    first = keys.workspace("").pk
+    if not after or after >= first:
+        yield from merge(*(store.query_list(kind, after=max(after, first)) for kind in _KINDS))
+        after = ""
+    yield from takewhile(lambda key: key.pk < first, store.query_list("billing", after=after))
 
 
 def _by_id(row: WorkspaceRow) -> tuple[bool, str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.domain.acts.act import Act
+from nilometer.domain.store.lists import listing
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, version_after, version_of
 
@@ -19,7 +20,7 @@ def record(act: Act, key: Key, kind: str, stored: Item | None, **attributes: Any
 def put(act: Act, key: Key, kind: str, stored: Item | None, attributes: Item) -> Put:
     """Replaces the whole record, only if it is still as `stored` was read."""
     stamps = {"updated_at": rfc3339(act.now), "cause": act.cause, "actor": act.caller.user_id}
-    item = {**attributes, **new_item(key, kind, version_after(stored), **stamps)}
+    item = {**attributes, **new_item(key, kind, version_after(stored), **stamps, **listing(kind))}
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
 
 

@@ -74,7 +74,7 @@ _LONG_NUMBER = 7  # digits: as short as telephone numbers are
 
 # Not followed by `~`, which marks what has been replaced. Sort keys hold no hash: INVITATION#id stays.
 _HASHED_KEYS = re.compile(r"^(TOKEN|SESSION|INVITATION)#([^~].*)\Z", re.DOTALL)
-_PARTITION_KEYS = frozenset({"pk", "gsi1pk"})
+_PARTITION_KEYS = frozenset({"pk", "gsi1pk", "gsi2pk"})
 _SORT_KEYS = frozenset({"sk", "gsi1sk"})
 # Maps whose names are meters: `emails` is one, and no address.
 _BY_SLUG = frozenset({"limits", "limit_rules", "own_limits"})

@@ -1,7 +1,8 @@
 """The key table: where every record and fact lives, on one page.
 
 `records` holds what is true now (stream of new and old images), `events` every accepted fact once (TTL).
-`gsi1` is the one overloaded sparse index of `records` (`gsi1pk`, `gsi1sk`).
+`gsi1` is the one overloaded sparse index of `records` (`gsi1pk`, `gsi1sk`). `gsi2` holds keys alone, of workspaces,
+billing records and meters: by their kind (`gsi2pk`), in the order of their `pk` (`domain.store.lists`).
 
 | records                    | pk                                   | sk                             |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -58,6 +59,7 @@
 | Usage waiting for its ws   | WAITING#ws                           | USAGE#source#id                |
 | Who began to wait that day | WAITED#YYYY-MM-DD                    | WAITING#ws                     |
 | Message that waits in queue| WAITS#flow                           | message id                     |
+| Pass that completes lists  | LISTS                                | LISTS                          |
 
 | index of records           | gsi1pk                               | gsi1sk                         |
 |----------------------------|--------------------------------------|--------------------------------|
@@ -91,6 +93,7 @@ COUNTERS = "USAGE#"  # the sort keys of all counters of a workspace begin so
 REBUCKET = "REBUCKET"  # in the index: workspaces whose periods moved
 OUTBOX = "OUTBOX"  # in the index: counters that Stripe's meters may not have in full
 DATASETS = "DATASETS"  # and all datasets
+LISTS = Key("LISTS", "LISTS")  # in events: whether the index of lists has all, and how far the pass over the table is
 
 
 def part(value: str) -> str:

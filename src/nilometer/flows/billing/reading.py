@@ -29,12 +29,12 @@ _SOMETIMES: Mapping[str, Any] = {
     "unreadable": {},
     "unreadable_limits": [],
 }
-_HIDDEN = {"pk", "sk", "kind", "inputs", "workspace_id", "actor"}
+_HIDDEN = {"pk", "sk", "gsi2pk", "kind", "inputs", "workspace_id", "actor"}
 
 
 def list_billing(store: Store) -> Iterator[dict[str, Any]]:
-    """Every billing record, one dict each; customers without a workspace have `workspace` None. Scans."""
-    return map(billing_of, store.scan(Table.RECORDS, kind="billing"))
+    """Every billing record, one dict each; customers without a workspace have `workspace` None."""
+    return map(billing_of, store.every("billing"))
 
 
 def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
@@ -69,8 +69,8 @@ def explain_register(store: Store, item: Item, object_id: str) -> dict[str, Any]
 
 def list_conflicts(store: Store) -> Iterator[dict[str, Any]]:
     """Customers whose claim to a workspace does not count: `reason` is `conflict` (a buyer names a workspace that has a
-    customer) or `refused` (an account or mode that may not name workspaces). Scans."""
-    for record in store.scan(Table.RECORDS, kind="billing"):
+    customer) or `refused` (an account or mode that may not name workspaces)."""
+    for record in store.every("billing"):
         for one in record.get("conflicts", ()):
             yield {"workspace": record["workspace_id"], "reason": "conflict", **_customer(one["customer"]), **_why(one)}
         for workspace_id in record.get("refused_claims", ()):

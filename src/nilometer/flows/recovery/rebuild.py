@@ -33,6 +33,7 @@ from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import redaction
 from nilometer.domain.recovery.rebuild import incomplete
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.together import together
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table
@@ -109,11 +110,12 @@ class TableRestored:
 def restore(source: Store, target: Store, *, now: datetime, dry_run: bool = False) -> Iterator[TableRestored]:
     """Both tables, the facts first. Atomic per 100 items or 3 MB; repeatable.
 
-    What has expired is left out, for DynamoDB would remove it. `dry_run` counts and writes nothing.
+    What has expired is left out, for DynamoDB would remove it. Lists read the table until a pass over the copy is
+    whole. `dry_run` counts and writes nothing.
     """
     for table in (Table.EVENTS, Table.RECORDS):
         counted = TableRestored(table=table)
-        for batch in _batches(source.scan(table)):
+        for batch in _batches(item for item in source.scan(table) if _key(item) != keys.LISTS):
             living = [item for item in batch if item.get("expires_at", epoch(now) + 1) > epoch(now)]
             put, equal, different = _copied(target, table, living, dry_run=dry_run)
             counted = TableRestored(
@@ -125,6 +127,8 @@ def restore(source: Store, target: Store, *, now: datetime, dry_run: bool = Fals
                 expired=counted.expired + len(batch) - len(living),
             )
         yield counted
+    if not dry_run:
+        target.delete_all(Table.EVENTS, [keys.LISTS])
 
 
 def _copied(target: Store, table: Table, items: Sequence[Item], *, dry_run: bool) -> tuple[int, int, int]:

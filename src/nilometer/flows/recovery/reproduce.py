@@ -39,6 +39,7 @@ from nilometer.lake.read.ledger import Ledger
 
 _OTHERWISE = frozenset(
     {"version", "updated_at", "cause", "actor", "evidence", "inputs", "late_total", "late_count", "gsi1pk", "gsi1sk"}
+    | {"gsi2pk"}
 )
 _COMPARED = frozenset({"billing", "register", "counter"})
 _RESTORED = frozenset({"workspace", "billing", "limits", "meter", "counter", "alert"})

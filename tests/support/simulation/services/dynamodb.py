@@ -24,7 +24,8 @@ TRANSACTION_BYTES = 4 * 1024 * 1024
 PAGE_BYTES = 1024 * 1024
 ACTIONS = 100
 REMEMBERED = 20_000  # checked items
-INDEX_KEYS = ("gsi1pk", "gsi1sk")
+INDEXES = {"gsi1": ("gsi1pk", "gsi1sk"), "gsi2": ("gsi2pk", "pk")}
+KEYS_ONLY = {"gsi2": {"gsi2pk", "pk", "sk"}}
 
 ItemKey = tuple[str, str]
 READS = ("refused",)  # a death before a read is a death before the next write: a read leaves no trace
@@ -64,8 +65,8 @@ class SimTables:
     tokens: dict[str, int] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
     digest: int = 0
-    indexed: dict[str, dict[ItemKey, None]] = field(default_factory=dict)
-    """By `gsi1pk`, the keys of items that have it or ever had it."""
+    indexed: dict[tuple[str, str], dict[ItemKey, None]] = field(default_factory=dict)
+    """By index and partition key there, the keys of items that have it or ever had it."""
     partitions: dict[tuple[str, str], dict[ItemKey, None]] = field(default_factory=dict)
     """By table and partition, the keys of items that are or ever were there."""
     written: Callable[[Sequence[Any]], None] | None = None
@@ -86,15 +87,16 @@ class SimTables:
         self.digest ^= hash((place, before[-1] and before[-1].seal, old and old.seal))
         before.append(old)
         self.digest ^= hash((place, old and old.seal, item and item.seal))
-        indexed = [one.values[INDEX_KEYS[0]]["S"] for one in (old, item) if one and INDEX_KEYS[0] in one.values]
-        for pk in indexed:
-            self.indexed.setdefault(pk, {})[key] = None
+        images = [one.values for one in (old, item) if one]
+        indexed = [(name, one[pk]["S"]) for name, (pk, _) in INDEXES.items() for one in images if pk in one]
+        for partition in indexed:
+            self.indexed.setdefault(partition, {})[key] = None
         if self.written:
             self.written([place, (table, key[0]), *indexed])
         if (old and old.seal) != (item and item.seal):
-            images = (old and old.values, item and item.values)
+            before_after = (old and old.values, item and item.values)
             seals = (place, old and old.seal, item and item.seal, expired)
-            self.stream.append(StreamChange(len(self.stream) + 1, table, key, *images, second, expired, seals))
+            self.stream.append(StreamChange(len(self.stream) + 1, table, key, *before_after, second, expired, seals))
 
     def copy(self) -> SimTables:
         return SimTables(
@@ -381,17 +383,18 @@ class SimDynamoDB:
             _partition(table, request),
         )
         more = {"LastEvaluatedKey": _as_key(last)} if last else {}
-        return {"Items": [dict(item.values) for item in found], **more}
+        names = KEYS_ONLY.get(request.get("IndexName", ""))
+        return {"Items": [_projected(item.values, names) for item in found], **more}
 
     def _may_be_old(self, table: str, request: Mapping[str, Any]) -> bool:
         values = request.get("ExpressionAttributeValues", {})
         past = self.tables.past
-        return any((table, key) in past for key in self._candidates(table, "IndexName" in request, values))
+        return any((table, key) in past for key in self._candidates(table, request.get("IndexName"), values))
 
     def _selected(self, table: str, request: Mapping[str, Any], *, old: bool) -> tuple[list[SimStored], ItemKey | None]:
         """One page: the items that the expressions accept, and where to go on."""
         names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
-        index = request.get("IndexName") is not None
+        index = request.get("IndexName")
         wanted = condition(request["KeyConditionExpression"]) if "KeyConditionExpression" in request else None
         only = condition(request["FilterExpression"]) if "FilterExpression" in request else None
         candidates = self._candidates(table, index, values)
@@ -403,8 +406,9 @@ class SimDynamoDB:
             (key, item) for key, item in versions if item and (wanted is None or wanted(item.values, names, values))
         ]
         if index:
-            matching = [(key, item) for key, item in matching if INDEX_KEYS[1] in item.values]
-            matching.sort(key=lambda pair: (pair[1].values[INDEX_KEYS[1]]["S"], pair[0]))
+            sk = INDEXES[index][1]
+            matching = [(key, item) for key, item in matching if sk in item.values]
+            matching.sort(key=lambda pair: (pair[1].values[sk]["S"], pair[0]))
         else:
             matching.sort(key=lambda pair: pair[0])
         if not request.get("ScanIndexForward", True):
@@ -413,10 +417,10 @@ class SimDynamoDB:
             matching, request.get("ExclusiveStartKey"), self.page, lambda i: only is None or only(i, names, values)
         )
 
-    def _candidates(self, table: str, index: bool, values: Mapping[str, Any]) -> list[ItemKey]:
+    def _candidates(self, table: str, index: str | None, values: Mapping[str, Any]) -> list[ItemKey]:
         """Every key that may match now or did in the version before."""
         if index:
-            return list(self.tables.indexed.get(values[":pk"]["S"], ()))
+            return list(self.tables.indexed.get((index, values[":pk"]["S"]), ()))
         pk = values.get(":pk", {}).get("S")
         return list(self._table(table) if pk is None else self.tables.partitions.get((table, pk), ()))
 
@@ -547,7 +551,7 @@ def _partition(table: str, request: Mapping[str, Any]) -> Sequence[Any] | None:
     pk = request.get("ExpressionAttributeValues", {}).get(":pk", {}).get("S")
     if "KeyConditionExpression" not in request:
         return None
-    return [pk if "IndexName" in request else (table, pk)]
+    return [(request.get("IndexName", table), pk)]
 
 
 def _put_or_delete(request: Mapping[str, Any]) -> tuple[ItemKey, SimStored | None]:

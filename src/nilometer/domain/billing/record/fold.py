@@ -25,6 +25,7 @@ from nilometer.domain.billing.record.inputs import (
 )
 from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
+from nilometer.domain.store.lists import listing
 from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 
@@ -67,6 +68,7 @@ def record_item(
         "updated_at": updated_at,
         "cause": cause,
         "actor": None,
+        **listing("billing"),
         "workspace_id": workspace_id,
         **{name: value for name, value in fold(inputs).items() if value is not None},
         "customers": sorted(admitted(inputs)),
