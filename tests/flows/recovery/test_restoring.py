@@ -13,7 +13,9 @@ from tests.support.stores.engine import new_store
 from nilometer import CreateWorkspace, OpenSession, access, issue, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.domain.store.writes import Key, Put, Table
+from nilometer.domain.store import keys
+from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Key, Put, Table, new_item
 from nilometer.flows.recovery.rebuild import TableRestored, restore
 
 
@@ -71,6 +73,20 @@ def test_what_the_stack_wrote_since_is_never_replaced(lost: Store, target: Store
 
     assert target.batch_get(Table.RECORDS, [key_of(first)])[key_of(first)] == newer
     assert (again[Table.RECORDS][0], again[Table.RECORDS][2], again[Table.EVENTS][0]) == (0, 1, 0)
+
+
+def test_lists_find_all_that_was_copied(lost: Store, target: Store) -> None:
+    """A record of an earlier version is copied as it is, so lists read the table, whatever either stack knew."""
+    whole = new_item(keys.LISTS, "lists_pass", whole_at=rfc3339(NOW))
+    for store in (lost, target):
+        store.commit([Put(table=Table.EVENTS, item=whole)])
+    lost.commit([Put(table=Table.RECORDS, item=new_item(keys.workspace("old"), "workspace", workspace_id="old"))])
+
+    list(restore(lost, target, now=NOW, dry_run=True))
+    assert target.has_lists()
+    list(restore(lost, target, now=NOW))
+
+    assert "old" in {item["workspace_id"] for item in target.every("workspace")}
 
 
 def key_of(item: Any) -> Any:

@@ -31,7 +31,12 @@ from tests.support.stack.proof.production import (
 )
 from tests.support.stack.release import built_before
 
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.store import keys
+from nilometer.domain.store.lists import LISTED, SETTLES
 from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.writes import Table
+from nilometer.flows.people.listing import complete_lists
 
 STACK, AGAIN = "nilometer-prod", "nilometer-again"
 BEFORE = {"Stage": "prod", "Architecture": HERE, "ArchiveDays": "0", "Canary": "false"}
@@ -142,6 +147,22 @@ def test_the_next_release_goes_on_from_what_was_written(upgraded: Production, sa
     assert len(upgraded.rows("select event_id from stripe_events")) == 1
     verified = nilometer(upgraded, "verify", "counters", "--stack", STACK, "--grace", "0")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_lists_find_what_was_written_before(upgraded: Production) -> None:
+    """By the table at first; a pass over it puts all into the index that the deployment added."""
+    names = {"records": upgraded.ids["RecordsTable"], "events": upgraded.ids["EventsTable"]}
+    store, now = Store(upgraded.client("dynamodb"), **names), datetime.now(UTC)
+    scanned = {item["pk"] for kind in LISTED for item in store.scan(Table.RECORDS, kind=kind)}
+    store.delete_all(Table.EVENTS, [keys.LISTS])
+    complete_lists(store, now=now - SETTLES)
+    assert not store.has_lists()
+
+    complete_lists(store, now=now)
+
+    assert store.has_lists()
+    assert scanned
+    assert {item["pk"] for kind in LISTED for item in store.every(kind)} == scanned
 
 
 @pytest.fixture(scope="module")
