@@ -1,15 +1,19 @@
-"""What an analyst's questions cost: `python benchmarks/analyst.py [--rows 5000000] [--days 30] [--install]`.
+"""What an analyst's questions cost: `python -m benchmarks.analyst [--rows 5000000] [--days 30] [--ids sequential]`.
 
 Three questions to `usage` on local disk, a compacted file a day, beside the best that reads the same files: Polars,
 DuckDB's `read_parquet` and, where DuckDB has its Delta extension (`--install` fetches it), `delta_scan`. Each engine
 answers in a process of its own, in turns: the first answer, with import and opening the table; the median of those
 after it, of a table that is open; and the largest memory of the process. Exit code 1 when a goal is missed.
+
+Ids are random, as those of requests are: then the smallest and the largest of a file say nothing about an id. Ids that
+grow with time (`--ids sequential`) lie in one file, and the log says in which.
 """
 
 # ruff: noqa: PLC0415  # each engine is imported in a process of its own
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import resource
 import shutil
@@ -40,7 +44,20 @@ SQL = {
 }
 
 
-def fill(folder: Path, rows: int, days: int) -> None:
+def random_id(number: int) -> str:
+    """The same for the same number, and as likely in one file as in another."""
+    return f"req_{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()[:24]}"
+
+
+def sequential_id(number: int) -> str:
+    """Larger than all before it."""
+    return str(row(number, START)["event_id"])
+
+
+IDS: Mapping[str, Callable[[int], str]] = {"random": random_id, "sequential": sequential_id}
+
+
+def fill(folder: Path, rows: int, days: int, id_of: Callable[[int], str]) -> None:
     """`rows` of `usage` in the `days` before the first day of the other benchmarks, a file each."""
     from deltalake import write_deltalake
 
@@ -51,16 +68,17 @@ def fill(folder: Path, rows: int, days: int) -> None:
 
     table, each = open_or_create(str(folder), USAGE, {}), rows // days
     for day in range(days):
-        made = [row(day * each + n, START - (day + 1) * DAY + n * DAY // each) for n in range(each)]
+        first, starts = day * each, START - (day + 1) * DAY
+        made = [row(first + n, starts + n * DAY // each) | {"event_id": id_of(first + n)} for n in range(each)]
         parts = [decode(USAGE, json.dumps(made[at : at + CHUNK]).encode()) for at in range(0, each, CHUNK)]
         arrow = to_arrow(USAGE, joined(parts), recorded_at=NOW)
         write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
 
 
-def questions(rows: int, days: int) -> Mapping[str, str]:
+def questions(rows: int, days: int, id_of: Callable[[int], str]) -> Mapping[str, str]:
     """With a day and an id from the middle."""
     day = FIRST_DAY - timedelta(days=days // 2)
-    return {name: sql.replace("{day}", str(day)).replace("{id}", f"req_{rows // 2:024x}") for name, sql in SQL.items()}
+    return {name: sql.replace("{day}", str(day)).replace("{id}", id_of(rows // 2)) for name, sql in SQL.items()}
 
 
 def ours(folder: str) -> Answering:
@@ -121,8 +139,16 @@ def answer(engine: str, folder: str, sql: str) -> dict[str, Any]:
         seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
     total = sum((Decimal(one[-1]) for one in rows), Decimal(0))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "rows": len(rows), "total": str(total), "mb": memory}
+    return {"seconds": seconds, "rows": len(rows), "total": str(total), "mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """The largest memory of this process so far. `ru_maxrss` of a child begins with what its parent had, which may have
+    filled the lake: so it is asked only where the kernel says nothing of a process of its own (macOS, in bytes)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def ask(engine: str, folder: str, sql: str) -> dict[str, Any] | None:
@@ -168,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--ids", choices=IDS, default="random", help="of the events")
     parser.add_argument("--folder", help="a lake that is filled already, or is to be filled and kept")
     parser.add_argument("--install", action="store_true", help="fetch DuckDB's Delta extension")
     parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
@@ -180,11 +207,11 @@ def main() -> None:
         import duckdb
 
         duckdb.execute("INSTALL delta")
-    folder = Path(given.folder or tempfile.mkdtemp(prefix="nilometer-analyst-"))
+    folder, id_of = Path(given.folder or tempfile.mkdtemp(prefix="nilometer-analyst-")), IDS[given.ids]
     try:
         if not (folder / "usage").exists():
-            fill(folder, given.rows, given.days)
-        met = [measure(name, sql, str(folder)) for name, sql in questions(given.rows, given.days).items()]
+            fill(folder, given.rows, given.days, id_of)
+        met = [measure(name, sql, str(folder)) for name, sql in questions(given.rows, given.days, id_of).items()]
     finally:
         if not given.folder:
             shutil.rmtree(folder)
