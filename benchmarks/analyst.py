@@ -13,7 +13,6 @@ grow with time (`--ids sequential`) lie in one file, and the log says in which.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import resource
 import shutil
@@ -28,7 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.lake import DAY, NOW, START, row
+from benchmarks.lake import DAY, NOW, START, id_of, row
 
 GOAL, GOAL_MB = 1.2, 250
 ROUNDS, ANSWERS = 3, 5
@@ -44,20 +43,10 @@ SQL = {
 }
 
 
-def random_id(number: int) -> str:
-    """The same for the same number, and as likely in one file as in another."""
-    return f"req_{hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()[:24]}"
+IDS: Mapping[str, Callable[[int], str]] = {"random": id_of, "sequential": lambda number: f"{number:024x}"}
 
 
-def sequential_id(number: int) -> str:
-    """Larger than all before it."""
-    return str(row(number, START)["event_id"])
-
-
-IDS: Mapping[str, Callable[[int], str]] = {"random": random_id, "sequential": sequential_id}
-
-
-def fill(folder: Path, rows: int, days: int, id_of: Callable[[int], str]) -> None:
+def fill(folder: Path, rows: int, days: int, naming: Callable[[int], str]) -> None:
     """`rows` of `usage` in the `days` before the first day of the other benchmarks, a file each."""
     from deltalake import write_deltalake
 
@@ -69,16 +58,16 @@ def fill(folder: Path, rows: int, days: int, id_of: Callable[[int], str]) -> Non
     table, each = open_or_create(str(folder), USAGE, {}), rows // days
     for day in range(days):
         first, starts = day * each, START - (day + 1) * DAY
-        made = [row(first + n, starts + n * DAY // each) | {"event_id": id_of(first + n)} for n in range(each)]
+        made = [row(first + n, starts + n * DAY // each) | {"event_id": naming(first + n)} for n in range(each)]
         parts = [decode(USAGE, json.dumps(made[at : at + CHUNK]).encode()) for at in range(0, each, CHUNK)]
         arrow = to_arrow(USAGE, joined(parts), recorded_at=NOW)
         write_deltalake(table, arrow, mode="append", writer_properties=writer_properties(USAGE))
 
 
-def questions(rows: int, days: int, id_of: Callable[[int], str]) -> Mapping[str, str]:
+def questions(rows: int, days: int, naming: Callable[[int], str]) -> Mapping[str, str]:
     """With a day and an id from the middle."""
     day = FIRST_DAY - timedelta(days=days // 2)
-    return {name: sql.replace("{day}", str(day)).replace("{id}", id_of(rows // 2)) for name, sql in SQL.items()}
+    return {name: sql.replace("{day}", str(day)).replace("{id}", naming(rows // 2)) for name, sql in SQL.items()}
 
 
 def ours(folder: str) -> Answering:
@@ -207,11 +196,11 @@ def main() -> None:
         import duckdb
 
         duckdb.execute("INSTALL delta")
-    folder, id_of = Path(given.folder or tempfile.mkdtemp(prefix="nilometer-analyst-")), IDS[given.ids]
+    folder, naming = Path(given.folder or tempfile.mkdtemp(prefix="nilometer-analyst-")), IDS[given.ids]
     try:
         if not (folder / "usage").exists():
-            fill(folder, given.rows, given.days, id_of)
-        met = [measure(name, sql, str(folder)) for name, sql in questions(given.rows, given.days, id_of).items()]
+            fill(folder, given.rows, given.days, naming)
+        met = [measure(name, sql, str(folder)) for name, sql in questions(given.rows, given.days, naming).items()]
     finally:
         if not given.folder:
             shutil.rmtree(folder)

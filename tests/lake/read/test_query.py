@@ -6,15 +6,20 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
-from tests.support.lake.build import NOW, usage
+from deltalake import DeltaTable
+from tests.support.lake.build import DAY, NOW, START, append, change, stripe_event, usage
 
-from nilometer.domain.lake.tables import USAGE
+from nilometer.domain.lake import tables
+from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
 from nilometer.errors import Unavailable
 from nilometer.lake.read.query import connect, describe, query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
+from nilometer.lake.write.maintenance import compact
 from nilometer.lake.write.rows import decode
 from nilometer.local.plane.engine import Engine
 
@@ -59,3 +64,35 @@ def test_on_a_disk_duckdb_reads_the_files_itself(tmp_path: Path) -> None:
 
     assert "PARQUET" in plan
     assert "ARROW" not in plan
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["appended", "compacted"])
+@pytest.mark.parametrize(
+    ("table", "row", "id_"),
+    [(USAGE, usage, "event_id"), (STRIPE_EVENTS, stripe_event, "event_id"), (AUDIT, change, "change_id")],
+    ids=["usage", "stripe_events", "audit"],
+)
+def test_an_id_is_looked_for_where_it_is(
+    tmp_path: Path, table: tables.DeltaTable, row: Any, id_: str, compacted: bool
+) -> None:
+    """Among random ids each file's smallest and largest say nothing: its Bloom filter leaves it out, or lets it in."""
+    lake, days = Lake(uri=str(tmp_path), storage_options={}), range(4)
+    names = {day: [f"{(7 * day + n) * 2_654_435_761 % 2**32:08x}" for n in range(6)] for day in days}
+    for day in days:
+        for half in (names[day][:3], names[day][3:]):
+            append(lake, table, *(row(name, created=START + day * DAY) for name in half))
+    stored = DeltaTable(f"{lake.uri}/{table.name}")
+    for day in days if compacted else ():
+        compact(stored, table, f"2026-11-{23 + day}")
+    files = stored.file_uris()
+
+    def files_with(name: str) -> set[str]:
+        probe = f"from parquet_bloom_probe({files!r}, '{id_}', '{name}') where not bloom_filter_excludes"
+        return {path for path, *_ in duckdb.sql(probe).fetchall()}
+
+    assert len(files) == (4 if compacted else 8)
+    for day in days:
+        for name in names[day]:
+            found = files_with(name)
+            assert any(f"event_date=2026-11-{23 + day}" in path for path in found)
+            assert len(found) < len(files) / 2
