@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.support.flows.limits import limited
 from tests.support.flows.operations import NOW
-from tests.support.flows.reservations import left
+from tests.support.flows.reservations import jobs, left
 from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, totals
 from tests.support.project import least
 
@@ -50,8 +50,9 @@ def reports(ready: Store, objects: Objects) -> Reports:
 
 def lease(store: Store, reports: Reports, name: str = "a", **given: Any) -> Lease:
     ids = itertools.count(1)
-    wanted = {"known": Known(store), "workspace_id": WORKSPACE, "meter": "api_calls", "report": reports}
-    return Lease(**wanted, new_id=lambda: f"{name}{next(ids)}", now=lambda: NOW, **{"refills": False, **given})
+    wanted: dict[str, Any] = {"known": Known(store), "workspace_id": WORKSPACE, "meter": "api_calls", "report": reports}
+    wanted |= {"refills": False, **given}
+    return Lease(**wanted, new_id=lambda: f"{name}{next(ids)}", now=lambda: NOW)
 
 
 def test_what_was_given_out_is_counted_and_the_rest_comes_back(ready: Store, reports: Reports) -> None:
@@ -115,6 +116,19 @@ def test_what_no_event_can_report_is_not_given_out(ready: Store, reports: Report
         assert one.check(Decimal(0))
     assert set(reports.land()) == {"accepted"}
     assert (totals(ready)["api_calls"], left(ready)[1]) == (Decimal("0.25"), 0)
+
+
+@pytest.mark.parametrize("meter", ["jobs", "seats", "users", "disk"])
+@pytest.mark.parametrize("has_limit", [True, False])
+def test_only_sums_are_leased(has_limit: bool, meter: str, ready: Store, reports: Reports) -> None:
+    """One event reports a block, whatever was given out of it; said also where nothing limits it, and nothing is
+    held."""
+    jobs(ready, hard=100)
+    limited(ready, meter=meter if has_limit else "api_calls", included=100, overage="block", version="v2")
+    with lease(ready, reports, meter=meter) as one, pytest.raises(Rejected, match="leased") as error:
+        one.check()
+
+    assert (error.value.reason, left(ready, meter), reports.events) == ("invalid_schema", (None, None), [])
 
 
 def test_without_a_hard_limit_everything_is_given_out_and_counted(ready: Store, reports: Reports) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.limits import limited, look
 from tests.support.flows.operations import NOW
-from tests.support.flows.reservations import ask, left
+from tests.support.flows.reservations import ask, jobs, left
 from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes, prepare, totals, void
 from tests.support.stores.memory import MemoryStore
 
@@ -221,6 +221,27 @@ def test_a_consumer_that_dies_settles_once(landed: bool, known: Known, objects: 
             handle(known.store, objects, event)
         assert totals(known.store) == {"api_calls": number}
         assert left(known.store) == (100 - number, 0)
+
+
+@pytest.mark.parametrize(("held", "reported"), [(1, 0), (1, 1), (1, 7), (10, 10)])
+def test_an_event_of_a_count_meter_spends_one(held: int, reported: int, ready: Store, objects: Objects) -> None:
+    """Whatever its quantity says, as the counter does."""
+    jobs(ready, hard=10)
+    known = Known(ready)
+    assert ask(known, "r1", held, meter="jobs").granted
+    assert outcomes(handle(ready, objects, using("a", "r1", reported, meter="jobs", unit="job"))) == ["accepted"]
+
+    assert left(ready, "jobs") == (9, 0)
+    assert not ask(known, "r2", 10, meter="jobs").granted
+    assert ask(known, "r3", 9, meter="jobs").granted
+
+
+@pytest.mark.parametrize("meter", ["seats", "users", "disk"])
+def test_a_meter_without_amounts_cannot_be_reserved(meter: str, ready: Store) -> None:
+    """A level or a number of values is nothing that can be held; said also where nothing limits it."""
+    with pytest.raises(Rejected, match="cannot be reserved") as error:
+        ask(Known(ready), "r1", 1, meter=meter)
+    assert error.value.reason == "invalid_schema"
 
 
 def test_nothing_is_held_where_nothing_is_hard(ready: Store) -> None:

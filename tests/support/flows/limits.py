@@ -18,8 +18,8 @@ from nilometer.flows.limits.reactions import react
 from nilometer.flows.usage.known import Known
 
 
-def limited(store: Store, **rule: Any) -> None:
-    """A billing record with one limit of api_calls."""
+def limited(store: Store, *, meter: str = "api_calls", **rule: Any) -> None:
+    """A billing record with one limit."""
     key = keys.billing(WORKSPACE)
     item = {
         "pk": key.pk,
@@ -28,7 +28,7 @@ def limited(store: Store, **rule: Any) -> None:
         "version": 1,
         "workspace_id": WORKSPACE,
         "periods": [],
-        "limit_rules": {"api_calls": {"source": "plan", "version": "v1", **rule}},
+        "limit_rules": {meter: {"source": "plan", "version": "v1", **rule}},
     }
     store.commit([Put(table=Table.RECORDS, item=item)])
 

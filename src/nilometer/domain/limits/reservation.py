@@ -37,11 +37,13 @@ from nilometer.domain.store.writes import (
     version_of,
 )
 from nilometer.domain.usage.event import UsageEvent
+from nilometer.domain.usage.meter import Aggregation, Meter
 from nilometer.domain.usage.period import Period
 from nilometer.errors import Rejected
 
 LONGEST = timedelta(hours=24)
 KEPT = timedelta(days=40)
+_NOTHING = Decimal(0)
 
 
 class ReservationStatus(StrEnum):
@@ -53,6 +55,7 @@ class ReservationStatus(StrEnum):
     EXPIRED = "expired"
 
 
+_RESERVABLE = frozenset({Aggregation.SUM, Aggregation.COUNT})
 _ENDED = frozenset({ReservationStatus.SETTLED, ReservationStatus.RELEASED, ReservationStatus.EXPIRED})
 RESERVATION_STEPS: Mapping[str, frozenset[str]] = {
     "": frozenset({ReservationStatus.OPEN}),
@@ -83,6 +86,22 @@ class Reservation:
     def allowance(self) -> Key:
         """The item of its meter and period whose sum of reservations it is part of."""
         return keys.allowance(self.workspace_id, self.meter, self.period_start)
+
+
+def check_reservable(meter: Meter, *, leased: bool) -> None:
+    """`Rejected("invalid_schema")` for a meter whose limit would not hold: levels and numbers of values are no amounts
+    that can be held, and the one event that reports a block of a lease counts 1, however much was given out."""
+    if meter.aggregation not in _RESERVABLE:
+        raise Rejected(
+            "invalid_schema",
+            f"meter {meter.slug} ({meter.aggregation}) cannot be reserved or leased, only sum and count can; use check",
+        )
+    if leased and meter.aggregation is Aggregation.COUNT:
+        raise Rejected(
+            "invalid_schema",
+            f"meter {meter.slug} (count) cannot be leased: one event reports a whole block, and counts 1; "
+            "reserve 1 for each event, or use a sum meter",
+        )
 
 
 def new_reservation(
@@ -129,12 +148,16 @@ def reserved(one: Reservation, limit: Limit, *, now: datetime) -> list[Write]:
 
 
 def ended(
-    item: Item, status: ReservationStatus, *, now: datetime, used: UsageEvent | None = None, same_period: bool = True
+    item: Item,
+    status: ReservationStatus,
+    *,
+    now: datetime,
+    used: UsageEvent | None = None,
+    spent: Decimal = _NOTHING,
 ) -> list[Write]:
-    """What was held goes back; with `used`, less what that event counts in the same period."""
+    """What was held goes back, less what is `spent`: what the event `used` adds to the counter of its period."""
     one = reservation_of(item)
     version = int(item["version"])
-    spent = used.quantity if used and same_period else Decimal(0)
     return [
         _kept(one, status, version=version + 1, now=now, cause=used.id if used else None, expected=Version(version)),
         Update(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from nilometer.domain.store.writes import Item
@@ -40,6 +41,10 @@ class Meter:
     stripe_event_name: str | None = None
     fail_open: bool = True
     """Whether usage is allowed when a limit cannot be read."""
+
+    def added_by(self, quantity: Decimal) -> Decimal:
+        """What one event of this quantity adds to the number of a meter that counts or sums: 1 where events count."""
+        return Decimal(1) if self.aggregation is Aggregation.COUNT else quantity
 
 
 def new_meter(

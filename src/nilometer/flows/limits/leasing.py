@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from nilometer.domain.limits.lease import block_size
-from nilometer.domain.limits.reservation import ReservationStatus
+from nilometer.domain.limits.reservation import ReservationStatus, check_reservable
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.errors import Refused
@@ -63,8 +63,11 @@ def take(
     """The size of a block that is held from now on: at least `quantity`, good for some seconds of `rate` units a
     second. 0 when less is left, `None` where nothing limits it.
 
-    The same id again is the same block. `Refused` for the id of a block that has ended, `Unavailable`: ask again.
+    The same id again is the same block. `Refused` for the id of a block that has ended, `Rejected` for a meter that
+    does not sum, also where nothing limits it. `Unavailable`: ask again.
     """
+    if found := known.meters([meter]).get(meter):
+        check_reservable(found, leased=True)
     remaining = left(known, workspace_id=workspace_id, meter=meter, now=now)
     if remaining is None:
         return None

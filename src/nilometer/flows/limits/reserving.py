@@ -21,6 +21,7 @@ from nilometer.domain.limits.reservation import (
     Reservation,
     ReservationStatus,
     allowance,
+    check_reservable,
     ended,
     new_reservation,
     reservation_of,
@@ -64,12 +65,14 @@ def reserve(
     end, whatever `ttl` says (`flows.limits.leasing`).
 
     A limit that changed applies at once where it leaves less: a refused write reads it again. The same id again is the
-    same answer; `Refused` for the same id with another content or one that has ended. Where
-    no hard limit is, everything is granted and nothing is held. `Unavailable`: ask again with the same id.
+    same answer; `Refused` for the same id with another content or one that has ended, `Rejected` for a meter that does
+    not count or sum. Where no hard limit is, everything is granted and nothing is held. `Unavailable`: ask again with
+    the same id.
     """
     found = known.meters([meter]).get(meter)
     if found is None:
         raise Rejected("unknown_meter", f"no meter {meter!r}; create it: nilometer meter create {meter} ...")
+    check_reservable(found, leased=leased)
 
     def attempt(*, fresh: bool) -> Reserved:
         limit, period = _bounds(known, workspace_id, meter, now, fresh=fresh)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from nilometer.domain.events.outcome import Outcome
@@ -58,7 +59,8 @@ def count_reserved(batch: UsageBatch, group: UsageGroup, one: UsageArrival, tena
         if reservation is None or not settles(reservation, event) or batch.expired:
             return False
         same = reservation["period_start"] == group.start
-        settled = ended(reservation, ReservationStatus.SETTLED, now=batch.now, used=event, same_period=same)
+        spent = group.meters[event.meter].added_by(event.quantity) if same else Decimal(0)
+        settled = ended(reservation, ReservationStatus.SETTLED, now=batch.now, used=event, spent=spent)
         doubt = True
         _commit(batch, one, [*counting_writes(batch, group, [one], random.randrange(tenant.shards)), *settled])
         return True

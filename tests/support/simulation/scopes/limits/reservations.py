@@ -102,8 +102,8 @@ def settled(plant: Plant) -> None:
 
 
 def _asks_for_what_nothing_limits(plant: Plant) -> None:
-    given: Any = {"workspace_id": "a", "quantity": Decimal(10**6), "ttl": TTL, "now": NOW}
-    law(reserving.reserve(plant.known(), "free", meter="users", **given).granted, "a meter without a limit was refused")
+    given: Any = {"workspace_id": "b", "quantity": Decimal(10**6), "ttl": TTL, "now": NOW}
+    law(reserving.reserve(plant.known(), "free", meter="m", **given).granted, "a meter without a limit was refused")
     with contextlib.suppress(Rejected):
         reserving.reserve(plant.known(), "none", meter="none", **given)
         law(False, "a meter that does not exist was granted")
