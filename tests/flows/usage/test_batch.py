@@ -100,6 +100,41 @@ def test_a_bad_element_does_not_touch_its_neighbours(ready: Store, objects: Obje
     assert json.loads(next(kept["payload"] for kept in rejects(ready) if kept["event_id"] == "b"))["id"] == "b"
 
 
+def test_an_id_that_is_used_again_does_not_hide_its_copy(ready: Store, objects: Objects) -> None:
+    """One element with a counted id and another payload is refused; the one with the same payload is a duplicate, and
+    the message ends."""
+    handle(ready, objects, cloud("x", quantity="1"))
+
+    [result] = handle(ready, objects, batch([cloud("x", quantity="2"), cloud("x", quantity="1"), cloud("n")]))
+
+    assert result.outcome is Outcome.REJECTED
+    assert [result.fields[f"events_{name}"] for name in ("rejected", "duplicate", "accepted")] == [1, 1, 1]
+    assert [kept["reason"] for kept in rejects(ready)] == ["id_reuse"]
+
+
+def test_an_id_that_is_used_again_while_it_waits_does_not_hide_its_copy(ready: Store, objects: Objects) -> None:
+    """Of a workspace that nobody knows yet."""
+    given: dict[str, Any] = {"workspace": "new"}
+    handle(ready, objects, cloud("x", quantity="1", **given))
+
+    [result] = handle(ready, objects, batch([cloud("x", quantity="2", **given), cloud("x", quantity="1", **given)]))
+
+    assert (result.fields["events_rejected"], result.fields["events_waiting"]) == (1, 1)
+
+
+def test_a_void_that_is_wrong_is_wrong_as_often_as_it_is_sent(ready: Store, objects: Objects) -> None:
+    """With the same payload and with another one, in one batch; what is right beside it counts."""
+    perform(ready, service("other", "test"), CreateWorkspace(name="B"), now=NOW)
+    handle(ready, objects, cloud("theirs", workspace="other"), cloud("ours"))
+    voids = [void("theirs"), void("theirs"), void("ours"), void("theirs")]
+
+    [result] = handle(ready, objects, batch([*voids, cloud("n", quantity="7")]))
+
+    assert (result.outcome, result.fields["events_accepted"]) == (Outcome.REJECTED, 2)
+    assert result.fields["events_rejected"] == 3
+    assert totals(ready) == {"api_calls": 7}
+
+
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
@@ -166,7 +201,7 @@ def test_an_identity_with_another_payload_is_rejected(ready: Store, objects: Obj
     assert outcomes(handle(ready, objects, cloud("a"), cloud("a", quantity="11"))) == ["accepted", "rejected"]
     assert outcomes(handle(ready, objects, cloud("a", quantity="12"), cloud("a", quantity="10.0"))) == [
         "rejected",
-        "failed",
+        "duplicate",
     ]
     assert outcomes(handle(ready, objects, cloud("a", quantity="10.000"))) == ["duplicate"]
     assert outcomes(handle(ready, objects, cloud("a", time=NOW - timedelta(seconds=1)))) == ["rejected"]

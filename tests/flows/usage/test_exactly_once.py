@@ -233,3 +233,48 @@ def test_a_workspace_that_becomes_known_between_reading_and_waiting(ready: Store
 
     assert left == []
     assert totals(ready, workspace="ws_new") == {"api_calls": 10}
+
+
+PAYLOADS = {
+    "1": {"quantity": "1"},
+    "2": {"quantity": "2"},
+    "no such unit": {"unit": "token"},
+    "later a meter": {"meter": "later"},
+    "later a workspace": {"workspace": "later"},
+    "void of another workspace": {"voids": "theirs"},
+    "void": {"voids": "ours"},
+}
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(sorted(PAYLOADS))), min_size=1, max_size=6),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_ids_that_are_used_again_and_again_end(
+    ready: Store, objects: Objects, sent: list[list[tuple[str, str]]]
+) -> None:
+    """However often one id is in a batch, and with whatever payloads: the delivery ends, and what it counted is in the
+    facts once."""
+    run = uuid.uuid4().hex[:8]
+    source, workspace, other = f"/s/{run}", known(ready), known(ready)
+
+    def element(id_: str, given: dict[str, str]) -> dict[str, Any]:
+        if "voids" in given:
+            return void(given["voids"], id_, source=source, workspace=workspace)
+        names = {name: f"{value}_{run}" if value == "later" else value for name, value in given.items()}
+        return cloud(id_, **{"source": source, "workspace": workspace, **names})
+
+    stored = [cloud("ours", source=source, workspace=workspace), cloud("theirs", source=source, workspace=other)]
+    deliver(ready, objects, bodies(stored))
+    messages = bodies([batch([element(id_, PAYLOADS[name]) for id_, name in elements]) for elements in sent])
+
+    assert deliver(ready, objects, messages) == []
+    assert totals(ready, workspace=workspace) == totals(ready, "day", workspace) == sums_of_facts(ready, workspace)
+    assert deliver(ready, objects, messages) == []
+    assert totals(ready, workspace=workspace) == totals(ready, "day", workspace) == sums_of_facts(ready, workspace)

@@ -28,7 +28,7 @@ from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.envelope import RECORD_CHANGED, decode, deep_as_text, read
 from nilometer.flows.inbox.parcel import UNREADABLE, Identity, Parcel, Refusal, as_reject, as_rejected, identity_of
 from nilometer.flows.inbox.settle import Inbox, inbox, isolate, settle, together
-from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_copies
+from nilometer.flows.usage.counting import UsageBatch, by_workspace, collapse, count_together, settle_copies, unjudged
 from nilometer.flows.usage.events import UsageArrival, note, parse
 from nilometer.flows.usage.known import Known, Tenant
 from nilometer.flows.usage.voiding import bury, count_reserved, take_back
@@ -118,8 +118,10 @@ def _settle(arrivals: Sequence[UsageArrival], batch: UsageBatch) -> None:
     try:
         valid = [one for one in arrivals if one.outcome is Outcome.FAILED]
         meters = batch.known.meters(one.event.meter for one in valid if isinstance(one.event, UsageEvent))
-        _count(batch, _of_meters([one for one in valid if not _lacks_meter(one, meters)], meters))
-        _wait_for_meters(batch, [one for one in valid if _lacks_meter(one, meters)])
+        while valid:
+            _count(batch, _of_meters([one for one in valid if not _lacks_meter(one, meters)], meters))
+            _wait_for_meters(batch, [one for one in valid if _lacks_meter(one, meters)])
+            valid = unjudged(valid)
     except Unavailable as error:  # what is settled stays settled; the rest comes again
         note((one for one in arrivals if one.outcome is Outcome.FAILED), error)
 

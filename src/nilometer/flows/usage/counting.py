@@ -89,7 +89,7 @@ class UsageBatch:
 
     def _found(self, one: UsageArrival, payload_hash: str) -> None:
         if payload_hash:
-            one.settle(payload_hash, Outcome.DUPLICATE)
+            one.settle_all(payload_hash, Outcome.DUPLICATE)
         else:
             one.buried = True
 
@@ -105,12 +105,21 @@ def collapse(arrivals: Iterable[UsageArrival]) -> list[UsageArrival]:
 
 
 def settle_copies(leader: UsageArrival) -> None:
-    """Copies are duplicates of what was stored; while the first is not settled they come again with it."""
+    """Copies are duplicates of what was stored, or as wrong as the first; while that is not settled they come again
+    with it. Another payload than that of a rejected one is left to be judged by itself."""
     for copy in leader.copies:
         if leader.outcome in {Outcome.ACCEPTED, Outcome.DUPLICATE}:
             copy.settle(leader.valid.payload_hash, Outcome.DUPLICATE)
         elif leader.outcome is Outcome.WAITING:
             copy.settle(leader.valid.payload_hash, Outcome.WAITING)
+        elif leader.error and copy.valid.payload_hash == leader.valid.payload_hash:
+            copy.reject(leader.error)
+
+
+def unjudged(arrivals: Iterable[UsageArrival]) -> list[UsageArrival]:
+    """Copies of what was rejected that have no outcome yet."""
+    rejected = (one for one in arrivals if one.outcome is Outcome.REJECTED)
+    return [copy for one in rejected for copy in one.copies if copy.outcome is Outcome.FAILED]
 
 
 def by_workspace(arrivals: Iterable[UsageArrival]) -> list[list[UsageArrival]]:

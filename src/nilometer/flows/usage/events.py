@@ -102,6 +102,11 @@ class UsageArrival:
         else:
             self.reject(Rejected("id_reuse", REUSED))
 
+    def settle_all(self, stored_hash: str, outcome: Outcome) -> None:
+        """`settle` this one and its copies, of which some may be what is stored though this one is not."""
+        for one in (self, *self.copies):
+            one.settle(stored_hash, outcome)
+
     def reject(self, error: Rejected) -> None:
         """Wrong for good."""
         self.outcome, self.error = Outcome.REJECTED, error

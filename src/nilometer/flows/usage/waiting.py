@@ -192,7 +192,7 @@ def _not_waiting(batch: UsageBatch, arrivals: Sequence[UsageArrival], missing: M
     stored = batch.store.batch_get(Table.EVENTS, wanted, consistent=True, attributes=("payload_hash",))
     for one, put in zip(arrivals, puts, strict=True):
         if put.key in stored:
-            one.settle(stored[put.key]["payload_hash"], Outcome.WAITING)
+            one.settle_all(stored[put.key]["payload_hash"], Outcome.WAITING)
     _waits((one for one in arrivals if one.outcome is Outcome.WAITING), missing)
     batch.drop_abandoned(arrivals)
     return [one for one in arrivals if one.outcome is Outcome.FAILED]
