@@ -10,14 +10,14 @@ import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at
 from tests.support.flows.limits import alerts, changes, limited, look, records, use
 from tests.support.flows.operations import NOW
-from tests.support.flows.usage import WORKSPACE, outcomes
+from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.limits.limit import State
 from nilometer.domain.limits.reached import LIMIT_BLOCKED, THRESHOLD_REACHED, reached
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import parse_rfc3339
+from nilometer.domain.store.times import epoch, parse_rfc3339
 from nilometer.domain.store.writes import Put, Table, new_item
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.limits.reactions import react
@@ -158,6 +158,37 @@ def test_a_limit_that_falls_below_the_usage_is_told(ready: Store, objects: Objec
     look(ready)
 
     assert alerts(ready) == [("100", "v2"), ("50", "v1"), ("50", "v2"), ("80", "v2")]
+
+
+@pytest.mark.parametrize(("days_ago", "renews", "told"), [(2, False, False), (0, False, True), (2, True, True)])
+def test_late_usage_is_not_judged_by_todays_limit(
+    days_ago: int, renews: bool, told: bool, ready: Store, objects: Objects
+) -> None:
+    """A smaller plan began yesterday; while the renewal is not known yet, the provisional period is that of now."""
+    ends = NOW - timedelta(days=3 if renews else 1)
+    known = [[epoch(ends - timedelta(days=30)), epoch(ends)]]
+    known += [] if renews else [[epoch(ends), epoch(ends + timedelta(days=30))]]
+    limited(ready, included=300, overage="block")
+    record = ready.get(Table.RECORDS, keys.billing(WORKSPACE)) or {}
+    ready.commit([Put(table=Table.RECORDS, item={**record, "periods": known, "renews": renews})])
+    event = cloud("late", quantity="400", time=NOW - timedelta(days=days_ago))
+    assert outcomes(handle(ready, objects, event)) == ["accepted"]
+    look(ready)
+
+    assert [threshold for threshold, _ in alerts(ready)] == (["100", "50", "80", "hard"] if told else [])
+
+
+def test_usage_that_is_ahead_of_its_period_is_told(ready: Store, objects: Objects) -> None:
+    """A service's clock is minutes ahead; perhaps nothing is used later that could tell it."""
+    begins = NOW + timedelta(minutes=2)
+    limited(ready, included=300, overage="block")
+    record = ready.get(Table.RECORDS, keys.billing(WORKSPACE)) or {}
+    periods = [[epoch(begins - timedelta(days=30)), epoch(begins)], [epoch(begins), epoch(begins + timedelta(days=30))]]
+    ready.commit([Put(table=Table.RECORDS, item={**record, "periods": periods})])
+    assert outcomes(handle(ready, objects, cloud("early", quantity="400", time=begins))) == ["accepted"]
+    look(ready)
+
+    assert ("hard", "v1") in alerts(ready)
 
 
 @pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])

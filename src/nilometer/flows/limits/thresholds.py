@@ -76,11 +76,15 @@ def tell(
     matter as long as one comes after. Of two who see the same crossing one put wins, once a limit version. `cause` is
     the event of the change that called; what was counted meanwhile may have crossed. Without `fresh` the caller has
     read the workspace afresh, after the change.
+
+    None of a period that has ended: the limits of now are not those that it had.
     """
     tenant = known.tenants([workspace_id], fresh=fresh).get(workspace_id)
     billing = tenant.billing if tenant else None
     rules = tenant.rules(now) if tenant else {}
     period = period_at(billing, parse_rfc3339(start) if start else now)
+    if period.start < period_at(billing, now).start:
+        return 0
     meters = known.meters(rules if meter is None else rules.keys() & {meter})
     return sum(
         _tell_meter(known.store, workspace_id, one, limit, start or rfc3339(period.start), period, now, cause)
