@@ -99,7 +99,7 @@ class StripeApi:
 
     def pages(self, object_type: str, after: str | None = None, **params: Any) -> Iterator[StripePage]:
         """All objects of a type, newest first, a hundred a page, from the object `after` on; entitlements a customer
-        each, features as one. `Rejected` when `after` is gone."""
+        each, features as one; active prices before the others, without inline ones. `Rejected` when `after` is gone."""
         if after:
             params = {"starting_after": after, **params}
         if object_type == SUMMARY:
@@ -113,6 +113,9 @@ class StripeApi:
             return
         if object_type == "subscription":
             params = {"status": "all", "expand": ["data.discounts", "data.items.data.discounts"], **params}
+        if object_type == "price":
+            yield from self._prices(after, params)
+            return
         for page in self._pages(f"/v1/{COLLECTIONS[object_type]}", params):
             yield StripePage([self._whole(found) for found in page.objects], page.second)
 
@@ -166,6 +169,17 @@ class StripeApi:
         for page in self._pages("/v1/customers", params):
             answers = [self._summary(str(customer["id"])) for customer in page.objects]
             yield StripePage([answer.object for answer in answers if answer.object], page.second)
+
+    def _prices(self, after: str | None, params: Mapping[str, Any]) -> Iterator[StripePage]:
+        """Of its two lists, because Stripe lists active ones alone when it is not asked for the others, and inline ones
+        in neither. Source: https://docs.stripe.com/api/prices/list."""
+        last = self._get(f"/v1/prices/{after}")[0] if after else {"active": True}
+        if last is None:
+            raise Rejected("stripe_refused", f"Stripe has no price {after} any more; list from the beginning")
+        if last["active"]:
+            yield from self._pages("/v1/prices", {**params, "active": "true"})
+            params = {name: value for name, value in params.items() if name != "starting_after"}
+        yield from self._pages("/v1/prices", {**params, "active": "false"})
 
     def _whole(self, found: Object) -> Object:
         items = found.get("items")

@@ -37,6 +37,11 @@ from nilometer.flows.billing.reconcile import (
     unlisted_owners,
 )
 
+ASKED = 500  # objects of a type that are asked for one by one, until they are kept as asked for
+
+_Asked = dict[str, list[str]]
+"""Ids by type."""
+
 
 def coverage(store: Store, scope: Scope) -> list[TypePass]:
     """Of every type, in the order in which they are compared."""
@@ -142,7 +147,7 @@ class _CoverageRun:
             self._ask_unlisted_owners(page)
             last = id_of(page.objects[-1]) if page.objects else None
             counts = {"compared": self.report.compared - before[0], "drift": len(self.report.drift) - before[1]}
-            current = self._save(current.after_page(last, **counts), page)
+            current = self._save(current.after_page(last, **counts), list(map(id_of, page.objects)))
             if page.objects and self.out_of_time():
                 self.report.stopped = True
                 return
@@ -156,8 +161,10 @@ class _CoverageRun:
             self._ask(object_type, object_id, stored)
 
     def missed(self, listed: Sequence[TypePass]) -> None:
-        """What exists here and was on no page of a whole list: asked for one by one. Scans."""
+        """What exists here and was on no page of a whole list: asked for one by one. Scans. What still lives, such as
+        inline prices, would be asked for in every run: those that were are kept as further pages."""
         passes = {one.object_type: one for one in listed}
+        asked: _Asked = {one.object_type: [] for one in listed}
         seen = {one.object_type: seen_digests(self._seen(one)) for one in listed}
         for item in self.store.scan(Table.RECORDS, kind="register"):
             one = passes.get(str(item["object_type"]))
@@ -166,12 +173,22 @@ class _CoverageRun:
                 continue
             if not is_seen(str(item.get("object_id")), seen[one.object_type]):
                 self._ask(one.object_type, str(item["object_id"]), item)
-                if self.out_of_time():
-                    self.report.stopped = True
+                asked[one.object_type].append(str(item["object_id"]))
+                self.report.stopped = self.out_of_time()
+                if self.report.stopped or len(asked[one.object_type]) == ASKED:
+                    self._keep_asked(passes, asked)
+                if self.report.stopped:
                     return
-        for one in listed:
+        for one in passes.values():
             self._save(one.done())
             self.store.delete_all(Table.EVENTS, [Key(item["pk"], item["sk"]) for item in self._seen(one)])
+
+    def _keep_asked(self, passes: dict[str, TypePass], asked: _Asked) -> None:
+        """In place: `passes` a page further, and `asked` empty."""
+        for object_type, ids in asked.items():
+            if ids:
+                further = passes[object_type].after_page(None, compared=0, drift=0)
+                passes[object_type], asked[object_type] = self._save(further, ids), []
 
     def _ask(self, object_type: str, object_id: str, stored: Item | None) -> None:
         answer = self.api.fetch(object_type, object_id)
@@ -183,13 +200,13 @@ class _CoverageRun:
         key = keys.reconcile_seen(self.scope.account, self.scope.livemode, one.object_type, str(one.started_at), 0)
         return self.store.query(Table.EVENTS, key.pk, prefix=key.sk.rpartition("#")[0] + "#")
 
-    def _save(self, one: TypePass, page: ListPage | None = None) -> TypePass:
+    def _save(self, one: TypePass, seen: Sequence[str] = ()) -> TypePass:
+        """The next version of a pass, with the ids that it has `seen` since the last one."""
         expected = Version(one.version) if one.version else Absent()
         item = one.item(self.scope, updated_at=rfc3339(self.now))
         writes = [Put(table=Table.EVENTS, item=item, expected=expected)]
-        if page and page.objects and one.object_type in MISSED:
-            seen = seen_item(self.scope, one, map(id_of, page.objects), self.now)
-            writes.append(Put(table=Table.EVENTS, item=seen))
+        if seen and one.object_type in MISSED:
+            writes.append(Put(table=Table.EVENTS, item=seen_item(self.scope, one, seen, self.now)))
         self.store.commit(writes)
         return replace(one, version=one.version + 1)
 

@@ -187,7 +187,8 @@ class _VisibleObjects:
         return 200, _shortened(known)
 
     def _listed(self, kind: str, query: dict[str, str]) -> list[Object]:
-        """Newest first, without deleted ones and detached methods; ended subscriptions only when asked for."""
+        """Newest first, without deleted ones, detached methods and inline prices; subscriptions that ended and archived
+        prices only when asked for."""
         found = [o for o in self.world.objects.values() if o["object"] == kind and not o.get("deleted")]
         if kind == "payment_method":
             found = [o for o in found if o["customer"]]
@@ -195,8 +196,11 @@ class _VisibleObjects:
             ended = {"canceled", "incomplete_expired"}
             found = [o for o in found if query.get("status") == "all" or o["status"] not in ended]
             query = {name: value for name, value in query.items() if name != "status"}
+        if kind == "price":
+            found = [o for o in found if o["id"] not in self.world.inline]
+            query = {"active": "true", **query}
         wanted = [(name, value) for name, value in query.items() if name in _FILTERS]
-        kept = [o for o in found if all(str(o.get(name)) == value for name, value in wanted)]
+        kept = [o for o in found if all(_as_text(o.get(name)) == value for name, value in wanted)]
         return [_shortened(o) for o in sorted(kept, key=lambda o: (o["created"], o["id"]), reverse=True)]
 
     def _features(self) -> list[Object]:
@@ -272,6 +276,11 @@ class _StripeApiHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it
         """A test's output is its own."""
+
+
+def _as_text(value: Any) -> str:
+    """As a query says it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shortened(known: Object) -> Object:

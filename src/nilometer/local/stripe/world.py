@@ -33,6 +33,7 @@ class StripeWorld:
         self.events: list[Object] = []
         self.objects: dict[str, Object] = {}
         self.entitlements: dict[str, list[Object]] = {}  # by customer, whole where a summary shows ten
+        self.inline: set[str] = set()  # prices that were made with what names them: no list has them
         self.features: dict[str, Mapping[str, str]] = {}  # metadata by lookup key; no event reports them
         self.meter_events: dict[str, Object] = {}  # by identifier
         self.reports: dict[str, Object] = {}  # thin events with their data, by id

@@ -14,7 +14,8 @@ from tests.support.stores.memory import MemoryStore
 from nilometer.domain.billing.coverage import TypePass
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
-from nilometer.errors import Cancelled, Unavailable
+from nilometer.errors import Cancelled, Rejected, Unavailable
+from nilometer.flows.billing import coverage as reconcile_coverage
 from nilometer.flows.billing.coverage import accounts_of, cover, coverage, reconcile_due
 from nilometer.flows.billing.reconcile import LISTED, ReconcileReport
 from nilometer.local.stripe.server import serve
@@ -73,6 +74,37 @@ def test_stopped_after_each_page_it_ends(world: StripeWorld, api: StripeApi) -> 
     assert wrong(store, world) == []
     assert {one.object_type for one in coverage(store, SCOPE) if one.covered_at} == set(LISTED)
     assert list(store.query(Table.EVENTS, "RECONCILE#self#test", prefix="SEEN#")) == []
+
+
+@pytest.mark.parametrize("kept_after", [1, 500])
+def test_prices_that_no_plain_list_has_do_not_keep_it_from_ending(
+    kept_after: int, world: StripeWorld, api: StripeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Archived prices have a list of their own; inline ones have none, and each is asked for in one run alone."""
+    monkeypatch.setattr(reconcile_coverage, "ASKED", kept_after)
+    price = next(one for one in world.objects.values() if one["object"] == "price")
+    others = [world.create({**price, "id": f"price_{n}", "active": n < 6}) for n in range(11)]
+    world.inline |= set(others[:6])
+    world.advance(timedelta(minutes=5))
+    store = MemoryStore()
+    play(store, world.events)
+    fetched: list[str] = []
+    fetch = StripeApi.fetch
+    monkeypatch.setattr(StripeApi, "fetch", lambda api, kind, id_: (fetched.append(id_), fetch(api, kind, id_))[1])
+
+    nights(store, api)
+
+    assert sorted(fetched) == sorted(others[:6])
+    [prices] = [one for one in coverage(store, SCOPE) if one.object_type == "price"]
+    assert (prices.covered_at is not None, prices.compared) == (True, 6)
+    assert wrong(store, world) == []
+    assert list(store.query(Table.EVENTS, "RECONCILE#self#test", prefix="SEEN#")) == []
+
+
+def test_a_price_that_is_gone_is_no_place_to_go_on(api: StripeApi) -> None:
+    """Refused, so that the list begins again."""
+    with pytest.raises(Rejected, match="price_gone"):
+        next(iter(api.pages("price", "price_gone")))
 
 
 def test_what_is_covered_rests_until_the_next_night(world: StripeWorld, api: StripeApi) -> None:
