@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json, pr
 from nilometer.domain.store import keys
 from nilometer.domain.store.ulid import ulid
 from nilometer.domain.store.writes import Table
+from nilometer.domain.usage.counter import CounterName
 from nilometer.errors import Rejected
 from nilometer.flows.publish.usage import publish, voided
 from nilometer.flows.usage import recount as recounting
@@ -74,20 +76,27 @@ def recount(connection: Connection, workspace: str, apply: bool, yes: bool, as_j
     _left_alone(found)
     if not apply or not found.corrections:
         _show(found, as_json=as_json, made=False)
-        return DIFFERENCE if found.corrections else 0
+        return DIFFERENCE if found.corrections or found.uncorrectable else 0
     if not as_json:
         _show(found, as_json=False, made=False)
     confirmed(f"Correct {len(found.corrections)} counters of {workspace}?", yes)
     made = _recount(connection, workspace, dry_run=False)
     _show(made, as_json=as_json, made=True)
-    return DIFFERENCE if len(made.corrections) < len(found.corrections) else 0
+    return DIFFERENCE if len(made.corrections) < len(found.corrections) or made.uncorrectable else 0
 
 
 def _left_alone(found: Recounted) -> None:
-    """Why a counter is not compared, on standard error."""
+    """Why a counter is not compared or cannot be corrected, on standard error."""
     if found.unsettled:
-        meters = ", ".join(sorted({name.meter for name in found.unsettled}))
-        note(f"{len(found.unsettled)} counters ({meters}) changed in the last ten minutes; run it again later")
+        changed = f"{len(found.unsettled)} counters ({_meters(found.unsettled)})"
+        note(f"{changed} changed in the last ten minutes; run it again later")
+    if found.uncorrectable:
+        stale = f"{len(found.uncorrectable)} counters ({_meters(found.uncorrectable)})"
+        note(f"{stale} cannot be corrected: a value that was voided still counts until their period ends")
+
+
+def _meters(names: Iterable[CounterName]) -> str:
+    return ", ".join(sorted({name.meter for name in names}))
 
 
 def _recount(connection: Connection, workspace: str, *, dry_run: bool) -> Recounted:
@@ -117,7 +126,7 @@ def _show(found: Recounted, *, as_json: bool, made: bool) -> None:
     elif rows:
         out().print(table([*rows[0]], map(_values, rows)))
     else:
-        rest = "the other counters agree" if found.unsettled else "the counters agree"
+        rest = "the other counters agree" if found.unsettled or found.uncorrectable else "the counters agree"
         note("nothing was corrected" if made else f"{rest} with the lake")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table, Update, Version
 from nilometer.domain.usage.counter import EXACT, CounterName
-from nilometer.domain.usage.meter import Aggregation, Meter
+from nilometer.domain.usage.meter import GAUGES, Aggregation, Meter
 from nilometer.domain.usage.total import exact_sum
 
 RECOUNT = "recount"
@@ -40,7 +40,8 @@ class Correction:
     name: CounterName
     counted: tuple[Decimal, int]
     lake: tuple[Decimal, int]
-    write: Update
+    writes: tuple[Update, ...]
+    """One transaction."""
 
 
 def corrections(
@@ -63,6 +64,16 @@ def unsettled(counters: Iterable[Item], *, now: datetime) -> list[CounterName]:
     return sorted(name for name, shards in stored.items() if not _is_settled(shards, now))
 
 
+def uncorrectable(counters: Iterable[Item], meters: Mapping[str, Meter], *, now: datetime) -> list[CounterName]:
+    """The settled counters that stay `stale`: the lake's sums do not say how many values of a unique meter are left."""
+    stored = _by_name(counters)
+    return sorted(
+        name
+        for name, shards in stored.items()
+        if _is_settled(shards, now) and _is_stale(shards) and not _has_level(meters.get(name.meter))
+    )
+
+
 def _is_settled(shards: Sequence[Item], now: datetime) -> bool:
     return all(parse_rfc3339(shard["updated_at"]) <= now - SETTLES for shard in shards)
 
@@ -71,38 +82,52 @@ def _correction(lake: LakeSum, shards: Sequence[Item], meter: Meter | None, now:
     if not shards or not _is_settled(shards, now):
         return None
     counted = exact_sum(Decimal(shard["total"]) for shard in shards), sum(int(shard["count"]) for shard in shards)
-    stale = any(shard.get("stale") for shard in shards)
-    if counted == (lake.total, lake.count) and not stale:
+    if counted == (lake.total, lake.count) and not (_is_stale(shards) and _has_level(meter)):
         return None
+    missing = EXACT.subtract(lake.total, counted[0]), lake.count - counted[1]
     return Correction(
         name=lake.name,
         counted=counted,
         lake=(lake.total, lake.count),
-        write=_write(shards, lake, counted, meter, now),
+        writes=_writes(shards, lake, missing, meter, now),
     )
 
 
-def _write(
-    shards: Sequence[Item], lake: LakeSum, counted: tuple[Decimal, int], meter: Meter | None, now: datetime
-) -> Update:
-    """The difference, added to the shard that is named by its version: who counts meanwhile cancels it."""
-    shard = max(shards, key=lambda one: bool(one.get("stale")))
+def _is_stale(shards: Iterable[Item]) -> bool:
+    return any(shard.get("stale") for shard in shards)
+
+
+def _has_level(meter: Meter | None) -> bool:
+    return meter is not None and meter.aggregation in GAUGES
+
+
+def _writes(
+    shards: Sequence[Item], lake: LakeSum, missing: tuple[Decimal, int], meter: Meter | None, now: datetime
+) -> tuple[Update, ...]:
+    """What is `missing` is added to one shard, which gets the level too; the other shards lose theirs. Each is named by
+    its version: who counts meanwhile cancels them all."""
+    first, *others = shards
+    writes = [_write(first, missing, _level(lake, meter), now)]
+    if _has_level(meter):
+        nothing = LakeSum(name=lake.name, total=Decimal(0), count=0)
+        writes += [_write(shard, (Decimal(0), 0), _level(nothing, meter), now) for shard in others]
+    return tuple(writes)
+
+
+def _write(shard: Item, missing: tuple[Decimal, int], level: Mapping[str, Any], now: datetime) -> Update:
     return Update(
         table=Table.RECORDS,
         key=Key(shard["pk"], shard["sk"]),
-        add={"total": EXACT.subtract(lake.total, counted[0]), "count": lake.count - counted[1], "version": 1},
-        set={"updated_at": rfc3339(now), "cause": RECOUNT, "actor": None, **_levels(lake, shards, meter)},
+        add={"total": missing[0], "count": missing[1], "version": 1},
+        set={"updated_at": rfc3339(now), "cause": RECOUNT, "actor": None, **level},
         expected=Version(int(shard["version"])),
     )
 
 
-def _levels(lake: LakeSum, shards: Sequence[Item], meter: Meter | None) -> dict[str, Any]:
-    """A level is set only where one shard holds it: the others could not be corrected in the same write."""
-    if meter is None or len(shards) > 1:
-        return {}
-    if meter.aggregation is Aggregation.MAX:
+def _level(lake: LakeSum, meter: Meter | None) -> dict[str, Any]:
+    if meter is not None and meter.aggregation is Aggregation.MAX:
         return {"max": lake.max or Decimal(0), "stale": False}
-    if meter.aggregation is Aggregation.LATEST:
+    if meter is not None and meter.aggregation is Aggregation.LATEST:
         return {"latest": lake.latest or Decimal(0), "latest_at": lake.latest_at or "", "stale": False}
     return {}
 

@@ -16,17 +16,19 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.domain.usage.counter import CounterName
-from nilometer.domain.usage.recount import Correction, LakeSum, corrections, unsettled
+from nilometer.domain.usage.recount import Correction, LakeSum, corrections, uncorrectable, unsettled
 from nilometer.errors import Cancelled
 from nilometer.flows.usage.known import Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recounted:
-    """The corrections that are needed or were made, and the counters that changed too recently to be compared."""
+    """The corrections that are needed or were made, the counters that changed too recently to be compared, and those
+    that stay `stale` because the lake cannot correct them."""
 
     corrections: list[Correction]
     unsettled: list[CounterName]
+    uncorrectable: list[CounterName]
 
 
 def recount(
@@ -42,12 +44,16 @@ def recount(
     meters = Known(store).meters({item["meter"] for item in counters})
     found = corrections(sums, counters, meters, now=now)
     made = found if dry_run else [one for one in found if _made(store, one)]
-    return Recounted(corrections=made, unsettled=unsettled(counters, now=now))
+    return Recounted(
+        corrections=made,
+        unsettled=unsettled(counters, now=now),
+        uncorrectable=uncorrectable(counters, meters, now=now),
+    )
 
 
 def _made(store: Store, correction: Correction) -> bool:
     try:
-        store.commit([correction.write])
+        store.commit(correction.writes)
     except Cancelled:
         return False
     return True
