@@ -18,7 +18,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.store.writes import Key, Put, Table
 from nilometer.flows.recovery.overview import usage_of
 
 SAMPLES = sorted((EVENTS / "usage").glob("*.json"))
@@ -408,6 +408,26 @@ def test_unique_values_are_counted_once(ready: Store, objects: Objects) -> None:
         for item in ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#users")
     }
     assert counters == {"2026-11-01T00:00:00.000Z": 3, "2026-11-23": 2, "2026-11-22": 2}
+
+
+def test_a_unique_value_is_remembered_in_a_period_that_grows(ready: Store, objects: Objects) -> None:
+    """A trial is extended by the most that Stripe allows; its last day's late events know the value too."""
+    start, ends = NOW - timedelta(days=5), NOW + timedelta(days=9)
+    grown = ends + timedelta(days=730)
+    key = keys.billing(WORKSPACE)
+    for version, end in enumerate((ends, grown), 1):
+        periods = [[int(start.timestamp()), int(end.timestamp())]]
+        record = {"pk": key.pk, "sk": key.sk, "kind": "billing", "version": version, "workspace_id": WORKSPACE}
+        ready.commit([Put(table=Table.RECORDS, item=record | {"periods": periods})])
+        now = NOW if version == 1 else grown + timedelta(days=34)
+        gone = [item for item in ready.scan(Table.EVENTS) if item["expires_at"] < now.timestamp()]  # by its TTL
+        ready.delete_all(Table.EVENTS, [Key(item["pk"], item["sk"]) for item in gone])
+        time = NOW if version == 1 else grown - timedelta(minutes=1)
+        event = cloud(f"e{version}", meter="users", unit="user", quantity="1", time=time, dimensions={"user": "u"})
+        assert outcomes(handle(ready, objects, event, now=now)) == ["accepted"]
+
+    [counter] = ready.query(Table.RECORDS, f"WORKSPACE#{WORKSPACE}", prefix="USAGE#users#2026")
+    assert (counter["unique"], counter["count"]) == (1, 2)
 
 
 def test_many_unique_values_fit_their_transactions(ready: Store, objects: Objects) -> None:

@@ -29,6 +29,9 @@ EXACT = Context(prec=60)
 
 ACTIONS = 100  # in one TransactWriteItems
 UNIQUE_CAP = 10_000  # values of one counter's shard; more are not distinguished
+EXTENDED = timedelta(days=731)
+"""By how much the end of a period may move out: a trial is extended by two years at most.
+Source: https://docs.stripe.com/api/subscriptions/update#update_subscription-trial_end."""
 
 
 class CounterName(NamedTuple):
@@ -244,10 +247,13 @@ def _is_full(counter: Item) -> bool:
 
 
 def _value(group: UsageGroup, name: CounterName, value: str, now: datetime) -> Put:
-    """Kept as long as a late event may ask for it. In `events`: it is no state that the lake should have."""
+    """Kept as long as a late event may ask for it, also when the end of its period moves out. In `events`: it is no
+    state that the lake should have."""
     key = group.value_key(name, value)
     day = parse_rfc3339(f"{name.start.removeprefix('DAY#')}T00:00:00Z") if name.scope == "day" else None
     end = (day or group.period.end) + KEPT
+    if day is None:
+        end += EXTENDED
     item = new_item(key, "unique_value", expires_at=epoch(max(end, now + KEPT)))
     return Put(table=Table.EVENTS, item=item, expected=Absent())
 

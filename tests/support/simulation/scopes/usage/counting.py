@@ -23,7 +23,7 @@ from nilometer.flows.usage.known import Known
 EARLY = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 START = "2026-11-01T00:00:00.000Z"
 AT = NOW - timedelta(hours=1)
-LAST_LATE = int(datetime.fromisoformat("2027-01-05T00:00:00+00:00").timestamp())
+LAST_LATE = int(datetime.fromisoformat("2029-01-05T00:00:00+00:00").timestamp())
 """When the last event of November is taken, 35 days late."""
 Prepare = Callable[[Plant], Callable[[], None]]
 METERS = {"m": "sum", "top": "max", "level": "latest", "users": "unique"}
