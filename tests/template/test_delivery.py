@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,17 @@ WORKFLOWS = ROOT / ".github/workflows"
 def workflow(name: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((WORKFLOWS / name).read_text())
     return found
+
+
+def steps(name: str) -> Iterator[dict[str, Any]]:
+    """Of every job of a workflow."""
+    for job in workflow(name)["jobs"].values():
+        yield from job.get("steps", ())
+
+
+def scripts(name: str) -> Iterator[str]:
+    """What its steps run by a shell."""
+    return (step["run"] for step in steps(name) if "run" in step)
 
 
 @pytest.fixture(scope="session")
@@ -124,14 +135,59 @@ def test_the_stack_role_knows_every_service_of_the_template(bootstrap: Template,
     assert granted - needed == {"codedeploy", "cloudformation"}  # the canary's, and SAM's transform
 
 
-def test_a_replaced_table_stops_the_release(tmp_path: Path) -> None:
-    """The shell's own pattern, over lines as `sam deploy` prints a change set."""
-    text = (WORKFLOWS / "stage.yml").read_text()
-    pattern = json.loads(re.findall(r'grep -E (".*?") deployed', text)[0])
-    lines = {
-        "* Modify          RecordsTable          AWS::DynamoDB::Table          True": True,
-        "* Modify          RecordsTable          AWS::DynamoDB::Table          False": False,
-        "* Modify          WebhookFunction       AWS::Lambda::Function         True": False,
-    }
+def test_a_step_that_fails_before_a_pipe_fails() -> None:
+    """Without `shell: bash` GitHub runs `bash -e`, for which a pipe succeeds when its last command does."""
+    piped = [path.name for path in WORKFLOWS.glob("*.yml") if any(" | " in script for script in scripts(path.name))]
+    shells = {name: workflow(name).get("defaults", {}).get("run", {}).get("shell") for name in piped}
 
-    assert {line: bool(re.search(pattern, line)) for line in lines} == lines
+    assert shells == {"stage.yml": "bash"}
+    own = [step["shell"] for path in WORKFLOWS.glob("*.yml") for step in steps(path.name) if "shell" in step]
+    assert own == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("* Modify", "RecordsTable", "AWS::DynamoDB::Table", "True"), 1),
+        (("* Modify", "StripeSigningSecrets", "AWS::SecretsManager::Secret", "True"), 1),
+        (("- Delete", "HooksQueue", "AWS::SQS::Queue", "N/A"), 1),
+        (("* Modify", "RecordsTable", "AWS::DynamoDB::Table", "False"), 0),
+        (("* Modify", "RecordsTable", "AWS::DynamoDB::Table", "Conditional"), 0),
+        (("+ Add", "NewQueue", "AWS::SQS::Queue", "N/A"), 0),
+        (("- Delete", "OldAlarm", "AWS::CloudWatch::Alarm", "N/A"), 0),
+        (("* Modify", "WebhookFunction", "AWS::Lambda::Function", "True"), 0),
+    ],
+)
+def test_what_would_lose_state_stops_the_release(tmp_path: Path, change: tuple[str, ...], code: int) -> None:
+    """The job's own script, with a `sam` that prints a change set as the real one does: four columns of a width."""
+    done = released(tmp_path, "print('{:<48} {:<48} {:<48} {:<47}'.format(*" + repr(change) + "))")
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("::warning::" in done.stdout) == (change[-1] == "Conditional")
+
+
+def test_a_deployment_that_fails_stops_the_release(tmp_path: Path) -> None:
+    """`tee` after it succeeds."""
+    assert released(tmp_path, "raise SystemExit(1)").returncode == 1
+
+
+def test_no_type_that_keeps_state_is_broken_over_two_lines() -> None:
+    """SAM's table has a quarter of the terminal for each column, less three characters between them."""
+    [job] = workflow("stage.yml")["jobs"].values()
+
+    assert len("AWS::SecretsManager::Secret") < (int(job["env"]["COLUMNS"]) - 3) // 4 - 2
+
+
+def released(folder: Path, sam: str) -> subprocess.CompletedProcess[str]:
+    """What the step that deploys does, in the shell that GitHub takes for the workflow's `shell`."""
+    [script] = [text for text in scripts("stage.yml") if "sam deploy" in text]
+    program = folder / ".venv/sam/bin/sam"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!{sys.executable}\n{sam}\n")
+    program.chmod(0o755)
+    bash = workflow("stage.yml").get("defaults", {}).get("run", {}).get("shell") == "bash"
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail"] if bash else ["bash", "-e"]
+    names = {"STAGE": "dev", "AWS_REGION": "us-east-1", "STACK_ROLE": "arn", "OPTIONS": "", "PATH": os.environ["PATH"]}
+    return subprocess.run(
+        [*shell, "-c", script], cwd=folder, env=names, capture_output=True, text=True, check=False, timeout=60
+    )
