@@ -24,6 +24,12 @@ def template() -> Template:
 
 
 @pytest.fixture(scope="session")
+def bootstrap() -> Template:
+    """What a person deploys once, for the roles of releases."""
+    return Template(cfn_yaml.load(str(ROOT / "bootstrap.yaml")))
+
+
+@pytest.fixture(scope="session")
 def samples() -> dict[str, Any]:
     """Every event below events/, by its path from there."""
     folder = EVENTS

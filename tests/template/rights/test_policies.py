@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 
 import click
 import pytest
 from tests.support.cloudformation import Template, listed
 from tests.support.command_line import leaves
+from tests.support.project import ROOT
 from tests.support.stack.reach import OF_COMMANDS, Use, graph_of_commands
 
 from nilometer.cli.program import cli
@@ -85,6 +87,17 @@ def test_a_policy_allows_what_its_commands_ask_for(template: Template, policy: s
 
     assert asking
     assert {"missing": asking - allowed, "unused": allowed - asking} == {"missing": set(), "unused": set()}
+
+
+def test_the_job_that_deploys_may_look_at_the_stack(bootstrap: Template) -> None:
+    """By the commands that the workflow ends with."""
+    workflow = (ROOT / ".github/workflows/stage.yml").read_text()
+    commands = [tuple(one.split()) for one in re.findall(r"bin/nilometer ([a-z ]+) --stack", workflow)]
+    asking = {use.action for words in commands for use in asked(words)}
+    allowed = {action for role, one in bootstrap.statements if role == "DeployRole" for action in listed(one["Action"])}
+
+    assert asking
+    assert asking - allowed == set()
 
 
 def test_every_command_is_in_a_policy() -> None:
