@@ -66,6 +66,13 @@ class Template:
                     yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
 
     @property
+    def statements_of_policies(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every statement of every managed policy, with the policy's logical id."""
+        for name, policy in self.of("AWS::IAM::ManagedPolicy").items():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+    @property
     def queue_permissions(self) -> Iterator[Mapping[str, Any]]:
         """Every statement of every queue policy, those under a condition too."""
         for policy in self.of("AWS::SQS::QueuePolicy").values():

@@ -106,17 +106,17 @@ def test_a_role_writes_where_its_flow_keeps_objects(template: Template) -> None:
 def test_who_asks_for_what_may_be_missing_may_learn_that_it_is(template: Template) -> None:
     """A broken claim, a batch's object, a table's next version: without s3:ListBucket S3 answers 403 instead of 404.
 
-    Under a condition on the prefix too, which such a request does not name.
+    Under a condition on the prefix too, which such a request does not name. Policies for people and services too.
     """
     readers, listers = set(), set()
-    for role, statement in template.statements:
+    for role, statement in [*template.statements, *template.statements_of_policies]:
         actions, resources = listed(statement["Action"]), str(statement["Resource"])
         if "s3:GetObject" in actions and any(f"/{prefix}/" in resources for prefix in ("claims", "landing", "lake")):
             readers.add(role)
         if "s3:ListBucket" in actions and "Condition" not in statement:
             listers.add(role)
 
-    assert readers
+    assert {"LakeRole", "AnalystPolicy"} <= readers
     assert readers <= listers
 
 
