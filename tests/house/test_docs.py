@@ -119,7 +119,8 @@ def answered_by_aws(command: str) -> bool:
     if operation not in names:
         return False
     shape = model.operation_model(names[operation]).input_shape
-    known = {xform_name(name, "-") for name in (shape.members if shape else ())} | {"query", "output", "region"}
+    members = {xform_name(name, "-"): member.type_name for name, member in (shape.members if shape else {}).items()}
+    known = {*members, *(f"no-{name}" for name in members if members[name] == "boolean"), "query", "output", "region"}
     return set(re.findall(r"(?<!\S)--([a-z-]+)", command)) <= known
 
 
