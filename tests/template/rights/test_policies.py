@@ -46,6 +46,9 @@ KINDS = {
     "WebhookKey": "secret",
 }
 OF_EVERY_READER = "s3:ListBucket"
+# Source: Service Authorization Reference. Lists are allowed on "*" alone, and one action is asked for on several ARNs.
+ON_ALL = {"events:ListArchives", "events:ListRules", "lambda:ListEventSourceMappings", "lambda:GetEventSourceMapping"}
+ON_EACH = {"events:StartReplay": ("'Bus'", ":event-bus/aws.partner/", ":archive/", ":replay/")}
 MOST = 6_144  # characters of a managed policy, without white space
 
 
@@ -87,6 +90,18 @@ def test_a_policy_allows_what_its_commands_ask_for(template: Template, policy: s
 
     assert asking
     assert {"missing": asking - allowed, "unused": allowed - asking} == {"missing": set(), "unused": set()}
+
+
+def test_what_has_no_resource_is_allowed_on_all_and_nothing_else_is(template: Template) -> None:
+    """On an ARN such a list is denied, by AWS alone: no engine here tells."""
+    statements = [one for _, one in template.statements_of_policies]
+
+    assert {action for one in statements if one["Resource"] == "*" for action in listed(one["Action"])} == ON_ALL
+    assert not any(ON_ALL & set(listed(one["Action"])) for one in statements if one["Resource"] != "*")
+    for action, marks in ON_EACH.items():
+        resources = [str(one["Resource"]) for one in statements if action in listed(one["Action"])]
+        assert resources
+        assert all(mark in text for text in resources for mark in marks)
 
 
 def test_the_job_that_deploys_may_look_at_the_stack(bootstrap: Template) -> None:
