@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -11,8 +14,12 @@ import boto3
 import pytest
 
 from nilometer.aws.dead_letters import DeadLetterQueue
-from nilometer.domain.recovery.redrive import TRIES, WAITS
-from nilometer.flows.recovery.dead_letters import RedriveReport, redrive_due
+from nilometer.aws.s3 import Objects
+from nilometer.domain.recovery.dead_letter import GIVEN_UP
+from nilometer.domain.recovery.redrive import EVERY, TRIES, WAITS
+from nilometer.errors import Unavailable
+from nilometer.flows.recovery.dead_letters import RedriveReport, StreamBatches, redrive_batches, redrive_due
+from nilometer.lambdas import redrive
 from nilometer.local.plane.engine import Engine
 
 
@@ -95,6 +102,105 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_from_its_turn(world: World) 
 
     assert (first.queue, len(first.failed)) == ("GoneDeadLetters", 1)
     assert second.left == 0
+
+
+class SlowObjects(Objects):
+    """A bucket that takes a twentieth of a second for each content; `got` has the keys that were read."""
+
+    got: tuple[str, ...] = ()
+
+    def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        for key, content in super().below(prefix):
+            time.sleep(0.05)
+            self.got += (key,)
+            yield key, content
+
+
+@pytest.fixture
+def bucket(objects: Objects) -> SlowObjects:
+    """Twenty batches of two streams, which Lambda gave up just now."""
+    for number in range(20):
+        objects.write(f"s3://{objects.bucket}/{GIVEN_UP}{number:02}", json.dumps(given_up(f"T{number % 2}")).encode())
+    return SlowObjects(objects._client, bucket=objects.bucket)
+
+
+def given_up(table: str) -> dict[str, Any]:
+    """As Lambda writes it."""
+    arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}/stream/x"
+    return {
+        "DDBStreamBatchInfo": {
+            "streamArn": arn,
+            "batchSize": 1,
+            "approximateArrivalOfFirstRecord": "2026-11-30T00:00:00Z",
+        },
+        "requestContext": {
+            "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 9,
+            "functionArn": "arn:aws:lambda:us-east-1:000000000000:function:changes:live",
+        },
+        "timestamp": "2026-11-30T06:00:00Z",
+        "payload": "{}",
+    }
+
+
+def test_more_batches_than_time_keep_no_queue_from_its_turn(
+    world: World, bucket: SlowObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the handler: time for the queue, and for some of the batches of streams."""
+    world.die("{}", {TRIES: {"DataType": "String", "StringValue": "0"}})
+    later = datetime.now(UTC) + WAITS[0]
+    monkeypatch.setattr(redrive, "_dependencies", lambda: ([world.letters], bucket, None))
+    monkeypatch.setattr(redrive, "datetime", SimpleNamespace(now=lambda _zone: later))
+    context = SimpleNamespace(aws_request_id="1", get_remaining_time_in_millis=lambda: 20_600)
+
+    done = redrive.handler({}, context)
+
+    assert done["sent"] >= 1
+    assert len(world.arrived()) == 1
+
+
+def test_a_batch_that_is_not_due_is_counted_and_not_read(bucket: SlowObjects) -> None:
+    """All in one pass, whatever their number of streams; those that are due go back and away."""
+    taken: list[str] = []
+    streams = StreamBatches("streams", bucket, lambda _function, body: taken.append(body))
+    now = datetime.now(UTC)
+
+    [early] = redrive_batches(streams, now=now, out_of_time=lambda: False)
+    assert (early.found, early.sent, bucket.got) == (20, (), ())
+    [due] = redrive_batches(streams, now=now + EVERY * 1.5, out_of_time=lambda: False)
+    assert (due.found, due.left, len(bucket.got), len(taken)) == (20, 0, 20, 20)
+    assert list(bucket.listed(GIVEN_UP)) == []
+
+
+def test_slow_batches_that_fail_again_keep_no_other_from_its_turn(bucket: SlowObjects) -> None:
+    """With time for five an hour, each of the twenty has been tried within the day."""
+    tried: set[str] = set()
+
+    def refuse(_function: str, _body: str) -> None:
+        raise Unavailable("it failed again")
+
+    now = datetime.now(UTC) + EVERY * 1.5
+    for hour in range(20):
+        enough = len(bucket.got) + 5
+        streams = StreamBatches("streams", bucket, refuse)
+        list(
+            redrive_batches(
+                streams, now=now + timedelta(hours=hour), out_of_time=lambda enough=enough: len(bucket.got) >= enough
+            )
+        )
+        tried |= set(bucket.got)
+
+    assert len(tried) == 20
+
+
+def test_what_is_no_batch_keeps_no_other_from_its_turn(bucket: SlowObjects) -> None:
+    """It stays and is reported."""
+    bucket.write(f"s3://{bucket.bucket}/{GIVEN_UP}00", b"[]")
+    streams = StreamBatches("streams", bucket, lambda _function, _body: None)
+
+    [report] = redrive_batches(streams, now=datetime.now(UTC) + EVERY * 1.5, out_of_time=lambda: False)
+
+    assert (report.left, report.failed) == (1, (f"{GIVEN_UP}00 is no batch of a stream",))
 
 
 def test_without_time_nothing_is_begun(world: World) -> None:

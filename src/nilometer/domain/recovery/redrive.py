@@ -32,7 +32,12 @@ def tries(letter: DeadLetter) -> int:
 def is_due(letter: DeadLetter, *, now: datetime) -> bool:
     """Of a queue: `sent_at` is that of its last try. Of a stream: `last_failed_at` is when it was given up."""
     if "function" in letter.attributes:
-        age = now - (letter.last_failed_at or letter.sent_at)
-        return age < _BATCH_AGE and age // EVERY % _LOOKS_AN_HOUR == 1
+        return is_batch_due(letter.last_failed_at or letter.sent_at, now=now)
     done = tries(letter)
     return done < len(WAITS) and now - letter.sent_at >= WAITS[done]
+
+
+def is_batch_due(given_up_at: datetime, *, now: datetime) -> bool:
+    """Of a batch of a stream that Lambda gave up then: in one look of each hour, for a day."""
+    age = now - given_up_at
+    return age < _BATCH_AGE and age // EVERY % _LOOKS_AN_HOUR == 1

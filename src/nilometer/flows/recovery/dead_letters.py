@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.recovery.dead_letter import GIVEN_UP, DeadLetter, Failures, Wanted, explained
-from nilometer.domain.recovery.redrive import is_due
+from nilometer.domain.recovery.redrive import is_batch_due, is_due
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.errors import NilometerError
 
@@ -159,6 +159,51 @@ def redrive_due(
             yield _redriven(box, now, out_of_time)
         except NilometerError as error:
             yield RedriveReport(queue=box.name, found=0, sent=(), failed=(str(error),))
+
+
+def redrive_batches(
+    streams: StreamBatches, *, now: datetime, out_of_time: Callable[[], bool]
+) -> Iterator[RedriveReport]:
+    """One report of the batches of all streams, in one pass; one that is not due is counted and not read.
+
+    Those that are due begin with another one each hour, so that batches that take all the time and fail again keep no
+    other from its turn. One that is no batch stays and is reported as failed.
+    """
+    if out_of_time():
+        return
+    found = 0
+    due: list[str] = []
+    sent: list[str] = []
+    failed: list[str] = []
+    try:
+        for key, given_up_at in streams.objects.listed(GIVEN_UP):
+            if out_of_time():
+                break
+            found += 1
+            due += [key] if is_batch_due(given_up_at, now=now) else []
+        first = int(now.timestamp()) // 3600 % max(len(due), 1)
+        for key in due[first:] + due[:first]:
+            if out_of_time():
+                break
+            why = _batch_sent_back(streams, key)
+            sent += [] if why else [key]
+            failed += [why] if why else []
+    except NilometerError as error:
+        failed.append(str(error))
+    if found or failed:
+        yield RedriveReport(queue=streams.name, found=found, sent=tuple(sent), failed=tuple(failed))
+
+
+def _batch_sent_back(streams: StreamBatches, key: str) -> str:
+    """Why it stays; empty when it went, or was sent back meanwhile by somebody else."""
+    content = next((content for name, content in streams.objects.below(key) if name == key), None)
+    if content is None:
+        return ""
+    try:
+        letter = _batch(key, json.loads(content))
+    except (ValueError, KeyError, TypeError, IndexError):
+        return f"{key} is no batch of a stream"
+    return _sent_back(streams, letter)
 
 
 def _redriven(box: LetterBox, now: datetime, out_of_time: Callable[[], bool]) -> RedriveReport:
