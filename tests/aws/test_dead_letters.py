@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from tests.support.faulty import Killed
+from tests.support.project import ROOT
 
-from nilometer.aws.dead_letters import DeadLetterQueue
+from nilometer.aws.dead_letters import ALIAS, DeadLetterQueue, invoke
 from nilometer.errors import Refused, Unavailable
 from nilometer.local.plane.engine import REGION, Engine
 
@@ -164,3 +167,22 @@ def test_a_letter_that_sqs_keeps_is_an_error() -> None:
             everything(dead, dead.delete)
 
         answers.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("named", "qualifier"),
+    [("changes:live", "live"), ("changes", "live"), ("changes:$LATEST", "live"), ("changes:7", "7")],
+)
+def test_a_batch_goes_to_the_alias_that_roles_allow(named: str, qualifier: str) -> None:
+    """Lambda's example of what it gave up has no alias."""
+    functions = boto3.client("lambda", region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+    asked = {"FunctionName": "changes", "Qualifier": qualifier, "Payload": b"{}"}
+    with Stubber(functions) as stub:
+        stub.add_response("invoke", {"Payload": StreamingBody(io.BytesIO(b"null"), 4)}, asked)
+        invoke(functions, f"arn:aws:lambda:{REGION}:000000000000:function:{named}", "{}")
+        stub.assert_no_pending_responses()
+
+
+def test_the_alias_is_that_of_the_template() -> None:
+    """Every function's."""
+    assert f"    AutoPublishAlias: {ALIAS}\n" in (ROOT / "template.yaml").read_text()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
+ALIAS = "live"
+"""Of every function of the template."""
+
 HIDDEN_SECONDS = 120
 _WAIT_SECONDS = 1  # a long poll asks all of SQS's servers, a short one some
 
@@ -135,13 +138,16 @@ class DeadLetterQueue:
 
 
 def invoke(client: LambdaClient, function_arn: str, payload: str) -> None:
-    """Gives a function a batch of records once more. `Unavailable` unless it took all of them."""
+    """Gives a function a batch of records once more. `Unavailable` unless it took all of them.
+
+    By the alias that every caller has, also where Lambda names none in what it gave up: roles allow no other.
+    """
     _, _, named = function_arn.partition(":function:")
     name, _, alias = named.partition(":")
+    if alias in {"", "$LATEST"}:
+        alias = ALIAS
     try:
-        answer: Mapping[str, Any] = client.invoke(
-            FunctionName=name, Qualifier=alias or "$LATEST", Payload=payload.encode()
-        )
+        answer: Mapping[str, Any] = client.invoke(FunctionName=name, Qualifier=alias, Payload=payload.encode())
         content = json.loads(answer["Payload"].read())
     except (ClientError, BotoCoreError, ValueError) as error:
         raise Unavailable(f"Lambda did not answer for {function_arn}: {type(error).__name__}") from error
