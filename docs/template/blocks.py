@@ -90,10 +90,13 @@ def _sender(queue: str, rule: str, condition: str) -> str:
 
 
 def _dead_letters() -> str:
-    """The environment variable: each dead-letter queue by its name, its URL and that of the queue it belongs to."""
-    named = "".join(f"  {name}DeadLetters,${{{name}DeadLetters}},${{{name}Queue}}\n" for name in _queue_names())
-    without_queue = "  ScheduleDeadLetters,${ScheduleDeadLetters}\n"
-    return _indented(f"DEAD_LETTERS: !Sub >-\n{named}{without_queue}", 10)
+    """The environment variable, as `aws.dead_letters.places` reads it."""
+    url = "  ${ScheduleDeadLetters}\n"
+    named = "".join(
+        f"  {name}DeadLetters,${{{name}DeadLetters.QueueName}},${{{name}Queue.QueueName}}\n" for name in _queue_names()
+    )
+    without_queue = "  ScheduleDeadLetters,${ScheduleDeadLetters.QueueName}\n"
+    return _indented(f"DEAD_LETTERS: !Sub >-\n{url}{named}{without_queue}", 10)
 
 
 def _queue_names() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from tests.support.faulty import Killed
 from tests.support.project import ROOT
 
-from nilometer.aws.dead_letters import ALIAS, DeadLetterQueue, invoke
+from nilometer.aws.dead_letters import ALIAS, DeadLetterQueue, invoke, places
 from nilometer.errors import Refused, Unavailable
 from nilometer.local.plane.engine import REGION, Engine
 
@@ -186,3 +186,13 @@ def test_a_batch_goes_to_the_alias_that_roles_allow(named: str, qualifier: str) 
 def test_the_alias_is_that_of_the_template() -> None:
     """Every function's."""
     assert f"    AutoPublishAlias: {ALIAS}\n" in (ROOT / "template.yaml").read_text()
+
+
+def test_places_are_named_by_one_url_and_names() -> None:
+    """What a function's environment says; a queue of schedules has no source."""
+    text = "https://sqs.test/1/s-Z UsageDeadLetters,s-dead,s-queue ScheduleDeadLetters,s-Z"
+
+    assert list(places(text)) == [
+        ("UsageDeadLetters", "https://sqs.test/1/s-dead", "https://sqs.test/1/s-queue"),
+        ("ScheduleDeadLetters", "https://sqs.test/1/s-Z", None),
+    ]

@@ -32,6 +32,19 @@ HIDDEN_SECONDS = 120
 _WAIT_SECONDS = 1  # a long poll asks all of SQS's servers, a short one some
 
 
+def places(text: str) -> Iterator[tuple[str, str, str | None]]:
+    """Of each dead-letter queue that `text` names: its name in the template, its URL, and that of its source, if any.
+
+    `text` is the URL of a queue, and `name,queue` or `name,queue,queue of its source` for each, separated by spaces:
+    URLs differ in their last part alone, and the variables of a function have 4 KB together.
+    """
+    url, *named = text.split()
+    above = url.rpartition("/")[0]
+    for one in named:
+        name, queue, *source = one.split(",")
+        yield name, f"{above}/{queue}", next((f"{above}/{of}" for of in source), None)
+
+
 class DeadLetterQueue:
     """One dead-letter queue. `source_url` is the queue in which its letters failed, after `allowed` deliveries; none
     where no queue redrives."""

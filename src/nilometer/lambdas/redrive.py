@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from nilometer.aws.clients import client
-from nilometer.aws.dead_letters import DeadLetterQueue, invoke
+from nilometer.aws.dead_letters import DeadLetterQueue, invoke, places
 from nilometer.aws.s3 import Objects
 from nilometer.flows.recovery.dead_letters import StreamBatches, redrive_batches, redrive_due
 from nilometer.lambdas import handling, logger, metric, variables
@@ -46,10 +46,9 @@ def _redrive(queues: list[DeadLetterQueue], streams: StreamBatches, until: float
 
 @cache
 def _dependencies() -> tuple[list[DeadLetterQueue], Objects, Any]:
-    """`DEAD_LETTERS` is `name,url` or `name,url,url of its source`, separated by spaces."""
     dead_letters, bucket = variables("DEAD_LETTERS", "LAKE_BUCKET")
-    queues = []
-    for one in dead_letters.split():
-        name, url, *source = one.split(",")
-        queues.append(DeadLetterQueue(client("sqs"), name=name, url=url, source_url=next(iter(source), None)))
+    queues = [
+        DeadLetterQueue(client("sqs"), name=name, url=url, source_url=source)
+        for name, url, source in places(dead_letters)
+    ]
     return queues, Objects(client("s3"), bucket=bucket), client("lambda")

@@ -87,7 +87,7 @@ class FaultyPlace:
             "BUS_NAME": self.name,
             "BILLING_SCOPES": "self/live self/test",
             "CHANGES_ON_BUS": "all",
-            "DEAD_LETTERS": f"BillingDeadLetters,{self.dead},{queue}",
+            "DEAD_LETTERS": f"{self.dead} BillingDeadLetters,{self.name}-dead,{self.name}-source",
             "STRIPE_SECRET_ARN": self.secret(SECRET),
             "STRIPE_API_KEY_ARN": self.secret("unset"),
             "AUDIT_KEY_ARN": self.secret("k" * 64),

@@ -143,7 +143,7 @@ assert not foreign, foreign
 def start(python: Path, artifact: Path, function: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
     read = {"LAKE_URI": "s3://bucket/lake", "BILLING_SCOPES": "self/live"}
     environment = {name: read.get(name, "https://queue.test/1") for name in function["Environment"]["Variables"]}
-    environment |= {"DEAD_LETTERS": "Usage,https://queue.test/1"} if "DEAD_LETTERS" in environment else {}
+    environment |= {"DEAD_LETTERS": "https://queue.test/1 Usage,1"} if "DEAD_LETTERS" in environment else {}
     return subprocess.run(
         [str(python), "-I", "-S", "-c", PROGRAM, str(artifact), function["Handler"].rpartition(".")[0]],
         cwd=artifact,

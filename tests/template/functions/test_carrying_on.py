@@ -228,7 +228,7 @@ def test_what_is_adopted_has_the_keys_of_the_template(template: Template) -> Non
         assert {key: made[key] for key in table if key != "TableName"} == {
             key: said for key, said in table.items() if key != "TableName"
         }
-        assert table["SSESpecification"] == made["SSESpecification"]  # a restored table has the encryption of the old one
+        assert table["SSESpecification"] == made["SSESpecification"]  # as restored
         assert made["TableName"]["Fn::If"][1] == table["TableName"] == {"Ref": f"{name}Name"}
         policies = ("DeletionPolicy", "UpdateReplacePolicy")
         assert {p: body.resources[name][p] for p in policies} == {p: template.resources[name][p] for p in policies}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -160,7 +161,8 @@ def test_only_the_own_account_names_workspaces_unless_somebody_says_so(template:
 def test_who_sends_dead_letters_back_knows_all_of_them(template: Template, function: str) -> None:
     """By its environment, with the right to take from each and to send to the queue of each."""
     named = template.of("AWS::Serverless::Function")[f"{function}Function"]["Environment"]["Variables"]["DEAD_LETTERS"]
-    pairs = [one.split(",")[1:] for one in named["Fn::Sub"].split()]
+    _url, *places = named["Fn::Sub"].split()
+    pairs = [one.replace(".QueueName}", "}").split(",")[1:] for one in places]
     letters, sources = ({name[2:-1] for one in pairs for name in one[at : at + 1]} for at in (0, 1))
     [policy] = template.of("AWS::IAM::Role")[f"{function}Role"]["Policies"]
 
@@ -170,3 +172,54 @@ def test_who_sends_dead_letters_back_knows_all_of_them(template: Template, funct
 
     assert letters == on("sqs:ReceiveMessage") == template.dead_letter_queues
     assert sources == on("sqs:SendMessage") == set(template.source_queues)
+
+
+def test_the_variables_of_a_function_fit(template: Template) -> None:
+    """Lambda takes 4 KB, as JSON; with a stack's name of 30 characters, in the region with the longest name."""
+    common = template.body["Globals"]["Function"]["Environment"]["Variables"]
+    sizes = {
+        name: len(json.dumps({k: filled(template, v) for k, v in {**common, **own}.items()}, separators=(",", ":")))
+        for name, function in template.of("AWS::Serverless::Function").items()
+        if (own := function["Environment"]["Variables"])
+    }
+
+    assert sizes["ConsoleFunction"] > 2_000  # what is not filled in would fit into anything
+    assert {name: size for name, size in sizes.items() if size > 4_096} == {}
+
+
+STACK, REGION, ACCOUNT = "s" * 30, "ap-northeast-1", "1" * 12
+LONGEST = {"ConsoleOrigin": "https://" + "o" * 60, "PortalOrigins": " ".join(["https://" + "p" * 60] * 2)}
+
+
+def filled(template: Template, value: Any) -> str:
+    """As CloudFormation fills it in, with names as long as it makes them; of two branches the longer one."""
+    match value:
+        case {"Ref": name}:
+            return reference(template, name)
+        case {"Fn::GetAtt": [name, attribute]}:
+            return reference(template, f"{name}.{attribute}")
+        case {"Fn::If": [_, *branches]}:
+            return max((filled(template, one) for one in branches), key=len)
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([\w:.]+)\}", lambda found: reference(template, found[1]), text)
+    return str(value)
+
+
+def reference(template: Template, name: str) -> str:
+    name, _, attribute = name.partition(".")
+    pseudo = {"AWS::StackName": STACK, "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::NoValue": ""}
+    if name not in template.resources:
+        known = pseudo | {n: str(one.get("Default", "")) for n, one in template.body["Parameters"].items()} | LONGEST
+        return known.get(name, "aws")
+    physical = f"{STACK}-{name}-AbCdEfGhIjKl"
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{physical}"
+    match template.resources[name]["Type"], attribute:
+        case "AWS::SQS::Queue", "":
+            return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{physical}"
+        case _, "Alias":
+            return f"{arn}:live"
+        case _, "Arn" | "ApiEndpoint":
+            return arn
+        case (("AWS::SecretsManager::Secret" | "AWS::SNS::Topic"), ""):
+            return f"{arn}-abcdef"
+    return physical

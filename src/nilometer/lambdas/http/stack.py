@@ -11,7 +11,7 @@ from typing import Any
 
 from nilometer.aws import logs
 from nilometer.aws.clients import client
-from nilometer.aws.dead_letters import DeadLetterQueue, invoke
+from nilometer.aws.dead_letters import DeadLetterQueue, invoke, places
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
@@ -128,10 +128,9 @@ def _own(objects: Objects) -> OwnStack:
     records, events, letters = variables("RECORDS_TABLE", "EVENTS_TABLE", "DEAD_LETTERS")
     groups, schedules, changes = variables("LOG_GROUPS", "SCHEDULES", "CHANGES_FUNCTION")
     boxes, urls = [], dict[str, str]()
-    for one in letters.split():
-        name, url, *source = one.split(",")
-        boxes.append(DeadLetterQueue(client("sqs"), name=name, url=url, source_url=next(iter(source), None)))
-        urls |= {name: url, **{name.replace(_DEAD, _QUEUE): queue for queue in source}}
+    for name, url, source in places(letters):
+        boxes.append(DeadLetterQueue(client("sqs"), name=name, url=url, source_url=source))
+        urls |= {name: url} | ({name.replace(_DEAD, _QUEUE): source} if source else {})
     return OwnStack(
         store=Store(client("dynamodb"), records=records, events=events),
         objects=objects,
