@@ -114,6 +114,14 @@ def test_an_entry_over_the_limit_stops_all_before_the_first_is_sent(client: Any,
     assert caught.value.reason == "too_large"
 
 
+def test_what_queues_refuse_is_escaped_before_it_is_counted() -> None:
+    """Targets of the bus are queues; the detail says the same."""
+    one = BusEntry(source="s", detail_type="t", detail='{"id":"\ufffe\uffff"}')
+
+    assert (one.detail, one.size) == (r'{"id":"\ufffe\uffff"}', 23)
+    assert json.loads(one.detail) == {"id": "\ufffe\uffff"}
+
+
 def test_nothing_is_published_without_a_request(client: Any, answers: Stubber) -> None:
     """An empty batch costs nothing."""
     Bus(client, name="bus").publish([])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.stub import Stubber
 from hypothesis import given
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 
 from nilometer.aws import sqs
 from nilometer.aws.sqs import MESSAGE_BYTES, MESSAGES, Queue, _batches
-from nilometer.errors import Unavailable
+from nilometer.domain.events.carried import carried, carried_bytes
+from nilometer.errors import Rejected, Unavailable
 from nilometer.local.plane.engine import REGION, Engine
 
+REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # SQS API Reference, "SendMessage"
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/queue"
 
 
@@ -65,6 +69,51 @@ def test_a_message_that_stays_refused_is_an_error(client: Any, answers: Stubber)
 
     with pytest.raises(Unavailable):
         Queue(client, url=URL).send(["a"])
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("InvalidMessageContents", Rejected),
+        ("AWS.SimpleQueueService.InvalidMessageContents", Rejected),
+        ("KMS.AccessDeniedException", Unavailable),
+    ],
+)
+def test_what_sqs_never_takes_is_not_waited_for(client: Any, answers: Stubber, code: str, error: Any) -> None:
+    """The text is wrong for good; a key that is missing is not, though SQS calls both the sender's fault."""
+    failed = {"Successful": [], "Failed": [{"Id": "0", "SenderFault": True, "Code": code}]}
+    answers.add_response("send_message_batch", failed)
+
+    with pytest.raises(error):
+        Queue(client, url=URL).send(["a"], attempts=1)
+
+
+def test_a_request_that_sqs_never_takes_is_not_waited_for(client: Any, answers: Stubber) -> None:
+    """The same as the answer to a whole request."""
+    answers.add_client_error("send_message_batch", "InvalidMessageContents", http_status_code=400)
+
+    with pytest.raises(Rejected):
+        Queue(client, url=URL).send(["a"])
+
+
+@given(st.dictionaries(st.text(), st.text(st.characters(codec="utf-8")) | st.sampled_from(["\ufffe", "a\uffff\\"])))
+def test_any_json_is_carried_and_says_the_same(value: dict[str, str]) -> None:
+    """No character that SQS refuses is left in it; Python's own reader agrees."""
+    content = msgspec.json.encode(value)
+    body = carried(content.decode())
+
+    assert not REFUSED.search(body)
+    assert carried_bytes(content) == body.encode()
+    assert json.loads(body) == value
+
+
+def test_what_is_sent_has_no_character_that_sqs_refuses(client: Any, answers: Stubber) -> None:
+    """Its size is counted after that: a batch of them is within the bounds too."""
+    grown = json.dumps("\\uffff" * 150_000).replace("\\\\", "\\")
+    for _ in range(2):
+        answers.add_response("send_message_batch", answer(sent=("0",)), request(_0=grown))
+
+    Queue(client, url=URL).send([json.dumps("\uffff" * 150_000, ensure_ascii=False)] * 2)
 
 
 def test_an_error_of_the_service_is_unavailable(client: Any, answers: Stubber) -> None:

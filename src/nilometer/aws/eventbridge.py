@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nilometer.domain.events.carried import carried
 from nilometer.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 @dataclass(frozen=True, kw_only=True)
 class BusEntry:
-    """One event for the bus; `detail` is a JSON object as text."""
+    """One event for the bus; `detail` is a JSON object as text, in a form that queues behind the bus take too."""
 
     source: str
     detail_type: str
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", carried(self.detail))
 
     @cached_property
     def size(self) -> int:

@@ -1,4 +1,4 @@
-"""Sending packed messages to a queue: every message accepted, or `Unavailable`."""
+"""Sending messages to a queue: every message accepted, or `Unavailable`, or `Rejected` for what SQS never takes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from nilometer.domain.events.carried import carried
 from nilometer.domain.store.together import together
-from nilometer.errors import Unavailable
+from nilometer.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MESSAGE_BYTES = 1_000_000  # SQS takes 1 MiB a message and a batch; a margin below it
 MESSAGES = 10  # in one SendMessageBatch
+_CONTENTS = "InvalidMessageContents"  # what is wrong for good; other faults of a sender are rights and keys
 
 
 class Queue:
@@ -36,8 +38,9 @@ class Queue:
         attributes: Mapping[str, str] | None = None,
         group: str = "",
     ) -> None:
-        """Returns only when SQS has taken every body. Retries the failed alone; at least once.
+        """Returns only when SQS has taken every body, which is JSON. Retries the failed alone; at least once.
 
+        `Rejected("refused_by_queue")` when SQS never takes the text of one of them; the others may have been taken.
         Each message carries the `attributes`, which are texts. A `group` with a backlog does not delay others.
         Source: SQS Developer Guide, "Amazon SQS fair queues".
         """
@@ -45,7 +48,7 @@ class Queue:
             **({"MessageAttributes": _typed(attributes)} if attributes else {}),
             **({"MessageGroupId": _group(group)} if group else {}),
         }
-        for batch in _batches(bodies):
+        for batch in _batches(list(map(carried, bodies))):
             self._send(dict(enumerate(batch)), attempts, more)
 
     def _send(self, pending: dict[int, str], attempts: int, more: Mapping[str, Any]) -> None:
@@ -63,8 +66,13 @@ class Queue:
         try:
             response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and _is_of_contents(error.response["Error"].get("Code", "")):
+                raise _refused() from error
             raise Unavailable(f"SQS did not answer: {error}") from error
-        return {int(failed["Id"]): bodies[int(failed["Id"])] for failed in response.get("Failed", ())}
+        failed = response.get("Failed", ())
+        if any(_is_of_contents(one.get("Code", "")) for one in failed):
+            raise _refused()
+        return {int(one["Id"]): bodies[int(one["Id"])] for one in failed}
 
 
 COUNTS = {
@@ -82,6 +90,15 @@ def waiting(client: SQSClient, url: str) -> dict[str, int]:
     except (ClientError, BotoCoreError) as error:
         raise Unavailable(f"SQS did not answer: {error}") from error
     return {name: int(found.get(attribute, 0)) for name, attribute in COUNTS.items()}
+
+
+def _is_of_contents(code: str) -> bool:
+    """`AWS.SimpleQueueService.` may stand before it."""
+    return code.rpartition(".")[2] == _CONTENTS
+
+
+def _refused() -> Rejected:
+    return Rejected("refused_by_queue", "SQS takes no message with these characters; sending it again changes nothing")
 
 
 def _group(name: str) -> str:

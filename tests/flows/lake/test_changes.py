@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.lake.build import unpacked
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake import exact
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
-from nilometer.errors import Unavailable
+from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.lake.append import AUDIT_TYPE
 from nilometer.flows.lake.kinds import ROW_PAYLOAD_BYTES
 from nilometer.lake.write.rows import decode_packed
@@ -248,13 +249,52 @@ def test_poison_is_kept_and_passed_over(world: World, poison: dict[str, Any]) ->
     assert [row["event_id"] for row in unpacked(body)] == ["u1", "u2"]
 
 
+@pytest.mark.parametrize("odd", ["u\ufffe", "u\uffff"])
+def test_an_id_that_no_queue_carries_is_a_row_like_any_other(world: World, odd: str) -> None:
+    """The two characters that SQS refuses are escapes on the way, and themselves again in the row."""
+    sent: list[str] = []
+    world.queues["usage"].send = lambda bodies, **_: sent.extend(bodies)  # type: ignore[method-assign]  # as it is handed over
+    results = world.relay(record(usage_fact(odd), sequence="1"), record(billing(cause=odd), sequence="2"))
+
+    assert outcomes(results) == [Outcome.ACCEPTED] * 2
+    [row] = unpacked(json.loads(sent[0]))
+    assert (row["event_id"], odd[1] in sent[0]) == (odd, False)
+    told = next(one for one in world.bodies("bus") if one["detail-type"] == "record.changed.v1")
+    assert told["detail"]["data"]["new_image"]["cause"] == odd
+
+
+def test_what_a_queue_refuses_for_good_stands_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by halving and kept; those beside it go on. Those of a queue that is away meanwhile come again."""
+    take = world.queues["usage"].send
+
+    def picky(bodies: Sequence[str], **more: Any) -> None:
+        if any("odd" in body for body in bodies):
+            raise Rejected("refused_by_queue", "SQS takes no such text")
+        take(bodies, **more)
+
+    monkeypatch.setattr(world.queues["usage"], "send", picky)
+    names = ["a", "b", "odd", "c", "d", "e", "odder"]
+    results = world.relay(*(record(usage_fact(name), sequence=str(n)) for n, name in enumerate(names)))
+
+    assert [one.outcome is Outcome.ACCEPTED for one in results] == ["odd" not in name for name in names]
+    assert [one.fields.get("reason") for one in results if one.outcome is Outcome.REJECTED] == ["refused_by_queue"] * 2
+    stored = json.loads(world.objects.get(str(results[2].fields["kept"])))
+    assert stored["record"]["dynamodb"]["SequenceNumber"] == "2"
+    rows = sorted(row["event_id"] for body in world.bodies("usage") for row in unpacked(body))
+    assert rows == ["a", "b", "c", "d", "e"]
+
+    monkeypatch.setattr(world.bus, "publish", _away)
+    [result] = world.relay(record(billing(cause="odd")))
+    assert result.outcome is Outcome.FAILED
+
+
+def _away(*_: Any, **__: Any) -> None:
+    raise Unavailable("the bus is away")
+
+
 def test_what_was_not_taken_fails_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bus is away: the change comes again, the fact has gone."""
-
-    def away(*_: Any, **__: Any) -> None:
-        raise Unavailable("the bus is away")
-
-    monkeypatch.setattr(world.bus, "publish", away)
+    monkeypatch.setattr(world.bus, "publish", _away)
 
     results = world.relay(record(usage_fact(), sequence="1"), record(billing(cause="evt_1"), sequence="2"))
 

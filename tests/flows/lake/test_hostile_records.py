@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.store.times import from_epoch
+from nilometer.errors import Unavailable
 from nilometer.flows.lake import changes
 from nilometer.flows.limits.reactions import react
 from nilometer.flows.usage.known import Known
@@ -40,17 +42,22 @@ SAMPLES = [
 ]
 
 
+REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # SQS API Reference, "SendMessage"
+
+
 class Sent:
-    """In the place of the bus and the queues."""
+    """In the place of the bus and the queues; both refuse what SQS does, for queues stand behind the bus."""
 
     def __init__(self) -> None:
         self.text = ""
 
     def send(self, bodies: Sequence[str]) -> None:
+        if any(map(REFUSED.search, bodies)):
+            raise Unavailable("SQS takes none of it")
         self.text += "".join(bodies)
 
     def publish(self, entries: Sequence[Any]) -> None:
-        self.text += "".join(entry.detail for entry in entries)
+        self.send([entry.detail for entry in entries])
 
 
 def odd_records() -> Iterator[tuple[str, Any]]:

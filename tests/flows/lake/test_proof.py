@@ -121,7 +121,12 @@ def test_no_other_form_of_a_message_goes_past_the_proof(lake: Lake, objects: Obj
 
 def test_a_proof_outlives_the_bus(world: World, lake: Lake) -> None:
     """It parses JSON, sorts names and writes numbers as it likes."""
-    image = {"total": Decimal("12345678.123456789"), "share": Decimal("0.10"), "n": 10**20, "text": "ü\u2028 \x01"}
+    image = {
+        "total": Decimal("12345678.123456789"),
+        "share": Decimal("0.10"),
+        "n": 10**20,
+        "text": "ü\u2028 \x01\uffff",
+    }
     item = {"pk": "WORKSPACE#w", "sk": "X", "kind": "counter", "version": 1, **image}
     world.relay(record(item))
 

@@ -21,6 +21,7 @@ from nilometer.domain.billing.record.changes import (
     billing_changes,
     own_limits_changes,
 )
+from nilometer.domain.events.carried import carried_bytes
 from nilometer.domain.events.reject import FLOWS, rejected_type
 from nilometer.domain.lake import exact, redaction, rows
 from nilometer.domain.lake.change import Change, ItemAction
@@ -30,7 +31,12 @@ from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item
 from nilometer.flows.inbox.envelope import CHANGES
 
-text = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+
+
+def text(value: Any) -> bytes:
+    """JSON as it travels: names sorted, decimals as numbers, and nothing that a queue refuses."""
+    return carried_bytes(_encode(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ Facts travel packed, many rows a message; changes of records travel one by one, 
 
 What if the process dies in the middle, or an answer is lost? The batch comes again, and every row and event carries
 an id that is the same each time: the lake drops what it has, subscribers can. What if a record cannot be converted,
-or becomes more than a queue or the bus takes? It is kept in S3 and passed over: one bad record must not stop all that
-come after it in its shard. What no rule foresaw waits first, for another version of ours may read it.
+becomes more than a queue or the bus takes, or a queue refuses its text? It is kept in S3 and passed over: one bad
+record must not stop all that come after it in its shard. What no rule foresaw waits first, for another version of ours
+may read it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from nilometer.domain.lake.tables import STRIPE_EVENTS
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.inbox.parcel import safe_text
 from nilometer.flows.inbox.records import StreamRecord, blamed, record_id
+from nilometer.flows.inbox.settle import isolate, worlds_fault
 from nilometer.flows.lake.kinds import PackedRow, RelayMeans, kind_of
 from nilometer.flows.lake.packed import BODY_BYTES, pack
 from nilometer.flows.lake.stream import change_of
@@ -68,12 +70,20 @@ def relay(
     means = RelayMeans(objects, keys.current()[0], tells_all)
     opened = [_open(record, means, now) for record in records]
     relayed = [one for one in opened if isinstance(one, Relayed)]
-    failed = {one.message_id: one for one in (*_send_rows(relayed, queues), *_publish(relayed, bus))}
-    return [one if isinstance(one, Result) else _result(one, failed.get(one.record_id)) for one in opened]
+    errors: dict[str, Exception] = {}
+    for name, error in (*_send_rows(relayed, queues), *_publish(relayed, bus)):
+        if name not in errors or worlds_fault(error):  # what may pass another time comes again as a whole
+            errors[name] = error
 
+    def result(record: StreamRecord, one: Relayed | Result) -> Result:
+        if isinstance(one, Result):
+            return one
+        if error := errors.get(one.record_id):
+            unsent = _blame(record, error, objects, now)
+            return replace(unsent, fields={**one.fields, **unsent.fields})
+        return one.result
 
-def _result(one: Relayed, failed: Result | None) -> Result:
-    return replace(failed, fields={**one.fields, **failed.fields}) if failed else one.result
+    return list(map(result, records, opened))
 
 
 def _open(record: StreamRecord, means: RelayMeans, now: datetime) -> Relayed | Result:
@@ -81,9 +91,14 @@ def _open(record: StreamRecord, means: RelayMeans, now: datetime) -> Relayed | R
     try:
         return _bounded(_relayed(record, means))
     except Exception as error:  # noqa: BLE001  # a record that cannot be read must not block its shard for ever
-        if blamed(record, error, now=now) is Outcome.FAILED:
-            return _failed(record_id(record), safe_text(error))
-        return _keep(record, error, means.objects)
+        return _blame(record, error, means.objects, now)
+
+
+def _blame(record: StreamRecord, error: Exception, objects: Objects, now: datetime) -> Result:
+    """FAILED while another delivery may pass, else kept."""
+    if blamed(record, error, now=now) is Outcome.FAILED:
+        return _failed(record_id(record), safe_text(error))
+    return _keep(record, error, objects)
 
 
 def _relayed(record: StreamRecord, means: RelayMeans) -> Relayed:
@@ -114,25 +129,36 @@ def _keep(record: StreamRecord, error: Exception, objects: Objects) -> Result:
     return Result(message_id=record_id(record), outcome=Outcome.REJECTED, fields={"reason": reason, "kept": kept})
 
 
-def _send_rows(relayed: Sequence[Relayed], queues: Mapping[str, Queue]) -> Iterator[Result]:
-    """The records whose rows no queue took."""
+def _send_rows(relayed: Sequence[Relayed], queues: Mapping[str, Queue]) -> Iterator[tuple[str, Exception]]:
+    """The records whose rows no queue took, and why."""
     rows = [(row.table, one.record_id, row.content) for one in relayed for row in one.rows]
     for table in dict.fromkeys(table for table, *_ in rows):
         mine = [(record_id, content) for name, record_id, content in rows if name == table]
         queue = queues.get(table) or queues[STRIPE_EVENTS.name]  # the books travel with what most of them come from
-        try:
-            queue.send(list(pack(table, [content for _, content in mine])))
-        except Unavailable as error:
-            yield from (_failed(record_id, str(error)) for record_id in dict(mine))
+        yield from _send_table(table, mine, queue)
 
 
-def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[Result]:
-    """The records whose events the bus did not take."""
+def _send_table(table: str, mine: Sequence[tuple[str, bytes]], queue: Queue) -> list[tuple[str, Exception]]:
+    """Packed together; when the queue refuses a message for good, in halves until one row stands alone."""
+    unsent: list[tuple[str, Exception]] = []
+
+    def note(row: tuple[str, bytes], error: Exception) -> None:
+        unsent.append((row[0], error))
+
+    def send(some: Sequence[tuple[str, bytes]]) -> None:
+        queue.send(list(pack(table, [content for _, content in some])))
+
+    isolate(mine, send, settled=lambda _row: False, fail=note, blame=note)
+    return unsent
+
+
+def _publish(relayed: Sequence[Relayed], bus: Bus) -> Iterator[tuple[str, Exception]]:
+    """The records whose events the bus did not take, and why."""
     events = [(one.record_id, event) for one in relayed for event in one.events]
     try:
         bus.publish([event for _, event in events])
     except Unavailable as error:
-        yield from (_failed(record_id, str(error)) for record_id in dict(events))
+        yield from ((record_id, error) for record_id in dict(events))
 
 
 def _failed(record_id: str, reason: str) -> Result:
