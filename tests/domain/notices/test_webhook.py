@@ -22,6 +22,7 @@ from nilometer.domain.lake.redaction import image
 from nilometer.domain.notices.webhook import (
     MOST,
     PATIENCE,
+    PAUSE,
     SECRETS,
     WEBHOOK_TYPES,
     Webhook,
@@ -32,7 +33,7 @@ from nilometer.domain.notices.webhook import (
 )
 from nilometer.domain.notices.webhook_signature import signature_headers, webhook_message_id, webhook_secret
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import rfc3339
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Item, Put
 from nilometer.errors import NotKnownYet, Refused, Rejected
 from nilometer.flows.lake.kinds import ANNOUNCED
@@ -244,7 +245,7 @@ def test_neither_url_nor_secret_reaches_the_lake() -> None:
 
 
 def test_an_endpoint_that_fails_too_long_is_switched_off() -> None:
-    """The first failure is noted and no later one, a success forgets it, and after five days it is off."""
+    """The first failure is noted, then one an hour, a success forgets them, and after five days it is off."""
     item = created()
     assert after_delivery(at(), item, one(item), delivered=True) == []
     item = written(after_delivery(at(), item, one(item), delivered=False))
@@ -252,11 +253,48 @@ def test_an_endpoint_that_fails_too_long_is_switched_off() -> None:
     assert written(after_delivery(at(), item, one(item), delivered=True))["webhooks"]["w"]["failing_since"] is None
     assert after_delivery(at(60), item, one(item), delivered=False) == []
 
+    for hour in range(1, int(PATIENCE.total_seconds()) // 3600):
+        item = written(after_delivery(at(3600 * hour), item, one(item), delivered=False))
+        assert after_delivery(at(3600 * hour + 60), item, one(item), delivered=False) == []
+    assert (one(item).off, one(item).failing_since) == (None, rfc3339(NOW))
     late = at(int(PATIENCE.total_seconds()))
     off = written(after_delivery(late, item, one(item), delivered=False))
     assert one(off).off == "failing"
     on = done(off, UpdateWebhook(webhook_id="w", enabled=True), at(9))
     assert (one(on).off, one(on).failing_since) == (None, None)
+
+
+@given(pauses=st.lists(st.integers(1, 40 * 3600), min_size=1, max_size=20))
+def test_only_failures_without_a_pause_switch_off(pauses: list[int]) -> None:
+    """As if each failure were stored, but for the hour to which the last one is."""
+    item, since, second = created(), 0, 0
+    item = written(after_delivery(at(0), item, one(item), delivered=False))
+    for pause in pauses:
+        second += pause
+        if pause > PAUSE.total_seconds() + 3600:
+            since = second
+        writes = after_delivery(at(second), item, one(item), delivered=False)
+        item = written(writes) if writes else item
+        if one(item).off:
+            assert second - since >= PATIENCE.total_seconds()
+            return
+        begun = parse_rfc3339(str(one(item).failing_since))
+        assert begun >= NOW + timedelta(seconds=since) - timedelta(milliseconds=1)
+        if max(pauses) <= PAUSE.total_seconds():
+            assert begun <= NOW
+            assert second < PATIENCE.total_seconds()
+
+
+def test_what_an_earlier_version_noted_has_no_last_failure() -> None:
+    """Then the first one is taken for it."""
+    item = created()
+    item = written(after_delivery(at(), item, one(item), delivered=False))
+    del item["webhooks"]["w"]["failed_at"]
+    soon = written(after_delivery(at(7200), item, one(item), delivered=False))
+    late = written(after_delivery(at(int(PATIENCE.total_seconds())), item, one(item), delivered=False))
+
+    assert one(soon).failing_since == rfc3339(NOW)
+    assert (one(late).off, one(late).failing_since) == (None, rfc3339(NOW + PATIENCE))
 
 
 def test_an_endpoint_that_is_gone_is_off_at_once() -> None:

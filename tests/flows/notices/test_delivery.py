@@ -234,10 +234,26 @@ def test_an_endpoint_that_is_gone_or_fails_for_days_is_off(way: Way, receivers: 
 
     assert sorted(way.outcomes(*way.queue.sent)) == [Outcome.FAILED, Outcome.IGNORED]
     assert {one.id: one.off for one in way.shown()} == {"gone": "gone", "dead": None}
-    way.now += PATIENCE
-    assert sorted(way.outcomes(*way.queue.sent)) == [Outcome.FAILED, Outcome.IGNORED]
+    for _ in range(PATIENCE.days):
+        assert [one.off for one in way.shown() if one.id == "dead"] == [None]
+        way.now += timedelta(days=1)
+        assert sorted(way.outcomes(*way.queue.sent)) == [Outcome.FAILED, Outcome.IGNORED]
     assert {one.id: one.off for one in way.shown()} == {"gone": "gone", "dead": "failing"}
     assert way.outcomes(*way.queue.sent) == [Outcome.IGNORED, Outcome.IGNORED]
+
+
+def test_two_failures_with_days_between_them_are_no_outage(way: Way, receivers: list[Receiver]) -> None:
+    """Nothing was tried between them, so nobody knows that it did not work: it begins to fail anew."""
+    receivers[0].status = 503
+    way.hook(receivers[0].url)
+    way.tried(announced())
+    assert way.outcomes(*way.queue.sent) == [Outcome.FAILED]
+    way.now += PATIENCE + timedelta(days=1)
+
+    assert way.outcomes(*way.queue.sent) == [Outcome.FAILED]
+    assert [one.off for one in way.shown()] == [None]
+    receivers[0].status = 200
+    assert way.outcomes(*way.queue.sent) == [Outcome.ACCEPTED]
 
 
 def test_both_secrets_sign_while_one_is_rotated(way: Way, receivers: list[Receiver]) -> None:

@@ -44,7 +44,7 @@ BROKEN = ("{", "nonsense", "[1", '{"a":' * 200, '"text"', "7", '{"nonsense": 1}'
 STAMPS = {"version", "updated_at", "field_times", "changed_at", "limit_version", "expires_at", "marks", "steps", "seen"}
 """Of records of which the latest word counts: the same said again moves its time alone."""
 BY_THEMSELVES = {"api_key", "counter", "allowance", "alert", "metered"}
-DELIVERED = {"version", "updated_at", "cause", "actor", "failing_since"}
+DELIVERED = {"version", "updated_at", "cause", "actor", "failing_since", "failed_at"}
 """Of webhooks: what a delivery writes, which a stack makes while the next request is on its way."""
 AGAIN = {"notify", "notify_anywhere", "report_security", "resend_invitation"}
 """Actions that say something new each time they are asked, whose client does not ask them again by itself."""

@@ -33,6 +33,10 @@ SECRETS = 5  # of one endpoint, valid at the same time
 OVERLAP_HOURS, LONGEST_OVERLAP = 24, 168
 PATIENCE = timedelta(days=5)
 """For so long an endpoint may fail before it is switched off."""
+PAUSE = timedelta(days=1)
+"""Longer than between two tries of an event (`domain.recovery.redrive`). Nobody knows how it was in a longer pause, so
+after it (or an hour more) an endpoint begins to fail anew."""
+_NOTED = timedelta(hours=1)  # how exactly the last failure is stored: one write an hour while it fails
 FAILING, GONE = "failing", "gone"
 WEBHOOK_DISABLED = "webhook.disabled.v1"
 
@@ -178,6 +182,7 @@ class CreateWebhook(Signing):
             "types": sorted(set(self.types)),
             "off": None,
             "failing_since": None,
+            "failed_at": None,
             "created_at": rfc3339(act.happened),
             "secrets": [{"id": _secret_id(act), "ends_at": None}],
             "field_times": field_times(act, None, ("url", "types", "off")),
@@ -220,7 +225,7 @@ class UpdateWebhook(WebhookDeed[Webhook]):
         later = newer(act, webhook, said(url=self.url, types=types, off=off))
         if all(webhook[name] == value for name, value in later.items()) and not act.is_event:
             return []
-        fresh = {"failing_since": None} if later.keys() & {"url", "off"} else {}
+        fresh = {"failing_since": None, "failed_at": None} if later.keys() & {"url", "off"} else {}
         times = {"field_times": field_times(act, webhook, later)}
         return [_changed(act, item, self.webhook_id, {**webhook, **later, **fresh, **times})] if later else []
 
@@ -298,14 +303,21 @@ def switched_off(old: Item | None, new: Item | None) -> list[SwitchedOff]:
 
 
 def after_delivery(act: Act, item: Item, webhook: Webhook, *, delivered: bool, gone: bool = False) -> list[Write]:
-    """What an attempt changes in the record: since when it fails, and that it is off when that is too long ago."""
-    since = None if delivered else webhook.failing_since or rfc3339(act.now)
+    """What an attempt changes in the record: since when it fails, about when it last did (to an hour), and that it is
+    off when it fails for too long, without a pause in which nothing was tried."""
+    stored = item["webhooks"][webhook.id]
+    since, last = webhook.failing_since, stored.get("failed_at") or webhook.failing_since
+    if delivered:
+        since = last = None
+    elif since is None or last is None or act.now - parse_rfc3339(last) > PAUSE + _NOTED:
+        since = last = rfc3339(act.now)
+    elif act.now - parse_rfc3339(last) >= _NOTED:
+        last = rfc3339(act.now)
     over = since is not None and act.now - parse_rfc3339(since) >= PATIENCE
-    off = GONE if gone else FAILING if over else None
-    if (since, off) == (webhook.failing_since, webhook.off):
+    changed = {"failing_since": since, "failed_at": last, "off": GONE if gone else FAILING if over else None}
+    if all(stored.get(name) == value for name, value in changed.items()):
         return []
-    changed = {**item["webhooks"][webhook.id], "failing_since": since, "off": off}
-    return [_changed(act, item, webhook.id, changed)]
+    return [_changed(act, item, webhook.id, {**stored, **changed})]
 
 
 def _changed(act: Act, item: Item | None, webhook_id: str, webhook: Mapping[str, Any] | None) -> Put:
