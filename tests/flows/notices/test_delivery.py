@@ -316,6 +316,25 @@ def test_a_name_that_leads_inside_is_not_asked(monkeypatch: pytest.MonkeyPatch, 
     assert post("https://hooks.example.com/", b"{}", {}).reason == "not_public"
 
 
+def test_a_name_server_that_does_not_answer_is_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`getaddrinfo` may wait for minutes; the attempt does not, and those after it have a thread all the same."""
+    answers = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answers.wait(60) and [])
+    monkeypatch.setattr(posting, "LOOKUP_SECONDS", 0.2)
+    monkeypatch.setattr(posting, "_free", threading.BoundedSemaphore(2))
+    began = time.monotonic()
+    reasons = [post("https://hooks.example.com/", b"{}", {}).reason for _ in range(4)]
+    took, hung = time.monotonic() - began, [one for one in threading.enumerate() if one.name.startswith("look up")]
+
+    answers.set()
+    assert reasons == ["slow_lookup"] * 4
+    assert took < 20
+    assert [one.daemon for one in hung] == [True, True]  # nobody waits for them at the end, and there are no more
+    for one in hung:
+        one.join(30)
+    assert post("https://hooks.example.com/", b"{}", {}).reason == "not_public"
+
+
 def test_a_redirect_is_not_followed(receivers: list[Receiver]) -> None:
     """It is an answer that is no success."""
     receivers[0].status = 302

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from tests.support.cloudformation import Template, referred
 
+from nilometer.aws.clients import ONCE
+from nilometer.flows.notices import delivery, mailing, posting
+
 
 def own_variables(template: Template, function: str) -> set[str]:
     """Without those that all functions share."""
@@ -125,6 +128,15 @@ def test_functions_run_on_one_pinned_runtime(template: Template) -> None:
     """The one that `src/Makefile` fetches wheels and compiles bytecode for."""
     assert {function["Runtime"] for function in template.functions.values()} == {"python3.13"}
     assert {function["Timeout"] <= 900 for function in template.functions.values()} == {True}
+
+
+def test_posts_and_mails_end_before_their_function(template: Template) -> None:
+    """Begun in the last moment: a look-up, a connection and an answer; for a mail SES too. Three seconds are for the
+    store. Whatever is cut off there is delivered again, and a mail is uncertain."""
+    attempt = posting.LOOKUP_SECONDS + posting.CONNECT_SECONDS + posting.READ_SECONDS
+    longest = max(delivery.SECONDS + attempt, mailing.SECONDS + attempt + sum(ONCE["sesv2"][:2]))
+
+    assert longest + 3 <= template.functions["HooksFunction"]["Timeout"]
 
 
 def test_only_production_reserves_concurrency(template: Template) -> None:

@@ -48,7 +48,7 @@ from nilometer.flows.inbox.settle import inbox, settle
 from nilometer.flows.notices.addresses import Addresses
 
 ACTOR = "nilometer.mail"
-SECONDS = 12.0  # after which a batch begins no mail more: a claim must never be cut off by the end of the function
+SECONDS = 9.0  # after which a batch begins no mail more: a claim must never be cut off by the end of the function
 LATEST = timedelta(days=2)
 """Older news is not mailed any more; it stands in the notification center."""
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from threading import Event, Timer
+from queue import Empty, SimpleQueue
+from threading import BoundedSemaphore, Event, Thread, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,15 +26,19 @@ from urllib3.exceptions import HTTPError
 from nilometer.domain.notices.webhook import check_webhook_url
 from nilometer.errors import Rejected
 
-CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
+LOOKUP_SECONDS, CONNECT_SECONDS, READ_SECONDS = 3.0, 3.0, 5.0
+LOOKUPS = 64
+"""At the same time in a process: one that was given up goes on until the resolver of the machine gives up, too."""
+_free = BoundedSemaphore(LOOKUPS)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_OF_NAMES = {"unknown_host", "slow_lookup"}
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """`status` of the answer, or `None` and why there was none: `not_public`, `unknown_host` or `no_answer`.
+    """`status` of the answer, or `None` and why: `not_public`, `unknown_host`, `slow_lookup` or `no_answer`.
 
     `body` is the beginning of it, as far as it was asked for.
     """
@@ -53,7 +59,7 @@ class Posted:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = False, reads: int = 0) -> Posted:
-    """Within some seconds. `loopback` allows `http://127.0.0.1:PORT`, for a machine's own stack; `reads` is how many
+    """Within eleven seconds. `loopback` allows `http://127.0.0.1:PORT`, for a machine's own stack; `reads` is how many
     bytes of the answer are read."""
     try:
         check_webhook_url(url, loopback=loopback)
@@ -61,7 +67,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = 
         host, port = str(parts.hostname), parts.port or 443
         address = host if parts.scheme == "http" else public_address(host, port)
     except Rejected as error:
-        return Posted(None, error.reason if error.reason in {"not_public", "unknown_host"} else "not_public")
+        return Posted(None, error.reason if error.reason in _OF_NAMES else "not_public")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         with _pool(parts.scheme, address, host, port) as pool, _ended(pool):
@@ -82,14 +88,42 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, loopback: bool = 
 
 
 def public_address(host: str, port: int) -> str:
-    """One that the name resolves to. `Rejected("not_public")` when any of them is not public."""
-    try:
-        found = [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError as error:
-        raise Rejected("unknown_host", "the host name does not resolve") from error
+    """One that the name resolves to. `Rejected("not_public")` when any of them is not public, `unknown_host` when there
+    is none, `slow_lookup` when its name server does not answer in time."""
+    found = _resolved(host, port)
+    if isinstance(found, Exception):
+        raise Rejected("unknown_host", "the host name does not resolve") from found
     if not found or not all(is_public(address) for address in found):
         raise Rejected("not_public", "the host name resolves to an address that is not public")
     return found[0]
+
+
+def _resolved(host: str, port: int) -> list[str] | Exception:
+    """`getaddrinfo` has no time limit: it runs in a thread that nobody waits for any longer, also not at the end of the
+    process. Who finds no free thread waits for one, in the same time."""
+    until = time.monotonic() + LOOKUP_SECONDS
+    told: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    free = _free
+
+    def look_up() -> None:
+        try:
+            told.put([str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+        except (OSError, UnicodeError) as error:
+            told.put(error)
+        finally:
+            free.release()
+
+    if not free.acquire(timeout=LOOKUP_SECONDS):
+        raise Rejected("slow_lookup", "too many look-ups of names wait for an answer")
+    try:
+        Thread(target=look_up, daemon=True, name=f"look up {host}").start()
+    except RuntimeError:  # no thread can be started
+        free.release()
+        raise
+    try:
+        return told.get(timeout=max(0.0, until - time.monotonic()))
+    except Empty:
+        raise Rejected("slow_lookup", "the name server of the host does not answer in time") from None
 
 
 def is_public(address: str) -> bool:
