@@ -36,10 +36,12 @@ TYPE = "usage.threshold_reached.v1"
 
 @dataclass
 class Receiver:
-    """A page of ten lines: it keeps what comes, and answers what it is told to, or what it `drips` over and over."""
+    """A page of ten lines: it keeps what comes, and answers what it is told to, 400 to what it `refuses`, or what it
+    `drips` over and over."""
 
     port: int
     status: int = 200
+    refuses: bytes = b"no event has this"
     seconds: float = 0.0
     begins: bytes = b""
     drips: bytes = b""
@@ -72,7 +74,7 @@ class _answering(BaseHTTPRequestHandler):  # noqa: N801  # used as a function
         if receiver.drips:
             self._drip(receiver)
             return
-        self.send_response(receiver.status)
+        self.send_response(400 if receiver.refuses in body else receiver.status)
         self.send_header("location", "http://169.254.169.254/latest/meta-data")
         self.end_headers()
 
@@ -201,6 +203,16 @@ def test_a_slow_endpoint_delays_no_other(way: Way, receivers: list[Receiver], mo
     assert by_hook == {f"e{number}": Outcome.ACCEPTED for number in range(5)}
     assert (len(slow.got), len(quick.got)) == (1, 5)
     assert [one.outcome for one in results].count(Outcome.FAILED) == 5
+
+
+def test_an_event_that_is_refused_delays_none_behind_it(way: Way, receivers: list[Receiver]) -> None:
+    """Else those would be dead letters with it: a batch may begin with it each time."""
+    receivers[0].refuses = b'"e0"'
+    way.hook(receivers[0].url)
+    way.tried(*(announced(f"e{number}") for number in range(4)))
+
+    assert way.outcomes(*way.queue.sent) == [Outcome.FAILED, *[Outcome.ACCEPTED] * 3]
+    assert len(receivers[0].got) == 4
 
 
 @pytest.mark.parametrize(

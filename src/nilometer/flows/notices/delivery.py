@@ -9,7 +9,8 @@ delivered again by the queue, then as a dead letter, later each time (`domain.re
 What if the process dies between two messages that it sends, or after the POST? The message comes again, and the
 receiver sees the same `webhook-id`. What if an endpoint was changed meanwhile? It is read at each attempt: what was
 deleted or switched off gets nothing more. What does a slow one do to its neighbours? Each endpoint has a thread, and
-after one failure in a batch the rest of the batch for it is not tried.
+after one attempt without an answer the rest of the batch for it is not tried. What does an event that its receiver
+refuses do to those behind it? Nothing: who answered is asked again.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def _spread(parcel: Parcel[AnnouncedMessage], means: DeliveryMeans) -> bool:
 
 
 def _send(parcel: Parcel[AnnouncedMessage], means: DeliveryMeans) -> bool:
-    """False when the endpoint did not take it: what follows for it in this batch is not tried."""
+    """False when the endpoint did not answer: what follows for it in this batch is not tried."""
     message = parcel.content
     parcel.fields["webhook"] = message.envelope.webhook or ""
     item = _record(means.store, message.workspace_id)
@@ -153,7 +154,7 @@ def _send(parcel: Parcel[AnnouncedMessage], means: DeliveryMeans) -> bool:
         parcel.settle(Outcome.IGNORED, reason="gone")
     else:
         parcel.settle(Outcome.FAILED, error=answered.reason or f"answered {answered.status}")
-    return answered.delivered or answered.gone
+    return answered.status is not None
 
 
 def _posted(webhook: Webhook, item: Item, message: AnnouncedMessage, means: DeliveryMeans) -> Posted:
