@@ -56,6 +56,31 @@ def test_half_a_fact_is_none(name: str) -> None:
         rows.usage_row({key: value for key, value in USED.items() if key != name})
 
 
+@pytest.mark.parametrize(
+    ("message", "announced"),
+    [
+        ("send calls", "send calls"),
+        (
+            "see events/schemas: Invalid enum value 'Ada' - at `$.role`",
+            "see events/schemas: Invalid enum value '…' - at `$.role`",
+        ),
+        ("value \"Ada's 'x' born\" - at `$.role`", 'value "…" - at `$.role`'),
+        ("type 'Ada Lovel…", "type '…'…"),
+        ("Ada Lovelace is no member of ws_1", "… is no member of ws_1"),
+        ("user_42 is no member", "user_42 is no member"),
+        ("ada@example.com is no member", "[redacted]"),
+    ],
+)
+def test_what_a_reject_quotes_is_not_announced(message: str, announced: str) -> None:
+    """Whatever quotation marks stand in it, and where it was cut off; ids stay."""
+    payload = '{"data": {"user_id": "Ada Lovelace", "n": 1e999999, "space": " "}, "id": "user_42"}'
+    reject = {"sk": "s", "flow": "usage", "reason": "r", "message": message}
+
+    assert rows.reject_announcement(reject | {"payload": payload})["message"] == announced
+    assert rows.reject_announcement(reject | {"claim": "claims/1"})["message"] == "[redacted]"
+    assert rows.reject_announcement(reject | {"payload": "{"})["reason"] == "r"
+
+
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_the_declaration_holds_together(table: DeltaTable) -> None:
     """What the writer's proof and every engine need of a table."""

@@ -6,6 +6,7 @@ The odd one is accepted, known, refused with its reason, or waits: it never fail
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,9 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.eventbridge import BusEntry
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.lake import rows
 from nilometer.domain.store.times import epoch
+from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.signature import sign
 from nilometer.errors import Rejected
 from nilometer.flows.billing.webhook import receive
@@ -72,6 +75,27 @@ def test_no_large_value_harms_a_neighbour(name: str) -> None:
     odd = odd_ones((EVENTS / flow.samples).glob("*.json"), values=LARGE, every=17 if name == "operations" else 3)
 
     assert complaints(odd, flow.good, worlds(flow))[1] == []
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_no_text_of_a_refused_event_is_announced(name: str) -> None:
+    """In any field of any sample, with either quotation mark in it: the message may quote it, the announcement not."""
+    flow, objects = FLOWS[name], MemoryObjects()
+    texts = {text: json.dumps(text) for text in ("Ada 'L' Byron", 'Ada "L" Byron', "Ada L'\"Byron", "Ada ö, #% Byron")}
+    odd = list(odd_ones((EVENTS / flow.samples).glob("*.json"), values=texts))
+    ready = MemoryStore()
+    flow.prepare(ready, objects)
+    told = []
+    for start in range(0, len(odd), 200):
+        store = ready.copy()
+        messages = [Message(str(number), one.body) for number, one in enumerate(odd[start : start + 200])]
+        flow.handle(messages, store=store, objects=objects, now=NOW)
+        kept = [item for item in store.scan(Table.EVENTS) if item["kind"] == "reject"]
+        told += [(item["message"], rows.reject_announcement(item)["message"]) for item in kept]
+
+    assert len(told) > 100
+    assert {said for _, said in told if "Ada" in said or "Byron" in said} == set()
+    assert any("Byron" in message for message, _ in told)
 
 
 @pytest.mark.parametrize("name", FLOWS)
