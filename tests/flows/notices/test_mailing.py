@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.validate import ParamValidator
 from standardwebhooks.webhooks import Webhook as Verifier
 from tests.support.events.mail import Owner, answering, mails
 from tests.support.people import workspace
@@ -21,9 +22,9 @@ from nilometer import Notify, SetPreference, perform, service
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
-from nilometer.aws.ses import Mailer
+from nilometer.aws.ses import Mailer, _request
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.notices.mail import CLAIM
+from nilometer.domain.notices.mail import CLAIM, Recipient, mail_of
 from nilometer.domain.notices.webhook_signature import addresses_secret
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
@@ -130,6 +131,22 @@ def test_a_notification_is_mailed_once(way: Way) -> None:
     assert 'href="https://app.example.com/billing?of=&quot;acme&quot;"' in mail["BodyHtml"]
     assert "<script" not in mail["BodyHtml"]
     assert "<b>" not in mail["BodyHtml"]
+
+
+@pytest.mark.parametrize(("length", "headers"), [(993, 3), (994, 1), (1900, 1)])
+def test_a_link_too_long_for_a_header_stands_in_the_text(way: Way, length: int, headers: int) -> None:
+    """SES takes 995 characters, and its client's own check says the same: the mail goes out in any case."""
+    item = way.notify(title=f"Link of {length}", once="link")
+    link = "https://app.example.com/mail?token=".ljust(length, "a")
+    way.owner.answer["unsubscribe"] = link
+
+    mail = mail_of(item, links="", unsubscribe=link)
+    assert len(mail.headers) == headers
+    model = ses(way.aws.endpoint_url).meta.service_model.operation_model("SendEmail").input_shape
+    asked = _request(mail, Recipient(address=ADDRESS), sender=f"notifications@{DOMAIN}", tag="t")
+    assert ParamValidator().validate(asked, model).generate_report() == ""
+    assert way.tried(item).outcome is Outcome.ACCEPTED
+    assert f"Unsubscribe: {link}" in way.sent(f"Link of {length}")[0]["BodyText"]
 
 
 def test_the_owner_of_addresses_is_asked_and_nothing_of_it_is_kept(way: Way) -> None:

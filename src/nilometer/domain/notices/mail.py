@@ -27,7 +27,11 @@ from nilometer.errors import Rejected
 CLAIM = timedelta(minutes=2)
 """For so long another attempt may be at work: more than the function has. After it nobody knows whether a mail went."""
 
+HEADER_LENGTH = 995
+"""Characters of a header that SES takes. Source: Amazon SES API v2, MessageHeader."""
+
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}\Z")
+_ONE_CLICK = "List-Unsubscribe=One-Click"
 _PAGE = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?([/?][!-;=?-~]{0,1900})?\Z")
 
 
@@ -70,6 +74,7 @@ class Mail:
 def mail_of(item: Item, *, links: str, unsubscribe: str | None) -> Mail:
     """Of a notification. A path goes below `links`; without that it is left out. All of it is escaped.
 
+    A link to unsubscribe that is too long for a header stands in the text alone.
     Source of the headers: RFC 8058, which the large mailboxes ask for.
     """
     parts = [str(item["text"] or "")]
@@ -81,7 +86,8 @@ def mail_of(item: Item, *, links: str, unsubscribe: str | None) -> Mail:
     if unsubscribe:
         parts.append(f"Unsubscribe: {unsubscribe}")
         shown.append(f'<p><a href="{html.escape(unsubscribe)}">Unsubscribe</a></p>')
-        headers += (("List-Unsubscribe", f"<{unsubscribe}>"), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+        if len(unsubscribe) + len("<>") <= HEADER_LENGTH:
+            headers += (("List-Unsubscribe", f"<{unsubscribe}>"), ("List-Unsubscribe-Post", _ONE_CLICK))
     title = str(item["title"])
     return Mail(
         subject=title,
