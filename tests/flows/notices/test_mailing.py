@@ -18,11 +18,12 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from tests.support.events.mail import Owner, answering, mails
 from tests.support.people import workspace
 
-from nilometer import Notify, SetPreference, perform, service
+from nilometer import AddMember, Notify, RemoveMember, SetPreference, UpdateWorkspace, perform, service
 from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.aws.ses import Mailer, _request
+from nilometer.domain.acts.roles import Role
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.notices.mail import CLAIM, Recipient, mail_of
 from nilometer.domain.notices.webhook_signature import addresses_secret
@@ -216,6 +217,27 @@ def test_what_nobody_wants_is_not_mailed(way: Way) -> None:
     way.now += LATEST + timedelta(seconds=1)
     assert way.tried(item).fields["reason"] == "too_late"
     assert (way.owner.asked, way.sent("Not wanted")) == ([], [])
+
+
+def test_who_has_left_is_not_told_of_the_workspace(way: Way) -> None:
+    """Fifteen hours may lie between two attempts. Services may tell people who are no members, but not of a workspace
+    that was deleted; what is about no workspace concerns neither."""
+    everywhere = SetPreference(user_id="ada", topic="exports.ready", channels={"email": True}, everywhere=True)
+    perform(way.store, US, everywhere, now=way.now)
+    perform(way.store, US, AddMember(user_id="bob", role=Role.ADMIN), now=way.now)
+    ours, theirs = way.notify(title="Of Acme"), way.notify(topic="exports.ready", title="Of a service")
+    invited = way.notify(topic="member.invited", title="Come back")
+    perform(way.store, US, RemoveMember(user_id="ada"), now=way.now)
+
+    assert (way.tried(ours).outcome, way.tried(ours).fields["reason"]) == (Outcome.IGNORED, "no_member")
+    assert [way.tried(one).outcome for one in (theirs, invited)] == [Outcome.ACCEPTED] * 2
+    again = way.notify(topic="exports.ready", title="Of a service again")
+    nowhere = Notify(user_id="ada", topic="exports.ready", title="Of no workspace")
+    alone = perform(way.store, service("", "tests"), nowhere, now=way.now)
+    perform(way.store, US, UpdateWorkspace(status="deleted"), now=way.now)
+    assert way.tried(again).fields["reason"] == "workspace_closed"
+    assert way.tried(way.item(alone.id)).outcome is Outcome.ACCEPTED
+    assert (way.sent("Of Acme"), way.sent("Of a service again")) == ([], [])
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(404, Outcome.IGNORED), (410, Outcome.IGNORED), (500, Outcome.FAILED)])

@@ -52,6 +52,8 @@ DEFAULTS: Mapping[str, frozenset[Channel]] = {
     "member.invitation_accepted": frozenset({Channel.IN_APP}),
 }
 """Notices of the system itself. Topics of other services are free, and in the app only."""
+TO_MEMBERS = frozenset(DEFAULTS) - {"member.invited"}
+"""Of these who is no member of the workspace is told nothing: all but who is invited, for he is none yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@
 What if the process dies before the claim? The message comes again. Between claim and mark? SES may have the mail or
 not, and nobody can ask it: no second one is sent, and the message is kept as a reject (`mail_uncertain`), so that an
 operator sees it; the notification itself stands in the notification center. What if SES says no? The claim is released
-and the message comes again, then as a dead letter. What if the person says no on the way? His preferences are read
-again before each attempt.
+and the message comes again, then as a dead letter. What if the person says no on the way, or leaves the workspace, or
+it is deleted? All of it is read again before each attempt.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ from nilometer.domain.notices.mail import (
     mailed,
     released,
 )
-from nilometer.domain.notices.preference import Channel, candidates, channels_on
+from nilometer.domain.notices.preference import TO_MEMBERS, Channel, candidates, channels_on
+from nilometer.domain.people.membership import membership_of
+from nilometer.domain.people.workspace import check_open
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table
-from nilometer.errors import Rejected, Unavailable
+from nilometer.errors import Refused, Rejected, Unavailable
 from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.parcel import Parcel
 from nilometer.flows.inbox.races import retrying
@@ -125,9 +128,30 @@ def _wanted(key: Key, means: MailMeans) -> tuple[Item | None, str]:
     if means.now() - parse_rfc3339(item["created_at"]) > LATEST:
         return None, "too_late"
     said = candidates(item["user_id"], item["topic"], item["workspace_id"])
-    stored = means.store.batch_get(Table.RECORDS, said, consistent=True)
+    places = _places(item)
+    stored = means.store.batch_get(Table.RECORDS, [*places, *said], consistent=True)
+    if reason := _left(item, [stored.get(one) for one in places]):
+        return None, reason
     on = channels_on(item["topic"], [stored.get(one) for one in said])
     return (item, "") if Channel.EMAIL in on else (None, "switched_off")
+
+
+def _places(item: Item) -> list[Key]:
+    """The workspace that it is about and its person's membership there; none when it is about no workspace."""
+    workspace_id = item["workspace_id"]
+    return [keys.workspace(workspace_id), keys.member(workspace_id, item["user_id"])] if workspace_id else []
+
+
+def _left(item: Item, found: Sequence[Item | None]) -> str:
+    """Why it is none of the person's business any more, from what is stored of `_places`. Empty when it is."""
+    if not found:
+        return ""
+    workspace, member = found
+    try:
+        check_open(workspace, item["workspace_id"])
+    except Refused:
+        return "workspace_closed"
+    return "no_member" if item["topic"] in TO_MEMBERS and membership_of(member) is None else ""
 
 
 def _send(parcel: Parcel[Key], item: Item, means: MailMeans) -> None:
