@@ -4,9 +4,9 @@
 
 What if the process dies before the claim? The message comes again. Between claim and mark? SES may have the mail or
 not, and nobody can ask it: no second one is sent, and the message is kept as a reject (`mail_uncertain`), so that an
-operator sees it; the notification itself stands in the notification center. What if SES says no? The claim is released
-and the message comes again, then as a dead letter. What if the person says no on the way, or leaves the workspace, or
-it is deleted? All of it is read again before each attempt.
+operator sees it; the notification stands in the notification center, if its person wants it there. What if SES says
+no? The claim is released and the message comes again, then as a dead letter. What if the person says no on the way, or
+leaves the workspace, or it is deleted? All of it is read again before each attempt.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from nilometer.flows.notices.addresses import Addresses
 ACTOR = "nilometer.mail"
 SECONDS = 9.0  # after which a batch begins no mail more: a claim must never be cut off by the end of the function
 LATEST = timedelta(days=2)
-"""Older news is not mailed any more; it stands in the notification center."""
+"""Older news is not mailed any more."""
 
 
 class Mails(Protocol):
