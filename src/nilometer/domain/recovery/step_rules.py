@@ -126,7 +126,8 @@ def _counter(step: AuditStep, is_void: IsVoid) -> Iterator[Broken]:
 
 
 def _metered(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
-    """A delta is fixed before it is sent, and is sent under one identifier."""
+    """A delta is fixed before it is sent, and is sent under one identifier. What was sent changes without one only by
+    a fact that moves to another period, while nothing is pending where it was."""
     if step.new is None:
         return
     old = step.old or {}
@@ -134,7 +135,10 @@ def _metered(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
     told = _number(step.new, "sent") - _number(old, "sent")
     sent = _amount(pending) if pending and not now else Decimal(0)
     decided = _decided(old, step.new)
-    if sent is not None and decided is not None and told not in {sent, sent - decided}:
+    if (step.cause or "").startswith("moved "):
+        if told < 0 and pending:
+            yield "outbox", "usage was moved away while a delta was pending"
+    elif sent is not None and decided is not None and told not in {sent, sent - decided}:
         yield "outbox", f"what Stripe has changed by {told}, and that is not the delta that was pending or refused"
     readable = REDACTED not in {str(old.get("number")), str(step.new.get("number"))}  # the audit hides numbers
     if readable and _number(step.new, "number") - _number(old, "number") != (1 if now and not pending else 0):

@@ -20,7 +20,7 @@ from typing import Any
 
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
-from nilometer.domain.store.writes import Item, Key, Put, Table, Update, Version
+from nilometer.domain.store.writes import Absent, Check, Item, Key, Put, Table, Update, Version, Write
 
 DEDUPLICATED = timedelta(hours=24)
 """Source: https://docs.stripe.com/api/billing/meter-event/create (`identifier`)."""
@@ -68,17 +68,41 @@ def is_overdue(stored: Item, now: datetime) -> bool:
     return now > parse_rfc3339(stored["pending_since"]) + DEDUPLICATED - timedelta(hours=1)
 
 
-def touched(of: Metered, *, now: datetime) -> Update:
-    """Its counter changed: into the outbox. Cancels what a drain decides that has not seen it."""
-    first = {"kind": "metered", "sent": 0, "number": 0, "cause": None, "actor": None}
-    named = {"workspace_id": of.workspace_id, "meter": of.meter, "period_start": of.period_start}
+def touched(of: Metered, *, now: datetime, received: Decimal = Decimal(0), cause: str | None = None) -> Update:
+    """Its counter changed: into the outbox. Cancels what a drain decides that has not seen it. `received` was sent in
+    another period before the usage moved to this one (`handed_over`)."""
+    first = {"kind": "metered", "number": 0, "actor": None} | ({} if received else {"sent": 0})
+    named = {"workspace_id": of.workspace_id, "meter": of.meter, "period_start": of.period_start, "cause": cause}
     return Update(
         table=Table.RECORDS,
         key=of.key,
-        add={"version": 1},
+        add={"version": 1} | ({"sent": received} if received else {}),
         set={**named, "period_end": of.period_end, "changed": True, "updated_at": rfc3339(now), **_index(of)},
         set_once=first,
     )
+
+
+def handed_over(
+    stored: Item | None, of: Metered, to: Metered, *, used: Decimal, amount: Decimal, cause: str, now: datetime
+) -> list[Write]:
+    """With `amount` that moves from the counter of one period to that of another moves what Stripe has of it, so that
+    it is not sent again. In the transaction that moves it.
+
+    `stored` is of the old period, has no pending delta, and was read before `used`, which is its counter before the
+    move. Its version rises also when Stripe has nothing of the amount: a drain that has read the counter is cancelled.
+    """
+    if stored is None:
+        return [Check(table=Table.RECORDS, key=of.key, expected=Absent())]
+    left = max(used - amount, Decimal(0))
+    told = max(min(amount, Decimal(stored["sent"]) - left), Decimal(0))
+    old = Update(
+        table=Table.RECORDS,
+        key=of.key,
+        add={"version": 1, "sent": -told},
+        set={"updated_at": rfc3339(now), "cause": cause},
+        expected=Version(int(stored["version"])),
+    )
+    return [old, touched(to, now=now, received=told, cause=cause)] if told else [old]
 
 
 def begun(stored: Item, of: Metered, *, now: datetime) -> Put:
@@ -151,7 +175,7 @@ def amended(stored: Item, of: Metered, *, now: datetime, **changes: Any) -> Put:
 def _put(stored: Item, of: Metered, *, now: datetime, due: bool, **changes: Any) -> Put:
     version = int(stored["version"])
     kept = {name: value for name, value in stored.items() if name not in {"gsi1pk", "gsi1sk", "reading"}}
-    named = {"period_end": of.period_end, "version": version + 1, "updated_at": rfc3339(now)}
+    named = {"period_end": of.period_end, "version": version + 1, "updated_at": rfc3339(now), "cause": None}
     item = {**kept, **changes, **named}
     indexed = _index(of) if due or item.get("refused") else {}
     return Put(table=Table.RECORDS, item={**item, **indexed}, expected=Version(version))

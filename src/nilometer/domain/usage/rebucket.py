@@ -25,7 +25,7 @@ from nilometer.domain.store.writes import (
     version_of,
 )
 from nilometer.domain.usage.counter import StoredBefore, UsageGroup, counter_writes, void_writes
-from nilometer.domain.usage.event import KEPT
+from nilometer.domain.usage.event import KEPT, UsageEvent
 from nilometer.domain.usage.period import Period, calendar_month, period_at
 from nilometer.domain.usage.void import counted
 
@@ -84,13 +84,18 @@ def moved(fact: Item, group: UsageGroup, seen: StoredBefore, *, shard: int, now:
     what was in a period when it was closed.
     """
     event = counted(fact)
-    cause = f"moved {event.id}"
+    cause = moved_by(event)
     old = _restated(group, parse_rfc3339(fact["period_start"]))
     group = _restated(group, group.period.start)
     taken, _day = void_writes(old, event, shard=shard, cause=cause, now=now)
     deltas = {name: delta for name, delta in group.deltas([event]).items() if name.scope == "period"}
     given = counter_writes(group, deltas, seen, shard=shard, cause=cause, now=now)
     return [_marked(fact, group), *_rows(fact, group, now), taken, *given]
+
+
+def moved_by(event: UsageEvent) -> str:
+    """The `cause` of records that changed because the event moved."""
+    return f"moved {event.id}"
 
 
 def _restated(group: UsageGroup, start: datetime) -> UsageGroup:

@@ -2,7 +2,8 @@
 
 A plan change with an anchor reset, a trial's end, a renewal that came late: the billing record's timeline says so in
 hindsight. What if usage is counted or voided meanwhile? Each move is one transaction on the fact's version. What if
-the process dies? Facts that were moved are found in their place. Run it again until nothing is left.
+the process dies? Facts that were moved are found in their place. Run it again until nothing is left. What if Stripe
+has it already? That moves in the same transaction, against a drain by the version of what was sent.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import islice
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import parse_rfc3339
-from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
+from nilometer.domain.store.times import parse_rfc3339, rfc3339
+from nilometer.domain.store.writes import Delete, Item, Key, Table, Write, unchanged
 from nilometer.domain.usage import rebucket as domain
 from nilometer.domain.usage.counter import CounterName, StoredBefore, UsageGroup
+from nilometer.domain.usage.meter import Aggregation
+from nilometer.domain.usage.meter_event import Metered, handed_over
 from nilometer.domain.usage.period import period_at
-from nilometer.domain.usage.rebucket import is_elsewhere, moved
+from nilometer.domain.usage.rebucket import is_elsewhere, moved, moved_by
 from nilometer.domain.usage.void import counted
 from nilometer.errors import Cancelled
 from nilometer.flows.inbox.races import retrying
+from nilometer.flows.usage.counters import used_in
 from nilometer.flows.usage.known import Known, Tenant
+from nilometer.flows.usage.metering import ADDED
 
 TOGETHER = 100
 SETTLES = timedelta(hours=1)
@@ -122,12 +128,36 @@ def _try_move(known: Known, tenant: Tenant, fact: Item, now: datetime, dry_run: 
     if dry_run:
         return 0, 1
     group = UsageGroup(tenant.workspace_id, period, known.meters([fact["meter"]]))
+    handed = _handed_over(known.store, group, fact, now)
+    if handed is None:
+        return 0, 1
     shard = random.randrange(tenant.shards)
+    writes = moved(fact, group, _seen(known.store, group, fact, shard), shard=shard, now=now)
     try:
-        known.store.commit(moved(fact, group, _seen(known.store, group, fact, shard), shard=shard, now=now))
+        known.store.commit([*writes, *handed])
     except Cancelled:
         return 0, 1
     return 1, 0
+
+
+def _handed_over(store: Store, group: UsageGroup, fact: Item, now: datetime) -> list[Write] | None:
+    """What Stripe has of the fact, from the old period to the new one; None while that is not known, because a delta
+    of the old one is pending."""
+    event, meter = counted(fact), group.meters[fact["meter"]]
+    if meter.aggregation not in ADDED:
+        return []
+    end = rfc3339(group.period.end)
+    old, new = (
+        Metered(workspace_id=group.workspace_id, meter=meter.slug, period_start=start, period_end=end)
+        for start in (fact["period_start"], group.start)
+    )
+    stored = store.get(Table.RECORDS, old.key, consistent=True)
+    if stored and "pending" in stored:
+        return None
+    is_told = stored and stored["sent"] > 0
+    used = used_in(store, group.workspace_id, meter, old.period_start, consistent=True) if is_told else Decimal(0)
+    amount = event.quantity if meter.aggregation is Aggregation.SUM else Decimal(1)
+    return handed_over(stored, old, new, used=used, amount=amount, cause=moved_by(event), now=now)
 
 
 def _seen(store: Store, group: UsageGroup, fact: Item, shard: int) -> StoredBefore:
