@@ -141,10 +141,14 @@ def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float, _trust: T
         Known(store), api.meter_events, scope=scope, now=datetime.now(UTC), out_of_time=_deadline(seconds)
     )
     told: Counter[str] = Counter()
+    left = 0
     for one in drained:
         log = logger.info if one.told in {Told.SENT, Told.NOTHING} else logger.warning
         log(f"metering.{one.told}", extra={**asdict(one.of), "reason": one.message})
         told[one.told] += 1
+        left = one.left
+    if left:
+        logger.warning("metering.left", extra={"left": left})
     count("reconcile", told.elements())
     metric("reconcile", "MeterEventsStuck", told[Told.OVERDUE] + told[Told.REFUSED])
     return dict(told)

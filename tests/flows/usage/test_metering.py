@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,7 +19,7 @@ from tests.support.flows.limits import look, records
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle
 
-from nilometer import UpdateMeter, operator, perform
+from nilometer import CreateWorkspace, UpdateMeter, operator, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.billing.record.fold import record_item
@@ -33,6 +34,7 @@ from nilometer.flows.limits.reactions import react
 from nilometer.flows.usage import metering
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import Told, drain, outbox
+from nilometer.lambdas import reconcile
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
@@ -59,13 +61,15 @@ class Recording:
 SCOPE = Scope()
 
 
-def bill(store: Store, customer: str = "self/test/cus_1", **more: dict[str, Any]) -> None:
+def bill(
+    store: Store, customer: str = "self/test/cus_1", *, workspace: str = WORKSPACE, **more: dict[str, Any]
+) -> None:
     """The workspace's billing record, as the customer's subscription makes it."""
     inputs = with_views(Inputs(), customer, {"sub_1": {"object": "subscription", "status": "active", "version": 1}})
     for name, views in more.items():
         inputs = with_views(inputs, f"self/test/{name}", views)
-    key = keys.billing(WORKSPACE)
-    item = record_item(key, inputs, workspace_id=WORKSPACE, version=1, cause="evt", updated_at="now")
+    key = keys.billing(workspace)
+    item = record_item(key, inputs, workspace_id=workspace, version=1, cause="evt", updated_at="now")
     store.commit([Put(table=Table.RECORDS, item=item)])
 
 
@@ -175,6 +179,39 @@ def test_usage_that_comes_while_stripe_answers_is_told_next(known: Known, object
     assert (stripe.total, waiting(known)) == (6, 0)
 
 
+def test_every_counter_has_its_turn(known: Known, objects: Objects) -> None:
+    """All change every hour, and an hour is too short for them; the run says how many it left."""
+    stripe = Recording()
+    names = [f"ws_{number}" for number in range(6)]
+    for name in names:
+        perform(known.store, service(name, "test"), CreateWorkspace(name=name), now=NOW)
+        bill(known.store, f"self/test/cus_{name}", workspace=name)
+    left = set()
+    for hour in range(30):
+        handle(known.store, objects, *(cloud(f"{name} {hour}", quantity="1", workspace=name) for name in names))
+        for name in names:
+            metering.touch(known, name, "api_calls", "2026-11-01T00:00:00.000Z", now=NOW)
+        turns = iter([False] * 3)
+        *_, last = drain(known, stripe, scope=SCOPE, now=NOW, out_of_time=lambda over=turns: next(over, True))  # type: ignore[misc]
+        left.add(last.left)
+
+    assert {event.customer_id for event in stripe.events.values()} == {f"cus_{name}" for name in names}
+    assert left == {3}
+
+
+def test_a_run_that_had_no_time_for_all_says_so(
+    known: Known, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log."""
+    use(known, objects, cloud("a"), cloud("b", time=NOW - timedelta(days=25)))
+    turns = iter([False])
+    monkeypatch.setattr(reconcile, "_deadline", lambda _: lambda: next(turns, True))
+    api: Any = SimpleNamespace(meter_events=Recording())
+    reconcile.run("meter", store=known.store, api=api, scope=SCOPE, seconds=60)
+
+    assert [vars(line)["left"] for line in caplog.records if line.message == "metering.left"] == [1]
+
+
 def test_two_who_drain_at_once_tell_it_once(known: Known, objects: Objects) -> None:
     """Both may send; the identifiers are the same."""
     stripe = Recording()
@@ -226,8 +263,6 @@ def test_the_effective_subscription_s_customer_pays(known: Known, objects: Objec
 
 def test_against_stripe_itself(known: Known, objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
     """By the scheduled task: a refused delta stays, and is reported when its customer exists; a copy is a success."""
-    from nilometer.lambdas import reconcile
-
     today = datetime.now(UTC)
     world = StripeWorld(today)
     handle(known.store, objects, cloud("a", quantity="1.5", time=today), now=today)

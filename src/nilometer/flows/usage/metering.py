@@ -9,8 +9,9 @@ usage comes meanwhile? It is in the outbox again, and the next hourly run report
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -67,11 +68,12 @@ class Told(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """One counter; `message` says what is wrong."""
+    """One counter; `message` says what is wrong, `left` how many counters this run had not looked at yet."""
 
     of: Metered
     told: Told
     message: str = ""
+    left: int = 0
 
 
 class _Billed(NamedTuple):
@@ -143,12 +145,14 @@ def drain(
 ) -> Iterator[Drained]:
     """Reports to Stripe what it does not have, counter by counter; a failure of one stops no other.
 
-    Only workspaces whose customer is of `scope` are reported. What is left at `out_of_time` waits for the next run.
+    Only workspaces whose customer is of `scope` are reported. What is left at `out_of_time` waits for the next run;
+    each run has another order, so that each counter gets its turn.
     """
-    for item in outbox(known.store):
+    waiting = [metered_of(item) for item in outbox(known.store)]
+    for left, of in zip(reversed(range(len(waiting))), random.sample(waiting, len(waiting)), strict=True):
         if out_of_time():
             return
-        yield _try_drain(known, stripe, metered_of(item), scope, now)
+        yield replace(_try_drain(known, stripe, of, scope, now), left=left)
 
 
 def _try_drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Drained:
