@@ -23,6 +23,7 @@ from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.usage.meter_event import begun, metered_of
 from nilometer.domain.usage.meter_report import errors_of
 from nilometer.errors import Refused
 from nilometer.flows.billing import batch as billing
@@ -177,6 +178,25 @@ def test_a_process_that_dies_at_any_call_marks_a_delta_once(landed: bool, play: 
         play.run(api, "meter")
 
     assert (play.told, play.refused) == (number, {})
+
+
+@pytest.mark.parametrize("is_at_stripe", [False, True])
+def test_a_counter_whose_drain_died_is_still_read(is_at_stripe: bool, play: Play) -> None:
+    """A report of an earlier delta, and the decision on it, come before the next drain."""
+    with serve(play.world) as (url, _):
+        api = StripeApi("sk_test_fake", base_url=url)
+        play.use("a", "3")
+        play.run(api, "meter")
+        [identifier] = play.world.meter_events
+        play.use("b", "5")
+        [item] = metering.outbox(play.store)
+        play.store.commit([begun(item, metered_of(item), now=play.today)])
+        play.deliver(play.world.report_errors([identifier], "archived_meter"))
+        play.run(api, "refetch")
+        metering.decide(play.store, identifier, is_at_stripe=is_at_stripe, now=play.today)
+        play.run(api, "meter")
+
+    assert (play.told, list(metering.outbox(play.store))) == (5 if is_at_stripe else 8, [])
 
 
 def test_nothing_in_a_report_makes_it_unreadable() -> None:

@@ -167,9 +167,11 @@ def sent(stored: Item, of: Metered, *, now: datetime) -> Put:
 
 
 def amended(stored: Item, of: Metered, *, now: datetime, **changes: Any) -> Put:
-    """Other attributes; in the outbox as long as there is a reason."""
+    """Other attributes; in the outbox as long as there is a reason. A counter that is to be read stays so."""
     after = {**stored, **changes}
-    return _put(stored, of, now=now, due=bool(after["changed"] or "pending" in after), **changes)
+    reading = {"reading": True} if stored.get("reading") else {}
+    due = bool(after["changed"] or reading or "pending" in after)
+    return _put(stored, of, now=now, due=due, **changes, **reading)
 
 
 def _put(stored: Item, of: Metered, *, now: datetime, due: bool, **changes: Any) -> Put:
