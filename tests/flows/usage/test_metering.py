@@ -25,7 +25,7 @@ from nilometer.aws.s3 import Objects
 from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import epoch
+from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Delete, Put, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.usage.meter_event import MeterEvent
@@ -248,6 +248,29 @@ def test_who_pays_at_last_is_told_all(known: Known, objects: Objects) -> None:
     react(records([billed]), known=Known(known.store), now=NOW)
 
     assert (tell(known, stripe), stripe.total) == ([Told.SENT], 7)
+
+
+def test_of_a_period_that_stripe_takes_no_more_nothing_is_sent(known: Known, objects: Objects) -> None:
+    """Who used for months and pays at last: what can be sent is, the rest is said once and leaves the outbox."""
+    store, stripe = known.store, Recording()
+    billed = store.get(Table.RECORDS, keys.billing(WORKSPACE)) or {}
+    store.commit([Delete(table=Table.RECORDS, key=keys.billing(WORKSPACE))])
+    for days in (100, 70, 25):
+        at = NOW - timedelta(days=days)
+        handle(store, objects, cloud(f"{days}", quantity="7", time=at), now=at)
+        if days < 100:  # counted before its meter got the name
+            metering.touch(known, WORKSPACE, "api_calls", rfc3339(at.replace(day=1, hour=0)), now=at)
+    tell(known, stripe)
+    never = keys.metered(WORKSPACE, "api_calls", "2026-08-01T00:00:00.000Z")
+    bill(store)
+    told = []
+    for _ in range(2):
+        react(records([billed]), known=Known(store), now=NOW)
+        told.append(sorted(drain(known, stripe, scope=SCOPE, now=NOW), key=lambda one: one.of.period_start))
+
+    assert [[one.told for one in run] for run in told] == [[Told.TOO_OLD, Told.SENT], [Told.NOTHING, Told.NOTHING]]
+    assert told[0][0].message == "7 of the period until 2026-10-01T00:00:00.000Z can be sent no more"
+    assert (stripe.total, waiting(known), store.get(Table.RECORDS, never)) == (7, 0, None)
 
 
 def test_the_effective_subscription_s_customer_pays(known: Known, objects: Objects) -> None:

@@ -25,6 +25,9 @@ from nilometer.domain.store.writes import Absent, Check, Item, Key, Put, Table, 
 DEDUPLICATED = timedelta(hours=24)
 """Source: https://docs.stripe.com/api/billing/meter-event/create (`identifier`)."""
 
+TAKEN = timedelta(days=34)
+"""Stripe takes timestamps of the last 35 days; one is left for sending. Source: as above (`timestamp`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metered:
@@ -66,6 +69,11 @@ def metered_of(item: Item) -> Metered:
 def is_overdue(stored: Item, now: datetime) -> bool:
     """Older than Stripe's memory, less an hour: sending it again might count it twice."""
     return now > parse_rfc3339(stored["pending_since"]) + DEDUPLICATED - timedelta(hours=1)
+
+
+def is_too_old(of: Metered, now: datetime) -> bool:
+    """Stripe takes no more usage of its period."""
+    return parse_rfc3339(of.period_end) < now - TAKEN
 
 
 def touched(of: Metered, *, now: datetime, received: Decimal = Decimal(0), cause: str | None = None) -> Update:
@@ -116,9 +124,11 @@ def rests(stored: Item) -> bool:
     return bool(stored.get("refused")) and not due
 
 
-def settled(stored: Item, of: Metered, *, now: datetime) -> Put:
-    """Stripe has all, or needs none of it: out of the outbox until its counter changes again."""
-    return _put(stored, of, now=now, due=bool(stored["changed"]))
+def settled(stored: Item, of: Metered, *, now: datetime, unsent: Decimal | None = None) -> Put:
+    """Stripe has all, or needs none of it: out of the outbox until its counter changes again. `unsent` is what it takes
+    no more."""
+    said = {} if unsent is None else {"unsent": unsent}
+    return _put(stored, of, now=now, due=bool(stored["changed"]), **said)
 
 
 def next_delta(

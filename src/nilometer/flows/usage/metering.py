@@ -28,6 +28,7 @@ from nilometer.domain.usage.meter_event import (
     MeterEvent,
     begun,
     is_overdue,
+    is_too_old,
     metered_of,
     next_delta,
     pending_of,
@@ -57,10 +58,12 @@ class MeterEvents(Protocol):
 
 class Told(StrEnum):
     """`overdue`: a delta could not be sent for a day, so it may or may not be at Stripe: a person must look.
-    `refused`: Stripe will not have it as it is. Both stay in the outbox, as does what is `unavailable`."""
+    `refused`: Stripe will not have it as it is. Both stay in the outbox, as does what is `unavailable`. `too_old`: of a
+    period of which Stripe takes nothing any more; said once for each amount."""
 
     SENT = "sent"
     NOTHING = "nothing"  # Stripe has all, or must get no report
+    TOO_OLD = "too_old"
     OVERDUE = "overdue"
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
@@ -101,6 +104,8 @@ def touch(known: Known, workspace_id: str, meter: str, start: str, *, now: datet
     end = rfc3339(period_at(tenant.billing if tenant else None, parse_rfc3339(start)).end)
     of = Metered(workspace_id=workspace_id, meter=meter, period_start=start, period_end=end)
     stored = _stored(known.store, of)
+    if stored is None and is_too_old(of, now):
+        return
     if stored is None or not stored["changed"]:
         known.store.commit([touched(of, now=now)])
 
@@ -157,7 +162,7 @@ def drain(
 
 def _try_drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Drained:
     try:
-        return Drained(of=of, told=_drain(known, stripe, of, scope, now))
+        return _drain(known, stripe, of, scope, now)
     except Refused as error:
         return Drained(of=of, told=Told.OVERDUE, message=str(error))
     except Rejected as error:
@@ -166,36 +171,43 @@ def _try_drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now
         return Drained(of=of, told=Told.UNAVAILABLE, message=str(error))
 
 
-def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Told:
+def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Drained:
     """`Cancelled` when another drain or a change of the counter was faster."""
     store = known.store
     tenant = known.tenants([of.workspace_id], fresh=True).get(of.workspace_id)
     of = _with_end(of, tenant.billing if tenant else None)
     stored: Item | None = _stored(store, of)
-    told = Told.NOTHING
+    done = Drained(of=of, told=Told.NOTHING)
     if stored is None or "gsi1pk" not in stored:
-        return told  # the index is behind
+        return done  # the index is behind
     if rests(stored):
-        return told  # until a person decides
+        return done  # until a person decides
     billed = _billed(known, of, payer(tenant.billing) if tenant else None, scope)
     if "pending" in stored:
         if billed and (other := restated(stored, of, event_name=billed.event_name, customer_id=billed.to, now=now)):
             stored = _commit(store, other)
         stored = _send(store, stripe, stored, of, now)
-        told = Told.SENT
+        done = Drained(of=of, told=Told.SENT)
     if billed is None:
         _commit(store, settled({**stored, "changed": False}, of, now=now))
-        return told
+        return done
     stored = _commit(store, begun(stored, of, now=now))
     used = used_in(store, of.workspace_id, billed.meter, of.period_start, consistent=True)
     put = next_delta(stored, of, used=used, event_name=billed.event_name, customer_id=billed.to, now=now)
-    if put is None:
+    fixed = pending_of(put.item) if put else None
+    if put is None or fixed is None:
         _commit(store, settled(stored, of, now=now))
-        return told
-    fixed = pending_of(put.item)
-    assert fixed  # noqa: S101  # it was made a line above
+        return done
+    if is_too_old(of, now):
+        _commit(store, settled(stored, of, now=now, unsent=fixed.value))
+        return done if stored.get("unsent") == fixed.value else _too_old(of, fixed)
     _send(store, stripe, _commit(store, put, reported(of, fixed, now=now)), of, now)
-    return Told.SENT
+    return Drained(of=of, told=Told.SENT)
+
+
+def _too_old(of: Metered, delta: MeterEvent) -> Drained:
+    message = f"{delta.value:f} of the period until {of.period_end} can be sent no more"
+    return Drained(of=of, told=Told.TOO_OLD, message=message)
 
 
 def _billed(known: Known, of: Metered, name: str | None, scope: Scope) -> _Billed | None:
