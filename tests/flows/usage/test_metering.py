@@ -118,6 +118,18 @@ def test_late_usage_of_a_period_is_told_within_it(known: Known, objects: Objects
     assert {(event.customer_id, event.event_name) for event in stripe.events.values()} == {("cus_1", "calls")}
 
 
+def test_usage_of_a_period_that_begins_in_a_moment_is_told_within_it(known: Known, objects: Objects) -> None:
+    """A fact may be five minutes ahead."""
+    stripe, soon = Recording(), NOW + timedelta(minutes=2)
+    key = keys.billing(WORKSPACE)
+    record = {**(known.store.get(Table.RECORDS, key) or {}), "periods": [[epoch(soon), epoch(soon) + 86_400]]}
+    known.store.commit([Put(table=Table.RECORDS, item=record)])
+    use(Known(known.store), objects, cloud("a", quantity="3", time=soon + timedelta(minutes=2)))
+    tell(known, stripe)
+
+    assert [(event.timestamp, event.value) for event in stripe.events.values()] == [(epoch(soon), 3)]
+
+
 def test_a_lost_answer_is_asked_again_under_the_same_identifier(known: Known, objects: Objects) -> None:
     """More usage came meanwhile: the first delta stays as it was."""
     stripe = Recording(loses=2)

@@ -136,19 +136,20 @@ def next_delta(
 ) -> Put | None:
     """The delta to be sent, as pending; `None` when Stripe has all. Less than was sent waits until more is used.
 
-    Its timestamp is in the period that it counts in, also when the period is over.
+    Its timestamp is in the period that it counts in, also when the period is over, or begins in a moment: usage may be
+    five minutes ahead, and Stripe takes timestamps that are.
     """
     delta = used - Decimal(stored["sent"])
     if delta <= 0:
         return None
     number = int(stored["number"]) + 1
-    end = parse_rfc3339(of.period_end) - timedelta(seconds=1)
+    start, end = parse_rfc3339(of.period_start), parse_rfc3339(of.period_end) - timedelta(seconds=1)
     pending = {
         "event_name": event_name,
         "customer_id": customer_id,
         "value": delta,
         "identifier": _identifier(of, number),
-        "timestamp": epoch(min(now, end)),
+        "timestamp": epoch(max(start, min(now, end))),
     }
     return _put(stored, of, now=now, due=True, number=number, pending=pending, pending_since=rfc3339(now))
 
