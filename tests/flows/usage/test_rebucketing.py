@@ -29,7 +29,7 @@ from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.rebucket import Moved, run
 
 MIDDLE = datetime.fromisoformat("2026-11-20T00:00:00Z")
-SOON, NIGHT, NEXT = (NOW + timedelta(hours=hours) for hours in (0.5, 2, 26))
+SOON, NIGHT, NEXT, LAST = (NOW + timedelta(hours=hours) for hours in (0.5, 2, 26, 74))
 
 
 def timeline(*days: int, renews: bool = False) -> Item:
@@ -73,7 +73,8 @@ def begin(store: Store, *bounds: tuple[datetime, datetime]) -> None:
 
 
 def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Landed) -> None:
-    """Not within the hour; the mark stays until a nightly run finds nothing; counters equal the lake all the time."""
+    """Not within the hour; the mark stays for three days and until a run finds nothing; counters equal the lake all
+    the time."""
     handle(ready, objects, cloud("a", quantity="3"), cloud("b", quantity="4", time=MIDDLE - timedelta(days=1)))
     landed.land()
     begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
@@ -84,8 +85,32 @@ def test_facts_follow_their_period(ready: Store, objects: Objects, landed: Lande
     assert by_period(ready) == {("api_calls", "2026-11-01"): 4, ("api_calls", "2026-11-20"): 3}
     landed.land()
     assert [report.differences for report in landed.verify()] == [[], []]
-    assert list(run(ready, landed.facts, now=NEXT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=True)]
-    assert list(run(ready, landed.facts, now=NEXT)) == []
+    nothing, over = (Moved(workspace_id=WORKSPACE, moved=0, done=done) for done in (False, True))
+    assert [list(run(ready, landed.facts, now=now)) for now in (NEXT, NEXT, LAST, LAST)] == [[nothing], [], [over], []]
+
+
+def test_a_mark_outlives_a_lake_that_is_behind(ready: Store, objects: Objects, landed: Landed) -> None:
+    """Which has nothing of the day in the first night."""
+    handle(ready, objects, cloud("a", quantity="3"))
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    first = list(run(ready, lambda *_: [], now=NIGHT))
+    landed.land()
+    moved = [one.moved for now in (NEXT, LAST) for one in run(ready, landed.facts, now=now)]
+
+    assert (first, moved) == ([Moved(workspace_id=WORKSPACE, moved=0, done=False)], [1, 0])
+    assert by_period(ready) == {("api_calls", "2026-11-20"): 3}
+
+
+def test_a_boundary_that_moves_again_is_looked_at_at_once(ready: Store, objects: Objects, landed: Landed) -> None:
+    """Though the workspace was looked at an hour ago."""
+    handle(ready, objects, cloud("a", quantity="3"))
+    landed.land()
+    begin(ready, (MIDDLE - timedelta(days=30), MIDDLE + timedelta(days=30)))
+    for _ in range(2):
+        list(run(ready, landed.facts, now=NIGHT))
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+
+    assert list(run(ready, landed.facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=1, done=False)]
 
 
 def test_a_renewal_that_came_late_marks_nothing(ready: Store) -> None:
@@ -111,7 +136,7 @@ def test_a_boundary_that_moves_twice_keeps_the_earlier_time(ready: Store, object
 
     landed.land()
     assert list(run(ready, facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=False)]
-    assert list(run(ready, landed.facts, now=NIGHT)) == [Moved(workspace_id=WORKSPACE, moved=0, done=True)]
+    assert list(run(ready, landed.facts, now=LAST)) == [Moved(workspace_id=WORKSPACE, moved=0, done=True)]
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["before", "after"])
@@ -129,7 +154,7 @@ def test_a_night_that_dies_is_done_by_the_next(dead: bool, ready: Store, objects
         except Killed:
             assert sum(by_period(ready).values()) == 3
     for _ in range(2):
-        list(run(ready, landed.facts, now=NEXT))
+        list(run(ready, landed.facts, now=LAST))
 
     assert by_period(ready) == {("api_calls", "2026-11-20"): 3}
     assert ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) is None

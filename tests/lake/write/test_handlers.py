@@ -129,7 +129,7 @@ def test_maintenance_works_in_s3(uri: str) -> None:
     """A closed day becomes one file and the rows stay; a workspace whose periods moved was looked at first."""
     tables = {name: os.environ[f"{name.upper()}_TABLE"] for name in ("records", "events")}
     store = Store(boto3.client("dynamodb"), **tables)
-    rebucket.mark(store, "ws", since=datetime.now(UTC), billing_version=1, now=datetime.now(UTC) - timedelta(hours=2))
+    rebucket.mark(store, "ws", since=datetime.now(UTC), billing_version=1, now=datetime.now(UTC) - timedelta(days=4))
     for n in range(4):
         lake.handler(sqs(packed("usage", usage(f"u{n}", created=START - 300 * DAY))), Context())
 

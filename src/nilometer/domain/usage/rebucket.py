@@ -21,6 +21,7 @@ from nilometer.domain.store.writes import (
     Version,
     Write,
     new_item,
+    unchanged,
     version_after,
     version_of,
 )
@@ -70,6 +71,17 @@ def mark(stored: Item | None, workspace_id: str, *, since: datetime, billing_ver
         actor=None,
     )
     return Put(table=Table.RECORDS, item=item, expected=version_of(stored))
+
+
+def looked(stored: Item, *, now: datetime) -> Update:
+    """Nothing was to be moved; the mark stays, as the lake may be behind. Cancelled when it was marked again."""
+    return Update(
+        table=Table.RECORDS,
+        key=Key(stored["pk"], stored["sk"]),
+        add={"version": 1},
+        set={"looked_at": rfc3339(now), "updated_at": rfc3339(now)},
+        expected=unchanged(stored, "billing_version"),
+    )
 
 
 def is_elsewhere(fact: Item, period: Period) -> bool:

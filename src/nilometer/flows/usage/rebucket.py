@@ -24,7 +24,7 @@ from nilometer.domain.usage.counter import CounterName, StoredBefore, UsageGroup
 from nilometer.domain.usage.meter import Aggregation
 from nilometer.domain.usage.meter_event import Metered, handed_over
 from nilometer.domain.usage.period import period_at
-from nilometer.domain.usage.rebucket import is_elsewhere, moved, moved_by
+from nilometer.domain.usage.rebucket import is_elsewhere, looked, moved, moved_by
 from nilometer.domain.usage.void import counted
 from nilometer.errors import Cancelled
 from nilometer.flows.inbox.races import retrying
@@ -34,6 +34,11 @@ from nilometer.flows.usage.metering import ADDED
 
 TOGETHER = 100
 SETTLES = timedelta(hours=1)
+LANDED = timedelta(days=3)
+"""Within this all that was counted is in the lake. The tables' streams keep a day, and a lake that is behind for a
+quarter of an hour is an alarm."""
+RESTS = timedelta(hours=20)
+"""Between two looks at a workspace of which nothing was to be moved: each reads all its facts since the boundary."""
 
 Facts = Callable[[str, datetime], Iterable[tuple[str, str]]]
 """(source, id) of a workspace's facts since a time."""
@@ -74,28 +79,37 @@ def run(
 ) -> Iterator[Moved]:
     """Moves the facts of every workspace whose periods moved, by what the lake's `facts` names.
 
-    A mark stays until a run finds nothing to move: the lake is behind, and a fact may have been counted by a period
-    that a consumer still remembered. A mark that is younger than an hour waits for the same reason.
+    A mark stays until a run finds nothing to move, three days after the mark at the earliest: the lake may be behind,
+    and a fact may have been counted by a period that a consumer still remembered. Until then a run looks each hour
+    while it moves facts, else once a day. A mark that is younger than an hour waits for the same reason.
     """
     for item in store.query_index(keys.REBUCKET):
         if out_of_time():
             return
-        if parse_rfc3339(item["marked_at"]) > now - SETTLES:
+        if not _is_due(item, now):
             continue
         named = facts(item["workspace_id"], parse_rfc3339(item["since"]))
         found = rebucket(store, item["workspace_id"], named, now=now, dry_run=False)
-        done = not found.moved and not found.left
-        yield Moved(workspace_id=item["workspace_id"], moved=found.moved, done=done and _unmark(store, item))
+        done = not found.moved and not found.left and _unmark(store, item, now)
+        yield Moved(workspace_id=item["workspace_id"], moved=found.moved, done=done)
 
 
-def _unmark(store: Store, item: Item) -> bool:
-    """False when it was marked again meanwhile."""
+def _is_due(item: Item, now: datetime) -> bool:
+    looked_at = item.get("looked_at")
+    return parse_rfc3339(item["marked_at"]) <= now - SETTLES and (
+        looked_at is None or parse_rfc3339(looked_at) <= now - RESTS
+    )
+
+
+def _unmark(store: Store, item: Item, now: datetime) -> bool:
+    """False when the mark is too young to go, or was marked again meanwhile."""
+    is_over = parse_rfc3339(item["marked_at"]) <= now - LANDED
     gone = Delete(table=Table.RECORDS, key=Key(item["pk"], item["sk"]), expected=unchanged(item, "billing_version"))
     try:
-        store.commit([gone])
+        store.commit([gone if is_over else looked(item, now=now)])
     except Cancelled:
         return False
-    return True
+    return is_over
 
 
 def rebucket(

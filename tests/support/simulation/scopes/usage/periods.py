@@ -34,6 +34,8 @@ from nilometer.flows.usage import metering, rebucket
 
 MOVED = "2026-11-15T00:00:00.000Z"
 LATER = NOW + timedelta(hours=2)
+OVER = NOW + timedelta(days=4)
+"""When a mark may be removed."""
 
 
 def a_moved_boundary(plant: Plant, *, voids: bool) -> Callable[[], None]:
@@ -106,7 +108,7 @@ def run_beside_marks(plant: Plant) -> Callable[[], None]:
 
     def laws() -> None:
         for _ in range(3):
-            list(rebucket.run(plant.store, lambda *_: _identities(), now=LATER))
+            list(rebucket.run(plant.store, lambda *_: _identities(), now=OVER))
         totals = {start: counted(plant, start=start) for start in (START, MOVED, second)}
         law(totals == {START: 0, MOVED: 0, second: 3}, f"periods say {totals}")
         law(not list(plant.store.query_index(keys.REBUCKET)), "a mark is left and nothing is to be moved")
@@ -186,7 +188,7 @@ def marked_again(plant: Plant) -> Callable[[], None]:
         _bill_from(plant, second, version=2)
         _mark(plant, 2)
 
-    run = lambda: list(rebucket.run(plant.store, lambda *_: _identities(), now=LATER))  # noqa: E731  # short
+    run = lambda: list(rebucket.run(plant.store, lambda *_: _identities(), now=OVER))  # noqa: E731  # short
     plant.repeat("run", run, until=Unavailable)
     plant.repeat("another boundary", again, until=Unavailable, surely=True)
 
