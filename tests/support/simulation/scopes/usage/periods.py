@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from tests.support.simulation.kernel.scope import NOW, Plant, Scope
+from tests.support.simulation.scopes.billing.customers import company
 from tests.support.simulation.scopes.events import envelope, void
 from tests.support.simulation.scopes.usage.counting import (
     EARLY,
@@ -20,13 +22,15 @@ from tests.support.simulation.scopes.usage.counting import (
     sums_hold,
     warm,
 )
-from tests.support.simulation.scopes.usage.outbox import billed
+from tests.support.simulation.scopes.usage.outbox import billed, told
 from tests.support.simulation.services.streams import SimShard, record
+from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer import CreateMeter, operator, perform
 from nilometer.domain.events.outcome import Message
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.stripe.event import Scope as StripeScope
 from nilometer.errors import Unavailable
 from nilometer.flows.limits import reactions
 from nilometer.flows.usage import batch as usage
@@ -201,6 +205,46 @@ def marked_again(plant: Plant) -> Callable[[], None]:
     return laws
 
 
+def told_and_moved(plant: Plant) -> None:
+    """Stripe has three of eight that were used; then their period began later."""
+    told(plant)
+    more = [Message("2", envelope(event("e2", "5")))]
+    usage.handle(more, store=plant.store, objects=plant.objects, now=NOW, known=plant.known())
+    stored = plant.store.get(Table.RECORDS, keys.billing("a"), consistent=True) or {}
+    second = int(datetime.fromisoformat(MOVED).timestamp())
+    plant.store.commit([Put(table=Table.RECORDS, item={**stored, "periods": [[second, second + 30 * 86_400]]})])
+
+
+def a_drain_beside_a_move(plant: Plant) -> Callable[[], None]:
+    """What Stripe has moves with the facts, while the rest is sent: all is there once."""
+    stripe = SimStripe(plant.world, company()[0])
+    plant.world.stores.append(stripe)
+    api: Any = stripe
+
+    def drain() -> None:
+        found = list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
+        if any(one.told is metering.Told.UNAVAILABLE for one in found):
+            raise Unavailable(found[0].message)
+
+    plant.repeat("drainer", drain, until=Unavailable, times=2)
+    plant.repeat("rebucket", lambda: _rebucket(plant), until=Unavailable, times=2)
+
+    def laws() -> None:
+        with plant.calm():
+            for _ in range(2):
+                drain()
+                _rebucket(plant)
+                for start in (START, MOVED):
+                    metering.touch(plant.known(), "a", "m", start, now=NOW)
+            drain()
+        totals = {start: counted(plant, start=start) for start in (START, MOVED)}
+        law(totals == {START: 0, MOVED: 8}, f"periods say {totals}")
+        law(stripe.total == 5, f"Stripe was told {stripe.total} more than three")
+        law(not list(metering.outbox(plant.store)), "the outbox is not empty")
+
+    return laws
+
+
 SCOPES = (
     Scope("a moved boundary, beside a void", lambda plant: a_moved_boundary(plant, voids=True), setup),
     Scope("a moved boundary, twice, beside usage", lambda plant: a_moved_boundary(plant, voids=False), setup, 1),
@@ -208,5 +252,6 @@ SCOPES = (
     Scope("two mark a boundary", two_mark, setup),
     Scope("reactions to a counter", partial(reactions_to_records, kinds={"counter"}), changed),
     Scope("reactions to a billing record", partial(reactions_to_records, kinds={"billing"}), changed),
+    Scope("a drain beside usage that moves", a_drain_beside_a_move, told_and_moved, 1),
     Scope("a mark is removed beside another boundary", marked_again, all_moved),
 )
