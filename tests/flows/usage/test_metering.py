@@ -17,7 +17,7 @@ import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at, together
 from tests.support.flows.limits import look, records
 from tests.support.flows.operations import NOW
-from tests.support.flows.usage import WORKSPACE, cloud, handle
+from tests.support.flows.usage import WORKSPACE, Recording, cloud, handle
 
 from nilometer import CreateWorkspace, UpdateMeter, operator, perform, service
 from nilometer.aws.dynamodb import Store
@@ -38,25 +38,6 @@ from nilometer.lambdas import reconcile
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
-
-
-class Recording:
-    """Stripe's side: counts an identifier once; `loses` answers after it has counted."""
-
-    def __init__(self, *, loses: int = 0) -> None:
-        self.events: dict[str, MeterEvent] = {}
-        self._loses = loses
-
-    def send(self, event: MeterEvent) -> None:
-        assert self.events.setdefault(event.identifier, event) == event
-        if self._loses:
-            self._loses -= 1
-            raise Unavailable("no answer")
-
-    @property
-    def total(self) -> Decimal:
-        return sum((event.value for event in self.events.values()), Decimal(0))
-
 
 SCOPE = Scope()
 

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.flows.usage.test_metering import SCOPE, Recording
 from tests.support.faulty import FaultyStore, Killed, dies_at
 from tests.support.flows.landed import by_period
 from tests.support.flows.limits import look
 from tests.support.flows.operations import NOW
-from tests.support.flows.usage import WORKSPACE, cloud, handle, void
+from tests.support.flows.usage import WORKSPACE, Recording, cloud, handle, void
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer import CreateMeter, CreateWorkspace, UpdateMeter, operator, perform, service
@@ -25,6 +24,7 @@ from nilometer.domain.billing.record.inputs import Inputs, with_views
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Put, Table
+from nilometer.domain.stripe.event import Scope
 from nilometer.flows.usage.known import Known
 from nilometer.flows.usage.metering import drain, outbox
 from nilometer.flows.usage.rebucket import Rebucketed, rebucket
@@ -57,7 +57,7 @@ def split(store: Store) -> None:
 
 def tell(store: Store, stripe: Recording) -> None:
     look(store)
-    list(drain(Known(store), stripe, scope=SCOPE, now=NOW))  # type: ignore[arg-type]
+    list(drain(Known(store), stripe, scope=Scope(), now=NOW))  # type: ignore[arg-type]
 
 
 def move(store: Store, *ids: str) -> Rebucketed:
@@ -125,7 +125,7 @@ def test_a_drain_that_has_read_the_counter_is_cancelled_by_a_move(
 
     slow: Any = object.__new__(Slow)
     vars(slow).update(vars(ready))
-    list(drain(Known(slow), stripe, scope=SCOPE, now=NOW))  # type: ignore[arg-type]
+    list(drain(Known(slow), stripe, scope=Scope(), now=NOW))  # type: ignore[arg-type]
     for _ in range(2):
         tell(ready, stripe)
 
@@ -203,11 +203,11 @@ def test_stripe_ends_at_what_was_counted(deeds: list[tuple[str, int]]) -> None:
         elif deed == "move":
             move(store, *ids[value : value + 1])
         elif deed in {"tell", "lose"}:
-            stripe._loses = int(deed == "lose")
+            stripe.loses = int(deed == "lose")
             tell(store, stripe)
         elif deed == "split":
             split(store)
-    stripe._loses = 0
+    stripe.loses = 0
     split(store)
     for _ in range(2):
         tell(store, stripe)

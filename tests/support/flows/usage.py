@@ -15,9 +15,29 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Result
 from nilometer.domain.store.writes import Table
+from nilometer.domain.usage.meter_event import MeterEvent
+from nilometer.errors import Unavailable
 from nilometer.flows.usage import batch as usage
 
 WORKSPACE = "ws_acme"
+
+
+class Recording:
+    """Stripe's side: counts an identifier once; `loses` answers after it has counted."""
+
+    def __init__(self, *, loses: int = 0) -> None:
+        self.events: dict[str, MeterEvent] = {}
+        self.loses = loses
+
+    def send(self, event: MeterEvent) -> None:
+        assert self.events.setdefault(event.identifier, event) == event
+        if self.loses:
+            self.loses -= 1
+            raise Unavailable("no answer")
+
+    @property
+    def total(self) -> Decimal:
+        return sum((event.value for event in self.events.values()), Decimal(0))
 
 
 def cloud(
