@@ -162,7 +162,7 @@ class Store:
         )
 
     def every(self, kind: str) -> Iterator[dict[str, Any]]:
-        """Every record of a kind of `lists.LISTED`: keys from the index, in the order of partitions, then the items.
+        """Every record of a kind of `keys.LISTED`: keys from the index, in the order of partitions, then the items.
 
         Reads the whole table, in its order, while the index may lack some. Eventually consistent either way.
         """

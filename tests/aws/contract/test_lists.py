@@ -10,7 +10,8 @@ from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
-from nilometer.domain.store.lists import LISTED, listed_now
+from nilometer.domain.store.keys import LISTED
+from nilometer.domain.store.lists import listed_now
 from nilometer.domain.store.writes import Absent, Delete, Item, Key, Put, Table, Update, Version, new_item
 from nilometer.errors import Cancelled
 

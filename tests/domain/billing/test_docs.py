@@ -30,5 +30,6 @@ def test_every_field_of_the_record_is_described() -> None:
     assert named - SOMETIMES == record.keys() - {
         "pk",
         "sk",
+        "gsi2pk",
         "kind",
     }

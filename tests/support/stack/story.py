@@ -54,7 +54,11 @@ STORY: tuple[str | tuple[str, str, str], ...] = (
     "key list --workspace acme",
     "key rotate {key} --workspace acme",
     "key revoke {key} --workspace acme --yes",
-    ("webhook create acme https://hooks.example.com/nilometer --type billing.plan_changed.v1", "hook", r"\b(\w{26})\b"),
+    (
+        "webhook create acme https://hooks.example.com/nilometer --type billing.plan_changed.v1",
+        "hook",
+        r"webhook (\w{26}) of",
+    ),
     "webhook list acme",
     "email secret",
     "webhook redeliver acme {hook} --since 2026-01-01 --dry-run",

@@ -33,7 +33,8 @@ from tests.support.stack.release import built_before
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
-from nilometer.domain.store.lists import LISTED, SETTLES
+from nilometer.domain.store.keys import LISTED
+from nilometer.domain.store.lists import SETTLES
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Table
 from nilometer.flows.people.listing import complete_lists

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.domain.acts.act import Act
-from nilometer.domain.store.lists import listing
+from nilometer.domain.store.keys import listing
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Put, Table, new_item, version_after, version_of
 

@@ -94,6 +94,14 @@ REBUCKET = "REBUCKET"  # in the index: workspaces whose periods moved
 OUTBOX = "OUTBOX"  # in the index: counters that Stripe's meters may not have in full
 DATASETS = "DATASETS"  # and all datasets
 LISTS = Key("LISTS", "LISTS")  # in events: whether the index of lists has all, and how far the pass over the table is
+LISTED = ("billing", "meter", "workspace")
+"""Kinds of records that lists name. They are written often and made seldom: an entry of keys costs a write when the
+record is made."""
+
+
+def listing(kind: str) -> dict[str, str]:
+    """What puts a record of this kind into the index of lists; empty for one that no list names."""
+    return {"gsi2pk": kind} if kind in LISTED else {}
 
 
 def part(value: str) -> str:

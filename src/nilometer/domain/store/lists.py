@@ -17,17 +17,10 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339, rfc3339
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Update, Version, new_item
 
-LISTED = ("billing", "meter", "workspace")
-"""Kinds of records. They are written often and made seldom: an entry of keys costs a write when the record is made."""
 SETTLES = timedelta(days=1)
 EVERY = timedelta(days=7)
 TRUSTED = timedelta(days=21)
 CAUSE = "lists"
-
-
-def listing(kind: str) -> dict[str, str]:
-    """What puts a record of this kind into the index of lists; empty for one that no list names."""
-    return {"gsi2pk": kind} if kind in LISTED else {}
 
 
 def listed_now(item: Item) -> Update:
@@ -36,7 +29,7 @@ def listed_now(item: Item) -> Update:
         table=Table.RECORDS,
         key=Key(item["pk"], item["sk"]),
         add={"version": 1},
-        set={**listing(item["kind"]), "cause": CAUSE, "actor": None},
+        set={**keys.listing(item["kind"]), "cause": CAUSE, "actor": None},
         expected=Version(int(item["version"])),
     )
 

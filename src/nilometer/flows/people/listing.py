@@ -13,7 +13,7 @@ from datetime import datetime
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
-from nilometer.domain.store.lists import LISTED, ListsPass, listed_now, pass_of
+from nilometer.domain.store.lists import ListsPass, listed_now, pass_of
 from nilometer.domain.store.writes import Key, Table
 from nilometer.errors import Cancelled
 from nilometer.flows.inbox.races import retrying
@@ -41,7 +41,7 @@ def complete_lists(store: Store, *, now: datetime, out_of_time: Callable[[], boo
         if not one.version:
             _stored(store, one)
             return None
-        for page, last in store.unlisted(Table.RECORDS, LISTED, after=one.after):
+        for page, last in store.unlisted(Table.RECORDS, keys.LISTED, after=one.after):
             found += sum(_list(store, key) for key in page)
             one = _stored(store, one.past(last, now))
             if out_of_time():
@@ -53,7 +53,7 @@ def complete_lists(store: Store, *, now: datetime, out_of_time: Callable[[], boo
 
 def _stored(store: Store, one: ListsPass) -> ListsPass:
     if one.begun_at is None:
-        next(store.query_list(LISTED[0]), None)  # a table that was restored from before may have no such index
+        next(store.query_list(keys.LISTED[0]), None)  # a table that was restored from before may have no such index
     store.put(one.put())
     return replace(one, version=one.version + 1)
 

@@ -22,7 +22,8 @@ from nilometer.domain.lake.change import Change, ItemAction, audit_row
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import wrong_steps
 from nilometer.domain.store import keys
-from nilometer.domain.store.lists import EVERY, LISTED, SETTLES, TRUSTED
+from nilometer.domain.store.keys import LISTED
+from nilometer.domain.store.lists import EVERY, SETTLES, TRUSTED
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Item, Key, Table, new_item
 from nilometer.errors import Rejected

@@ -12,8 +12,8 @@ KERNEL: Mapping[str, str] = {
     "nilometer.flows.usage": """
         handle _wait_for_meters _count _count_group _count_waiting UsageBatch.retry UsageBatch.unstored _count_chunk
         counting_writes _seen Known._read_meters Known._read_tenants touch _drain _send _stored _commit mark run _unmark
-        rebucket _try_move take_back bury count_reserved _settle _void_writes _late_writes _mark _page _count_page
-        _overdue _abandon _keep _not_waiting""",
+        rebucket _try_move _handed_over take_back bury count_reserved _settle _void_writes _late_writes _mark _page
+        _count_page _overdue _abandon _keep _not_waiting""",
     "nilometer.flows.billing": """
         _refold refold requested _pages _fold_page _decided Committer.run Committer._round Committer._put_into_pack
         Committer._read_with_facts Committer._writes Committer._commit Committer._say_uses Committer._store
@@ -29,7 +29,7 @@ KERNEL: Mapping[str, str] = {
     "nilometer.flows.lake": "append relay _send_rows _publish _open _keep _decide",
     "nilometer.domain.usage": """
         counter_writes _void_write _value _level fact next_delta sent _put is_overdue mark moved _marked _rows void_fact
-        void_marker tombstone _item waiting waited Missing.is_over""",
+        void_marker tombstone _item waiting waited Missing.is_over handed_over touched looked""",
     "nilometer.domain.limits": "reserved ended allowance _kept alert Limit.crossed new_reservation",
     "nilometer.domain.billing": """
         adoptions waits _waiting_item _leave _put link_writes Merged.version register_writes with_catalog""",

@@ -25,7 +25,7 @@ from nilometer.domain.billing.record.inputs import (
 )
 from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
-from nilometer.domain.store.lists import listing
+from nilometer.domain.store.keys import listing
 from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 
