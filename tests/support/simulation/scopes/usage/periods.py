@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 from tests.support.simulation.kernel.scope import NOW, Plant, Scope
-from tests.support.simulation.scopes.billing.customers import company
 from tests.support.simulation.scopes.events import envelope, void
 from tests.support.simulation.scopes.usage.counting import (
     EARLY,
@@ -22,15 +20,13 @@ from tests.support.simulation.scopes.usage.counting import (
     sums_hold,
     warm,
 )
-from tests.support.simulation.scopes.usage.outbox import billed, told
+from tests.support.simulation.scopes.usage.outbox import billed, drainer, told
 from tests.support.simulation.services.streams import SimShard, record
-from tests.support.simulation.services.stripe import SimStripe
 
 from nilometer import CreateMeter, operator, perform
 from nilometer.domain.events.outcome import Message
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Put, Table
-from nilometer.domain.stripe.event import Scope as StripeScope
 from nilometer.errors import Unavailable
 from nilometer.flows.limits import reactions
 from nilometer.flows.usage import batch as usage
@@ -217,15 +213,7 @@ def told_and_moved(plant: Plant) -> None:
 
 def a_drain_beside_a_move(plant: Plant) -> Callable[[], None]:
     """What Stripe has moves with the facts, while the rest is sent: all is there once."""
-    stripe = SimStripe(plant.world, company()[0])
-    plant.world.stores.append(stripe)
-    api: Any = stripe
-
-    def drain() -> None:
-        found = list(metering.drain(plant.known(), api, scope=StripeScope(), now=NOW))
-        if any(one.told is metering.Told.UNAVAILABLE for one in found):
-            raise Unavailable(found[0].message)
-
+    stripe, drain = drainer(plant)
     plant.repeat("drainer", drain, until=Unavailable, times=2)
     plant.repeat("rebucket", lambda: _rebucket(plant), until=Unavailable, times=2)
 
