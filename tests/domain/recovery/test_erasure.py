@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nilometer.domain.lake.redaction import REDACTED
 from nilometer.domain.recovery.erasure import MOST, Fate, Person, of_event, of_record
+from nilometer.domain.store import keys
 from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.writes import Delete, Put
 from nilometer.errors import Rejected
@@ -58,6 +59,18 @@ def test_a_name_is_found_wherever_it_stands(value: Any) -> None:
 def test_nobody_else_is_taken_for_the_person(value: Any) -> None:
     """An id is the whole of a text, in its own case; a longer one is somebody else's."""
     assert not ADA.is_named_in(value)
+
+
+def test_an_id_is_found_in_a_key_as_keys_hold_it() -> None:
+    """Its separator is escaped there; what looks escaped by itself is another's id."""
+    person, other = Person.of(["user#7", "50%_ada"]), Person.of(["user%237"])
+
+    for named in ({"user_id": "user#7"}, {"sk": keys.member("ws", "user#7").sk}, {"pk": keys.user("50%_ada")}):
+        assert person.is_named_in(named)
+        assert not other.is_named_in(named)
+    for named in ({"user_id": "user%237"}, {"sk": keys.member("ws", "user%237").sk}):
+        assert other.is_named_in(named)
+        assert not person.is_named_in(named)
 
 
 def test_what_a_stranger_compressed_fills_no_memory() -> None:

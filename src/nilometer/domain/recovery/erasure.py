@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import unquote
 
 from nilometer.domain.lake import redaction
 from nilometer.domain.people.invitation import InvitationStatus
 from nilometer.domain.store.compressed import unpack
+from nilometer.domain.store.keys import part
 from nilometer.domain.store.times import rfc3339, rfc3339_of
 from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Write, version_after, version_of
 from nilometer.errors import Rejected
@@ -84,7 +84,8 @@ class Person:
         return any(address in folded for address in self.addresses)
 
     def _is_named(self, text: str) -> bool:
-        return self.has_address_in(text) or not self.ids.isdisjoint((text, *map(unquote, text.split("#"))))
+        parts = text.split("#") if "#" in text else ()  # of a key, in which an id is escaped
+        return self.has_address_in(text) or text in self.ids or any(part(one) in parts for one in self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
