@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nilometer.domain.recovery.dead_letter import DeadLetter
-from nilometer.domain.recovery.redrive import EVERY, TRIES, WAITS, is_due
+from nilometer.domain.recovery.redrive import EVERY, TRIES, WAITS, is_batch_due, is_due
 
 SENT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def test_a_batch_of_a_stream_is_tried_once_an_hour_for_a_day() -> None:
     """Whenever within its quarters of an hour the schedule looks."""
     looks = [SENT + timedelta(minutes=7) + EVERY * n for n in range(14 * 96)]
 
-    due = [now for now in looks if is_due(letter(function="arn"), now=now)]
+    due = [now for now in looks if is_batch_due(SENT, now=now)]
 
     assert len(due) == 24
     assert {later - earlier for earlier, later in itertools.pairwise(due)} == {timedelta(hours=1)}

@@ -111,9 +111,16 @@ class SlowObjects(Objects):
 
     def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         for key, content in super().below(prefix):
-            time.sleep(0.05)
-            self.got += (key,)
+            self._note(key)
             yield key, content
+
+    def read(self, uri: str) -> bytes | None:
+        self._note(uri.removeprefix(f"s3://{self.bucket}/"))
+        return super().read(uri)
+
+    def _note(self, key: str) -> None:
+        time.sleep(0.05)
+        self.got += (key,)
 
 
 @pytest.fixture

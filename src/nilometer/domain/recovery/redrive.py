@@ -30,9 +30,7 @@ def tries(letter: DeadLetter) -> int:
 
 
 def is_due(letter: DeadLetter, *, now: datetime) -> bool:
-    """Of a queue: `sent_at` is that of its last try. Of a stream: `last_failed_at` is when it was given up."""
-    if "function" in letter.attributes:
-        return is_batch_due(letter.last_failed_at or letter.sent_at, now=now)
+    """Of a queue: `sent_at` is that of its last try."""
     done = tries(letter)
     return done < len(WAITS) and now - letter.sent_at >= WAITS[done]
 

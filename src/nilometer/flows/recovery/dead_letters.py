@@ -196,7 +196,7 @@ def redrive_batches(
 
 def _batch_sent_back(streams: StreamBatches, key: str) -> str:
     """Why it stays; empty when it went, or was sent back meanwhile by somebody else."""
-    content = next((content for name, content in streams.objects.below(key) if name == key), None)
+    content = streams.objects.read(f"s3://{streams.objects.bucket}/{key}")
     if content is None:
         return ""
     try:
