@@ -13,10 +13,9 @@ from nilometer.client.request import ClientRequest, at
 from nilometer.client.sending import Sender
 from nilometer.domain.store.times import rfc3339
 from nilometer.flows.api.shapes import BlockAnswer, ReleaseAnswer, SettleAnswer
-from nilometer.flows.limits.blocks import BlockLease
+from nilometer.flows.limits.blocks import MOST, BlockLease
 
 T = TypeVar("T")
-_MOST = Decimal(10**15 - 1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class ClientLease(BlockLease):
     def acquire(self, block_id: str, quantity: Decimal, rate: Decimal) -> Decimal | None:
         """One request."""
         self.awake()
-        per_second = min(rate, _MOST).quantize(Decimal("0.001"))
+        per_second = min(rate, MOST).quantize(Decimal("0.001"))
         body = {"id": block_id, "quantity": amount(quantity), "rate": amount(per_second)}
         return self.send(limit_request(self.workspace_id, self.meter, "lease", body, BlockAnswer)).size
 

@@ -13,13 +13,14 @@ from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted, shown
 from nilometer.domain.recovery.history import Step
 from nilometer.domain.recovery.refused import FLOWS, KeptReject
 from nilometer.domain.recovery.trace import Audited, Hop, Trace, TraceStage
+from nilometer.domain.store.keys import INDEXED
 from nilometer.domain.store.times import from_epoch
 from nilometer.flows.recovery import dead_letters
 from nilometer.flows.recovery.trace import Sources, traced
 from nilometer.lake.read.bounded import bounded_query
 
 PAGE = 50
-_HIDDEN = {"version", "updated_at", "cause", "inputs", "evidence", "gsi1pk", "gsi1sk", "gsi2pk"}
+_HIDDEN = {"version", "updated_at", "cause", "inputs", "evidence", *INDEXED}
 _CHANGES = 40  # of one event, shown
 
 

@@ -18,6 +18,7 @@ from nilometer.domain.people.invitation import INVITATION_STEPS, InvitationStatu
 from nilometer.domain.people.membership import MEMBERSHIP_STEPS
 from nilometer.domain.store.writes import Item
 from nilometer.domain.stripe.registers.register import merge, unpacked
+from nilometer.domain.usage.rebucket import MOVED_BY
 from nilometer.domain.usage.recount import RECOUNT
 
 Broken = tuple[str, str]
@@ -114,7 +115,7 @@ def _counter(step: AuditStep, is_void: IsVoid) -> Iterator[Broken]:
         return
     old, cause = step.old or {}, step.cause or ""
     recounted = cause == RECOUNT
-    taken_back = recounted or cause.startswith("moved ") or is_void(cause)
+    taken_back = recounted or cause.startswith(MOVED_BY) or is_void(cause)
     for name in ("total", "count"):
         if _number(step.new, name) < _number(old, name) and not taken_back:
             yield "counter", f"{name} went down from {old.get(name, 0)} to {step.new[name]} and nothing was taken back"
@@ -135,7 +136,7 @@ def _metered(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
     told = _number(step.new, "sent") - _number(old, "sent")
     sent = _amount(pending) if pending and not now else Decimal(0)
     decided = _decided(old, step.new)
-    if (step.cause or "").startswith("moved "):
+    if (step.cause or "").startswith(MOVED_BY):
         if told < 0 and pending:
             yield "outbox", "usage was moved away while a delta was pending"
     elif sent is not None and decided is not None and told not in {sent, sent - decided}:

@@ -94,6 +94,8 @@ REBUCKET = "REBUCKET"  # in the index: workspaces whose periods moved
 OUTBOX = "OUTBOX"  # in the index: counters that Stripe's meters may not have in full
 DATASETS = "DATASETS"  # and all datasets
 LISTS = Key("LISTS", "LISTS")  # in events: whether the index of lists has all, and how far the pass over the table is
+INDEXED = frozenset({"gsi1pk", "gsi1sk", "gsi2pk"})
+"""Attributes that put a record into an index: they say where it is found, and nothing of its state."""
 LISTED = ("billing", "meter", "workspace")
 """Kinds of records that lists name. They are written often and made seldom: an entry of keys costs a write when the
 record is made."""

@@ -31,6 +31,7 @@ from nilometer.domain.usage.period import Period, calendar_month, period_at
 from nilometer.domain.usage.void import counted
 
 MOVED = "usage.moved.v1"
+MOVED_BY = "moved "  # what the `cause` of a record begins with that changed because an event moved
 
 
 def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> datetime | None:
@@ -107,7 +108,7 @@ def moved(fact: Item, group: UsageGroup, seen: StoredBefore, *, shard: int, now:
 
 def moved_by(event: UsageEvent) -> str:
     """The `cause` of records that changed because the event moved."""
-    return f"moved {event.id}"
+    return f"{MOVED_BY}{event.id}"
 
 
 def _restated(group: UsageGroup, start: datetime) -> UsageGroup:

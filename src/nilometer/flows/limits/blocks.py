@@ -27,7 +27,7 @@ LOOKS = 10.0  # seconds between two looks where nothing limits
 REFILL = 4  # the next block is fetched when less than this part of one is left
 _ONE = Decimal(1)
 _UNLIMITED = Decimal("Infinity")
-_MOST = Decimal(10**15 - 1)  # of one event
+MOST = Decimal(10**15 - 1)  # of one quantity
 
 Report = Callable[[str, Decimal, datetime], Any]
 """Publishes what was used of a block: one usage event with this id, this quantity, this time, and the id as its
@@ -62,24 +62,25 @@ class BlockLease:
     monotonic: Callable[[], float] = time.monotonic
     refills: bool = True
     """Whether a thread fetches the next block before one is used up; without it a check does so."""
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _blocks: list[_Block] = field(default_factory=list, init=False)
-    _unreported: list[_Block] = field(default_factory=list, init=False)
-    _unlimited_until: float = field(default=0.0, init=False)
-    _unlimited: _Block | None = field(default=None, init=False)
+    _lock: threading.Lock = field(init=False)
+    _blocks: list[_Block] = field(init=False)
+    _unreported: list[_Block] = field(init=False)
+    _unlimited_until: float = field(init=False)
+    _unlimited: _Block | None = field(init=False)
     """What was given out where nothing limits: no block is held, and it is reported as one is."""
-    _given: Decimal = field(default=Decimal(0), init=False)
-    _since: float | None = field(default=None, init=False)
-    _refilling: bool = field(default=False, init=False)
-    _refiller: threading.Thread | None = field(default=None, init=False)
-    _settling: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _given: Decimal = field(init=False)
+    _since: float | None = field(init=False)
+    _refilling: bool = field(init=False)
+    _refiller: threading.Thread | None = field(init=False)
+    _settling: threading.Lock = field(init=False)
     _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self.start_empty()
         of_one_process(self)
 
     def start_empty(self) -> None:
-        """In a child: its parent reports and gives back what it holds."""
+        """Also in a child: its parent reports and gives back what it holds."""
         self._lock, self._settling = threading.Lock(), threading.Lock()
         self._blocks, self._unreported, self._unlimited = [], [], None
         self._unlimited_until, self._given, self._since = 0.0, Decimal(0), None
@@ -175,7 +176,7 @@ class BlockLease:
         block = self._unlimited
         if block is None or block.rest < quantity or now - block.began > LONGEST:
             self._unreported += [block] if block else []
-            block = self._unlimited = _Block(self.new_id(), _MOST, now, self.now())
+            block = self._unlimited = _Block(self.new_id(), MOST, now, self.now())
         block.given += quantity
         self._given += quantity
 

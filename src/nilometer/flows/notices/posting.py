@@ -91,14 +91,12 @@ def public_address(host: str, port: int) -> str:
     """One that the name resolves to. `Rejected("not_public")` when any of them is not public, `unknown_host` when there
     is none, `slow_lookup` when its name server does not answer in time."""
     found = _resolved(host, port)
-    if isinstance(found, Exception):
-        raise Rejected("unknown_host", "the host name does not resolve") from found
     if not found or not all(is_public(address) for address in found):
         raise Rejected("not_public", "the host name resolves to an address that is not public")
     return found[0]
 
 
-def _resolved(host: str, port: int) -> list[str] | Exception:
+def _resolved(host: str, port: int) -> list[str]:
     """`getaddrinfo` has no time limit: it runs in a thread that nobody waits for any longer, also not at the end of the
     process. Who finds no free thread waits for one, in the same time."""
     until = time.monotonic() + LOOKUP_SECONDS
@@ -121,9 +119,12 @@ def _resolved(host: str, port: int) -> list[str] | Exception:
         free.release()
         raise
     try:
-        return told.get(timeout=max(0.0, until - time.monotonic()))
+        found = told.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
         raise Rejected("slow_lookup", "the name server of the host does not answer in time") from None
+    if isinstance(found, Exception):
+        raise Rejected("unknown_host", "the host name does not resolve") from found
+    return found
 
 
 def is_public(address: str) -> bool:

@@ -38,8 +38,7 @@ from nilometer.flows.recovery.trace import Sources, caused, causes_of, changed_n
 from nilometer.lake.read.ledger import Ledger
 
 _OTHERWISE = frozenset(
-    {"version", "updated_at", "cause", "actor", "evidence", "inputs", "late_total", "late_count", "gsi1pk", "gsi1sk"}
-    | {"gsi2pk"}
+    {"version", "updated_at", "cause", "actor", "evidence", "inputs", "late_total", "late_count", *keys.INDEXED}
 )
 _COMPARED = frozenset({"billing", "register", "counter"})
 _RESTORED = frozenset({"workspace", "billing", "limits", "meter", "counter", "alert"})
