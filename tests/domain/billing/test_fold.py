@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs, with_catalog, with_views
@@ -147,6 +150,36 @@ def test_only_the_newest_ended_subscriptions_are_kept() -> None:
 
 
 # ---------------------------------------------------------------------- periods
+
+BOUNDS = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda one: (one[0], one[0] + one[1]))
+
+
+@given(st.lists(st.integers(0, 40), unique=True, max_size=6), st.lists(BOUNDS, max_size=12))
+def test_a_second_is_in_the_bases_period_else_in_the_greatest_of_the_others(
+    bounds: list[int], others: list[tuple[int, int]]
+) -> None:
+    """Tried for each second; a period ends where another one begins to count."""
+    bounds.sort()
+    own = list(zip(bounds[::2], bounds[1::2], strict=False))
+    views = {f"sub_{n}": subscription("past_due", periods=[list(one)]) for n, one in enumerate(others)}
+
+    record = folded(base=subscription(periods=list(map(list, own))), **views)
+
+    owners = {second: one for one in (*sorted(others), *own) for second in range(*one)}
+    runs = [(second, owners[second]) for second in sorted(owners) if owners.get(second - 1) != owners[second]]
+    ends = [next(last for last in count(first) if owners.get(last) != owner) for first, owner in runs]
+    assert record["periods"] == [[first, end] for (first, _), end in zip(runs, ends, strict=True)]
+    assert (record["current_period_start"], record["current_period_end"]) == (own[-1] if own else (None, None))
+
+
+def test_of_many_others_the_newest_periods_count() -> None:
+    """So that the record stays small, and an event cheap, however many subscriptions renew at times of their own."""
+    others = {f"sub_{n:03}": subscription("past_due", periods=[[n, n + 1]]) for n in range(150)}
+
+    record = folded(base=subscription(periods=[[149, 150], [1000, 2000]]), **others)
+
+    assert record["periods"] == [*([n, n + 1] for n in range(49, 150)), [1000, 2000]]
+
 
 DAY = 86400
 RECORD = {"periods": [[10 * DAY, 40 * DAY], [50 * DAY, 80 * DAY]], "renews": True}

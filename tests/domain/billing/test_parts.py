@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.events.plans import CATALOG
 
+from nilometer.domain.billing.record import stored
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs, catalog_names, in_parts, inputs_of, packed, with_views
-from nilometer.domain.billing.record.parts import PARTED, PartedViews
+from nilometer.domain.billing.record.parts import PARTED, UNKNOWN, PartedViews
 from nilometer.domain.store.compressed import unpack
 
 CUSTOMER, OTHER = "self/test/cus_1", "self/test/cus_2"
@@ -36,7 +38,7 @@ def test_whatever_happens_the_record_is_that_of_the_whole(seed: int, many: int, 
 
         assert json.loads(unpack(content))["customers"] == whole.customers, "for who knows nothing of parts"
         changes = _changes(chance, many)
-        held = in_parts(with_views(inputs_of({"inputs": content}), CUSTOMER, changes))
+        held = in_parts(with_views(chance.choice([held, _again(held)]), CUSTOMER, changes))
         whole = with_views(whole, CUSTOMER, changes)
 
 
@@ -51,6 +53,43 @@ def test_a_change_makes_one_part_anew() -> None:
     assert [one is two for one, two in zip(before.parts, after.parts, strict=True)].count(False) == 1
     assert after[name]["version"] == 9
     assert after != before
+
+
+def test_a_note_has_the_periods_that_count_however_many_there_are() -> None:
+    """Until so many of them have gone that what is below its floor counts: then all is read once."""
+    chance = random.Random(1)
+    whole = Inputs(customers={CUSTOMER: _some(chance, "s", 10 * PARTED)})
+    for number, view in enumerate(whole.customers[CUSTOMER].values()):
+        view["periods"] = [[1000 * month + number, 1000 * month + number + 900] for month in range(14)]
+    newest = sorted(whole.customers[CUSTOMER], key=lambda name: int(name.partition("_")[2] or 0), reverse=True)
+
+    held = _again(in_parts(whole))
+    assert len(_parts(held).periods) < 300
+    assert _parts(held).fits, "nothing is made anew yet"
+
+    for _ in range(4):
+        gone = dict.fromkeys(newest[:60])
+        del newest[:60]
+        held, whole = _again(in_parts(with_views(held, CUSTOMER, gone))), with_views(whole, CUSTOMER, gone)
+        assert fold(held) == fold(whole)
+
+
+def test_the_sums_of_a_note_without_a_floor_are_made_anew() -> None:
+    """The release before writes no floor, and what it read had one."""
+    held = in_parts(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 2 * PARTED)}))
+    for part in _parts(held).parts:
+        for one in part.alikes:
+            one.periods.clear()
+    unsaid = replace(held, customers={CUSTOMER: PartedViews(_parts(held).loose, _parts(held).parts, UNKNOWN)})
+
+    assert fold(in_parts(unsaid)) == fold(Inputs(customers={CUSTOMER: dict(_parts(held))}))
+
+
+def _again(inputs: Inputs) -> Inputs:
+    """As another process reads it."""
+    content = packed(inputs)
+    stored._RECENT.clear()
+    return inputs_of({"inputs": content})
 
 
 def test_a_small_customer_has_no_parts() -> None:
@@ -73,7 +112,9 @@ def _some(chance: random.Random, prefix: str, count: int) -> dict[str, Any]:
 
 def _changes(chance: random.Random, many: int) -> dict[str, Any]:
     """A few, all of them, or the customer's deletion."""
-    match chance.randrange(8):
+    match chance.randrange(9):
+        case 8:
+            return {f"s_{n}": None for n in range(0, many, 2)}
         case 0:
             return {f"s_{n}": None for n in range(many)}
         case 1:
@@ -96,7 +137,8 @@ def _subscription(chance: random.Random) -> dict[str, Any]:
         for _ in range(chance.randrange(3))
     ]
     telling = {"doubt": True} if chance.random() < 0.03 else {}
-    bounds = chance.choice([[100, 200], [200, 300], [150, 250]])
+    start = chance.randrange(1000, 2000)
+    bounds = chance.choice([[100, 200], [200, 300], [150, 250], *([[start, start + 31]] * 7)])
     status, created = chance.choice(STATUSES), chance.randrange(3)
     return {
         "object": "subscription",

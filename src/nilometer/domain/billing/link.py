@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from nilometer.domain.billing.group import Claim, Group, Known, Merged, View, Views
 from nilometer.domain.billing.record.inputs import Inputs, inputs_of
@@ -38,6 +38,8 @@ _SCOPE = re.compile(r"[^\s/]+/(live|test)")
 NAMED = 20  # conflicts that a record names, the oldest first
 _OF_SUBSCRIPTIONS = frozenset({"subscription", "invoice", "subscription_schedule"})
 OPERATOR = "operator"  # the name among a link's claims that no object of Stripe has
+
+T = TypeVar("T")
 
 
 class Rank(IntEnum):
@@ -159,57 +161,53 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
-    """A customer's link before and after the evidence of a group: `stored` is its item as read, `claimed` what it
-    says."""
+    """A customer's link before and after the evidence of a group: `stored` is its item as read.
+
+    `claims` are those after, each a `Claim` or as it is stored. `moves`: the evidence changes them, or whom it serves.
+    """
 
     stored: Item | None
-    claimed: Mapping[str, Claim]
-    claims: Mapping[str, Claim]
+    claims: Mapping[str, Any]
+    moves: bool
     trusted: bool
     before: Served
     after: Served
 
-    @property
-    def moves(self) -> bool:
-        """Whether the evidence changes the stored link: its claims, or the workspaces that it serves."""
-        return self.claims != self.claimed or self.before != self.after
-
     def claim_to(self, workspace_id: str | None) -> Claim | None:
         """The best claim to one of its workspaces; None in a record of its own."""
-        counted = _counted(self.claims, trusted=self.trusted)
-        return min((claim for claim in counted if claim.workspace_id == workspace_id), default=None)
+        counted = [told for told in _counted(self.claims, trusted=self.trusted) if told[-1] == workspace_id]
+        return Claim(*min(counted)) if counted else None
 
     @property
     def refused(self) -> list[str]:
         """The workspaces that objects of a scope name which may not name any."""
         if self.trusted:
             return []
-        return sorted({claim.workspace_id for name, claim in self.claims.items() if name != OPERATOR})
+        return sorted({str(told[-1]) for name, told in self.claims.items() if name != OPERATOR})
 
 
 def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
     """All that is claimed: what other objects said, and what those of this group say now."""
     stored = known[group.link_key]
-    claimed = claims_of(stored)
-    claims = dict(claimed)
-    for one in registers:
-        found = claim_of(one.after, one.resolution)
-        if found:
-            claims[one.object_id] = found
-        elif one.object_type in CLAIMING:
-            claims.pop(one.object_id, None)
-    if group.operator_claim:
-        claims = with_operator_claim(claims, group.operator_claim)
     before = Served(stored["workspace_id"], stored.get("subscriptions", {})) if stored else Served(None, {})
     trusted = _is_trusted(group, stored)
-    return Linked(
-        stored=stored,
-        claimed=claimed,
-        claims=claims,
-        trusted=trusted,
-        before=before,
-        after=served(claims, trusted=trusted),
-    )
+    said = {one.object_id: claim_of(one.after, one.resolution) for one in registers if one.object_type in CLAIMING}
+    if stored and not group.operator_claim and trusted == _was_trusted(stored) and _says(stored, said):
+        claims = stored.get("claims", {})
+        return Linked(stored=stored, claims=claims, moves=False, trusted=trusted, before=before, after=before)
+    claimed = claims_of(stored)
+    claims = {name: told for name, told in {**claimed, **said}.items() if told}
+    if group.operator_claim:
+        claims = with_operator_claim(claims, group.operator_claim)
+    after = served(claims, trusted=trusted)
+    moves = claims != claimed or before != after
+    return Linked(stored=stored, claims=claims, moves=moves, trusted=trusted, before=before, after=after)
+
+
+def _says(link: Item, said: Mapping[str, Claim | None]) -> bool:
+    """Whether the link has these claims already: then nothing of it is read, however many it has."""
+    stored = link.get("claims", {})
+    return all(stored.get(name) == (list(told) if told else None) for name, told in said.items())
 
 
 def served(claims: Mapping[str, Claim], *, trusted: bool = True) -> Served:
@@ -225,7 +223,7 @@ def served(claims: Mapping[str, Claim], *, trusted: bool = True) -> Served:
     return Served(first.workspace_id, {claim.object_id: claim.workspace_id for claim in own})
 
 
-def _counted(claims: Mapping[str, Claim], *, trusted: bool) -> list[Claim]:
+def _counted(claims: Mapping[str, T], *, trusted: bool) -> list[T]:
     """In a scope that may not name workspaces only an operator's claim counts."""
     return [claim for name, claim in claims.items() if trusted or name == OPERATOR]
 
@@ -233,7 +231,11 @@ def _counted(claims: Mapping[str, Claim], *, trusted: bool) -> list[Claim]:
 def _is_trusted(group: Group, stored: Item | None) -> bool:
     if group.trusted is not None:
         return group.trusted
-    return bool(stored.get("trusted", True)) if stored else group.scope.account == OWN_ACCOUNT
+    return _was_trusted(stored) if stored else group.scope.account == OWN_ACCOUNT
+
+
+def _was_trusted(link: Item) -> bool:
+    return bool(link.get("trusted", True))
 
 
 def link_writes(group: Group, link: Linked) -> Iterator[Write]:

@@ -11,15 +11,16 @@ from nilometer.local.stripe.month import random_month
 
 
 def test_a_large_workspace_costs_not_much_more_than_it_did() -> None:
-    """Of 100 subscriptions an event costs about twice the CPU of one, and 79 bytes of the record each."""
+    """Of 400 subscriptions that renew at times of their own an event costs about five times the CPU of one, and each
+    takes 90 bytes of the record. (It was 40 times while each period was compared with all others.)"""
     found = []
 
     def times() -> float:
-        found.append(list(growth.compare([1, 100], events=10, rounds=3))[1])
+        found.append(list(growth.compare([1, 400], events=10, rounds=3))[1])
         return float(found[-1]["times"])
 
-    assert least(times, wanted=5) <= 5
-    assert found[0]["record_bytes"] <= 11_000
+    assert least(times, wanted=8) <= 10
+    assert found[0]["record_bytes"] <= 45_000
 
 
 def test_two_workers_on_one_backlog_end_true(aws: Any) -> None:

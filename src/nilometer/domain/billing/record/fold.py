@@ -6,12 +6,12 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from heapq import nsmallest
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from heapq import heappop, heappush, nlargest, nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from nilometer.domain.billing.group import ACCESS, Alike, View, Views
+from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, View, Views
 from nilometer.domain.billing.link import NAMED, admitted, conflicts, is_weak
 from nilometer.domain.billing.record.inputs import (
     ENDED,
@@ -312,30 +312,35 @@ def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
 
 
 def _periods(effective: tuple[str, View] | None, of_all: Set[tuple[int, int]]) -> dict[str, Any]:
-    """The effective subscription's periods; where it has none, those of the others, a later start first."""
-    own = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
-    taken = list(own)
-    for start, end in sorted(of_all - set(own), reverse=True):
-        taken += _gaps(start, end, taken)
+    """The effective subscription's periods; where it has none, the newest of the others, a later start first."""
+    own: list[tuple[int, int]] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
     current = own[-1] if own else (None, None)
+    known = sorted([*own, *_beside(own, nlargest(NEWEST_PERIODS, of_all - set(own)))])
     return {
         "current_period_start": current[0],
         "current_period_end": current[1],
-        "periods": [list(bounds) for bounds in sorted(taken)],
+        "periods": [list(bounds) for bounds in known],
     }
 
 
-def _gaps(start: int, end: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The parts of [start, end) that nothing has taken."""
-    free = [(start, end)]
-    for busy_start, busy_end in taken:
-        free = [
-            part
-            for low, high in free
-            for part in ((low, min(high, busy_start)), (max(low, busy_end), high))
-            if part[0] < part[1]
-        ]
-    return free
+def _beside(own: Sequence[tuple[int, int]], others: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of `others` that no own period takes; where they overlap, of the one that is greater."""
+    coming = sorted(others, reverse=True)
+    bounds = sorted({bound for one in (*own, *coming) for bound in one})
+    inside = {start for start in bounds for low, high in own if low <= start < high}
+    running: list[tuple[int, int]] = []  # a heap: the greatest first, so both bounds are negative
+    since, runs = 0, None
+    for bound in bounds:
+        while coming and coming[-1][0] <= bound:
+            start, end = coming.pop()
+            heappush(running, (-start, -end))
+        while running and -running[0][1] <= bound:
+            heappop(running)
+        now = running[0] if running and bound not in inside else None
+        if now != runs:
+            if runs:
+                yield since, bound
+            since, runs = bound, now
 
 
 def _owes(subscription: View) -> bool:

@@ -1,8 +1,9 @@
 """The views of a large customer in parts, so that an event decodes, folds and compresses the one that it changes.
 
 A part holds plain subscriptions by a hash of their ids: active or trialing, and nothing that an operator should know.
-All other views are loose. Beside each part is the sum of its subscriptions. Which views are where says nothing:
-as a mapping it is the same as a `dict`.
+All other views are loose. Beside each part is the sum of its subscriptions, with their billing periods from a floor on:
+below it are those that do not count, however many subscriptions there are. Which views are where says nothing: as a
+mapping it is the same as a `dict`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
 
-from nilometer.domain.billing.group import Alike, View, Views, alike
+from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, View, Views, alike
 from nilometer.domain.store.segments import Segment, segment
 
 PART = 32  # subscriptions of a part, when it is new
 PARTED = 3 * PART  # plain subscriptions of a customer that are worth parts; half of them are more than a record names
 _GROWN = 4  # times as many: then the parts are too few
+_COUNTING = NEWEST_PERIODS + PERIODS  # periods that count, and those of them that the base may have too
+UNKNOWN = (1 << 62, 0)
+"""The floor of sums that do not say theirs: no period is above it."""
 _PLAIN = frozenset({"active", "trialing"})
 _TELLING = frozenset({"doubt", "has_more", "unreadable"})
 
 as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
+
+
+Bounds = tuple[int, int]
+"""Of a billing period."""
 
 
 class Part:
@@ -29,6 +38,8 @@ class Part:
     def __init__(self, segment: Segment, alikes: Sequence[Alike], views: Views | None = None) -> None:
         self.segment = segment
         self.alikes = alikes
+        self.noted: tuple[Bounds, str] | None = None
+        """The floor, and the text that the note of the record has of it."""
         self._views = views
 
     @property
@@ -45,11 +56,12 @@ class Part:
 
 
 class PartedViews(Mapping[str, View]):
-    """A subscription of slot 0 is loose; the others have each a part."""
+    """A subscription of slot 0 is loose; the others have each a part, whose sum has all periods from `floor` on."""
 
-    def __init__(self, loose: dict[str, View], parts: Sequence[Part]) -> None:
+    def __init__(self, loose: dict[str, View], parts: Sequence[Part], floor: Bounds = (0, 0)) -> None:
         self.loose = loose
         self.parts = parts
+        self.floor = floor
 
     def __getitem__(self, name: str) -> View:
         if name in self.loose:
@@ -80,6 +92,23 @@ class PartedViews(Mapping[str, View]):
         """The sums of the parts' subscriptions."""
         return (one for part in self.parts for one in part.alikes)
 
+    @property
+    def periods(self) -> set[Bounds]:
+        """Those of the parts' subscriptions, from the floor on."""
+        return {bounds for one in self.alikes for bounds in one.periods if bounds >= self.floor}
+
+    @property
+    def fits(self) -> bool:
+        """Whether the parts are as many as they should be, and their sums have all periods that count."""
+        counts = [one.count for one in self.parts]
+        told = self.floor == (0, 0) or len(self.periods) >= _COUNTING
+        return told and max(counts) <= _GROWN * PART and sum(counts) >= PARTED // 2
+
+    def raised(self) -> Bounds:
+        """The floor for a note: the old one, until twice as many periods as count are above it."""
+        known = self.periods
+        return self.floor if len(known) <= 2 * _COUNTING else nlargest(_COUNTING * 3 // 2, known)[-1]
+
     def changed(self, views: Mapping[str, View | None]) -> Views:
         """`views` replace those of the same objects; None removes. Only their parts are made anew."""
         loose, of_part = dict(self.loose), dict[int, dict[str, View | None]]()
@@ -92,16 +121,14 @@ class PartedViews(Mapping[str, View]):
             if slot:
                 of_part.setdefault(slot, {})[name] = plain
         parts = [_with(one, of_part.get(slot, {})) for slot, one in enumerate(self.parts, start=1)]
-        made = PartedViews(loose, parts)
+        made = PartedViews(loose, parts, self.floor)
         return made if loose and any(one.count for one in parts) else dict(made)
 
 
 def parted(views: Views) -> Views:
     """In parts, when the plain subscriptions are many, and there are as many parts as they need."""
     if isinstance(views, PartedViews):
-        counts = [one.count for one in views.parts]
-        fits = max(counts) <= _GROWN * PART and sum(counts) >= PARTED // 2
-        return views if fits else parted(dict(views))
+        return views if views.fits else parted(dict(views))
     plain = [name for name, view in views.items() if _is_plain(view)]
     if len(plain) < PARTED:
         return views

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nilometer.domain.billing.group import Alike, Views
-from nilometer.domain.billing.record.parts import Part, PartedViews, as_text
+from nilometer.domain.billing.record.parts import UNKNOWN, Bounds, Part, PartedViews, as_text
 from nilometer.domain.store import compressed
 from nilometer.domain.store.segments import Segment, joined, note_of, segment, split
 
+_RECENT: dict[bytes, Mapping[str, Any]] = {}  # what a content was made of, so that its writer need not read it again
+_KEPT = 8
 NAMES = 2  # ids of those that are alike: one that is not the base's is enough where they are many
 
 
@@ -26,13 +28,34 @@ def closed(customers: Mapping[str, Views], document: Mapping[str, Any]) -> bytes
     """`document` is what stands beside the customers."""
     segments = list(_segments(customers, document))
     sizes = [(len(one.content), one.length, one.checksum) for one in segments]
-    parted = {name: views.parts for name, views in sorted(customers.items()) if isinstance(views, PartedViews)}
-    told = {name: [list(map(_told, part.alikes)) for part in parts] for name, parts in parted.items()}
-    return joined(segments, compressed.pack_record(as_text({"sizes": sizes, "parts": told}).encode()))
+    parted = {name: views for name, views in sorted(customers.items()) if isinstance(views, PartedViews)}
+    floors = {name: views.raised() for name, views in parted.items()}
+    told = ",".join(
+        f"{as_text(name)}:[{','.join(_noted(part, floors[name]) for part in views.parts)}]"
+        for name, views in parted.items()
+    )
+    note = f'{{"floors":{as_text(floors)},"parts":{{{told}}},"sizes":{as_text(sizes)}}}'
+    return _remember(joined(segments, compressed.pack_record(note.encode())), {**document, "customers": customers})
 
 
 def opened(content: bytes) -> Mapping[str, Any]:
     """The document that `closed` was given, and `customers`."""
+    document = _RECENT.get(content)
+    if document is None:
+        document = _read(content)
+        _remember(content, document)
+    return document
+
+
+def _remember(content: bytes, document: Mapping[str, Any]) -> bytes:
+    """Of a few: they are large, and forgotten when they are too many."""
+    if len(_RECENT) == _KEPT:
+        _RECENT.clear()
+    _RECENT[content] = document
+    return content
+
+
+def _read(content: bytes) -> Mapping[str, Any]:
     kept = json.loads(compressed.unpack(note_of(content)))
     segments = split(content, kept["sizes"])
     frames, parts = [next(segments)], dict[str, list[Part]]()
@@ -40,7 +63,8 @@ def opened(content: bytes) -> Mapping[str, Any]:
         parts[name] = [Part(next(segments), list(map(_alike, alikes))) for alikes in told]
         frames.append(next(segments))
     document = json.loads(b"".join(one.text() for one in frames))
-    held = {name: PartedViews(document["customers"][name], parts[name]) for name in parts}
+    floors = {name: tuple(floor) for name, floor in kept.get("floors", {}).items()}
+    held = {name: PartedViews(document["customers"][name], parts[name], floors.get(name, UNKNOWN)) for name in parts}
     return {**document, "customers": {**document["customers"], **held}}
 
 
@@ -57,8 +81,16 @@ def _segments(customers: Mapping[str, Views], document: Mapping[str, Any]) -> It
     yield segment(f"{frame}}},{as_text(document)[1:]}".encode())
 
 
-def _told(one: Alike) -> list[Any]:
-    return [one.id, one.view, one.names[:NAMES], one.last, one.count, one.amounts, one.seats, sorted(one.periods)]
+def _noted(part: Part, floor: Bounds) -> str:
+    """Made once: of an event one part is another."""
+    if part.noted is None or part.noted[0] != floor:
+        part.noted = floor, as_text([_told(one, floor) for one in part.alikes])
+    return part.noted[1]
+
+
+def _told(one: Alike, floor: Bounds) -> list[Any]:
+    periods = sorted(bounds for bounds in one.periods if bounds >= floor)
+    return [one.id, one.view, one.names[:NAMES], one.last, one.count, one.amounts, one.seats, periods]
 
 
 def _alike(told: list[Any]) -> Alike:
