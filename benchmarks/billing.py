@@ -9,7 +9,8 @@ links and uses, and conditions on items that are only read. Then come lone updat
 that no event shares a write with another.
 
 Last come figures beside their goals: events one at a time, and the guard's; a product that `--users` workspaces use,
-changed, and what it takes to write their records again without reading. Several workers: benchmarks/workers.py. A workspace that grows: benchmarks/growth.py.
+changed, and what it takes to write their records again without reading. Several workers: benchmarks/workers.py. A
+workspace that grows: benchmarks/growth.py.
 """
 
 from __future__ import annotations
