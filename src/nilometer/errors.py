@@ -2,6 +2,7 @@
 
     NilometerError
     ├── Misconfigured   an operator must act; nothing was read or written
+    │   └── NotPermitted    a key is valid, and may not do this one thing
     ├── Rejected        the input is wrong for good: keep payload and reason, do not retry
     ├── Refused         a rule forbids it (the last Admin, a closed period, a used token)
     └── Unavailable     not now: retry the same input later
@@ -22,6 +23,10 @@ class NilometerError(Exception):
 
 class Misconfigured(NilometerError):
     """An operator must act; nothing was read or written."""
+
+
+class NotPermitted(Misconfigured):
+    """A key is valid, and may not do this one thing: what else it may is not concerned."""
 
 
 class Rejected(NilometerError):

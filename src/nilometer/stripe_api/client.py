@@ -20,13 +20,15 @@ import stripe
 
 from nilometer.domain.stripe.event import FEATURES, SUMMARY
 from nilometer.domain.stripe.fetchable import COLLECTIONS
-from nilometer.errors import Misconfigured, Rejected, Unavailable
+from nilometer.errors import Misconfigured, NotPermitted, Rejected, Unavailable
 from nilometer.stripe_api.meter_events import StripeMeterEvents
 from nilometer.stripe_api.pace import Pace
 
 REQUESTS_PER_SECOND = 15  # of 25 for an endpoint; the rest is left to the product
 ATTEMPTS = 6
 PAGE = 100
+_MISSING = {"resource_missing", "not_found"}  # of v1 and of v2
+_NO_ACCOUNT = {"account_invalid"}  # Source: https://docs.stripe.com/error-codes
 
 Object = dict[str, Any]
 
@@ -86,7 +88,8 @@ class StripeApi:
     def fetch(self, object_type: str, object_id: str) -> StripeAnswer:
         """The object as it is now, whole: lists inside it are followed. `Rejected("not_fetchable")` for other types.
 
-        `Misconfigured` when Stripe refuses the key; `Unavailable` when it does not answer or keeps refusing.
+        `NotPermitted` when the key may not read the type, `Misconfigured` when Stripe refuses it for the whole account;
+        `Unavailable` when it does not answer or keeps refusing.
         """
         if object_type == SUMMARY:
             return self._summary(object_id)
@@ -94,7 +97,7 @@ class StripeApi:
             return self._features()
         if object_type not in COLLECTIONS:
             raise Rejected("not_fetchable", f"objects of type {object_type} cannot be fetched by id")
-        found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{object_id}")
+        found, second = self._get(f"/v1/{COLLECTIONS[object_type]}/{_part(object_id)}")
         return StripeAnswer(self._whole(found) if found else None, second)
 
     def pages(self, object_type: str, after: str | None = None, **params: Any) -> Iterator[StripePage]:
@@ -128,7 +131,7 @@ class StripeApi:
 
     def thin_event(self, event_id: str) -> Object | None:
         """A thin event with its `data`, which its webhook has not; None when Stripe keeps it no longer."""
-        return self._get(f"/v2/core/events/{quote(event_id, safe='')}")[0]
+        return self._get(f"/v2/core/events/{_part(event_id)}")[0]
 
     def webhook_endpoints(self) -> Iterator[Object]:
         """Newest first. Stripe does not send their secrets."""
@@ -173,7 +176,7 @@ class StripeApi:
     def _prices(self, after: str | None, params: Mapping[str, Any]) -> Iterator[StripePage]:
         """Of its two lists, because Stripe lists active ones alone when it is not asked for the others, and inline ones
         in neither. Source: https://docs.stripe.com/api/prices/list."""
-        last = self._get(f"/v1/prices/{after}")[0] if after else {"active": True}
+        last = self._get(f"/v1/prices/{_part(after)}")[0] if after else {"active": True}
         if last is None:
             raise Rejected("stripe_refused", f"Stripe has no price {after} any more; list from the beginning")
         if last["active"]:
@@ -216,7 +219,7 @@ class StripeApi:
         return self._ask(method, path, params)[0]
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any]) -> tuple[Object | None, int]:
-        """None for 404."""
+        """None for a 404 that says that the object is missing: one that knows no such URL says nothing of it."""
         said = f"{method.upper()} {path}"
         for attempt in range(ATTEMPTS):
             self._pace.wait()
@@ -227,15 +230,27 @@ class StripeApi:
             except stripe.RateLimitError:
                 time.sleep(random.uniform(0, 0.5 * 2**attempt))
             except stripe.InvalidRequestError as error:
-                if error.http_status == 404:
+                if error.http_status == 404 and error.code in _MISSING:
                     return None, _second(error.headers or {}, time.monotonic() - started)
                 raise Rejected("stripe_refused", f"Stripe refused {said}: {error.code}") from error
             except (stripe.AuthenticationError, stripe.PermissionError) as error:
-                access = "read" if method == "get" else "write"
-                raise Misconfigured(f"Stripe refused the API key for {said}; give it {access} access") from error
+                raise _refused(error, method, said) from error
             except stripe.StripeError as error:
                 raise Unavailable(f"Stripe did not answer {said}: {type(error).__name__}") from error
         raise Unavailable(f"Stripe kept refusing {said} by its rate limit; try again later")
+
+
+def _part(object_id: str) -> str:
+    """In a path. Ids of products, plans and coupons are chosen by people, with any character."""
+    return quote(object_id, safe="")
+
+
+def _refused(error: stripe.StripeError, method: str, said: str) -> Misconfigured:
+    """Only the key of a live connection to the account lacks a single permission."""
+    code = error.error.code if error.error else None  # the SDK leaves `code` out of these errors
+    kind = Misconfigured if isinstance(error, stripe.AuthenticationError) or code in _NO_ACCOUNT else NotPermitted
+    access = "read" if method == "get" else "write"
+    return kind(f"Stripe refused the API key for {said}; give it {access} access")
 
 
 def is_live(api_key: str) -> bool:

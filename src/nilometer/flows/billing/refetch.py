@@ -22,7 +22,7 @@ from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
 from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, THIN, Scope, as_id
 from nilometer.domain.stripe.registers.register import OWNED, knows, of_answer, register_of
 from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
-from nilometer.errors import Cancelled, Misconfigured, Rejected, Unavailable
+from nilometer.errors import Cancelled, Misconfigured, NotPermitted, Rejected, Unavailable
 from nilometer.flows.billing.catalog import refold
 from nilometer.flows.inbox.races import retrying
 
@@ -43,7 +43,8 @@ class FetchApi(Protocol):
     """`stripe_api.StripeApi`, of one account and mode; `of` is the same key's of a Connect account."""
 
     def fetch(self, object_type: str, object_id: str) -> ObjectAnswer:
-        """The object as it is now. `Unavailable` when Stripe does not answer."""
+        """The object as it is now. `Unavailable` when Stripe does not answer; `NotPermitted` when the key may not read
+        the type, `Misconfigured` when Stripe refuses it for the account."""
 
     def of(self, account: str) -> FetchApi:
         """The same key within the same pace, for the objects of a Connect account."""
@@ -82,25 +83,27 @@ def refetch_due(
     `trust` says whose objects may name workspaces; None: as it was when their links were written.
 
     The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
-    stop others; an account that refuses the key is left alone until the next run.
+    stop others; an account that refuses the key, and a type that the key may not read, are left alone until the next
+    run. `Misconfigured` when Stripe refuses the key for the scope's own account.
     """
     asked: list[DueObject] = []
-    refusing: set[str] = set()
+    refusing: set[str | tuple[str, str]] = set()
     for item in due(store, now):
         if len(asked) == limit or out_of_time():
             break
         account = str(item["account"])
-        if not _within(scope, item) or account in refusing:
+        of_type = (account, str(item["object_type"]))
+        if not _within(scope, item) or not refusing.isdisjoint({account, of_type}):
             continue
-        if account == scope.account:
-            asked.append(_settle(store, api, scope, item, now, trust))
-            continue
-        connected = Scope(account=account, livemode=scope.livemode)
+        of = api if account == scope.account else api.of(account)
+        whose = Scope(account=account, livemode=scope.livemode)
         try:
-            asked.append(_settle(store, api.of(account), connected, item, now, trust))
-        except Misconfigured:  # most likely no longer connected
-            refusing.add(account)
-            asked.append(_asked(item, "Misconfigured"))
+            asked.append(_settle(store, of, whose, item, now, trust))
+        except Misconfigured as error:
+            if account == scope.account and not isinstance(error, NotPermitted):
+                raise
+            refusing.add(of_type if isinstance(error, NotPermitted) else account)  # that is most likely disconnected
+            asked.append(_asked(item, type(error).__name__))
     return asked
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nilometer.local.stripe.endpoints import WebhookEndpoints
 from nilometer.local.stripe.shapes import Object
@@ -146,12 +146,14 @@ class _VisibleObjects:
         if elements is not None:
             return page(elements, path, query)
         collection, _, object_id = path.rpartition("/")
-        return self._object(COLLECTIONS.get(collection, collection), object_id)
+        if collection not in COLLECTIONS:
+            return _unrecognized("GET", path)
+        return self._object(COLLECTIONS[collection], unquote(object_id))
 
     def create(self, path: str, form: Mapping[str, str]) -> tuple[int, Object]:
         if path == "billing/meter_events":
             return self._meter_event(form)
-        return 404, _error("resource_missing", f"Unrecognized request URL (POST: /v1/{path})")
+        return _unrecognized("POST", path)
 
     def _meter_event(self, form: Mapping[str, str]) -> tuple[int, Object]:
         """Once an identifier; that its name has no meter Stripe says later, in an event."""
@@ -208,6 +210,11 @@ class _VisibleObjects:
             {"id": f"feat_{key}", "object": "entitlements.feature", "lookup_key": key, "metadata": dict(metadata)}
             for key, metadata in sorted(self.world.features.items())
         ]
+
+
+def _unrecognized(method: str, path: str) -> tuple[int, Object]:
+    """A 404 without a code: it says nothing of any object."""
+    return 404, _error("", f"Unrecognized request URL ({method}: /v1/{path})")
 
 
 def page(elements: list[Object], path: str, query: dict[str, str]) -> tuple[int, Object]:

@@ -1,0 +1,97 @@
+"""Refetches beside what a key may not read, and of objects whose ids no URL takes as they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.flows.billing_play import play, records
+from tests.support.flows.company import company
+
+from nilometer.aws.dynamodb import Store
+from nilometer.domain.stripe.event import Scope
+from nilometer.flows.billing.refetch import due, refetch_due
+from nilometer.local.stripe.server import serve
+from nilometer.local.stripe.world import StripeWorld
+from nilometer.stripe_api import client as stripe_client
+from nilometer.stripe_api.client import StripeApi
+
+SCOPE = Scope()
+
+
+def api(url: str) -> StripeApi:
+    return StripeApi("sk_test_fake", base_url=url, requests_per_second=500)
+
+
+def notice(world: StripeWorld, object_type: str, object_id: str) -> dict[str, Any]:
+    """A thin notification: the object changed, its webhook does not say how."""
+    return {
+        "id": world.new_id("evt"),
+        "object": "v2.core.event",
+        "type": f"v1.{object_type}.updated",
+        "livemode": world.livemode,
+        "created": world.now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "context": world.account,
+        "related_object": {"id": object_id, "type": object_type, "url": "/v1/of/no/meaning"},
+    }
+
+
+def test_what_a_restricted_key_may_not_read_stops_nothing_else(store: Store) -> None:
+    """The charges that it may not read wait longest, and are asked for once a run; the subscription is settled."""
+    world, _, price = company()
+    subscription = world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, world.events)
+    charges = [one["id"] for one in world.objects.values() if one["object"] == "charge"]
+    play(store, [notice(world, "charge", id_) for id_ in (*charges, "ch_2", "ch_3")])
+    world.advance(timedelta(seconds=1))
+    world.change_quantity(subscription, 4)
+    play(store, [notice(world, "subscription", subscription)])
+    world.advance(timedelta(minutes=1))
+
+    with serve(world) as (url, fake):
+        fake.forbidden = {"charges"}
+        asked = refetch_due(store, api(url), scope=SCOPE, now=world.now)
+
+    assert [(one.object_type, one.outcome) for one in asked] == [
+        ("charge", "NotPermitted"),
+        ("subscription", "settled"),
+    ]
+    assert records(store)["ws"]["seats"] == 4
+    assert (fake.requests, len(list(due(store, world.now)))) == (2, 3)
+
+
+@pytest.mark.parametrize("product", ["gold/monthly", "gold?", "gold#2", "50% more", "a b", "été"])
+def test_an_id_that_people_chose_is_asked_for_as_it_is(store: Store, product: str) -> None:
+    """A product's id may be chosen, with characters that mean something in a URL; nothing is taken for deleted."""
+    world, made, _ = company()
+    world.objects[product] = {**world.objects.pop(made), "id": product}
+    world.events.clear()
+    world.update(product, metadata={"plan": "gold"})
+    price = world.price(product, 4900)
+    world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, [*world.events, notice(world, "product", product)])
+    world.advance(timedelta(minutes=1))
+
+    with serve(world) as (url, _):
+        asked = refetch_due(store, api(url), scope=SCOPE, now=world.now)
+
+    assert [(one.object_id, one.outcome) for one in asked] == [(product, "settled")]
+    assert records(store)["ws"]["plan"] == "gold"
+
+
+def test_a_url_that_stripe_does_not_know_says_nothing_of_an_object(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a 404 that says that the object is missing is a deletion."""
+    world, product, price = company()
+    world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, [*world.events, notice(world, "product", product)])
+    world.advance(timedelta(minutes=1))
+    monkeypatch.setitem(stripe_client.COLLECTIONS, "product", "products/of/another/version")
+
+    with serve(world) as (url, _):
+        asked = refetch_due(store, api(url), scope=SCOPE, now=world.now)
+
+    assert [one.outcome for one in asked] == ["stripe_refused"]
+    assert records(store)["ws"]["plan"] == "papyrus"
