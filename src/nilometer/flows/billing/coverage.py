@@ -7,6 +7,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from nilometer.domain.store.writes import Absent, Item, Key, Put, Table, Version
 from nilometer.domain.stripe.event import Scope, as_id
 from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
-from nilometer.errors import Cancelled, Misconfigured, Rejected
+from nilometer.errors import Cancelled, Misconfigured, NotPermitted, Rejected
 from nilometer.flows.billing.reconcile import (
     LISTED,
     MISSED,
@@ -154,11 +155,13 @@ class _CoverageRun:
         self._save(replace(current, listed=True) if current.object_type in MISSED else current.done())
 
     def _ask_unlisted_owners(self, page: ListPage) -> None:
-        """Customers that are named and known nowhere were deleted before an event of theirs came."""
+        """Customers that are named and known nowhere were deleted before an event of theirs came; that the key may not
+        read customers says nothing of the page's type."""
         owners = {owner for found in page.objects if (owner := as_id(found.get("customer")))} - self._owners
         self._owners |= owners
-        for object_type, object_id, stored in unlisted_owners(self.store, self.scope, owners):
-            self._ask(object_type, object_id, stored)
+        with contextlib.suppress(NotPermitted):
+            for object_type, object_id, stored in unlisted_owners(self.store, self.scope, owners):
+                self._ask(object_type, object_id, stored)
 
     def missed(self, listed: Sequence[TypePass]) -> None:
         """What exists here and was on no page of a whole list: asked for one by one. Scans. What still lives, such as

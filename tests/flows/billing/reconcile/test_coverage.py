@@ -184,3 +184,16 @@ def test_accounts_are_looked_for_once_a_night(world: StripeWorld) -> None:
     play(store, [{**event, "account": "acct_1"} for event in world.events[:4]])
     assert accounts_of(store, SCOPE, NIGHT + HOUR) == []
     assert accounts_of(store, SCOPE, NIGHT + 21 * HOUR) == ["acct_1"]
+
+
+def test_a_key_that_may_not_read_customers_compares_the_rest(world: StripeWorld) -> None:
+    """Owners whom nobody knows are not asked for, and no other type is taken for one that it may not read."""
+    store = MemoryStore()
+    with serve(world) as (url, fake):
+        fake.forbidden = {"customers"}
+        key = StripeApi("rk_test_fake", base_url=url, requests_per_second=5000)
+        report = reconcile_due(store, key, scope=SCOPE, now=NIGHT)
+
+    compared = {one.object_type for one in coverage(store, SCOPE) if one.compared and not one.refused}
+    assert report.refused == ["customer"]
+    assert {"subscription", "invoice", "charge"} <= compared
