@@ -41,6 +41,7 @@ OWNED = frozenset(
 )
 """Types of objects that never change their customer."""
 FETCHED, _CREATED, _LATER, _DELETED = -1, 0, 1, 10_000_000
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _INVOICE_RANKS = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
 _as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _PROJECTIONS = {**BILLED, **PAYMENTS}
@@ -220,18 +221,24 @@ def _newest(elements: Iterable[Element]) -> list[Element]:
 
 
 def _periods(elements: Iterable[Element]) -> list[tuple[int, Seen]]:
-    """Of each subscription snapshot, the item whose period ends first: usage resets with it."""
+    """Of each subscription snapshot, that of the item with the shortest interval: usage resets with it. Of items that
+    renew in different intervals two periods may end together, so the end alone does not say which one it is."""
     found = []
     for element in elements:
         bounds = [
-            (item["current_period_end"], item["current_period_start"])
+            (_interval(item), item["current_period_end"], item["current_period_start"])
             for item in (element.state or {}).get("items", ())
             if isinstance(item, Mapping) and "current_period_start" in item and "current_period_end" in item
         ]
         if bounds:
-            end, start = min(bounds)
+            _, end, start = min(bounds)
             found.append((int(start), Seen(element.second, int(end))))
     return found
+
+
+def _interval(item: Mapping[str, Any]) -> int:
+    """About how many days it has; 0 when no price says it, as in API versions in which all items renew together."""
+    return _DAYS.get(str(item.get("interval")), 0) * int(item.get("interval_count") or 1)
 
 
 def _newest_periods(observed: Iterable[tuple[int, Seen]]) -> dict[int, Seen]:
