@@ -65,6 +65,15 @@ def test_limits_of_product_and_price() -> None:
     assert record["limit_rules"]["calls"]["source"] == "plan"
 
 
+def test_a_quantity_of_zero_has_no_seat() -> None:
+    """A limit per seat is 0; one that does not count seats is given whole, and without a quantity a seat is one."""
+    catalog = product(limit_calls="1000", limit_exports="5/seat")
+    none, metered = subscription(items=[item(0)]), subscription(items=[{"id": "si", "product": "prod"}])
+
+    assert folded(catalog, sub=none)["limits"] == {"calls": 1000, "exports": 0}
+    assert folded(catalog, sub=metered)["limits"] == {"calls": 1000, "exports": 5}
+
+
 def test_limits_of_features_hold_against_the_plan_s() -> None:
     """Of several features they add up; one that the customer does not have gives nothing."""
     features = {"a": {"limit_calls": "10"}, "b": {"limit_calls": "5", "limit_seats": "few"}, "c": {"limit_calls": "99"}}

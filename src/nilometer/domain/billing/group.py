@@ -385,7 +385,7 @@ def _one(name: str, view: View) -> Alike:
         names=[name],
         last=name,
         count=1,
-        amounts=[int(told or 1) for told in quantities],
+        amounts=[1 if told is None else int(told) for told in quantities],
         seats=[int(told or 0) for told in quantities],
         periods={(start, end) for start, end in view.get("periods", ())},
     )
