@@ -134,6 +134,28 @@ def test_dunning_counts_from_the_oldest_unpaid_invoice() -> None:
     assert record["access"] == "grace"
 
 
+@pytest.mark.parametrize(
+    ("status", "next_attempt", "stage"),
+    [
+        ("active", None, None),
+        ("active", 90, "retrying"),
+        ("past_due", 90, "retrying"),
+        ("past_due", None, "exhausted"),
+        ("canceled", None, "exhausted"),
+    ],
+)
+def test_a_debit_on_its_way_has_not_failed(status: str, next_attempt: int | None, stage: str | None) -> None:
+    """Stripe counts an attempt when it is made. A bank debit is then open for days, is not to be tried again, and its
+    subscription stays active; after a failure there is a next attempt, or the subscription is active no more."""
+    invoice = {"object": "invoice", "created": 5, "attempt_count": 1, "finalized_at": 7, "subscription": "sub"}
+    views = {"in_1": {**invoice, "next_payment_attempt": next_attempt}, "sub": subscription(status)}
+
+    record = folded(**views)
+
+    assert [one["id"] for one in record["open_invoices"]] == ["in_1"]
+    assert (record["dunning"] or {}).get("stage") == stage
+
+
 def test_a_scheduled_plan_change() -> None:
     """The next phase of the effective subscription's schedule."""
     phases = [{"start": 100, "end": 200, "items": []}, {"start": 200, "end": None, "items": [{"price": "next"}]}]

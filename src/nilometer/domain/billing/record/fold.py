@@ -227,14 +227,23 @@ class _Fold:
 
     def _payments(self, effective: tuple[str, View] | None) -> dict[str, Any]:
         open_invoices = [{"id": id_, **_without_object(view)} for id_, view in self._of("invoice")]
+        unpaid = [one for one in open_invoices if not self._on_its_way(one)]
         customers = [view for _, view in self._of("customer")]
         return {
             "open_invoices": open_invoices,
-            "dunning": _dunning(open_invoices, {id_ for id_, view in self._of("subscription") if _owes(view)}),
+            "dunning": _dunning(unpaid, {id_ for id_, view in self._of("subscription") if _owes(view)}),
             "delinquent": any(view.get("delinquent") for view in customers),
             "payment_method": self._payment_method(effective, customers),
             "scheduled_change": self._scheduled_change(effective),
         }
+
+    def _on_its_way(self, invoice: View) -> bool:
+        """A bank debit takes days: it was tried once, will not be tried again, and its subscription is still active."""
+        if not invoice.get("attempt_count") or invoice.get("next_payment_attempt"):
+            return False
+        name = str(invoice.get("subscription"))
+        found = (views[name].get("status") for views in self.customers.values() if name in views)
+        return any(ACCESS.get(str(status)) == "full" for status in found)
 
     def _payment_method(self, effective: tuple[str, View] | None, customers: Iterable[View]) -> dict[str, Any] | None:
         """The subscription's own, else a customer's default."""
