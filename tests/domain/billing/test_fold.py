@@ -134,6 +134,18 @@ def test_dunning_counts_from_the_oldest_unpaid_invoice() -> None:
     assert record["access"] == "grace"
 
 
+def test_the_payment_method_is_of_who_pays() -> None:
+    """Of several customers that of the effective subscription's, whatever the ids; any other only without."""
+    inputs = Inputs()
+    for name, method, view in (("cus_1", "pm_z", subscription(created=2)), ("cus_2", "pm_a", subscription("canceled"))):
+        customer = {"object": "customer", "default_payment_method": method}
+        inputs = with_views(inputs, f"self/test/{name}", {name: customer, f"sub_{name}": view})
+    without = with_views(inputs, "self/test/cus_1", {"cus_1": {"object": "customer"}})
+
+    assert fold(inputs)["payment_method"] == {"id": "pm_z"}
+    assert fold(without)["payment_method"] == {"id": "pm_a"}
+
+
 @pytest.mark.parametrize(
     ("status", "next_attempt", "stage"),
     [

@@ -117,7 +117,7 @@ class _Fold:
             **_cancellation(effective),
             **_trial(effective),
             **_periods(effective, {bounds for one in self._subscriptions for bounds in one.periods}),
-            **self._payments(effective),
+            **self._payments(effective, base.customer if base else ""),
             "features": self._features(),
             "risk": risk(risks) if risks else None,
             **self._doubts(effective, giving),
@@ -225,15 +225,15 @@ class _Fold:
         known = self.catalog.get(f"{FEATURES}/{FEATURES}", {}).get("features", {})
         return [known[feature] for feature in self._features() if feature in known]
 
-    def _payments(self, effective: tuple[str, View] | None) -> dict[str, Any]:
+    def _payments(self, effective: tuple[str, View] | None, payer: str) -> dict[str, Any]:
         open_invoices = [{"id": id_, **_without_object(view)} for id_, view in self._of("invoice")]
         unpaid = [one for one in open_invoices if not self._on_its_way(one)]
-        customers = [view for _, view in self._of("customer")]
+        customers = self._of("customer")
         return {
             "open_invoices": open_invoices,
             "dunning": _dunning(unpaid, {id_ for id_, view in self._of("subscription") if _owes(view)}),
-            "delinquent": any(view.get("delinquent") for view in customers),
-            "payment_method": self._payment_method(effective, customers),
+            "delinquent": any(view.get("delinquent") for _, view in customers),
+            "payment_method": self._payment_method(effective, payer, customers),
             "scheduled_change": self._scheduled_change(effective),
         }
 
@@ -245,10 +245,13 @@ class _Fold:
         found = (views[name].get("status") for views in self.customers.values() if name in views)
         return any(ACCESS.get(str(status)) == "full" for status in found)
 
-    def _payment_method(self, effective: tuple[str, View] | None, customers: Iterable[View]) -> dict[str, Any] | None:
-        """The subscription's own, else a customer's default."""
+    def _payment_method(
+        self, effective: tuple[str, View] | None, payer: str, customers: Iterable[tuple[str, View]]
+    ) -> dict[str, Any] | None:
+        """The subscription's own, else the default of its customer, `payer`, else of another one."""
         wanted = [effective[1].get("default_payment_method")] if effective else []
-        wanted += sorted(str(v["default_payment_method"]) for v in customers if v.get("default_payment_method"))
+        defaults = ((not payer.endswith(f"/{id_}"), view.get("default_payment_method")) for id_, view in customers)
+        wanted += [told for _, told in sorted((other, str(told)) for other, told in defaults if told)]
         known = dict(self._of("payment_method"))
         return next(({"id": id_, **_without_object(known.get(id_, {}))} for id_ in wanted if id_), None)
 
