@@ -176,6 +176,14 @@ def test_a_scheduled_plan_change() -> None:
     assert folded(sub=subscription(items=[item()]), sched=schedule)["scheduled_change"]["items"] == [{"price": "next"}]
 
 
+def test_a_phase_that_began_within_the_period_is_scheduled_no_more() -> None:
+    """The schedule says which phase runs: the period's start alone does not."""
+    phases = [{"start": start, "end": start + 40, "items": [{"price": f"of_{start}"}]} for start in (100, 140, 180)]
+    schedule = {"object": "subscription_schedule", "subscription": "sub", "phase_start": 140, "phases": phases}
+
+    assert folded(sub=subscription(items=[item()]), sched=schedule)["scheduled_change"]["start"] == 180
+
+
 def test_one_account_and_mode_counts() -> None:
     """Live before test, the platform before a Connect account."""
     inputs = Inputs()

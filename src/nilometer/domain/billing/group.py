@@ -290,7 +290,7 @@ def _payment_method(state: Projection, _register: Register) -> dict[str, Any] | 
 def _schedule(state: Projection, _register: Register) -> dict[str, Any] | None:
     if state.get("status") not in {"not_started", "active"}:
         return None
-    return {name: state[name] for name in ("subscription", "phases", "end_behavior") if name in state}
+    return {name: state[name] for name in ("subscription", "phase_start", "phases", "end_behavior") if name in state}
 
 
 def _summary(state: Projection, _register: Register) -> dict[str, Any]:

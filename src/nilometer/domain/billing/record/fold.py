@@ -256,19 +256,19 @@ class _Fold:
         return next(({"id": id_, **_without_object(known.get(id_, {}))} for id_ in wanted if id_), None)
 
     def _scheduled_change(self, effective: tuple[str, View] | None) -> dict[str, Any] | None:
-        """The next phase of the effective subscription's schedule: after the one that holds its current period."""
+        """The next phase of the effective subscription's schedule: after the one that runs, which may have begun within
+        the current period."""
         if effective is None:
             return None
-        starts = [
+        begun = [
             item["current_period_start"] for item in effective[1].get("items", ()) if "current_period_start" in item
         ]
-        now = max(starts, default=0)
         phases = [
             phase
             for _, view in self._of("subscription_schedule")
             if view.get("subscription") == effective[0]
             for phase in view.get("phases", ())
-            if int(phase.get("start") or 0) > now
+            if int(phase.get("start") or 0) > max([*begun, view.get("phase_start") or 0])
         ]
         return dict(min(phases, key=lambda phase: int(phase["start"]))) if phases else None
 

@@ -308,7 +308,8 @@ _SCHEDULE: Mapping[str, Read] = {
 
 def _schedule(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     phases = [_phase(phase, bad) for phase in rows(snapshot, "phases", bad)]
-    return {**take(snapshot, _SCHEDULE, bad), "phases": phases}
+    current = take(part(snapshot, "current_phase", bad), {"start_date": moment}, bad)
+    return {**take(snapshot, _SCHEDULE, bad), "phase_start": current.get("start_date"), "phases": phases}
 
 
 def _phase(phase: Object, bad: Unreadable) -> dict[str, Any]:
