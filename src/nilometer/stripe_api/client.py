@@ -151,7 +151,7 @@ class StripeApi:
         self._insist("delete", f"/v1/webhook_endpoints/{endpoint_id}", {})
 
     def _summary(self, customer_id: str) -> StripeAnswer:
-        """A customer's entitlements in the shape of the event, without its limit of ten."""
+        """A customer's entitlements in the shape of the event, without its limit of ten; none of a deleted one."""
         pages = list(self._pages("/v1/entitlements/active_entitlements", {"customer": customer_id}))
         listed = [found for page in pages for found in page.objects]
         summary = {"object": SUMMARY, "customer": customer_id, "entitlements": {"data": listed, "has_more": False}}
@@ -219,7 +219,8 @@ class StripeApi:
         return self._ask(method, path, params)[0]
 
     def _ask(self, method: str, path: str, params: Mapping[str, Any]) -> tuple[Object | None, int]:
-        """None for a 404 that says that the object is missing: one that knows no such URL says nothing of it."""
+        """None when Stripe says that the object, or the customer whose list it is, is missing: a 404 that knows no such
+        URL says nothing of it."""
         said = f"{method.upper()} {path}"
         for attempt in range(ATTEMPTS):
             self._pace.wait()
@@ -230,7 +231,7 @@ class StripeApi:
             except stripe.RateLimitError:
                 time.sleep(random.uniform(0, 0.5 * 2**attempt))
             except stripe.InvalidRequestError as error:
-                if error.http_status == 404 and error.code in _MISSING:
+                if error.code in _MISSING and (error.http_status == 404 or error.param == "customer"):
                     return None, _second(error.headers or {}, time.monotonic() - started)
                 raise Rejected("stripe_refused", f"Stripe refused {said}: {error.code}") from error
             except (stripe.AuthenticationError, stripe.PermissionError) as error:

@@ -142,6 +142,8 @@ class _VisibleObjects:
         if path.startswith(THIN_EVENTS):
             found = self.world.reports.get(path.removeprefix(THIN_EVENTS))
             return (200, found) if found else (404, _error("resource_missing", "No such event"))
+        if path == "entitlements/active_entitlements" and self._is_gone(query["customer"]):
+            return 400, _error("resource_missing", f"No such customer: '{query['customer']}'", param="customer")
         elements = self._elements(path, query)
         if elements is not None:
             return page(elements, path, query)
@@ -180,6 +182,10 @@ class _VisibleObjects:
                 return self._features()
             case _:
                 return None
+
+    def _is_gone(self, customer: str) -> bool:
+        known = self.world.objects.get(customer)
+        return known is None or bool(known.get("deleted"))
 
     def _object(self, kind: str, object_id: str) -> tuple[int, Object]:
         """A deleted customer is 200 and says so; any other deleted object is 404."""
@@ -297,5 +303,6 @@ def _shortened(known: Object) -> Object:
     return {**known, "items": {**items, "data": items["data"][:EMBEDDED], "has_more": True}}
 
 
-def _error(code: str, message: str) -> Object:
-    return {"error": {"type": "invalid_request_error", "code": code, "message": message}}
+def _error(code: str, message: str, *, param: str | None = None) -> Object:
+    named = {"param": param} if param else {}
+    return {"error": {"type": "invalid_request_error", "code": code, "message": message, **named}}

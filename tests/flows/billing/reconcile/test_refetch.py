@@ -95,3 +95,19 @@ def test_a_url_that_stripe_does_not_know_says_nothing_of_an_object(
 
     assert [one.outcome for one in asked] == ["stripe_refused"]
     assert records(store)["ws"]["plan"] == "papyrus"
+
+
+def test_entitlements_of_a_deleted_customer_end_a_doubt(store: Store) -> None:
+    """Its summary showed the first ten of twelve; Stripe refuses to list the rest, for there is no such customer."""
+    world, _, price = company()
+    customer = world.customer("ws")
+    world.subscribe(customer, [(price, 1)])
+    world.entitle(customer, [f"feature_{n}" for n in range(12)])
+    play(store, world.events)
+    world.advance(timedelta(minutes=1))
+    world.objects[customer] = {"id": customer, "object": "customer", "deleted": True}
+
+    with serve(world) as (url, _):
+        refetch_due(store, api(url), scope=SCOPE, now=world.now)
+
+    assert list(due(store, world.now + timedelta(hours=1))) == []
