@@ -39,3 +39,13 @@ def test_periods_are_those_of_the_shortest_interval(names: list[str]) -> None:
     starts = range(newest - days * (len(found) - 1), newest + 1, days)
     assert len(found) == 14
     assert found == [[start * DAY, (start + days) * DAY] for start in starts]
+
+
+def test_what_runs_longer_goes_on() -> None:
+    """The monthly item is removed within the third month: the year, which began before, runs on to its end."""
+    shown = [(0, ["year", "month"]), (30, ["year", "month"]), (60, ["year", "month"]), (75, ["year"])]
+    told = [updated(day * DAY + 1, {}, items={"data": [item(name, day) for name in names]}) for day, names in shown]
+
+    found = periods_of(merged(told), None)
+
+    assert found == [[start * DAY, end * DAY] for start, end in ((0, 30), (30, 60), (60, 90), (90, 360))]

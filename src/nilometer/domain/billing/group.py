@@ -246,12 +246,16 @@ def view_key(object_type: str, object_id: str) -> str:
 
 
 def periods_of(register: Register, ended_at: int | None) -> list[list[int]]:
-    """Half-open [start, end), ascending, without overlaps: a later start ends what ran before it."""
+    """Half-open [start, end), ascending, without overlaps: a later start ends what ran before it. What runs now goes on
+    after it, as a year does whose monthly item is removed."""
     found: list[list[int]] = []
     for start, seen in sorted(register.periods.items()):
         if found:
             found[-1][1] = min(found[-1][1], start)
         found.append([start, seen.end])
+    now = max(register.periods.values(), key=lambda seen: (seen.second, seen.end), default=None)
+    if now and found[-1][1] < now.end:
+        found.append([found[-1][1], now.end])
     if ended_at is not None and found:
         found[-1][1] = min(found[-1][1], ended_at)
     return [bounds for bounds in found if bounds[0] < bounds[1]][-PERIODS:]
