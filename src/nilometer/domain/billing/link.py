@@ -36,6 +36,7 @@ from nilometer.errors import Misconfigured
 CLAIMING = frozenset({"customer", "checkout.session", "subscription"})
 _SCOPE = re.compile(r"[^\s/]+/(live|test)")
 NAMED = 20  # conflicts that a record names, the oldest first
+SESSIONS = 20  # Checkout sessions whose claims a link keeps, the oldest of each rank: only the oldest can decide
 _OF_SUBSCRIPTIONS = frozenset({"subscription", "invoice", "subscription_schedule"})
 OPERATOR = "operator"  # the name among a link's claims that no object of Stripe has
 
@@ -199,6 +200,7 @@ def linked(group: Group, known: Known, registers: Sequence[Merged]) -> Linked:
     claims = {name: told for name, told in {**claimed, **said}.items() if told}
     if group.operator_claim:
         claims = with_operator_claim(claims, group.operator_claim)
+    claims = _kept(claims)
     after = served(claims, trusted=trusted)
     moves = claims != claimed or before != after
     return Linked(stored=stored, claims=claims, moves=moves, trusted=trusted, before=before, after=after)
@@ -208,6 +210,16 @@ def _says(link: Item, said: Mapping[str, Claim | None]) -> bool:
     """Whether the link has these claims already: then nothing of it is read, however many it has."""
     stored = link.get("claims", {})
     return all(stored.get(name) == (list(told) if told else None) for name, told in said.items())
+
+
+def _kept(claims: dict[str, Claim]) -> dict[str, Claim]:
+    """Without the sessions that are too many: a customer may buy by Checkout every day, and a link is one item."""
+    if len(claims) <= SESSIONS:
+        return claims
+    ranks = (Rank.OLD_SESSION, Rank.SESSION, Rank.REFERENCE)
+    of_ranks = (sorted((claim, name) for name, claim in claims.items() if claim.rank == rank) for rank in ranks)
+    dropped = {name for of_rank in of_ranks for _, name in of_rank[SESSIONS:]}
+    return {name: claim for name, claim in claims.items() if name not in dropped}
 
 
 def served(claims: Mapping[str, Claim], *, trusted: bool = True) -> Served:

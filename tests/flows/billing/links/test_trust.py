@@ -12,7 +12,7 @@ from tests.support.flows.company import company
 
 from nilometer import CreateWorkspace, LinkCustomer, perform, service
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.link import Trust, trust_of
+from nilometer.domain.billing.link import SESSIONS, Trust, trust_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
@@ -245,3 +245,23 @@ def test_an_old_link_keeps_its_workspace(store: Store) -> None:
     play(store, world.events[before:])
 
     assert records(store)["ws"]["seats"] == 4
+
+
+def test_a_link_keeps_the_oldest_sessions(store: Store, dynamodb: Any) -> None:
+    """A customer who buys by Checkout every day: the link does not grow, in any order the oldest decides, and what is
+    bought later counts."""
+    world, _, price = company()
+    customer = world.customer()
+    for n in range(70):
+        told = {"customer": customer, "client_reference_id": "acme" if n < 60 else f"ws_{n}", "metadata": {}}
+        world.create({"id": f"cs_{n:02}", "object": "checkout.session", "created": world.second, **told})
+        world.advance(timedelta(hours=1))
+    world.subscribe(customer, [(price, 3)])
+
+    record = in_any_order(dynamodb, world.events)["acme"]
+    play(store, world.events)
+
+    link = store.get(Table.RECORDS, keys.link("self", False, customer))
+    assert link is not None
+    assert (record["seats"], record["customers"]) == (3, [customer])
+    assert sorted(link["claims"]) == [f"cs_{n:02}" for n in range(SESSIONS)]
