@@ -37,6 +37,7 @@ from nilometer.flows.billing.reconcile import (
     lives_unlisted,
     unlisted_owners,
 )
+from nilometer.flows.billing.refetch import check_account
 
 ASKED = 500  # objects of a type that are asked for one by one, until they are kept as asked for
 
@@ -63,13 +64,16 @@ def reconcile_due(
     """Compares what is due, the type first that was compared longest ago, and merges what differs.
 
     A type is due 20 hours after the begin of its last whole pass, or when a pass of it was stopped. `out_of_time` is
-    asked after each page; `trust` is that of `reconcile`. `Misconfigured` when Stripe refuses the key for every type.
+    asked after each page; `trust` is that of `reconcile`. `Misconfigured` when Stripe refuses the key for every type,
+    or as `check_account` says.
     """
     run = _CoverageRun(store, api, scope, now, out_of_time, trust)
     known = coverage(store, scope)
     due = sorted(
         (one for one in known if one.is_due(now)), key=lambda one: (one.started_at is None, one.covered_at or "")
     )
+    if due:
+        check_account(store, api, scope)
     try:
         for one in due:
             if run.report.stopped:

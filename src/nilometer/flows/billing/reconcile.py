@@ -21,7 +21,7 @@ from nilometer.domain.stripe.event import FEATURES, OWN_ACCOUNT, SUMMARY, Scope,
 from nilometer.domain.stripe.registers.register import Register, merge, of_answer, register, register_key, register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 from nilometer.errors import Misconfigured
-from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, merge_answer
+from nilometer.flows.billing.refetch import FetchApi, ObjectAnswer, check_account, merge_answer
 
 LISTED = (  # catalog first, charges before what names them, and last what takes a request a customer
     "product",
@@ -130,8 +130,9 @@ def reconcile(
 
     `trust` says whose objects may name workspaces; None: as it was when their links were written.
     `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
-    `Misconfigured` when Stripe refuses the key for every type.
+    `Misconfigured` when Stripe refuses the key for every type, or as `check_account` says.
     """
+    check_account(store, api, scope)
     report = ReconcileReport()
     seen: set[str] = set()
     owners: set[str] = set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol
 
 from nilometer.aws.dynamodb import Store
@@ -25,6 +26,8 @@ from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.errors import Cancelled, Misconfigured, NotPermitted, Rejected, Unavailable
 from nilometer.flows.billing.catalog import refold
 from nilometer.flows.inbox.races import retrying
+
+CUSTOMERS = 20  # that Stripe is asked for until it knows one
 
 
 class ObjectAnswer(Protocol):
@@ -84,9 +87,10 @@ def refetch_due(
 
     The platform's scope has its Connect accounts with it, each asked as itself. A failure of one object does not
     stop others; an account that refuses the key, and a type that the key may not read, are left alone until the next
-    run. `Misconfigured` when Stripe refuses the key for the scope's own account.
+    run. `Misconfigured` when Stripe refuses the key for the scope's own account, or as `check_account` says.
     """
     asked: list[DueObject] = []
+    own = _OwnAccount(store, api, scope)
     refusing: set[str | tuple[str, str]] = set()
     for item in due(store, now):
         if len(asked) == limit or out_of_time():
@@ -95,7 +99,7 @@ def refetch_due(
         of_type = (account, str(item["object_type"]))
         if not _within(scope, item) or not refusing.isdisjoint({account, of_type}):
             continue
-        of = api if account == scope.account else api.of(account)
+        of = own if account == scope.account else api.of(account)
         whose = Scope(account=account, livemode=scope.livemode)
         try:
             asked.append(_settle(store, of, whose, item, now, trust))
@@ -156,6 +160,55 @@ def _done(store: Store, key: Key, stored: Item) -> None:
             return
 
 
+@dataclass(slots=True)
+class _OwnAccount:
+    """`api`, whose account is checked before the first answer that something is gone."""
+
+    store: Store
+    api: FetchApi
+    scope: Scope
+    checked: bool = False
+
+    def fetch(self, object_type: str, object_id: str) -> ObjectAnswer:
+        answer = self.api.fetch(object_type, object_id)
+        if not self.checked and (answer.object is None or object_type == SUMMARY):
+            check_account(self.store, self.api, self.scope)
+            self.checked = True
+        return answer
+
+    def of(self, account: str) -> FetchApi:
+        return self.api.of(account)
+
+
+def check_account(store: Store, api: FetchApi, scope: Scope) -> None:
+    """`Misconfigured` when Stripe knows none of some customers of `scope` that are known here: the key is of another
+    account, to which all that we hold is missing. Scans.
+
+    Only in live mode: the data of test mode can be deleted as a whole, while a deleted customer is known for ever. A
+    Connect account is named in each request.
+    """
+    if scope != Scope(livemode=True):
+        return
+    mine = (one for one in store.scan(Table.RECORDS, kind="register") if _is_customer(one, scope))
+    found = False
+    try:
+        for item in islice(mine, CUSTOMERS):
+            found = True
+            if api.fetch("customer", str(item["object_id"])).object is not None:
+                return
+    except NotPermitted:  # what it may not read says nothing
+        return
+    if found:
+        raise Misconfigured(
+            "Stripe knows none of our customers: the API key is of another account; nothing was compared"
+        )
+
+
+def _is_customer(item: Item, scope: Scope) -> bool:
+    mine = (item["account"], item["livemode"]) == (scope.account, scope.livemode)
+    return mine and item["object_type"] == "customer"
+
+
 def merge_answer(
     store: Store,
     answer: ObjectAnswer,
@@ -201,7 +254,7 @@ def drop_event(store: Store, api: FetchApi, object_id: str, event_id: str, *, sc
             object_type = str(item["object_type"])
             merge_answer(
                 store,
-                api.fetch(object_type, object_id),
+                _OwnAccount(store, api, scope).fetch(object_type, object_id),
                 scope=scope,
                 object_type=object_type,
                 object_id=object_id,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.flows.billing_play import play, records
+from tests.support.flows.billing_play import play, records, wrong
 from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.stripe.event import Scope
+from nilometer.errors import Misconfigured
+from nilometer.flows.billing.coverage import reconcile_due
+from nilometer.flows.billing.reconcile import reconcile
 from nilometer.flows.billing.refetch import due, refetch_due
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
@@ -18,6 +22,7 @@ from nilometer.stripe_api import client as stripe_client
 from nilometer.stripe_api.client import StripeApi
 
 SCOPE = Scope()
+LIVE = Scope(livemode=True)
 
 
 def api(url: str) -> StripeApi:
@@ -95,6 +100,44 @@ def test_a_url_that_stripe_does_not_know_says_nothing_of_an_object(
 
     assert [one.outcome for one in asked] == ["stripe_refused"]
     assert records(store)["ws"]["plan"] == "papyrus"
+
+
+@pytest.mark.parametrize("do", [reconcile, reconcile_due, refetch_due])
+def test_a_key_of_another_account_deletes_nothing(store: Store, do: Callable[..., Any]) -> None:
+    """It knows no object of ours: what it says of them is not taken for deletions, nor its objects for ours."""
+    world, product, price = company(livemode=True)
+    world.subscribe(world.customer("ws"), [(price, 1)])
+    play(store, [*world.events, notice(world, "product", product)])
+    before = records(store)
+    other, _, price = company(seed=1, livemode=True)
+    other.subscribe(other.customer("ws"), [(price, 9)])
+    for one in (world, other):
+        one.advance(timedelta(minutes=1))
+
+    with serve(other) as (url, _), pytest.raises(Misconfigured, match="of another account"):
+        do(store, api(url), scope=LIVE, now=world.now)
+    foreign = records(store)
+    with serve(world) as (url, _):
+        do(store, api(url), scope=LIVE, now=world.now)
+
+    assert foreign == before
+    assert records(store) == before
+
+
+def test_customers_that_are_deleted_are_still_of_the_account(store: Store) -> None:
+    """Stripe answers for them, so that a stack whose last customer has gone is compared."""
+    world, product, price = company(livemode=True)
+    customer = world.customer("ws")
+    world.subscribe(customer, [(price, 1)])
+    play(store, world.events)
+    world.objects[product] = {"id": product, "object": "product", "deleted": True}
+    world.delete_customer(customer)
+    world.advance(timedelta(minutes=1))
+
+    with serve(world) as (url, _):
+        reconcile(store, api(url), scope=LIVE, now=world.now)
+
+    assert wrong(store, world) == []
 
 
 def test_entitlements_of_a_deleted_customer_end_a_doubt(store: Store) -> None:
