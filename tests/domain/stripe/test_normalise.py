@@ -72,3 +72,22 @@ def test_every_resource_of_stripe_is_projected() -> None:
         if isinstance(resource, dict) and "object" in resource:
             kept = json.dumps(project(normalise(resource, None)), default=str)
             assert not [word for word in ("email", "phone", "line1", "4242", "jenny") if word in kept], name
+
+
+@pytest.mark.parametrize(
+    ("price", "kept"),
+    [
+        ({"currency": "eur", "unit_amount": 4900}, {"currency": "eur", "unit_amount": 4900}),
+        ({"currency": "usd", "unit_amount": 5300}, {"currency": "eur"}),
+        ({"currency": "eur", "unit_amount": 900, "transform_quantity": {"divide_by": 5}}, {"currency": "eur"}),
+        ({"currency": "eur", "unit_amount": None, "unit_amount_decimal": "0.5"}, {"currency": "eur"}),
+    ],
+)
+def test_the_unit_amount_is_what_one_unit_costs(price: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Of a subscription in euros. A price with currency options shows the amount in its own currency."""
+    item = {"id": "si_1", "quantity": 2, "price": {"id": "price_1", **price}}
+    told = {"id": "sub_1", "object": "subscription", "currency": "eur", "items": {"data": [item]}}
+
+    [found] = project(told)["items"]
+
+    assert {name: found[name] for name in ("currency", "unit_amount") if name in found} == kept

@@ -178,21 +178,27 @@ def _subscription(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
         **take(snapshot, _SUBSCRIPTION, bad),
         "pause": take(part(snapshot, "pause_collection", bad), _PAUSE, bad),
         "workspace_id": _workspace(snapshot, bad),
-        **_items(part(snapshot, "items", bad), bad),
+        **_items(part(snapshot, "items", bad), snapshot.get("currency"), bad),
     }
 
 
-def _items(items: Object, bad: Unreadable) -> dict[str, Any]:
-    """Of a subscription; `has_more` when the event does not show all."""
-    data: list[dict[str, Any]] = [_item(item, bad) for item in rows(items, "data", bad)]
+def _items(items: Object, currency: Any, bad: Unreadable) -> dict[str, Any]:
+    """Of a subscription in `currency`; `has_more` when the event does not show all."""
+    data: list[dict[str, Any]] = [_item(item, currency, bad) for item in rows(items, "data", bad)]
     return {"items": data, **take(items, {"has_more": flag}, bad)}
 
 
-def _item(item: Object, bad: Unreadable) -> dict[str, Any]:
+def _item(item: Object, currency: Any, bad: Unreadable) -> dict[str, Any]:
+    """Without the unit amount where it is not what one unit costs: a price with currency options shows its default
+    currency's, one with a transformed quantity a package's."""
     price = item.get("price")
     price = price if isinstance(price, Mapping) else {"id": price}
     metadata = _catalog_metadata(price, bad)
     priced = take(price, _ITEM_PRICE, bad)
+    if currency and priced.get("currency", currency) != currency:
+        priced |= take({"currency": currency}, {"currency": text}, bad) | {"unit_amount": None}
+    if priced.get("unit_amount") is None or price.get("transform_quantity"):
+        priced.pop("unit_amount", None)
     return {
         **({"price": priced.pop("id")} if "id" in priced else {}),
         **priced,
