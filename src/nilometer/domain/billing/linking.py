@@ -44,6 +44,10 @@ class LinkCustomer(Deed[None]):
         while plan.missing:  # `follows` has asked for the same, so what is not in `stored` is nowhere
             known |= {key: stored.get(key) for key in plan.missing}
             plan = Plan(group, known)
+        if plan.prepares:
+            raise Refused(
+                "the customer's prices are too many for one step; name the workspace in its metadata at Stripe"
+            )
         return [*(Put(table=Table.RECORDS, item=use) for use in plan.uses()), *plan.writes()]
 
     def _group(self, act: Act) -> Group:

@@ -11,6 +11,9 @@ condition says what was read:
   wait (`Check`), so its billing is in one record;
 * a product, a price or the features that a record begins to use are as read (`Check`), and `use` items name the
   users: a later change reaches every record that was folded with it.
+
+A record that begins to use more than a transaction takes is prepared before: it knows of some of the catalog, in a
+transaction of its own, and then the group is planned again. What is known and not used changes nothing.
 """
 
 from __future__ import annotations
@@ -62,6 +65,9 @@ from nilometer.domain.stripe.registers.refetch import request
 from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 
+ASKED = 40  # subscriptions of a deleted customer that are asked for at a time
+PREPARED = 30  # entries of the catalog that a record begins to use in one transaction; each is a condition of it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Effect:
@@ -74,6 +80,20 @@ class _Effect:
     adopted: Sequence[Key] = ()
     link: Linked | None = None
     homes: Sequence[Home] = ()
+
+    @property
+    def prepares(self) -> bool:
+        """Whether a record begins to use more of the catalog than one transaction takes."""
+        return sum(len(one.newly_used) for one in self.homes) > PREPARED
+
+    def preparation(self) -> Iterator[Write]:
+        """One record as it is, and what it knows of the catalog from now on."""
+        one = max(self.homes, key=lambda home: len(home.newly_used))
+        names = sorted(one.newly_used)[:PREPARED]
+        entries = {name: catalog_entry(self.known[catalog_key(name)]) for name in names}
+        yield _put(self.group, one, with_catalog(inputs_of(one.stored), entries))
+        for key in map(catalog_key, names):
+            yield Check(table=Table.RECORDS, key=key, expected=version_of(self.known[key]))
 
     def writes(self) -> Iterator[Write]:
         """For one transaction, at most one write an item: fetches, registers, disputes, the link and the records."""
@@ -114,14 +134,14 @@ class _Effect:
                 yield self._asking(FEATURES, FEATURES, second)
 
     def _orphans(self) -> Iterator[Write]:
-        """Once, when the customer's deletion or such a subscription changes the record."""
+        """When the customer's deletion or such a subscription changes the record: as many as a transaction takes, and
+        for each that is known to have ended the next one."""
         name = customer_name(self.group.scope, str(self.group.customer_id))
-        parts = [one.inputs.customers.get(name, {}) for one in self.homes]
-        for object_id in sorted({id_ for part in parts for id_ in orphans(part) if self._touches(id_)}):
+        left = sorted({id_ for one in self.homes for id_ in orphans(one.inputs.customers.get(name, {}))})
+        asked = set(left) & self.views.keys()
+        asked |= set(left[0 if self.group.customer_id in self.views else max(0, ASKED - len(self.views)) : ASKED])
+        for object_id in sorted(asked):
             yield self._asking("subscription", object_id, max(one.second for one in self.group.evidence))
-
-    def _touches(self, subscription_id: str) -> bool:
-        return bool(self.views.keys() & {subscription_id, str(self.group.customer_id)})
 
     def _asking(self, object_type: str, object_id: str, second: int) -> Write:
         """The request to fetch one object, due a little after `second`."""
@@ -152,17 +172,23 @@ class Plan:
         """Whether an item that it was made of has been written since."""
         return any(key not in known or known[key] is not item for key, item in self._items.items())
 
+    @property
+    def prepares(self) -> bool:
+        """Whether its transaction is only a preparation: the group is planned again after it."""
+        return self._effect is not None and self._effect.prepares
+
     def writes(self) -> list[Write]:
         """The transaction."""
-        return list(self._decided.writes())
+        return list(self._decided.preparation() if self.prepares else self._decided.writes())
 
     def uses(self) -> list[Item]:
         """Who uses what of the catalog: stored before `writes`. In vain, it only makes more records be looked at."""
         return list(_uses(self._decided.homes))
 
     def facts(self) -> list[Item]:
-        """What is known to have happened once `writes` are stored, and not before; may be put again."""
-        return list(self._decided.facts())
+        """What is known to have happened once `writes` are stored, and not before; may be put again. Nothing yet, when
+        it `prepares`."""
+        return [] if self.prepares else list(self._decided.facts())
 
     @property
     def _decided(self) -> _Effect:
@@ -259,7 +285,9 @@ def _rehoused(group: Group, known: Known, link: Linked, views: Mapping[str, View
     held = [read[id_].customers.get(name, {}) for id_ in link.before.homes]
     whole = changed(held[0] if len(held) == 1 else {n: view for part in held for n, view in part.items()}, views)
     made = (_home(keyed[id_], id_, known, inputs, name, whole, link) for id_, inputs in read.items())
-    return [one for one in made if link.moves or one.inputs != read[one.workspace_id]]
+    # whoever read a link that names one workspace alone does not check it, but writes that one's record
+    splits = link.moves and not link.before.subscriptions
+    return [one for one in made if splits or one.leaves or one.inputs != read[one.workspace_id]]
 
 
 def _record_writes(group: Group, known: Known, homes: Sequence[Home]) -> Iterator[Write]:

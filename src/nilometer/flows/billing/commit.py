@@ -284,7 +284,8 @@ class Committer:
             self._each(pack.groups, error, self._commit_alone)
         else:
             self._remember(pack.writes)
-            self.stored += pack.groups
+            self.stored += [one for one in pack.groups if not one.plan.prepares]
+            self.queue.extendleft(Planned(one.parcels, one.plan) for one in pack.groups if one.plan.prepares)
 
     def _say_uses(self, groups: Sequence[Planned]) -> None:
         """Who uses what of the catalog, once a batch."""

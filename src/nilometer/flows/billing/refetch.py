@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Protocol
 
-from nilometer.aws.dynamodb import Store
+from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.plan import Plan
@@ -267,12 +267,18 @@ def drop_event(store: Store, api: FetchApi, object_id: str, event_id: str, *, sc
 
 
 def commit_group(store: Store, group: Group) -> None:
-    """One group's transaction on consistent reads, again when somebody was faster."""
+    """One group's transaction on consistent reads, again when somebody was faster. `Rejected` with `too_large`."""
 
     def attempt() -> None:
-        plan = _planned(store, group)
-        store.put_all(Table.RECORDS, plan.uses())
-        store.commit(plan.writes())
+        prepares = True
+        while prepares:
+            plan = _planned(store, group)
+            writes = plan.writes()
+            if len(writes) > TRANSACTION_LIMIT:
+                raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
+            store.put_all(Table.RECORDS, plan.uses())
+            store.commit(writes)
+            prepares = plan.prepares
 
     retrying(attempt, on=(Cancelled, Torn))
 
