@@ -125,14 +125,10 @@ class Objects:
             raise Unavailable(f"S3 did not list {prefix}: {error}") from error
 
     def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        """Keys in their order, with contents."""
-        try:
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                for found in page.get("Contents", ()):
-                    key = found["Key"]
-                    yield key, self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except (ClientError, BotoCoreError) as error:
-            raise Unavailable(f"S3 did not give {prefix}: {error}") from error
+        """Keys in their order, with contents; what was deleted meanwhile is left out."""
+        for key, _ in self.listed(prefix):
+            if (content := self.read(f"s3://{self.bucket}/{key}")) is not None:
+                yield key, content
 
     def delete(self, key: str) -> None:
         """An object that does not exist is no error."""

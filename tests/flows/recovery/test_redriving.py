@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +15,19 @@ import pytest
 
 from nilometer.aws.dead_letters import DeadLetterQueue
 from nilometer.aws.s3 import Objects
-from nilometer.domain.recovery.dead_letter import GIVEN_UP
+from nilometer.domain.recovery.dead_letter import GIVEN_UP, Wanted
 from nilometer.domain.recovery.redrive import EVERY, TRIES, WAITS
 from nilometer.errors import Unavailable
-from nilometer.flows.recovery.dead_letters import RedriveReport, StreamBatches, redrive_batches, redrive_due
+from nilometer.flows.recovery.dead_letters import (
+    UNREADABLE,
+    RedriveReport,
+    StreamBatches,
+    delete,
+    look,
+    redrive_batches,
+    redrive_due,
+    stream_batches,
+)
 from nilometer.lambdas import redrive
 from nilometer.local.plane.engine import Engine
 
@@ -108,11 +117,6 @@ class SlowObjects(Objects):
     """A bucket that takes a twentieth of a second for each content; `got` has the keys that were read."""
 
     got: tuple[str, ...] = ()
-
-    def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        for key, content in super().below(prefix):
-            self._note(key)
-            yield key, content
 
     def read(self, uri: str) -> bytes | None:
         self._note(uri.removeprefix(f"s3://{self.bucket}/"))
@@ -208,6 +212,34 @@ def test_what_is_no_batch_keeps_no_other_from_its_turn(bucket: SlowObjects) -> N
     [report] = redrive_batches(streams, now=datetime.now(UTC) + EVERY * 1.5, out_of_time=lambda: False)
 
     assert (report.left, report.failed) == (1, (f"{GIVEN_UP}00 is no batch of a stream",))
+
+
+NO_BATCHES = [b"[]", b"\xff", b"[" * 99_999, b'{"DDBStreamBatchInfo": 1}']
+
+
+@pytest.mark.parametrize("content", [*NO_BATCHES, json.dumps(given_up("T") | {"timestamp": "today"}).encode()])
+def test_what_is_no_batch_hides_no_other_from_the_lists(bucket: SlowObjects, content: bytes) -> None:
+    """It is a letter too, which nobody can send back, and who has seen it can delete it."""
+    bucket.write(f"s3://{bucket.bucket}/{GIVEN_UP}00", content)
+    taken: list[str] = []
+    boxes = stream_batches(bucket, lambda _function, body: taken.append(body))
+    letters = look(boxes, Wanted(), reasons=lambda _box, _letters: {})
+
+    assert [box.name for box in boxes] == ["stream of T0", "stream of T1", UNREADABLE]
+    assert Counter(letter.queue for letter in letters) == {"stream of T0": 9, "stream of T1": 10, UNREADABLE: 1}
+    assert [box.is_movable for box in boxes] == [True, True, False]
+    assert delete(boxes[2], frozenset({f"{GIVEN_UP}00"})).count == 1
+    [report] = redrive_batches(boxes[0], now=datetime.now(UTC) + EVERY * 1.5, out_of_time=lambda: False)
+    assert (report.found, report.left, len(taken)) == (19, 0, 19)
+
+
+def test_lists_read_each_batch_twice(bucket: SlowObjects) -> None:
+    """To learn its stream, and for what is shown of it; what somebody takes away meanwhile is left out."""
+    boxes = stream_batches(bucket, lambda _function, _body: None)
+    bucket.delete(f"{GIVEN_UP}00")
+
+    assert len(look(boxes, Wanted(), reasons=lambda _box, _letters: {})) == 19
+    assert len(bucket.got) == 40
 
 
 def test_without_time_nothing_is_begun(world: World) -> None:

@@ -17,7 +17,7 @@ from nilometer.cli.terminal.connection import Connection
 from nilometer.cli.terminal.output import note
 from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, logged_failures
 from nilometer.errors import Unavailable
-from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
+from nilometer.flows.recovery.dead_letters import LetterBox, stream_batches
 
 _DEAD_LETTERS = "DeadLetters"  # how the template calls such queues
 _FAILED = '{ ($.message = "*.failed") || ($.message = "*.waiting") }'  # the lines of `nilometer.lambdas`
@@ -40,14 +40,8 @@ def _dead_letters(sqs: Any, name: str, url: str, sources: Mapping[str, tuple[str
 
 def letter_boxes(connection: Connection) -> list[LetterBox]:
     """All places with dead letters."""
-    return [*dead_letter_queues(connection), *stream_batches(connection)]
-
-
-def stream_batches(connection: Connection) -> list[StreamBatches]:
-    """What was given up of each stream, as far as the bucket may be read."""
-    objects = connection.objects()
     again = functools.partial(invoke, connection.functions())
-    return [StreamBatches(name, objects, again) for name in sorted({one.queue for one in given_up(objects)})]
+    return [*dead_letter_queues(connection), *stream_batches(connection.objects(), again)]
 
 
 def _redrives(sqs: Any, url: str) -> Iterator[tuple[str, tuple[str, int | None]]]:

@@ -9,18 +9,22 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.recovery.dead_letter import GIVEN_UP, DeadLetter, Failures, Wanted, explained
 from nilometer.domain.recovery.redrive import is_batch_due, is_due
 from nilometer.domain.store.times import parse_rfc3339
-from nilometer.errors import NilometerError
+from nilometer.errors import NilometerError, Rejected
 
 AT_ONCE = 10  # queues, for an empty one is waited for; as many as a client keeps connections
+UNREADABLE = "unreadable batches"
+"""The name of the place of what lies among the batches of streams and is none."""
 
 
 class LetterBox(Protocol):
@@ -89,7 +93,7 @@ def delete(queue: LetterBox, ids: frozenset[str]) -> LettersMoved:
 
 @dataclass(frozen=True, slots=True)
 class StreamBatches:
-    """What Lambda gave up of one stream: objects in the bucket, each a batch of records.
+    """What Lambda gave up of one stream: objects in the bucket, each a batch of records; `keys` with their times.
 
     `invoke` gives a function such a batch again, or raises. Its flow drops what it has taken before, so a process that
     dies between this and the deletion loses nothing.
@@ -99,17 +103,19 @@ class StreamBatches:
     name: str
     objects: Objects
     invoke: Callable[[str, str], None]
+    keys: Mapping[str, datetime] = field(default_factory=dict)
     source_url: str | None = None  # no queue of SQS
 
     @property
     def is_movable(self) -> bool:
         """Whether its letters can be sent back."""
-        return True
+        return self.name != UNREADABLE
 
     @contextmanager
     def opened(self) -> Iterator[Iterator[list[DeadLetter]]]:
-        """Its letters in batches, hidden from other readers while the context lasts."""
-        yield ([letter] for letter in given_up(self.objects) if letter.queue == self.name)
+        """Its letters in batches; nobody is kept from reading them."""
+        found = (_stored(self.objects, key, at) for key, at in self.keys.items())
+        yield ([letter] for letter in found if letter)
 
     def send_back(self, letters: Sequence[DeadLetter]) -> None:
         """To the function that gave it up, the oldest first, then deletes it here."""
@@ -127,10 +133,25 @@ class StreamBatches:
             self.objects.delete(letter.id)
 
 
-def given_up(objects: Objects) -> Iterator[DeadLetter]:
-    """Every batch of every stream that was given up, with its records."""
-    for key, content in objects.below(GIVEN_UP):
-        yield _batch(key, json.loads(content))
+def stream_batches(objects: Objects, invoke: Callable[[str, str], None]) -> list[StreamBatches]:
+    """A place a stream with batches that were given up, and one of what is no batch. Reads each object, as only its
+    content names its stream."""
+
+    def named(listed: tuple[str, datetime]) -> tuple[str, str, datetime] | None:
+        letter = _stored(objects, *listed)
+        return (letter.queue, *listed) if letter else None
+
+    keys: dict[str, dict[str, datetime]] = {}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for name, key, at in filter(None, threads.map(named, objects.listed(GIVEN_UP))):
+            keys.setdefault(name, {})[key] = at
+    return [StreamBatches(name, objects, invoke, keys=found) for name, found in sorted(keys.items())]
+
+
+def _stored(objects: Objects, key: str, at: datetime) -> DeadLetter | None:
+    """None when somebody took it away meanwhile."""
+    content = objects.read(f"s3://{objects.bucket}/{key}")
+    return None if content is None else _batch(key, content) or _unreadable(key, content, at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +220,8 @@ def _batch_sent_back(streams: StreamBatches, key: str) -> str:
     content = streams.objects.read(f"s3://{streams.objects.bucket}/{key}")
     if content is None:
         return ""
-    try:
-        letter = _batch(key, json.loads(content))
-    except (ValueError, KeyError, TypeError, IndexError):
-        return f"{key} is no batch of a stream"
-    return _sent_back(streams, letter)
+    letter = _batch(key, content)
+    return _sent_back(streams, letter) if letter else f"{key} is no batch of a stream"
 
 
 def _redriven(box: LetterBox, now: datetime, out_of_time: Callable[[], bool]) -> RedriveReport:
@@ -274,18 +292,59 @@ def _of(ids: frozenset[str], batches: Iterable[list[DeadLetter]]) -> Iterator[li
             yield meant
 
 
-def _batch(key: str, kept: Mapping[str, Any]) -> DeadLetter:
-    batch, context = kept["DDBStreamBatchInfo"], kept["requestContext"]
+class _Info(msgspec.Struct):
+    stream_arn: str = msgspec.field(name="streamArn")
+    records: int = msgspec.field(name="batchSize")
+    arrived: str = msgspec.field(name="approximateArrivalOfFirstRecord")
+
+
+class _Context(msgspec.Struct):
+    condition: str
+    invocations: int = msgspec.field(name="approximateInvokeCount")
+    function: str = msgspec.field(name="functionArn", default="")
+
+
+class _GivenUp(msgspec.Struct):
+    """By the names of Lambda."""
+
+    info: _Info = msgspec.field(name="DDBStreamBatchInfo")
+    context: _Context = msgspec.field(name="requestContext")
+    timestamp: str
+    payload: str
+
+
+def _batch(key: str, content: bytes) -> DeadLetter | None:
+    """None when it is no batch."""
+    try:
+        found = msgspec.json.decode(content, type=_GivenUp)
+        arrived, failed = parse_rfc3339(found.info.arrived), parse_rfc3339(found.timestamp)
+    except (msgspec.MsgspecError, ValueError, RecursionError, Rejected):
+        return None
     return DeadLetter(
-        queue=f"stream of {batch['streamArn'].split('/')[1]}",
+        queue=f"stream of {found.info.stream_arn.partition('/')[2].partition('/')[0]}",
         id=key,
-        type=f"{batch['batchSize']} records",
+        type=f"{found.info.records} records",
         event_id=None,
-        reason=context["condition"],
-        sent_at=parse_rfc3339(batch["approximateArrivalOfFirstRecord"]),
+        reason=found.context.condition,
+        sent_at=arrived,
         first_failed_at=None,
-        last_failed_at=parse_rfc3339(kept["timestamp"]),
-        receives=context["approximateInvokeCount"],
-        body=kept["payload"],
-        attributes={"function": context.get("functionArn", "")},
+        last_failed_at=failed,
+        receives=found.context.invocations,
+        body=found.payload,
+        attributes={"function": found.context.function},
+    )
+
+
+def _unreadable(key: str, content: bytes, at: datetime) -> DeadLetter:
+    return DeadLetter(
+        queue=UNREADABLE,
+        id=key,
+        type=None,
+        event_id=None,
+        reason="it is no batch of a stream",
+        sent_at=at,
+        first_failed_at=None,
+        last_failed_at=None,
+        receives=0,
+        body=content.decode(errors="replace"),
     )

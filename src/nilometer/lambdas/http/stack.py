@@ -22,7 +22,7 @@ from nilometer.domain.lake.dataset import FOLDER
 from nilometer.domain.recovery.dead_letter import DeadLetter, Failures, logged_failures
 from nilometer.errors import Unavailable
 from nilometer.flows.publish.usage import Event
-from nilometer.flows.recovery.dead_letters import LetterBox, StreamBatches, given_up
+from nilometer.flows.recovery.dead_letters import LetterBox, stream_batches
 from nilometer.flows.recovery.refused import Lane, as_queued
 from nilometer.lake.read.ledger import Ledger
 from nilometer.lake.tables.storage import storage_options
@@ -56,8 +56,7 @@ class OwnStack:
     def letter_boxes(self) -> list[LetterBox]:
         """All places with dead letters."""
         again = partial(invoke, client("lambda"))
-        names = sorted({one.queue for one in given_up(self.objects)})
-        return [*self.boxes, *(StreamBatches(name, self.objects, again) for name in names)]
+        return [*self.boxes, *stream_batches(self.objects, again)]
 
     def reasons(self, box: LetterBox, letters: Sequence[DeadLetter]) -> Mapping[str, Failures]:
         """From the log of the function that reads the source."""
