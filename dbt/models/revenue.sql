@@ -1,7 +1,9 @@
 -- How much was paid, refunded, disputed and kept by Stripe as fees in each month? Rules: docs/metrics.md. Generated.
 with
     refunds_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
-      from {{ source('nilometer', 'refunds_history') }} where known_at <= {{ known() }}),
+      from {{ source('nilometer', 'refunds_history') }}
+      where known_at <= {{ known() }}
+        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     refunds_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -29,7 +31,9 @@ with
         from refunds_seconds) as newest
       where recency = 1),
     disputes_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
-      from {{ source('nilometer', 'disputes_history') }} where known_at <= {{ known() }}),
+      from {{ source('nilometer', 'disputes_history') }}
+      where known_at <= {{ known() }}
+        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     disputes_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -57,7 +61,9 @@ with
         from disputes_seconds) as newest
       where recency = 1),
     balance_transactions_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
-      from {{ source('nilometer', 'balance_transactions_history') }} where known_at <= {{ known() }}),
+      from {{ source('nilometer', 'balance_transactions_history') }}
+      where known_at <= {{ known() }}
+        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     balance_transactions_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving

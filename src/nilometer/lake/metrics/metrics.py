@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 
 from nilometer.lake.metrics.period import MetricPeriod, calendar, instant_literal
 from nilometer.lake.metrics.recurring import EXPLAINED, RECURRING
-from nilometer.lake.metrics.states import WHOSE, latest
+from nilometer.lake.metrics.states import MODE, WHOSE, latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,9 @@ _BY_CUSTOMER = f"""
       where {{workspace}}
       group by months.month, movements.currency, movements.account, movements.livemode, movements.customer_id)"""
 
-_INVOICES = latest("invoices", "status in ('paid', 'void')")
+_INVOICES = MODE + "," + latest("invoices", "status in ('paid', 'void')")
 _NOTES = latest("credit_notes", "status = 'void'")
+_PAYMENTS = latest("invoice_payments", "status = 'paid'")
 _OWNED = (
     "left join whose on {0}.account = whose.account and {0}.livemode = whose.livemode "
     "and {0}.customer_id = whose.customer_id"
@@ -176,16 +177,23 @@ group by cast(date_trunc('month', moment) as date), currency order by month, cur
     Metric(
         name="receivables",
         question="What was owed at the end of each month, and what of it was overdue?",
-        parts=f"""{_INVOICES},{_NOTES},{WHOSE},
+        parts=f"""{_INVOICES},{_NOTES},{_PAYMENTS},{WHOSE},
     notes as (
       select months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id,
              sum(credit_notes.amount) as amount
       from {_MONTHS} join credit_notes_latest as credit_notes on credit_notes.created_at >= months.ends
       where type = 'pre_payment' and status <> 'void'
       group by months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id),
+    payments as (
+      select months.month, invoice_payments.account, invoice_payments.livemode, invoice_payments.invoice_id,
+             sum(case when paid_at < months.ends then amount_paid else 0 end) as earlier,
+             sum(case when paid_at < months.ends then 0 else amount_paid end) as later
+      from {_MONTHS} join invoice_payments_latest as invoice_payments on invoice_payments.status = 'paid'
+      group by months.month, invoice_payments.account, invoice_payments.livemode, invoice_payments.invoice_id),
     owed as (
       select months.month, months.ends, invoices.currency, invoices.due_date, whose.workspace_id,
-             case when invoices.status = 'open' then invoices.amount_remaining else invoices.amount_due end
+             case when invoices.status = 'open' then invoices.amount_remaining + coalesce(payments.later, 0)
+                  else invoices.amount_due - coalesce(payments.earlier, 0) end
              + coalesce(notes.amount, 0) as amount
       from {_MONTHS}
       join invoices_latest as invoices
@@ -195,6 +203,8 @@ group by cast(date_trunc('month', moment) as date), currency order by month, cur
         and (invoices.marked_uncollectible_at is null or invoices.marked_uncollectible_at >= months.ends)
       left join notes on months.month = notes.month and invoices.account = notes.account
         and invoices.livemode = notes.livemode and invoices.object_id = notes.invoice_id
+      left join payments on months.month = payments.month and invoices.account = payments.account
+        and invoices.livemode = payments.livemode and invoices.object_id = payments.invoice_id
       {_OWNED.format("invoices")})""",
         select="""
 select month, currency, cast(sum(amount) as bigint) as owed,

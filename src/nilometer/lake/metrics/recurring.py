@@ -7,7 +7,7 @@ amounts after them. An amount off a subscription is shared by its items in propo
 
 from __future__ import annotations
 
-from nilometer.lake.metrics.states import DISCOUNTS, POINTS, SECONDS, SUBSCRIPTIONS
+from nilometer.lake.metrics.states import DISCOUNTS, MODE, POINTS, SECONDS, SUBSCRIPTIONS
 
 
 def half_up(numerator: str, denominator: str) -> str:
@@ -186,5 +186,7 @@ EXPLAINED = """
         and owners.customer_id = workspaces.object_id)"""
 """explained: of each item, at each moment that may change it, by how much it did and because of what."""
 
-RECURRING = ",".join((SECONDS.replace("{name}", "subscriptions"), SUBSCRIPTIONS, DISCOUNTS, POINTS, _ITEMS, _MOVED))
+RECURRING = ",".join(
+    (MODE, SECONDS.replace("{name}", "subscriptions"), SUBSCRIPTIONS, DISCOUNTS, POINTS, _ITEMS, _MOVED)
+)
 """All of it, up to `movements`."""

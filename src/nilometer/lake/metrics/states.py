@@ -1,8 +1,9 @@
 """What was so at Stripe, from when until when, as known at a time: common table expressions over the books.
 
-Two placeholders: `{known}` and `{until}`, timestamp literals. Within a second the events of an object are a walk from
-state to state (docs/billing.md), so its state is the one that more changes lead to than from; a second whose changes
-lead back to where they began changes nothing.
+Two placeholders: `{known}` and `{until}`, timestamp literals. Test money is no money: it counts as long as nothing is
+known of the live mode (a local stack, a stack for tests), and not beside it. Within a second the events of an object
+are a walk from state to state (docs/billing.md), so its state is the one that more changes lead to than from; a second
+whose changes lead back to where they began changes nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +12,26 @@ from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 
 _KEY = "account, livemode, object_id"
 
+_TELLING = ("subscriptions", "invoices", "customers", "charges")
+
+MODE = """
+    counted_mode as (
+      select max(live) as live from (
+        {each}) as known_modes)""".replace(
+    "{each}",
+    "\n        union all ".join(
+        f"select max(case when livemode then 1 else 0 end) as live from {name}_history where known_at <= {{known}}"
+        for name in _TELLING
+    ),
+)
+"""counted_mode: 1 when anything of the live mode is known, which alone counts then; `SECONDS` reads it."""
+
 SECONDS = f"""
     {{name}}_told as (
       select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
-      from {{name}}_history where known_at <= {{known}}),
+      from {{name}}_history
+      where known_at <= {{known}}
+        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from counted_mode)),
     {{name}}_changes as (
       select {_KEY}, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (

@@ -13,7 +13,7 @@ from datetime import datetime
 from nilometer.lake.metrics.dialects import DUCKDB, Dialect
 from nilometer.lake.metrics.period import instant_literal
 from nilometer.lake.metrics.recurring import RECURRING
-from nilometer.lake.metrics.states import SECONDS, SUBSCRIPTIONS, latest
+from nilometer.lake.metrics.states import MODE, SECONDS, SUBSCRIPTIONS, latest
 from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 
 
@@ -75,7 +75,7 @@ _ALL = (
         name="subscriptions",
         question="What was the state of every subscription as of a time?",
         sql=_asked(f"""
-        with {SECONDS.replace("{name}", "subscriptions")},{SUBSCRIPTIONS}
+        with {MODE},{SECONDS.replace("{name}", "subscriptions")},{SUBSCRIPTIONS}
         select states.object_id as subscription, owners.customer_id,
                coalesce(owners.workspace_id, workspaces.workspace_id) as workspace_id,
                case when states.deleted then 'canceled' else states.status end as status, states.begins as since
@@ -140,7 +140,7 @@ _ALL = (
         name="revenue",
         question="How much was paid, per month and currency (minor units)?",
         sql=_asked(f"""
-        with {latest("invoices", "status in ('paid', 'void')")},
+        with {MODE},{latest("invoices", "status in ('paid', 'void')")},
         paid as (
           select coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end)
                    as moment, currency, amount_paid
