@@ -414,3 +414,34 @@ def test_percents_are_of_what_binds(tmp_path: Path) -> None:
 
     assert len(expected) > 50
     assert found == {name: percent for name, percent in expected.items() if percent is not None}
+
+
+def test_what_is_used_is_counted_as_its_meter_counts(tmp_path: Path) -> None:
+    """Events, amounts, levels or values; as `nilometer usage show` says, of what was not voided."""
+    meters = {"calls": "count", "tokens": "sum", "peak": "max", "seats": "latest", "users": "unique"}
+    audit = [
+        change(f"m{meter}", kind="meter", pk=f"METER#{meter}", sk="METER", workspace_id=None,
+               new_image={"meter": meter, "aggregation": aggregation, "dimensions": ["user", "region"]})
+        for meter, aggregation in meters.items()
+    ]  # fmt: skip
+    limits = {"limits": dict.fromkeys(meters, 10), "limit_rules": {}}
+    audit.append(change("b", kind="billing", new_image={"plan": "team", **limits}))
+    told = [(0, "5", "ada"), (1, "7", "bob"), (2, "4", "ada"), (3, "9", "eve")]
+    used = [
+        usage(f"{meter}{second}", created=START + second, meter=meter, quantity=quantity, dimensions={"user": user})
+        for meter in meters
+        for second, quantity, user in told
+    ]
+    used += [
+        usage(f"v{meter}", created=START + 9, meter=meter, quantity="-9", dimensions=None,
+              voids_source="/services/inference", voids_id=f"{meter}3", type="usage.voided.v1")
+        for meter in meters
+    ]  # fmt: skip
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    for table, rows in ((AUDIT, audit), (USAGE, used)):
+        decoded = decode(table, json.dumps(rows).encode())
+        lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
+
+    answered = query(RECIPES["usage-against-limits"].sql, lake_uri=lake.uri, storage_options={}, as_of=AS_OF).rows
+
+    assert {row[2]: row[4] for row in answered} == {"calls": 3, "tokens": 16, "peak": 7, "seats": 4, "users": 3}

@@ -60,17 +60,49 @@ def _against_limits(of: Dialect) -> str:
         newest as (
           select workspace_id, meter, max(period_start) as period_start from usage
           where time <= getvariable('as_of') group by workspace_id, meter),
-        used as (
-          select usage.workspace_id, usage.meter, usage.period_start, sum(quantity) as used
-          from usage join newest on usage.workspace_id = newest.workspace_id and usage.meter = newest.meter
-            and usage.period_start = newest.period_start
-          where time <= getvariable('as_of') group by usage.workspace_id, usage.meter, usage.period_start)
+{_used_in_newest_period(of)}
         select limits.workspace_id, plan, limits.meter, period_start, coalesce(used, 0) as used,
                coalesce(included, hard) as included,
                round(100 * coalesce(used, 0)
                      / nullif(least(coalesce(included, hard), coalesce(hard, included)), 0), 1) as percent
         from limits left join used on limits.workspace_id = used.workspace_id and limits.meter = used.meter
         order by percent desc nulls last, workspace_id, meter"""
+
+
+def _used_in_newest_period(of: Dialect) -> str:
+    """As `domain.usage.total` counts: by the meter's aggregation. A voided level or event counts no more, a voided
+    value does. A meter that the audit does not know is a sum."""
+    return f"""
+        meters as (
+          select {of.text("new_image", "meter")} as meter, {of.text("new_image", "aggregation")} as aggregation,
+                 {of.text("new_image", "dimensions[0]")} as dimension
+          from (
+            select new_image, row_number() over (partition by pk, sk order by {newest_first(AUDIT_ORDER)}) as newest
+            from audit where kind = 'meter' and occurred_at <= getvariable('as_of')) as told
+          where newest = 1),
+        voids as (
+          select distinct voids_source, voids_id from usage
+          where voids_id is not null and time <= getvariable('as_of')),
+        happened as (
+          select usage.workspace_id, usage.meter, usage.period_start, quantity, meters.aggregation,
+                 case when usage.voids_id is null then {of.value("dimensions", "dimension")} end as unique_value,
+                 case when usage.voids_id is null then 1 else -1 end as events,
+                 case when usage.voids_id is null and voids.voids_id is null then quantity end as level,
+                 row_number() over (
+                   partition by usage.workspace_id, usage.meter, usage.period_start
+                   order by case when usage.voids_id is null and voids.voids_id is null then 0 else 1 end,
+                            time desc, source desc, event_id desc) as recency
+          from usage join newest on usage.workspace_id = newest.workspace_id and usage.meter = newest.meter
+            and usage.period_start = newest.period_start
+          left join meters on usage.meter = meters.meter
+          left join voids on usage.source = voids.voids_source and usage.event_id = voids.voids_id
+          where time <= getvariable('as_of')),
+        used as (
+          select workspace_id, meter, period_start,
+                 case max(aggregation) when 'count' then sum(events) when 'max' then coalesce(max(level), 0)
+                      when 'latest' then coalesce(max(case when recency = 1 then level end), 0)
+                      when 'unique' then count(distinct unique_value) else sum(quantity) end as used
+          from happened group by workspace_id, meter, period_start)"""
 
 
 _ALL = (
