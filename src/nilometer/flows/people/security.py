@@ -1,4 +1,4 @@
-"""The security log of a workspace, as its Admins read it."""
+"""The security log of a workspace, as its Admins read it, also when the workspace is deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import islice, takewhile
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.access import lockout
 from nilometer.domain.acts.act import Caller
+from nilometer.domain.acts.deed import Reach
 from nilometer.domain.acts.records import alive
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.acts.security import SecurityEntry, entry_of
@@ -24,7 +25,7 @@ def entries(
     store: Store, caller: Caller, *, now: datetime, since: datetime | None = None, limit: int = LIMIT
 ) -> list[SecurityEntry]:
     """Of the caller's workspace, the newest first."""
-    reading(store, caller, Permission.SECURITY_VIEW)
+    reading(store, caller, Permission.SECURITY_VIEW, reach=Reach.WORKSPACE)
     pk = keys.workspace(caller.workspace_id).pk
     items = store.query(Table.RECORDS, pk, prefix="SECURITY#", newest_first=True, consistent=True)
     return _read(items, now, since, limit)
@@ -32,7 +33,7 @@ def entries(
 
 def entries_after(store: Store, caller: Caller, after: str, *, now: datetime, limit: int) -> list[SecurityEntry]:
     """Of the caller's workspace, the oldest first: those that follow the entry with this id, all with an empty one."""
-    reading(store, caller, Permission.SECURITY_VIEW)
+    reading(store, caller, Permission.SECURITY_VIEW, reach=Reach.WORKSPACE)
     own, start = keys.workspace(caller.workspace_id).pk, keys.security(caller.workspace_id, after).sk if after else ""
     items = store.query(Table.RECORDS, own, prefix="SECURITY#", after=start, consistent=True)
     return _read(items, now, None, limit)
@@ -42,7 +43,8 @@ def entries_by(
     store: Store, caller: Caller, actor: str, *, now: datetime, since: datetime | None = None, limit: int = LIMIT
 ) -> list[SecurityEntry]:
     """What one actor did in the caller's workspace, the newest first; of himself everybody may know. From the index."""
-    reading(store, caller, Permission.WORKSPACE_VIEW if caller.is_self(actor) else Permission.SECURITY_VIEW)
+    allowed = Permission.WORKSPACE_VIEW if caller.is_self(actor) else Permission.SECURITY_VIEW
+    reading(store, caller, allowed, reach=Reach.WORKSPACE)
     items = store.query_index(keys.actor(actor), newest_first=True)
     return _read((item for item in items if item["workspace_id"] == caller.workspace_id), now, since, limit)
 

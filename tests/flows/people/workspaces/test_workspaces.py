@@ -19,7 +19,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Table
 from nilometer.errors import Refused, Rejected
 from nilometer.flows.operations import batch as operations
-from nilometer.flows.people import access, workspaces
+from nilometer.flows.people import access, security, workspaces
 from nilometer.flows.people import members as people
 
 LATER = NOW + timedelta(minutes=1)
@@ -78,6 +78,20 @@ def test_a_deleted_workspace_is_closed_to_everybody(store: Store) -> None:
     with pytest.raises(Refused, match="restore it first"):
         perform(store, ada, UpdateWorkspace(name="New"), now=LATER)
     assert actions(store).count("workspace_deleted") == 1
+
+
+def test_the_security_log_of_a_deleted_workspace_is_read(store: Store) -> None:
+    """Who deleted it, and what was done until then; by who might before."""
+    opened(store)
+    ada = member("ada", Role.ADMIN)
+    perform(store, ada, UpdateWorkspace(status="deleted"), now=LATER)
+    anybody = service("ws", "nilometer cli")
+
+    assert security.entries(store, anybody, now=LATER)[0].action == "workspace_deleted"
+    assert security.entries_after(store, ada, "", now=LATER, limit=9)[-1].action == "workspace_deleted"
+    assert security.entries_by(store, anybody, "ada", now=LATER)[0].action == "workspace_deleted"
+    with pytest.raises(Refused, match="not known"):
+        security.entries(store, service("nobody", "nilometer cli"), now=LATER)
 
 
 def test_a_deleted_workspace_comes_back_whole(store: Store) -> None:
