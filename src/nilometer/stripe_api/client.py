@@ -10,7 +10,7 @@ import copy
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -43,10 +43,12 @@ class StripeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StripePage:
-    """One page of a list, at most 100 objects. `second` is as in `StripeAnswer`."""
+    """One page of a list, at most 100 objects. `second` is as in `StripeAnswer`; `part` is the name of the list where a
+    type has several."""
 
     objects: list[Object]
     second: int
+    part: str = ""
 
 
 class StripeApi:
@@ -180,9 +182,11 @@ class StripeApi:
         if last is None:
             raise Rejected("stripe_refused", f"Stripe has no price {after} any more; list from the beginning")
         if last["active"]:
-            yield from self._pages("/v1/prices", {**params, "active": "true"})
+            for page in self._pages("/v1/prices", {**params, "active": "true"}):
+                yield replace(page, part="active")
             params = {name: value for name, value in params.items() if name != "starting_after"}
-        yield from self._pages("/v1/prices", {**params, "active": "false"})
+        for page in self._pages("/v1/prices", {**params, "active": "false"}):
+            yield replace(page, part="archived")
 
     def _whole(self, found: Object) -> Object:
         items = found.get("items")

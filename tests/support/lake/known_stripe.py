@@ -30,6 +30,7 @@ class KnownPage:
 
     objects: list[Object]
     second: int
+    part: str = ""
 
 
 class KnownStripe:

@@ -65,6 +65,10 @@ class ListPage(Protocol):
     def second(self) -> int:
         """Epoch seconds, not later than the moment at which Stripe looked."""
 
+    @property
+    def part(self) -> str:
+        """Of which of its lists, where a type has several; else empty."""
+
 
 class ReconcileApi(FetchApi, Protocol):
     """`stripe_api.StripeApi`, of one account and mode."""
@@ -130,7 +134,8 @@ def reconcile(
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
     `trust` says whose objects may name workspaces; None: as it was when their links were written.
-    `progress(object_type, compared)` is called after each page; `out_of_time` is asked before the next one.
+    `progress(list, compared)`, a type or a part of it as `active price`, is called after each page;
+    `out_of_time` is asked before the next one.
     `Misconfigured` when Stripe refuses the key for every type, or as `check_account` says.
     """
     check_account(store, api, scope)
@@ -142,7 +147,7 @@ def reconcile(
             seen |= {id_of(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
             compare_page(store, page, scope, now, report, dry_run=dry_run, trust=trust)
-            progress(object_type, report.compared)
+            progress(f"{page.part} {object_type}".lstrip(), report.compared)
             if out_of_time():
                 report.stopped = True
                 return report

@@ -21,6 +21,7 @@ class SimAnswer:
     second: int
     object: dict[str, Any] | None = None
     objects: tuple[dict[str, Any], ...] = ()
+    part: str = ""
 
 
 class SimStripe:
