@@ -182,6 +182,18 @@ def test_large_records_travel_in_several_transactions(past: Past) -> None:
     assert (rebuilt.too_large, rebuilt.left_out) == (1, [Key("too large", "R")])
 
 
+def test_a_record_whose_image_is_gone_is_left_out(past: Past) -> None:
+    """What lay beside the lake was not restored with it: it is named, and the others come back."""
+    past.told("gone", ref=f"payloads/{64 * 'a'}")
+    past.told("here", name="one")
+
+    rebuilt = past.run()
+
+    assert (rebuilt.records, rebuilt.written, rebuilt.lost) == (2, 1, 1)
+    assert rebuilt.left_out == [Key("gone", "R")]
+    assert past.stored().keys() == {"here"}
+
+
 def test_a_report_names_a_hundred_and_counts_all(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its memory does not grow with the table."""
     monkeypatch.setattr(rebuild_module, "_ITEM_BYTES", 10)

@@ -84,6 +84,21 @@ def test_images_in_s3_are_compared_too(world: ToldWorld) -> None:
     assert world.check("records").ok
 
 
+def test_an_image_that_is_gone_ends_nothing(world: ToldWorld) -> None:
+    """After a restore from the lake alone: its record is named, and the others are compared."""
+    for name in ("a", "b"):
+        world.put(record(name))
+    world.change(record("a"), new_image=None, images_ref=f"payloads/{64 * 'a'}")
+    world.change(record("b"))
+
+    report = world.check("records")
+    steps = world.check("steps")
+
+    assert (report.compared, [one.key for one in report.differences]) == (2, [("a", "BILLING")])
+    assert "does not exist" in report.differences[0].lake["image"]
+    assert (steps.compared, [one.fields for one in steps.differences]) == (2, [("images",)])
+
+
 def test_counters_are_the_sums_of_usage(world: ToldWorld) -> None:
     """Shards are added, days and periods apart; what was voided counts no more."""
     world.append(

@@ -115,6 +115,6 @@ def _show(rebuilt: Rebuilt, into: str | None, *, as_json: bool) -> None:
     for name, count in sorted(rebuilt.incomplete_fields.items()):
         note(f"  {name}: {count}")
     for key in rebuilt.left_out:
-        note(f"  left out, too large: {' '.join(key)}")
-    if rebuilt.too_large > len(rebuilt.left_out):
-        note(f"  and {rebuilt.too_large - len(rebuilt.left_out):,} more")
+        note(f"  left out, too large or its image is gone: {' '.join(key)}")
+    if (left := rebuilt.too_large + rebuilt.lost) > len(rebuilt.left_out):
+        note(f"  and {left - len(rebuilt.left_out):,} more")

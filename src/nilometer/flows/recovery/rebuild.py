@@ -37,7 +37,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.together import together
 from nilometer.domain.store.writes import Absent, Item, Key, Put, Table
-from nilometer.errors import Cancelled, Refused
+from nilometer.errors import Cancelled, Refused, Rejected
 from nilometer.flows.inbox.races import retrying
 from nilometer.flows.recovery.history import images_in, parsed
 from nilometer.lake.read.ledger import Ledger
@@ -54,14 +54,15 @@ Image = dict[str, Any]
 class Rebuilt:
     """How many records existed, and by kind; how many of them were put by this call, and which are not as they were.
 
-    `too_large` counts those whose image, unlike the record, is larger than the 400 KB that DynamoDB takes; `left_out`
-    are the first hundred of them.
+    `too_large` counts those whose image, unlike the record, is larger than the 400 KB that DynamoDB takes, `lost` those
+    whose image lay beside the lake and is gone; `left_out` are the first hundred of both.
     """
 
     records: int = 0
     written: int = 0
     incomplete: int = 0
     too_large: int = 0
+    lost: int = 0
     left_out: list[Key] = field(default_factory=list)
     kinds: dict[str, int] = field(default_factory=dict)
     incomplete_fields: dict[str, int] = field(default_factory=dict)  # `kind.attribute`
@@ -87,7 +88,7 @@ def rebuild(
     if not (dry_run or resume) and next(target.scan(Table.RECORDS), None) is not None:
         raise Refused("the table is not empty; give an empty one, or resume a run of the same time")
     rebuilt = Rebuilt()
-    for batch in _batches(_images(ledger, objects, as_of)):
+    for batch in _batches(_images(ledger, objects, as_of, rebuilt)):
         _count(rebuilt, batch)
         fitting = [image for image in batch if _size(image) <= _ITEM_BYTES]
         if not dry_run:
@@ -151,11 +152,21 @@ def _stored(target: Store, table: Table, items: Sequence[Item]) -> dict[Key, dic
     return target.batch_get(table, map(_key, items), consistent=True) if items else {}
 
 
-def _images(ledger: Ledger, objects: Objects, as_of: datetime) -> Iterator[Image]:
-    """Redacted by today's rules: an older row must not bring back what a newer rule hides."""
-    for _, _, image, reference, _ in ledger.latest_images(as_of=as_of):
-        found = images_in(objects.get(reference))[1] if reference else parsed(image)
+def _images(ledger: Ledger, objects: Objects, as_of: datetime, rebuilt: Rebuilt) -> Iterator[Image]:
+    """Redacted by today's rules: an older row must not bring back what a newer rule hides. What is gone is counted."""
+    for pk, sk, image, reference, _ in ledger.latest_images(as_of=as_of):
+        try:
+            found = images_in(objects.get(reference))[1] if reference else parsed(image)
+        except Rejected:  # a restore from the lake alone has not what lay beside it
+            rebuilt.records += 1
+            rebuilt.lost += 1
+            _leave_out(rebuilt, Key(pk, sk))
+            continue
         yield redaction.image(found or {})
+
+
+def _leave_out(rebuilt: Rebuilt, key: Key) -> None:
+    rebuilt.left_out += [key] if len(rebuilt.left_out) < SHOWN else []
 
 
 def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:
@@ -205,7 +216,7 @@ def _count(rebuilt: Rebuilt, batch: Sequence[Image]) -> None:
         rebuilt.kinds[kind] = rebuilt.kinds.get(kind, 0) + 1
         if _size(image) > _ITEM_BYTES:
             rebuilt.too_large += 1
-            rebuilt.left_out += [_key(image)] if rebuilt.too_large <= SHOWN else []
+            _leave_out(rebuilt, _key(image))
         rebuilt.incomplete += bool(lost)
         for name in (f"{kind}.{attribute}" for attribute in lost):
             rebuilt.incomplete_fields[name] = rebuilt.incomplete_fields.get(name, 0) + 1

@@ -22,7 +22,10 @@ from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import WrongStep, wrong_order, wrong_steps
 from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind
 from nilometer.domain.store.times import rfc3339
+from nilometer.errors import Rejected
 from nilometer.lake.read.ledger import Ledger
+
+_GONE = "copy payloads/ of the bucket of before, if there is one (docs/restore.md)"
 
 
 def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[ComparedEntry | Difference]:
@@ -31,7 +34,12 @@ def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[ComparedEntry | D
     for _, rows in groupby(ledger.steps(), key=lambda row: (row["pk"], row["sk"])):
         before: AuditStep | None = None
         for row in rows:
-            step = _step(row, objects)
+            try:
+                step = _step(row, objects)
+            except Rejected as error:
+                yield from _judged(row, [WrongStep(rule="images", what=str(error), advice=_GONE)])
+                before = None
+                continue
             found = [*wrong_steps(step, is_void=voids.__contains__)]
             found += wrong_order(before.new, step) if before else ()
             yield from _judged(row, found)

@@ -29,6 +29,7 @@ from nilometer.domain.lake import exact, redaction
 from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind, compare, sum_of_shards
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Item, Table
+from nilometer.errors import Rejected
 from nilometer.flows.recovery.books import compared_books
 from nilometer.flows.recovery.steps import judged_steps
 from nilometer.lake.read.ledger import Ledger
@@ -103,7 +104,7 @@ class Verification:
         scanned = (_record_row(item) for item in self.store.scan(Table.RECORDS))
         table = (ComparedEntry((pk, sk), _parsed(image), at) for pk, sk, image, at in ordered(scanned, by=2))
         lake = (
-            ComparedEntry((pk, sk), redaction.image(exact.read(_parsed(image or self._image(ref)))), rfc3339(at))
+            ComparedEntry((pk, sk), self._read(image, ref), rfc3339(at))
             for pk, sk, image, ref, at in self.ledger.latest_images()
         )
         return compare(table, lake)
@@ -114,10 +115,15 @@ class Verification:
             key = (pk, sk, change_id)
             yield ComparedEntry(key, None) if trusted else Difference(kind=DifferenceKind.UNPROVEN, key=key)
 
-    def _image(self, reference: str) -> str:
-        """Of a record that was too large for a row."""
-        images = msgspec.json.decode(self.objects.get(reference), type=dict[str, msgspec.Raw])
-        return bytes(images["new_image"]).decode()
+    def _read(self, image: str | None, reference: str) -> dict[str, Any]:
+        """Of a record that was too large for a row from the bucket; what is gone there equals no record."""
+        if image is None:
+            try:
+                images = msgspec.json.decode(self.objects.get(reference), type=dict[str, msgspec.Raw])
+            except Rejected as error:
+                return {"image": str(error)}
+            image = bytes(images["new_image"]).decode()
+        return redaction.image(exact.read(_parsed(image)))
 
     def _counters(self) -> Iterator[ComparedEntry | Difference]:
         scanned = (_counter_row(item) for item in self.store.scan(Table.RECORDS, kind="counter"))
