@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +45,27 @@ def refuse(
 ) -> None:
     known = {"reason": "unit_mismatch", "message": "send calls", "event_id": f"{flow}-1", **given}
     keep(store, objects, [Reject(flow=flow, payload=payload, **known)], now=now)
+
+
+@pytest.mark.parametrize("flow", IN_BUCKET)
+@pytest.mark.parametrize("content", [b"{}", b"\xff", b"[" * 99_999, b'{"content": 1, "reason": [2]}', b'{"record": 3}'])
+def test_what_is_no_reject_hides_no_other(store: Store, objects: Objects, flow: str, content: bytes) -> None:
+    """An object that somebody put there, and one that was taken away since it was listed."""
+
+    class Vanishing(Objects):
+        def listed(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+            yield from super().listed(prefix)
+            yield f"{prefix}gone", datetime.now(UTC)
+
+    kept = {"reason": "KeyError", "record": {"eventID": "1"}, "content": "{}"}
+    good = objects.put(f"rejects/{flow}", json.dumps(kept).encode()).rpartition("/")[2]
+    objects.write(f"s3://{objects.bucket}/rejects/{flow}/nonsense", content)
+
+    found = lane(store, Vanishing(objects._client, bucket=objects.bucket)).all([flow], since=TODAY)
+
+    assert good in {one.id for one in found}
+    assert "gone" not in {one.id for one in found}
+    assert all(isinstance(one.reason, str) and one.whose and one.advice for one in found)
 
 
 def test_rejects_of_every_flow_stand_in_one_table(store: Store, objects: Objects) -> None:

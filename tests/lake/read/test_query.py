@@ -10,15 +10,19 @@ from typing import Any
 
 import duckdb
 import pytest
+from arro3.core import Array, DataType
 from deltalake import DeltaTable
 from tests.support.lake.build import DAY, NOW, START, append, change, stripe_event, usage
 
 from nilometer.domain.lake import tables
+from nilometer.domain.lake.dataset import new_column, new_dataset
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
-from nilometer.errors import Unavailable
+from nilometer.errors import Rejected, Unavailable
+from nilometer.lake.read.bounded import bounded_query
 from nilometer.lake.read.query import connect, describe, query
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
+from nilometer.lake.write.batches import Batches, DatasetBatch
 from nilometer.lake.write.maintenance import compact
 from nilometer.lake.write.rows import decode
 from nilometer.local.plane.engine import Engine
@@ -33,6 +37,27 @@ def test_a_broken_log_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="usage cannot be read"):
         query("select 1 from usage", lake_uri=str(tmp_path), storage_options={})
+
+
+def test_what_is_wrong_with_one_dataset_is_no_matter_of_the_others(tmp_path: Path) -> None:
+    """Only those that a question names are opened; of one whose files were half deleted no log is left."""
+    dataset = new_dataset("orders", mode="append", columns=[new_column("id", "string")])
+    rows = {"id": Array(["a"], type=DataType.string())}
+    batches = Batches(lake=Lake(uri=str(tmp_path), storage_options={}), now=NOW, deadline=time.monotonic() + 30)
+    batches.land(dataset, DatasetBatch(source="/s", id="1", fingerprint=1), lambda: rows)
+    for name, content in (("cut", "{"), ("half_deleted", None)):
+        (tmp_path / "datasets" / name / "_delta_log").mkdir(parents=True)
+        if content:
+            (tmp_path / "datasets" / name / "_delta_log" / f"{0:020}.json").write_text(content)
+    given: dict[str, Any] = {"lake_uri": str(tmp_path), "storage_options": {}}
+    names = ["cut", "half_deleted", "orders"]
+
+    for ask in (query, bounded_query):
+        assert list(ask("select id from datasets.orders", datasets=names, **given).rows) == [("a",)]
+        with pytest.raises(Rejected, match="half_deleted does not exist"):
+            ask("select id from datasets.half_deleted", datasets=names, **given)
+        with pytest.raises(Unavailable, match="cut cannot be read"):
+            ask("select id from datasets.cut", datasets=names, **given)
 
 
 def test_a_bucket_that_is_not_there_is_a_sentence(aws: Engine) -> None:

@@ -95,13 +95,14 @@ class Lane:
                     yield one
 
     def _file(self, flow: str, key: str, at: datetime) -> KeptReject | None:
-        """`None` for a large payload that is stored there for a reject of the table."""
-        kept = _json(self.objects.get(key))
-        name = key.rpartition("/")[2]
-        if "record" in kept:
+        """`None` for what is no reject: a large payload that is stored there for a reject of the table, or what was
+        taken away since it was listed."""
+        kept = _json(self.objects.read(f"s3://{self.objects.bucket}/{key}") or b"")
+        name, said = key.rpartition("/")[2], {field: text for field, text in kept.items() if isinstance(text, str)}
+        if isinstance(kept.get("record"), dict):
             payload = json.dumps({"Records": [kept["record"]]})
-            return refused.of_file(flow, name, {"reason": kept.get("reason")}, at=at, payload=payload)
-        return refused.of_file(flow, name, kept, at=at, payload=str(kept["content"])) if "content" in kept else None
+            return refused.of_file(flow, name, {"reason": said.get("reason")}, at=at, payload=payload)
+        return refused.of_file(flow, name, said, at=at, payload=said["content"]) if "content" in said else None
 
 
 def waiting(store: Store, *, now: datetime) -> list[Waiting]:

@@ -60,7 +60,7 @@ def bounded_query(
     """
     connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, as_files=False)
     with connection, _interrupted(connection, seconds):
-        add_datasets(connection, datasets, lake_uri, storage_options)
+        add_datasets(connection, datasets, lake_uri, storage_options, naming=sql)
         set_times(connection, as_of, since)
         connection.execute(_LOCK.format(memory=MEMORY))
         relation = connection.sql(sql, params=dict(values)) if values else connection.sql(sql)

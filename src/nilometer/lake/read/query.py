@@ -83,7 +83,7 @@ def query(
     """
     opened: dict[str, DeltaTable] = {}
     connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, opened=opened)
-    add_datasets(connection, datasets, lake_uri, storage_options)
+    add_datasets(connection, datasets, lake_uri, storage_options, naming=sql)
     with _refusing_wrong_sql():
         set_times(connection, as_of, since)
         relation = connection.sql(sql)
@@ -145,15 +145,22 @@ _OWNERS = {table.name: book.table.name for book in BOOKS_BY_OBJECT.values() for 
 
 
 def add_datasets(
-    connection: duckdb.DuckDBPyConnection, names: Iterable[str], lake_uri: str, storage_options: dict[str, str]
+    connection: duckdb.DuckDBPyConnection,
+    names: Iterable[str],
+    lake_uri: str,
+    storage_options: dict[str, str],
+    *,
+    naming: str,
 ) -> None:
-    """A view per connector dataset of these names, in the schema `datasets`."""
+    """A view per connector dataset of these names that stands in `naming`, in the schema `datasets`. What is wrong with
+    another one is no matter of this question; one without a log does not exist."""
     connection.execute(f"CREATE SCHEMA {FOLDER}")
+    text = naming.lower()
     for name in names:
         path = f"{FOLDER}/{name}"
-        opened = DeltaTable(table_uri(lake_uri, path), storage_options=storage_options)
-        connection.register(path, opened.to_pyarrow_dataset())
-        connection.execute(f'CREATE VIEW {FOLDER}."{name}" AS FROM "{path}"')
+        if name.lower() in text and (opened := _open(path, lake_uri, storage_options)):
+            connection.register(path, opened.to_pyarrow_dataset())
+            connection.execute(f'CREATE VIEW {FOLDER}."{name}" AS FROM "{path}"')
 
 
 def dataset(table: tables.DeltaTable, *, lake_uri: str, storage_options: dict[str, str]) -> ds.Dataset:
