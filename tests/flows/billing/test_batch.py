@@ -18,8 +18,11 @@ from tests.support.stores.engine import new_store
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.store.writes import Table
+from nilometer.domain.stripe.registers.explain import object_of
+from nilometer.domain.stripe.registers.register import OWNED
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import catalog, reading
+from nilometer.flows.billing import objects as whose
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import StripeWorld
 
@@ -428,6 +431,38 @@ def test_an_object_can_be_explained(store: Store) -> None:
     [told] = reading.explain_object(store, subscription)
 
     assert (told["object"], told["rule"], told["state"]["status"]) == ("subscription", "walk", "active")
+
+
+class Keyed(Store):
+    """The same table, which nobody may scan."""
+
+    def __init__(self, store: Store) -> None:
+        self.__dict__.update(store.__dict__)
+
+    def scan(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("the whole table was read")
+
+
+def test_what_is_of_somebody_is_found_by_keys(store: Store) -> None:
+    """What lies with a customer, of one or of a workspace's; each object as a scan finds it."""
+    world, _, price = company()
+    customers = [world.customer(name) for name in ("ws", "other")]
+    subscription, _ = (world.subscribe(customer, [(price, 1)]) for customer in customers)
+    play(store, world.events)
+    keyed, known = Keyed(store), list(reading.list_objects(store))
+    own = [o["id"] for o in known if o["object"] in OWNED and customers[0] in {o["id"], o["customer"]}]
+
+    for registers in (whose.registers_of_customer(keyed, customers[0]), whose.registers_of_workspace(keyed, "ws")):
+        found = list(map(object_of, registers))
+        assert sorted(o["id"] for o in found) == sorted(own)
+        assert all(o in known for o in found)
+    for name in {o["id"] for o in known if o["object"] not in OWNED} | {subscription, customers[0]}:
+        told = whose.explained(keyed, name, whose.registers_of_workspace(keyed, "ws"))
+        assert told == list(reading.explain_object(store, name)) != []
+        assert told == whose.explained(keyed if name != subscription else store, name)
+    assert whose.explained(keyed, subscription, whose.registers_of_workspace(keyed, "other")) == []
+    assert whose.explained(keyed, price, account="acct_1") == []
+    assert list(whose.registers_of_workspace(keyed, "nobody")) == []
 
 
 # ---------------------------------------------------------------------- a product that many use

@@ -10,10 +10,12 @@ import click
 from nilometer.cli.billing.decide import conflicts, drop, link
 from nilometer.cli.billing.reasons import explain, history
 from nilometer.cli.billing.show import show
+from nilometer.cli.billing.whose import AskedObjects, whose_options
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.output import json_option, note, out, print_json_lines, styled, table
 from nilometer.domain.store.times import from_epoch
+from nilometer.domain.stripe.registers.explain import object_of
 from nilometer.flows.billing.reading import list_objects
 from nilometer.flows.recovery import overview
 
@@ -53,18 +55,24 @@ def list_workspaces(connection: Connection, as_json: bool) -> None:
 
 
 @billing.command()
-@stack_options
+@whose_options
 @json_option
-def objects(connection: Connection, as_json: bool) -> None:
+def objects(*, asked: AskedObjects, as_json: bool) -> None:
     """The state of every known Stripe object, made from its events.
 
-    --json prints one object per line.
+    With --workspace or --customer: customers, subscriptions, schedules, invoices, credit notes, credit grants, payment
+    methods and entitlements, which are stored with their customer. Without, the whole table is read. --json prints one
+    object per line.
 
     \b
-    Example:
+    Examples:
+      nilometer billing objects --workspace acme
       nilometer billing objects --json | jq -r 'select(.object == "invoice") | .id'
     """
-    found = list_objects(connection.store())
+    if asked.account and not asked.customer:
+        raise click.UsageError("--account says where --customer is; give both")
+    registers = asked.registers()
+    found = list_objects(asked.store) if registers is None else map(object_of, registers)
     if as_json:
         print_json_lines(found)
         return

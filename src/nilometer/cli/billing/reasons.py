@@ -7,28 +7,32 @@ from typing import Any
 
 import click
 
+from nilometer.cli.billing.whose import AskedObjects, whose_options
 from nilometer.cli.recovery import history as records
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import cell, json_option, note, out, print_json_lines, table
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.store.times import from_epoch
-from nilometer.flows.billing.reading import explain_object
+from nilometer.flows.billing.objects import explained
 
 
 @click.command()
 @click.argument("object_id")
-@stack_options
+@whose_options
 @json_option
-def explain(connection: Connection, object_id: str, as_json: bool) -> int:
+def explain(object_id: str, *, asked: AskedObjects, as_json: bool) -> int:
     """Why a Stripe object is in its state: the events that apply, what each changed, the rule that decided.
 
     `before` and `after` are digests of the state before and after each event. Exit code 1 when no object has that id.
+    Of a subscription, invoice, schedule, payment method, credit note or entitlement say whose it is, by --workspace or
+    --customer: else the whole table is read. All others are found by their id.
 
     \b
-    Example:
-      nilometer billing explain sub_1NilometerAcme
+    Examples:
+      nilometer billing explain sub_1NilometerAcme --workspace acme
+      nilometer billing explain cus_NilometerAcme
     """
-    found = list(explain_object(connection.store(), object_id))
+    found = explained(asked.store, object_id, asked.registers(), account=asked.account)
     if as_json:
         print_json_lines(found)
     elif not found:
