@@ -47,3 +47,9 @@ timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S.%f") }}+00:00'
 {% set month.begins = next -%}
 {% endfor -%}
 {%- endmacro %}
+
+{# The session's time zone, by which an engine reads literals without a zone and cuts days and months. Athena and Trino
+   take the zone of the value, which is UTC. #}
+{% macro in_utc() -%}
+{% if target.type == "duckdb" %}set TimeZone = 'UTC'{% elif target.type in ("spark", "databricks") %}set time zone 'UTC'{% endif %}
+{%- endmacro %}

@@ -27,7 +27,8 @@ def build(project: Path, file: Path, **variables: object) -> int:
     }
     done = subprocess.run(
         [DBT, "build", "--no-use-colors", *(str(one) for option in options.items() for one in option)],
-        env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+        # Not the machine's zone: figures are of UTC everywhere.
+        env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "TZ": "America/Los_Angeles"},
         check=False,
     )
     return done.returncode
