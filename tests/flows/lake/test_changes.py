@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from tests.support.lake.build import unpacked
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.lake import exact
 from nilometer.domain.lake.tables import STRIPE_EVENTS, USAGE
+from nilometer.domain.store.times import from_epoch, rfc3339
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.lake.append import AUDIT_TYPE
 from nilometer.flows.lake.kinds import ROW_PAYLOAD_BYTES
@@ -211,6 +213,22 @@ def test_a_reject_is_announced_without_its_payload(world: World, flow: str, anno
     )
     assert len({event["id"] for event in told.values()}) == 2
     assert "zoe" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(("seconds", "news"), [(0, True), (15 * 60, True), (30 * 60, False)])
+def test_what_a_restore_copied_is_no_news(world: World, seconds: int, news: bool) -> None:
+    """It goes to the lake; subscribers knew it when it was made. A function takes a quarter of an hour at most."""
+    made = rfc3339(from_epoch(CREATED - seconds))
+    world.relay(record(billing(plan="team", updated_at=made)), record(billing(plan="team"), billing(plan="free")))
+    refused = {"pk": "REJECT#usage#2026-11-23", "sk": "abc", "kind": "reject", "version": 1, "flow": "usage"}
+    world.relay(record(refused | {"reason": "too_old", "message": "m", "payload": "{}", "received_at": made}))
+
+    told = Counter(one["detail-type"] for one in world.bodies("bus"))
+    assert (told["record.changed.v1"], told["billing.plan_changed.v1"], told["usage.rejected.v1"]) == (
+        3,
+        1 + news,
+        news,
+    )
 
 
 @pytest.mark.parametrize("kind", ["waiting_usage", "operation"])

@@ -125,6 +125,18 @@ def test_a_conflict_is_told_to_admins_once(team: Store, objects: Any) -> None:
     assert told(team, "ada") == {"ada": ["billing.conflict"] * 2}
 
 
+def test_what_a_restore_copied_is_told_to_nobody(team: Store, objects: Any) -> None:
+    """An alert of long ago, whose fact has expired: who was told then is not told, nor mailed, again."""
+    copied = changed(None, threshold(), at=3_600)
+    assert handle(
+        team, objects, copied, changed(None, billing(dunning=dunning(), updated_at=rfc3339(NOW)), at=3_600)
+    ) == [
+        Outcome.IGNORED,
+        Outcome.IGNORED,
+    ]
+    assert not any(told(team, *TEAM).values())
+
+
 def test_a_threshold_is_told_to_who_can_act(team: Store, objects: Any) -> None:
     """Admins and Managers, once an alert, however often its change comes."""
     change = changed(None, threshold())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from nilometer.domain.lake import exact, redaction
-from nilometer.domain.store.times import rfc3339_of
+from nilometer.domain.store.times import from_epoch, parse_rfc3339, rfc3339_of
 from nilometer.domain.store.writes import Item, Key, Table
+from nilometer.errors import Rejected
 
+COPIED = timedelta(minutes=20)  # no function runs so long
 _SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
 
 
@@ -48,6 +51,11 @@ class Change:
         return self.sequence_number.zfill(_SEQUENCE_DIGITS)
 
     @property
+    def is_copy(self) -> bool:
+        """Whether the item was written long before, in another table: a restore brought it, and it is no news."""
+        return self.action is ItemAction.INSERT and is_copy(self.item, from_epoch(self.occurred_at))
+
+    @property
     def kind(self) -> str:
         """Of the item; `unknown` when it has none."""
         return str(self.item.get("kind", "unknown"))
@@ -56,6 +64,15 @@ class Change:
     def event_id(self) -> str | None:
         """The event that this fact is, or that caused this change, as the lake and the log may know it."""
         return _id(self.item.get("event_id") or self.item.get("cause"))
+
+
+def is_copy(item: Item, put_at: datetime) -> bool:
+    """Whether an item that was put then was made long before. One that does not say when is taken as new."""
+    try:
+        made = parse_rfc3339(str(item.get("updated_at") or item.get("received_at")))
+    except Rejected:
+        return False
+    return made + COPIED < put_at
 
 
 def change_id(stream_arn: str, sequence_number: str) -> str:

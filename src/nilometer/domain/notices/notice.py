@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.domain.acts.roles import Role
+from nilometer.domain.lake.change import is_copy
 from nilometer.domain.store.times import parse_rfc3339
 
 Image = Mapping[str, Any]
@@ -58,8 +59,10 @@ def announcement(change: RecordChange) -> Announcement | None:
 
 
 def record_change(row: Mapping[str, Any]) -> RecordChange | None:
-    """From a row of the audit; `None` for a record without a workspace, or that was removed."""
-    if not row["workspace_id"] or row["new_image"] is None:
+    """From a row of the audit; `None` for a record without a workspace, or that was removed, or that a restore copied:
+    people were told when it was made."""
+    old, new = row["old_image"], row["new_image"]
+    if not row["workspace_id"] or new is None or (old is None and is_copy(new, parse_rfc3339(row["occurred_at"]))):
         return None
     return RecordChange(
         kind=row["kind"],
@@ -68,8 +71,8 @@ def record_change(row: Mapping[str, Any]) -> RecordChange | None:
         sk=row["sk"],
         actor=row["actor"],
         at=parse_rfc3339(row["occurred_at"]),
-        old=row["old_image"],
-        new=row["new_image"],
+        old=old,
+        new=new,
     )
 
 

@@ -57,7 +57,10 @@ class Announcer:
     of: Callable[[Change], Iterable[AnnouncedEvent]]
 
     def entries(self, change: Change) -> Iterator[BusEntry]:
-        """For the bus. `LookupError` for a type that is not declared: it would have no schema."""
+        """For the bus; nothing of what a restore copied. `LookupError` for a type that is not declared: it has no
+        schema."""
+        if change.is_copy:
+            return
         for one in self.of(change):
             if one.type not in self.types:
                 raise LookupError(f"{one.type} is not declared")
