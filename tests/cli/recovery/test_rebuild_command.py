@@ -107,3 +107,34 @@ def test_a_table_that_is_not_there_is_a_sentence(nilometer: Any, stack: Any) -> 
 
     assert answer.code == 1
     assert "Traceback" not in answer.err
+
+
+def test_the_stacks_own_table_is_refused_by_its_arn_too(nilometer: Any, stack: Any) -> None:
+    """DynamoDB takes one wherever it takes a name."""
+    client = client_of(stack, "dynamodb")
+    arn = client.describe_table(TableName=stack.about["records_table"])["Table"]["TableArn"]
+
+    answer = nilometer("rebuild", *ASKED, "--into", arn, "--resume", "--yes")
+
+    assert answer.code == 2
+    assert "own table" in answer.err
+
+
+def test_restored_tables_are_not_exchanged(nilometer: Any, stack: Any, empty_table: str) -> None:
+    """Facts would become records, and records facts, of a running stack."""
+    records = f"restored-{uuid.uuid4().hex[:8]}"
+    names = {"IndexName": "gsi1", "Projection": {"ProjectionType": "ALL"}}
+    keys = [{"AttributeName": "gsi1pk", "KeyType": "HASH"}, {"AttributeName": "gsi1sk", "KeyType": "RANGE"}]
+    client_of(stack, "dynamodb").create_table(
+        TableName=records,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk", "gsi1pk", "gsi1sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        GlobalSecondaryIndexes=[{**names, "KeySchema": keys}],
+    )
+
+    exchanged = nilometer("restore", "--records", empty_table, "--events", records, "--dry-run")
+    right = nilometer("restore", "--records", records, "--events", empty_table, "--dry-run", "--json")
+
+    assert (exchanged.code, right.code) == (2, 0)
+    assert "exchange the two names" in exchanged.err

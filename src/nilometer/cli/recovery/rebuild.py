@@ -5,9 +5,10 @@ The one writes the records of the lake into a table to be read; the other copies
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -83,6 +84,8 @@ def restore(connection: Connection, *, records: str, events: str, dry_run: bool,
 
     for name in (records, events):
         _target(connection, name)
+    if _indexes(connection, events) and not _indexes(connection, records):
+        raise click.UsageError(f"{events} has the index of records and {records} has none: exchange the two names")
     if not dry_run:
         confirmed(f"Copy {records} and {events} into {connection.description.stack_name}?", yes)
     source = Store(connection.client("dynamodb"), records=records, events=events)
@@ -99,11 +102,20 @@ def restore(connection: Connection, *, records: str, events: str, dry_run: bool,
 def _target(connection: Connection, into: str | None) -> str:
     """The live table's name for a dry run, which writes nothing."""
     description = connection.description
-    if into in {description.records_table, description.events_table}:
+    own = {description.records_table, description.events_table}
+    # A name may be an ARN.
+    if into and (into in own or _described(connection, into)["TableName"] in own):
         raise click.UsageError(f"{into} is the stack's own table; name an empty one")
-    if into:
-        connection.client("dynamodb").describe_table(TableName=into)
     return into or description.records_table
+
+
+def _described(connection: Connection, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = connection.client("dynamodb").describe_table(TableName=name)["Table"]
+    return found
+
+
+def _indexes(connection: Connection, name: str) -> set[str]:
+    return {str(one["IndexName"]) for one in _described(connection, name).get("GlobalSecondaryIndexes", ())}
 
 
 def _show(rebuilt: Rebuilt, into: str | None, *, as_json: bool) -> None:
