@@ -445,3 +445,32 @@ def test_what_is_used_is_counted_as_its_meter_counts(tmp_path: Path) -> None:
     answered = query(RECIPES["usage-against-limits"].sql, lake_uri=lake.uri, storage_options={}, as_of=AS_OF).rows
 
     assert {row[2]: row[4] for row in answered} == {"calls": 3, "tokens": 16, "peak": 7, "seats": 4, "users": 3}
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "renews", "used"),
+    [
+        (None, None, False, 5),  # the month
+        (-20, 10, True, 0),  # what was used in the period before
+        (-40, -10, True, 0),  # past its end, where the renewal is on its way
+        (-40, -10, False, 0),  # what ended does not count on
+        (-60, -40, False, 5),  # it ended before the month began
+        (-22, 8, True, 5),
+    ],
+)
+def test_what_was_used_in_an_earlier_period_is_no_matter(
+    tmp_path: Path, begins: int | None, ends: int | None, renews: bool, used: int
+) -> None:
+    """Days from the 23rd of November 2026 on; the usage is of a period that began on the 1st."""
+    day = START - START % DAY
+    plan = {"limits": {"m": 10}, "limit_rules": {}, "renews": renews}
+    if begins is not None and ends is not None:
+        plan |= {"current_period_start": day + begins * DAY, "current_period_end": day + ends * DAY}
+    lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
+    for table, rows in ((AUDIT, [change("b", new_image=plan)]), (USAGE, [usage("u", meter="m", quantity="5")])):
+        decoded = decode(table, json.dumps(rows).encode())
+        lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
+
+    for_all = query(RECIPES["usage-against-limits"].sql, lake_uri=lake.uri, storage_options={}, as_of=AS_OF).rows
+
+    assert [(row[4], row[6]) for row in for_all] == [(used, used * 10)]

@@ -5,9 +5,12 @@ Two variables may be set: `since` and `as_of` (timestamps; thirty-one days ago a
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 # ruff: noqa: S608  # the parts are our own, and no one else's text
 from nilometer.domain.lake.books import BOOKS
 from nilometer.lake.metrics.dialects import Dialect
+from nilometer.lake.metrics.period import instant_literal
 from nilometer.lake.read.money_recipes import MONEY, Recipe
 from nilometer.lake.tables.order import AUDIT_ORDER, newest_first
 
@@ -57,10 +60,7 @@ def _against_limits(of: Dialect) -> str:
                  case when names_hard = 1 then standing.hard else plans.hard end + coalesce(granted, 0) as hard
           from plans full join standing
             on plans.workspace_id = standing.workspace_id and plans.meter = standing.meter),
-        newest as (
-          select workspace_id, meter, max(period_start) as period_start from usage
-          where time <= getvariable('as_of') group by workspace_id, meter),
-{_used_in_newest_period(of)}
+{_used_in_current_period(of)}
         select limits.workspace_id, plan, limits.meter, period_start, coalesce(used, 0) as used,
                coalesce(included, hard) as included,
                round(100 * coalesce(used, 0)
@@ -69,10 +69,33 @@ def _against_limits(of: Dialect) -> str:
         order by percent desc nulls last, workspace_id, meter"""
 
 
-def _used_in_newest_period(of: Dialect) -> str:
+def _since_epoch(of: Dialect, time: str) -> str:
+    return of.seconds(time, instant_literal(datetime.fromtimestamp(0, UTC)))
+
+
+def _used_in_current_period(of: Dialect) -> str:
     """As `domain.usage.total` counts: by the meter's aggregation. A voided level or event counts no more, a voided
-    value does. A meter that the audit does not know is a sum."""
+    value does. A meter that the audit does not know is a sum. The period is that of `domain.usage.period`: Stripe's,
+    the one that follows while a renewal has not arrived, else the month; what was used before it is no matter."""
+    now, month = (_since_epoch(of, time) for time in (_AS_OF, f"date_trunc('month', {_AS_OF})"))
     return f"""
+        periods as (
+          select workspace_id, {of.text("image", "renews")} as renews,
+                 cast({of.text("image", "current_period_start")} as double) as starts,
+                 cast({of.text("image", "current_period_end")} as double) as ends
+          from records where kind = 'billing'),
+        began as (
+          select workspace_id,
+                 case when starts <= {now} and {now} < ends then starts
+                      when ends <= {now} and (renews = 'true' or ends > {month}) then ends else {month} end as began
+          from periods),
+        newest as (
+          select found.workspace_id, found.meter, found.period_start
+          from (
+            select workspace_id, meter, max(period_start) as period_start from usage
+            where time <= getvariable('as_of') group by workspace_id, meter) as found
+          left join began on found.workspace_id = began.workspace_id
+          where {_since_epoch(of, "found.period_start")} >= coalesce(began.began, {month})),
         meters as (
           select {of.text("new_image", "meter")} as meter, {of.text("new_image", "aggregation")} as aggregation,
                  {of.text("new_image", "dimensions[0]")} as dimension
@@ -105,6 +128,7 @@ def _used_in_newest_period(of: Dialect) -> str:
           from happened group by workspace_id, meter, period_start)"""
 
 
+_AS_OF = "getvariable('as_of')"
 _ALL = (
     Recipe(
         name="usage-per-day",
