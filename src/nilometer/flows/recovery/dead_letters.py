@@ -292,13 +292,13 @@ def _of(ids: frozenset[str], batches: Iterable[list[DeadLetter]]) -> Iterator[li
             yield meant
 
 
-class _Info(msgspec.Struct):
+class _BatchInfo(msgspec.Struct):
     stream_arn: str = msgspec.field(name="streamArn")
     records: int = msgspec.field(name="batchSize")
     arrived: str = msgspec.field(name="approximateArrivalOfFirstRecord")
 
 
-class _Context(msgspec.Struct):
+class _GivenUpContext(msgspec.Struct):
     condition: str
     invocations: int = msgspec.field(name="approximateInvokeCount")
     function: str = msgspec.field(name="functionArn", default="")
@@ -307,8 +307,8 @@ class _Context(msgspec.Struct):
 class _GivenUp(msgspec.Struct):
     """By the names of Lambda."""
 
-    info: _Info = msgspec.field(name="DDBStreamBatchInfo")
-    context: _Context = msgspec.field(name="requestContext")
+    info: _BatchInfo = msgspec.field(name="DDBStreamBatchInfo")
+    context: _GivenUpContext = msgspec.field(name="requestContext")
     timestamp: str
     payload: str
 
