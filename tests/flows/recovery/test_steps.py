@@ -14,6 +14,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake.tables import USAGE
 from nilometer.domain.recovery.verification import DifferenceKind
+from nilometer.domain.store.times import rfc3339_of
 from nilometer.flows.recovery.verify import VerifyReport
 
 
@@ -59,6 +60,18 @@ def test_a_row_that_is_missing_between_two_is_noticed(world: ToldWorld) -> None:
     world.change(record("a", version=3), record("a", version=2))
 
     assert [one.fields for one in steps(world).differences] == [("chain",)]
+
+
+def test_what_a_restore_copied_begins_anew(world: ToldWorld) -> None:
+    """As it was, whatever its life in the other table had been since; what follows is judged again."""
+    then = 1_795_420_000
+    one, two = (record("a", version=version, updated_at=rfc3339_of(then)) for version in (1, 2))
+    world.change(one, at=then)
+    world.change(two, one, at=then)
+    world.change(one, at=then + 3_600)
+    assert steps(world).ok
+    world.change(record("a", version=3), one, at=then + 3_600)
+    assert [found.fields for found in steps(world).differences] == [("version",)]
 
 
 def test_images_that_rest_beside_the_row_are_read(world: ToldWorld, objects: Objects) -> None:

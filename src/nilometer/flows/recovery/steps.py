@@ -16,7 +16,7 @@ import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact
-from nilometer.domain.lake.change import ItemAction
+from nilometer.domain.lake.change import ItemAction, is_copy
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import WrongStep, wrong_order, wrong_steps
@@ -40,10 +40,15 @@ def judged_steps(ledger: Ledger, objects: Objects) -> Iterator[ComparedEntry | D
                 yield from _judged(row, [WrongStep(rule="images", what=str(error), advice=_GONE)])
                 before = None
                 continue
-            found = [*wrong_steps(step, is_void=voids.__contains__)]
-            found += wrong_order(before.new, step) if before else ()
+            found = [] if _is_copy(step) else [*wrong_steps(step, is_void=voids.__contains__)]
+            found += wrong_order(before.new, step) if before and not _is_copy(step) else ()
             yield from _judged(row, found)
             before = step
+
+
+def _is_copy(step: AuditStep) -> bool:
+    """Whether a restore brought the record, as it was at a time: no step, and the begin of those that follow."""
+    return step.action is ItemAction.INSERT and step.new is not None and is_copy(step.new, step.occurred_at)
 
 
 def _judged(row: dict[str, Any], found: list[WrongStep]) -> Iterator[ComparedEntry | Difference]:
