@@ -21,6 +21,7 @@ from tests.support.stack.loop import run_async
 from nilometer.console.events import pages
 from nilometer.console.events.feed import CLOUD_SECONDS, TAIL_BYTES, CloudLogs, LogFolder
 from nilometer.console.events.timeline import KEPT, EventFilter, EventLife, Timeline, sightings
+from nilometer.console.http.formats import anchor
 from nilometer.local.plane.engine import REGION, Engine
 
 ALL = EventFilter()
@@ -152,11 +153,54 @@ def test_a_filter_leaves_what_fulfils_all_of_it() -> None:
     assert ids(kind="usage", outcome="accepted") == []
 
 
+def test_two_senders_may_use_one_id() -> None:
+    """Each has its own event: nobody reads the other's workspace and reason, and later lines are of both."""
+    ours = {"event_id": "req_1", "source": "/services/a", "workspace_id": "acme"}
+    theirs = {"event_id": "req_1", "source": "/services/b", "workspace_id": "globex"}
+    lives = timeline(
+        line("usage.accepted", 1, **ours),
+        line("usage.rejected", 2, **theirs, reason="unknown_meter"),
+        line("lake.accepted", 3, event_ids="req_1"),
+        line("usage.duplicate", 4, **ours),
+    )
+
+    [first] = lives.newest(EventFilter(workspace_id="acme"))
+    [second] = lives.newest(EventFilter(workspace_id="globex"))
+
+    assert (first.name, first.outcome, first.reason) == ("/services/a#req_1", "accepted", None)
+    assert (second.name, second.outcome, second.reason) == ("/services/b#req_1", "rejected", "unknown_meter")
+    assert first.key != second.key
+    assert first.at_stage("lake") == "accepted"
+    for name in ("/services/a#req_1", "req_1", first.key):
+        assert lives.find(name, "acme") == first
+    assert lives.find("/services/b#req_1", "acme") is None
+    assert lives.find("/services/b#req_1") == second
+
+
+def test_one_sender_may_use_one_id_for_two_workspaces() -> None:
+    """The second is refused by the counters; the first workspace reads nothing of it."""
+    lives = timeline(
+        line("usage.accepted", 1, event_id="req_1", source="/s", workspace_id="acme"),
+        line("usage.rejected", 2, event_id="req_1", source="/s", workspace_id="globex", reason="id_reuse"),
+    )
+
+    assert [one.outcome for one in lives.newest(EventFilter(workspace_id="acme"))] == ["accepted"]
+    assert [one.outcome for one in lives.newest(EventFilter(workspace_id="globex"))] == ["rejected"]
+
+
+def test_long_ids_have_rows_of_their_own() -> None:
+    """A row that arrives replaces the one with its anchor."""
+    assert anchor("a" * 100 + "1") != anchor("a" * 100 + "2")
+
+
 def test_memory_is_bounded() -> None:
     """The newest are kept."""
     lines = [line("usage.accepted", 1, event_id=f"u-{number}", source="/s") for number in range(KEPT + 10)]
 
-    assert len(timeline(*lines).newest(ALL, limit=KEPT * 2)) == KEPT
+    kept = timeline(*lines)
+
+    assert len(kept.newest(ALL, limit=KEPT * 2)) == KEPT
+    assert [bool(kept.find(one)) for one in ("u-9", "u-10", "/s#u-10")] == [False, True, True]
 
 
 @given(st.one_of(st.text(), st.dictionaries(st.text(), st.integers()).map(json.dumps)))

@@ -102,7 +102,7 @@ def event(request: Request) -> Response:
         raise HTTPException(404, "name an event: /event?name=evt_...")
     detail = reading.detail(place_of(request), name, account=query(request, "account") or None)
     found = detail if detail.trace.known and who.sees(detail.workspace_id) else None
-    life = timeline_of(request).get(name.rpartition("#")[2]) if found or who.sees_all else None
+    life = timeline_of(request).find(found.name if found else name, who.workspace_id) if found or who.sees_all else None
     status = 200 if found or life else 404
     return page(request, "events/event.html", status=status, name=name, found=found, life=life)
 

@@ -48,6 +48,12 @@ class EventDetail:
     raw: str | None = None
     in_lake: bool = False
 
+    @property
+    def name(self) -> str:
+        """The one of this event alone: of another sender's event with the same id it is another."""
+        one = self.trace.identity
+        return one.event_id if one.kind == "stripe_event" else f"{one.source or ''}#{one.event_id}"
+
 
 def detail(place: Place, name: str, *, account: str | None = None) -> EventDetail:
     """Everything about the event that is called `evt_1`, `SOURCE#ID` or by an id alone."""

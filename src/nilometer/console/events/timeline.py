@@ -37,6 +37,8 @@ STAGES: Mapping[str, Sequence[str]] = {
     "dataset": ("datasets",),
 }
 """What an event of each kind passes."""
+_AFTER = frozenset({"limits", "changes", "lake"})
+"""Flows whose lines name an event by its id alone, once another flow has decided on it."""
 OUTCOMES = ("accepted", "duplicate", "waiting", "rejected", "failed", "ignored")
 
 
@@ -157,6 +159,7 @@ class Timeline:
     def __init__(self, feed: LineFeed) -> None:
         self._feed = feed
         self._lives: dict[str, EventLife] = {}
+        self._named: dict[str, list[str]] = {}  # the keys of the lives whose events have an id: senders may share it
         self._lock = Lock()
         self.revision = 0
         """Rises with what is taken in; a time in milliseconds, so that several processes agree on what is newer."""
@@ -179,30 +182,35 @@ class Timeline:
             if len(self._lives) > KEPT:
                 newest = sorted(self._lives.values(), key=lambda life: life.last_at)[-KEPT:]
                 self._lives = {life.key: life for life in newest}
+                self._named = {}
+                for life in newest:
+                    self._named.setdefault(life.event_id or life.key, []).append(life.key)
 
     def _take(self, one: Sighting) -> None:
-        known = self._lives.get(one.key)
-        if known is None:
-            if one.flow in {"limits", "changes", "lake"}:
-                return  # its beginning is older than what is kept, or it is no event
-            known = EventLife(
-                key=one.key, first_at=one.at, last_at=one.at, kind=_ENTRANCES.get(one.flow, "dataset"), count=one.count
-            )
-        self._lives[one.key] = replace(
-            known,
-            last_at=max(known.last_at, one.at),
-            event_id=known.event_id or one.event_id,
-            type=known.type or one.type,
-            source=known.source or one.source,
-            workspace_id=known.workspace_id or one.workspace_id,
-            reason=one.reason or known.reason,
-            stages=known.stages if one.flow == "limits" else {**known.stages, one.flow: _worse(known, one)},
-            revision=self.revision,
-        )
+        same = [life for life in self._called(one.key) if _may_be(life, one)]
+        if not same and one.flow not in _AFTER:  # else its beginning is older than what is kept, or it is no event
+            same = [self._begun(one)]
+        for life in same:
+            self._lives[life.key] = _with(life, one if len(same) == 1 else _bare(one), self.revision)
 
-    def get(self, key: str) -> EventLife | None:
-        """By the event's id."""
-        return self._lives.get(key)
+    def _begun(self, one: Sighting) -> EventLife:
+        """A new life. The first with its id has it as its key; others add who sent it and whose it is."""
+        others = self._named.setdefault(one.key, [])
+        key = "\n".join((one.key, one.source or "", one.workspace_id or "")) if others else one.key
+        others.append(key)
+        kind = _ENTRANCES.get(one.flow, "dataset")
+        return EventLife(key=key, first_at=one.at, last_at=one.at, kind=kind, count=one.count)
+
+    def _called(self, event_id: str) -> list[EventLife]:
+        return [self._lives[key] for key in self._named.get(event_id, ())]
+
+    def find(self, name: str, workspace_id: str | None = None) -> EventLife | None:
+        """By `SOURCE#ID`, an id or the life's key, the newest of several; with a workspace none of another one."""
+        source, _, event_id = name.rpartition("#")
+        found = [life for life in self._called(event_id) if source in {"", life.source}]
+        found += [*self._called(name), *([self._lives[name]] if name in self._lives else [])]
+        theirs = [life for life in found if workspace_id is None or life.workspace_id in {None, workspace_id}]
+        return max(theirs, key=lambda life: life.last_at, default=None)
 
     def newest(self, wanted: EventFilter, *, limit: int = SHOWN, since: int = 0) -> list[EventLife]:
         """Those that the filter leaves, newest first; with `since` only what changed after that revision."""
@@ -213,6 +221,34 @@ class Timeline:
     def types(self, wanted: EventFilter) -> list[str]:
         """Of all that the filter leaves, for the choice of a type."""
         return sorted({life.type for life in self.newest(wanted, limit=KEPT) if life.type})
+
+
+def _may_be(life: EventLife, one: Sighting) -> bool:
+    """Whether a line with this id can be of this event: senders choose ids, so another sender's is another event.
+
+    Of flows that decide on events also one of another workspace is.
+    """
+    own = one.flow in _AFTER or life.workspace_id is None or one.workspace_id in {None, life.workspace_id}
+    return own and (life.source is None or one.source in {None, life.source})
+
+
+def _bare(one: Sighting) -> Sighting:
+    """Of several events with one id, which of them is not known: what only one of them may be is left out."""
+    return replace(one, type=None, source=None, workspace_id=None, reason=None)
+
+
+def _with(known: EventLife, one: Sighting, revision: int) -> EventLife:
+    return replace(
+        known,
+        last_at=max(known.last_at, one.at),
+        event_id=known.event_id or one.event_id,
+        type=known.type or one.type,
+        source=known.source or one.source,
+        workspace_id=known.workspace_id or one.workspace_id,
+        reason=one.reason or known.reason,
+        stages=known.stages if one.flow == "limits" else {**known.stages, one.flow: _worse(known, one)},
+        revision=revision,
+    )
 
 
 def _worse(known: EventLife, one: Sighting) -> Sighting:

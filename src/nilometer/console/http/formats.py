@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -134,8 +135,8 @@ def words(value: str) -> str:
 
 
 def anchor(value: str) -> str:
-    """An id for an element, from any text."""
-    return f"x{value.encode(errors='replace').hex()[:120]}"
+    """An id for an element, another one for every text."""
+    return f"x{hashlib.sha256(value.encode(errors='replace')).hexdigest()}"
 
 
 FILTERS = {
