@@ -19,6 +19,7 @@ from nilometer.console.http.rendering import page, query, render
 from nilometer.console.http.visitor import Visitor
 from nilometer.console.place import place_of
 from nilometer.domain.acts.roles import Permission
+from nilometer.errors import Refused, Rejected
 
 LOOK_SECONDS = 0.1  # between two looks at the feed while somebody watches
 BEAT_SECONDS = 15.0  # a comment, so that proxies keep the connection
@@ -39,6 +40,8 @@ def reader(request: Request) -> Visitor:
     """Who looks, when events are theirs to see: payloads and records of all workspaces, or of one."""
     found = visitor(request)
     found.require(Permission.HISTORY_QUERY)
+    if not found.sees_all and not found.workspace_id:
+        raise Refused("your token names an empty workspace, which has no events")
     return found
 
 
@@ -90,7 +93,7 @@ def lake(request: Request) -> Response:
     """Accepted events and rejects of all time, from the lake."""
     who = reader(request)
     wanted = {name: query(request, name) for name in ("kind", "type", "outcome", "text", "object")}
-    wanted["workspace"] = who.workspace_id or query(request, "workspace")
+    wanted["workspace"] = _workspace(request, who)
     found = reading.listed(place_of(request), wanted, query(request, "after") or None)
     return page(request, "events/lake.html", found=found, types=[], **_choices(request))
 
@@ -100,11 +103,22 @@ def event(request: Request) -> Response:
     who, name = reader(request), query(request, "name")
     if not name:
         raise HTTPException(404, "name an event: /event?name=evt_...")
-    detail = reading.detail(place_of(request), name, account=query(request, "account") or None)
-    found = detail if detail.trace.known and who.sees(detail.workspace_id) else None
+    found = _detail(request, who, name)
     life = timeline_of(request).find(found.name if found else name, who.workspace_id) if found or who.sees_all else None
     status = 200 if found or life else 404
     return page(request, "events/event.html", status=status, name=name, found=found, life=life)
+
+
+def _detail(request: Request, who: Visitor, name: str) -> reading.EventDetail | None:
+    """None of an event that is not theirs. Whether several have this id is not told to who sees one workspace."""
+    account = query(request, "account") or None
+    try:
+        found = reading.detail(place_of(request), name, account=account, only_of=who.workspace_id)
+    except Rejected:
+        if who.sees_all:
+            raise
+        return None
+    return found if found.trace.known and who.sees(found.workspace_id) else None
 
 
 def timeline_of(request: Request) -> Timeline:
@@ -116,11 +130,16 @@ def timeline_of(request: Request) -> Timeline:
 def _wanted(request: Request, who: Visitor) -> EventFilter:
     return EventFilter(
         type=query(request, "type"),
-        workspace_id=who.workspace_id or query(request, "workspace"),
+        workspace_id=_workspace(request, who),
         outcome=query(request, "outcome"),
         kind=query(request, "kind"),
         text=query(request, "text"),
     )
+
+
+def _workspace(request: Request, who: Visitor) -> str:
+    """The one whose events are shown; empty for all, which only they may choose who see all."""
+    return query(request, "workspace") if who.sees_all else str(who.workspace_id)
 
 
 def _choices(request: Request) -> Mapping[str, Any]:

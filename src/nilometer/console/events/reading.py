@@ -55,8 +55,11 @@ class EventDetail:
         return one.event_id if one.kind == "stripe_event" else f"{one.source or ''}#{one.event_id}"
 
 
-def detail(place: Place, name: str, *, account: str | None = None) -> EventDetail:
-    """Everything about the event that is called `evt_1`, `SOURCE#ID` or by an id alone."""
+def detail(place: Place, name: str, *, account: str | None = None, only_of: str | None = None) -> EventDetail:
+    """Everything about the event that is called `evt_1`, `SOURCE#ID` or by an id alone.
+
+    With `only_of` what it changed in other workspaces is left out.
+    """
     letters: list[DeadLetter] = []
 
     def dead(event_id: str) -> Iterator[DeadLetter]:
@@ -65,7 +68,7 @@ def detail(place: Place, name: str, *, account: str | None = None) -> EventDetai
         yield from found
 
     sources = Sources(store=place.store, ledger=place.ledger, objects=place.objects, dead=dead, now=place.clock())
-    found, audited = traced(name, sources, account=account)
+    found, audited = traced(name, sources, account=account, only_of=only_of)
     stopped = {hop.place for hop in found.hops}
     reject = _reject(place, found) if TraceStage.REJECTED in stopped else None
     payload, workspace_id = _payload(place, found)

@@ -91,12 +91,18 @@ def trace(name: str, sources: Sources, *, account: str | None = None, workspace_
 
 
 def traced(
-    name: str, sources: Sources, *, account: str | None = None, workspace_id: str | None = None
+    name: str,
+    sources: Sources,
+    *,
+    account: str | None = None,
+    workspace_id: str | None = None,
+    only_of: str | None = None,
 ) -> tuple[Trace, list[Audited]]:
     """The way of the event that is called `evt_1`, `SOURCE#ID`, or by an id alone that is in the lake, and the changes
     of records on it.
 
-    `account` is Stripe's connected account. With `workspace_id` usage that waits for its workspace is found.
+    `account` is Stripe's connected account. With `workspace_id` usage that waits for its workspace is found. With
+    `only_of` what the event changed, announced and told outside of this workspace is left out.
     `Rejected("ambiguous")` when several sources have sent this id.
     """
     found = find(name, sources, account)
@@ -110,7 +116,17 @@ def traced(
         hops += _elsewhere(found.identity, sources, workspace_id)
     landed = found.row is not None
     missing = gaps(hops, found.identity, fact=found.fact, landed=landed, now=sources.now)
+    theirs = [one for one in audited if only_of is None or _is_of(one, only_of)]
+    if len(theirs) < len(audited):
+        audited, hops = theirs, [*_own_hops(found), *_effects(found.identity, theirs, sources, since)]
     return Trace(identity=found.identity, hops=in_order(hops), gaps=tuple(missing)), audited
+
+
+def _is_of(one: Audited, workspace_id: str) -> bool:
+    """Records of a workspace are in its partition; a customer's are of all workspaces that it ever paid for."""
+    if one.change.kind in {"notification", "reject"}:
+        return bool(one.change.item.get("workspace_id") == workspace_id)
+    return one.change.key.pk == keys.workspace(workspace_id).pk
 
 
 def find(name: str, sources: Sources, account: str | None) -> FoundEvent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,11 @@ from urllib.parse import quote, urlencode
 import pytest
 from starlette.routing import Mount, Route
 from tests.support.stack.still import Silence, still
-from tests.support.stack.visit import InsideVisit, Visit
+from tests.support.stack.visit import InsideVisit, Reply, Visit
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.console.app import application
-from nilometer.console.http.visitor import ClaimsGate, Gate, LaptopGate
+from nilometer.console.http.visitor import ClaimsGate, Gate, LaptopGate, visitor_of
 
 ALL: Any = application(SimpleNamespace(feed=Silence()), gate=LaptopGate()).routes  # type: ignore[arg-type]  # not asked
 READS = sorted(one.path for one in ALL if isinstance(one, Route) and "GET" in (one.methods or ()))
@@ -110,6 +111,63 @@ def test_no_route_tells_of_another_workspace(visit: Visit, theirs: list[str], pa
     for known in theirs:
         unknown = known.rpartition("#")[0] + "#nobody" if "#" in known else "nobody"
         assert asked(known) == asked(unknown), known
+
+
+class ClaimedWorkspace:
+    """Lets in an Admin of one workspace, as a token with this claim does."""
+
+    closed = "nobody else"
+
+    def __init__(self, workspace_id: str) -> None:
+        self._claims = {"sub": "ann", "nilometer_role": "Admin", "nilometer_workspace": workspace_id}
+
+    def visitor(self, _request: Any) -> Any:
+        return visitor_of(self._claims)
+
+
+class OneLine:
+    """A feed with one event of acme."""
+
+    def poll(self) -> list[str]:
+        line = {"message": "usage.accepted", "timestamp": "2026-11-29 05:08:01,123+0000", "event_id": "req_of_acme"}
+        return [json.dumps({**line, "source": "/services/a", "workspace_id": "acme"})]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_an_empty_claim_of_a_workspace_opens_none(path: str, tmp_path: Any) -> None:
+    """A provider may put an empty text where a person has no workspace: that is not all of them."""
+
+    def asked(claim: str) -> Reply:
+        lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+        place = still(MemoryStore(), MemoryObjects(), lake, feed=OneLine())  # type: ignore[arg-type]  # as its readers ask
+        app = application(place, gate=ClaimedWorkspace(claim), streams=False)
+        return InsideVisit("", app=app).get(f"{filled(path, 'acme')}?workspace=acme")
+
+    if path in {"/", "/events"}:
+        assert "req_of_acme" in asked("acme").text
+    assert asked("").status in {303, 400, 403, 404}
+    assert "req_of_acme" not in asked("").text
+
+
+def test_an_event_of_two_workspaces_shows_each_its_own(visit: Visit, ask: Any) -> None:
+    """A customer who is linked anew changes two billing records; each workspace reads of itself alone."""
+    for workspace in ("luxor", "edfu"):
+        ask("workspace", "create", workspace)
+    ask("trigger", "customer.subscription.created", "--workspace", "luxor")
+    ask("wait")
+    moves = ("--workspace", "luxor", "--set", "metadata.workspace_id=edfu")
+    event = ask("trigger", "customer.updated", *moves, "--json").json["id"]
+    ask("wait")
+
+    whole = visit.get(f"/event?name={event}").text
+    own = visit.look_as("Analyst", "edfu").get(f"/event?name={event}")
+
+    assert {"WORKSPACE#luxor BILLING", "WORKSPACE#edfu BILLING"} <= set(re.findall(r"WORKSPACE#\w+ BILLING", whole))
+    assert own.status == 200
+    assert "WORKSPACE#edfu BILLING" in own.text
+    assert "luxor" not in own.text
+    assert "luxor" not in visit.get("/workspaces/edfu").text
+    assert visit.look_as("Analyst", "luxor").get(f"/event?name={event}").status == 404
 
 
 def test_the_stream_tells_of_no_other_workspace(visit: Visit, console: str) -> None:
