@@ -34,6 +34,7 @@ from ministack.services.cloudformation import engine as templates  # type: ignor
 from ministack.services.cloudformation import provisioners
 
 from nilometer.local.front.direct import directly
+from nilometer.local.front.foreign import for_this_machine
 from nilometer.local.front.server import serve
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
@@ -83,7 +84,7 @@ def main(data: Path) -> None:
     engine.load_state = keeper.restore
     engine.save_all = lambda _services: keeper.close()
     engine._load_persisted_state = _loading(keeper, engine._load_persisted_state)
-    engine.app = _answering(directly(engine.app), keeper, disk)
+    engine.app = for_this_machine(_answering(directly(engine.app), keeper, disk))
     hypercorn.asyncio.serve = serve  # type: ignore[assignment]  # as `engine.main` calls it
     sys.argv = sys.argv[:1]
     engine.main()

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from nilometer.errors import Misconfigured, Unavailable
+from nilometer.local.front.foreign import REFUSAL, is_foreign
 from nilometer.local.front.handler import QuickHandler
 from nilometer.local.plane.deployed import Route
 from nilometer.local.workers.runtime import InvocationResult
@@ -102,6 +103,8 @@ class Ingress:
         """By a control, else by the first route that matches, else 404. Blocks while the function runs."""
         path = urlsplit(request.target).path
         if control := self.controls.get(f"{request.method} {path}"):
+            if request.method != "GET" and is_foreign(dict(request.headers)):
+                return Response.of(403, REFUSAL)
             try:
                 return control(request)
             except Unavailable as error:
