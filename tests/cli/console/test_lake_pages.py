@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,12 +16,46 @@ from urllib.parse import quote
 import pytest
 from tests.support.stack.visit import Visit
 
+from nilometer.console.http.answers import chart_of
 from nilometer.console.http.formats import money
-from nilometer.console.money.pages import PARTS
+from nilometer.console.money.pages import PARTS, _in_units
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.read.bounded import bounded_query
 
 SINCE = "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "shown"),
+    [
+        (68_900, "usd", "689.00 USD"),
+        (-1_234_567, "eur", "-12,345.67 EUR"),
+        (500, "jpy", "500 JPY"),
+        (5_120, "kwd", "5.120 KWD"),
+        (1_000_000, "TND", "1,000.000 TND"),
+        (None, "usd", "–"),
+    ],
+)
+def test_an_amount_has_the_digits_of_its_currency(minor: int | None, currency: str, shown: str) -> None:
+    """Minor units are hundredths, units or thousandths."""
+    assert money(minor, currency) == shown
+    whole = {"names": [currency.lower()], "data": [[0, 1], [minor, None]]}
+    [line] = (_in_units(whole) or whole)["data"][1:]
+    assert line[0] is None or float(shown.split(maxsplit=1)[0].replace(",", "")) == line[0]
+
+
+def test_a_chart_has_numbers_alone() -> None:
+    """What is no number, or endless, has no place on a line; the page's script could not read it."""
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    values = [1.0, float("nan"), float("inf"), Decimal("NaN"), None, 2.0]
+
+    chart = chart_of(["day", "x"], [(start + timedelta(days=day), value) for day, value in enumerate(values)])
+
+    assert chart
+    assert json.loads(json.dumps(chart, allow_nan=False))["data"] == [
+        [start.timestamp(), (start + timedelta(days=5)).timestamp()],
+        [1.0, 2.0],
+    ]
 
 
 @pytest.mark.parametrize("known", ["", "2026-11-10T00:00"])

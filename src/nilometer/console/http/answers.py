@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -49,7 +50,7 @@ def chart_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str,
         for number in numbers if not texts else numbers[:1]:
             name = str(row[texts[0]]) if texts else columns[number]
             points = series.setdefault(name, {})
-            if at is not None and is_number(row[number]):
+            if at is not None and is_number(row[number]) and math.isfinite(row[number]):
                 points[at] = points.get(at, 0.0) + float(row[number])
     kept = dict(list(series.items())[:SERIES])
     starts = sorted({at for points in kept.values() for at in points})

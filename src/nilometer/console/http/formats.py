@@ -14,6 +14,8 @@ ZERO_DECIMAL = frozenset(
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
 )
 """Currencies whose minor unit is the unit. Source: Stripe's documentation, "Zero-decimal currencies"."""
+THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+"""Currencies with a thousand minor units. Source: as above, "Three-decimal currencies"."""
 NOTHING = "–"
 
 
@@ -87,9 +89,13 @@ def money(minor: Any, currency: str | None) -> str:
     if minor is None:
         return NOTHING
     code = (currency or "").lower()
-    amount = Decimal(str(minor))
-    shown = f"{amount:,.0f}" if code in ZERO_DECIMAL else f"{amount / 100:,.2f}"
-    return f"{shown} {code.upper()}".strip()
+    digits = decimals(code)
+    return f"{Decimal(str(minor)).scaleb(-digits):,.{digits}f} {code.upper()}".strip()
+
+
+def decimals(currency: str) -> int:
+    """How many digits an amount of this currency, in lower case, has after the point: 0, 2 or 3."""
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 
 def span(seconds: float | None) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from nilometer.console.http.answers import chart_of, csv_of
-from nilometer.console.http.formats import ZERO_DECIMAL
+from nilometer.console.http.formats import decimals
 from nilometer.console.http.guard import visitor
 from nilometer.console.http.rendering import page, query, section
 from nilometer.console.place import place_of
@@ -123,7 +123,7 @@ def _in_units(chart: dict[str, Any] | None) -> dict[str, Any] | None:
     if chart is None:
         return None
     times, *lines = chart["data"]
-    scales = [1 if name in ZERO_DECIMAL else 100 for name in chart["names"]]
+    scales = [10 ** decimals(name) for name in chart["names"]]
     shown = [[None if v is None else v / by for v in line] for by, line in zip(scales, lines, strict=True)]
     return {**chart, "data": [times, *shown]}
 
