@@ -21,6 +21,7 @@ from nilometer.console.http.formats import money
 from nilometer.console.money.pages import PARTS, _in_units
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.read.bounded import bounded_query
+from nilometer.lake.read.query import query
 
 SINCE = "2026-01-01"
 
@@ -233,6 +234,25 @@ def test_sql_is_bounded_in_time_and_rows(tmp_path: Path) -> None:
     assert (len(found.rows), found.more) == (7, True)
     with pytest.raises(Rejected, match="memory"):
         bounded_query("select list(range) from range(200000000)", **lake)
+
+
+@pytest.mark.parametrize("ask_lake", [bounded_query, lambda sql, **lake: list(query(sql, **lake).rows)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'infinity'::timestamptz",
+        "'-infinity'::date",
+        "date '20000-01-01'",
+        "timestamp_ns '2026-01-01 00:00:00.000000001'",
+    ],
+)
+def test_a_time_that_python_cannot_hold_is_named(tmp_path: Path, value: str, ask_lake: Any) -> None:
+    """With what to do; as text it is there."""
+    lake: Any = {"lake_uri": str(tmp_path), "storage_options": {}}
+
+    with pytest.raises(Rejected, match="cast it to varchar"):
+        ask_lake(f"select {value}", **lake)
+    assert ask_lake(f"select ({value})::varchar", **lake)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from nilometer.errors import Rejected
-from nilometer.lake.read.query import add_datasets, connect, set_times
+from nilometer.lake.read.query import add_datasets, connect, rows_of, set_times
 
 SECONDS = 20.0
 MEMORY = "512MB"
@@ -67,13 +67,8 @@ def bounded_query(
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
         reader = relation.to_arrow_reader(limit + 1)
-        columns, rows = tuple(reader.schema.names), list(islice(_tuples(reader), limit + 1))
+        columns, rows = tuple(reader.schema.names), list(islice(rows_of(reader), limit + 1))
     return BoundedResult(columns=columns, rows=rows[:limit], more=len(rows) > limit)
-
-
-def _tuples(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    for batch in batches:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 @contextmanager

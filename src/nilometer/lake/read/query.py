@@ -212,8 +212,21 @@ def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTab
 def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
     """Keeps the connection alive for as long as there is something to read."""
     with connection, _refusing_wrong_sql():
-        for batch in reader:
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from rows_of(reader)
+
+
+def rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
+    """Rows as Python has their values. `Rejected("invalid_sql")` for a day or time that it cannot hold."""
+    for batch in batches:
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+        except (OverflowError, ValueError):
+            raise Rejected(
+                "invalid_sql",
+                "the answer has a day or time outside of the years 1 to 9999, or with nanoseconds; "
+                "cast it to varchar, or to timestamp",
+            ) from None
+        yield from zip(*columns, strict=True)
 
 
 @contextlib.contextmanager
