@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -94,7 +95,7 @@ def look_as(request: Request, form: Form) -> Response:
         raise HTTPException(400, "choose one of the roles")
     answer = RedirectResponse("/", status_code=303)
     answer.headers.append("set-cookie", cookie(ROLE_COOKIE, Role(role).value))
-    answer.set_cookie(WORKSPACE_COOKIE, workspace_id, httponly=True, samesite="strict")
+    answer.headers.append("set-cookie", cookie(WORKSPACE_COOKIE, quote(workspace_id, safe="")))
     return answer
 
 

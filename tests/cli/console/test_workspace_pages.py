@@ -5,13 +5,19 @@ from __future__ import annotations
 import html
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.support.stack.visit import Visit
+from tests.support.people import workspace
+from tests.support.stack.still import still
+from tests.support.stack.visit import InsideVisit, Visit
+from tests.support.stores.memory import MemoryObjects, MemoryStore
 
+from nilometer.console.app import application
 from nilometer.console.http.formats import number
+from nilometer.console.http.visitor import LaptopGate
 from nilometer.console.workspaces import reading
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table, new_item
@@ -146,3 +152,24 @@ def test_the_list_goes_on_at_its_cursor(store: Any) -> None:
 
     assert sorted(map(str, seen)) == sorted(f"w{number_}" for number_ in range(reading.PAGE * 2 + 7))
     assert len(reading.listed(store, "nonsense").rows) == reading.PAGE
+
+
+@pytest.mark.parametrize("name", ["acme/b", "a b", "a%2Fb", "a#b?c", "w\u00f6rk", "\u65e5\u672c", 'a"b;c'])
+def test_a_workspace_of_any_id_opens(tmp_path: Path, name: str) -> None:
+    """By its link in the list, with its history; and one can look as its member."""
+    store = MemoryStore()
+    workspace(store, name)  # type: ignore[arg-type]  # as it asks
+    lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+    app = application(still(store, MemoryObjects(), lake), gate=LaptopGate())  # type: ignore[arg-type]  # as its readers ask
+    inside = InsideVisit("", app=app)
+
+    [link] = re.findall(r'href="(/workspaces/[^"]+)"', inside.get("/workspaces").text)
+    page = inside.get(html.unescape(link))
+
+    assert page.status == 200
+    assert f'<span class="mono">{name}</span>' in html.unescape(page.text)
+    assert inside.get(f"{html.unescape(link)}/history").status == 200
+    inside.look_as("Viewer", name)
+    assert inside.get("/workspaces").headers["location"] == html.unescape(link)
+    assert inside.get(html.unescape(link)).status == 200
+    assert inside.get("/workspaces/").status == 404

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 from starlette.requests import Request
 
@@ -83,7 +84,7 @@ class LaptopGate:
         if not self.opens(request.cookies.get(KEY_COOKIE)):
             return None
         role = request.cookies.get(ROLE_COOKIE, Role.ADMIN)
-        workspace_id = request.cookies.get(WORKSPACE_COOKIE) or None
+        workspace_id = unquote(request.cookies.get(WORKSPACE_COOKIE, "")) or None
         chosen = Role(role) if role in list(Role) else Role.VIEWER
         return Visitor(name="operator", role=chosen, workspace_id=workspace_id)
 

@@ -27,12 +27,12 @@ _NOISE = {"version", "updated_at", "cause", "inputs", "pk", "sk", "kind"}
 
 
 def routes() -> list[BaseRoute]:
-    """All below `/workspaces`."""
+    """All below `/workspaces`. An id may have a `/` in it, which a server decodes before the route is looked for."""
     return [
         Route("/workspaces", list_workspaces),
-        Route("/workspaces/{workspace_id}", workspace),
-        Route("/workspaces/{workspace_id}/history", history),
-        Route("/workspaces/{workspace_id}/as-of", as_of),
+        Route("/workspaces/{workspace_id:path}/history", history),
+        Route("/workspaces/{workspace_id:path}/as-of", as_of),
+        Route("/workspaces/{workspace_id:path}", workspace),
     ]
 
 
@@ -100,7 +100,7 @@ def _steps(place: Place, workspace_id: str, until: datetime | None = None) -> li
 def _of(request: Request) -> tuple[Visitor, Place, str]:
     """Who looks, where, and at which workspace; 404 for one that is not theirs, as for one that is not there."""
     who, workspace_id = visitor(request), str(request.path_params["workspace_id"])
-    if not who.sees(workspace_id):
+    if not workspace_id or not who.sees(workspace_id):
         raise HTTPException(404, f"nothing is known of workspace {workspace_id}")
     who.require(Permission.WORKSPACE_VIEW)
     return who, place_of(request), workspace_id
