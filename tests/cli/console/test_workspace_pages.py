@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from tests.support.stack.visit import InsideVisit, Visit
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.console.app import application
-from nilometer.console.http.formats import number
+from nilometer.console.http.formats import brief, number, of_field
+from nilometer.console.http.rendering import environment
 from nilometer.console.http.visitor import LaptopGate
-from nilometer.console.workspaces import reading
+from nilometer.console.workspaces import pages, reading
+from nilometer.domain.lake.change import ItemAction
+from nilometer.domain.recovery.history import Step
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Table, new_item
 
@@ -152,6 +156,28 @@ def test_the_list_goes_on_at_its_cursor(store: Any) -> None:
 
     assert sorted(map(str, seen)) == sorted(f"w{number_}" for number_ in range(reading.PAGE * 2 + 7))
     assert len(reading.listed(store, "nonsense").rows) == reading.PAGE
+
+
+def test_a_change_shows_times_as_times_and_no_key_of_an_index() -> None:
+    """Stripe's seconds read as a day; what is long is cut, and a text with markup stays a text."""
+    names = ("current_period_end", "gsi2pk", "seats")
+    step = Step(
+        key=keys.billing("w"),
+        occurred_at=datetime.now(UTC),
+        action=ItemAction.INSERT,
+        actor=None,
+        cause=None,
+        old=None,
+        new=dict.fromkeys(names, 1_796_083_200),
+    )
+    shown = environment().from_string("{% for n, (_, v) in told %}{{ n }}={{ v | of_field(n, 80) }};{% endfor %}")
+
+    text = text_of(shown.render(told=pages.changed(step).items()))
+
+    assert text == "current_period_end= 01 Dec 2026 00:00:00 UTC ;seats=1,796,083,200;"
+    assert brief("<" * 400) == "<" * 300 + " … (400 characters)"
+    assert brief("<" * 300) == "<" * 300
+    assert of_field(10**30, "ends_at") == number(10**30)
 
 
 @pytest.mark.parametrize("name", ["acme/b", "a b", "a%2Fb", "a#b?c", "w\u00f6rk", "\u65e5\u672c", 'a"b;c'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,10 @@ ZERO_DECIMAL = frozenset(
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 """Currencies with a thousand minor units. Source: as above, "Three-decimal currencies"."""
 NOTHING = "–"
+BRIEF = 300  # characters of a value in a table of any content; files have all
+ENDLESS = sys.maxsize
+_TIMES = ("_at", "_start", "_end")
+_YEAR_9999 = 253_370_764_800  # its first second
 
 
 def time(value: datetime | int | str | None, *, exact: bool = False) -> Markup | str:
@@ -125,6 +130,20 @@ def cell(value: Any) -> Any:
     return str(value)
 
 
+def brief(value: Any, most: int = BRIEF) -> Any:
+    """As `cell`; of a longer text the first `most` characters, and how long it is."""
+    shown = cell(value)
+    if isinstance(shown, Markup) or len(shown) <= most:
+        return shown
+    return f"{shown[:most]} … ({number(len(shown))} characters)"
+
+
+def of_field(value: Any, name: str, most: int = ENDLESS) -> Any:
+    """As `brief`; Stripe's epoch seconds in a field that is called after a time as that time."""
+    is_time = name.endswith(_TIMES) and isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return time(value) if is_time and 0 < value < _YEAR_9999 else brief(value, most)
+
+
 def is_number(value: Any) -> bool:
     """What stands to the right of its column."""
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
@@ -153,6 +172,8 @@ FILTERS = {
     "money": money,
     "span": span,
     "cell": cell,
+    "brief": brief,
+    "of_field": of_field,
     "pretty": pretty,
     "words": words,
     "anchor": anchor,

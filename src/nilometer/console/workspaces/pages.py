@@ -19,11 +19,12 @@ from nilometer.console.place import Place, place_of
 from nilometer.console.workspaces import reading
 from nilometer.domain.acts.roles import Permission
 from nilometer.domain.recovery.history import Step, state
+from nilometer.domain.store.keys import INDEXED
 from nilometer.flows.recovery.history import show
 
 CHANGES = 100
 LEAST_DAYS = 30  # of a chart
-_NOISE = {"version", "updated_at", "cause", "inputs", "pk", "sk", "kind"}
+_NOISE = {"version", "updated_at", "cause", "inputs", "pk", "sk", "kind", *INDEXED}
 
 
 def routes() -> list[BaseRoute]:
