@@ -9,6 +9,10 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+AWS_ERRORS = (BotoCoreError, ClientError)
+"""What a call of AWS that nobody translated ends with: no answer, no credentials, or a refusal."""
 
 # Seconds to connect and to wait for an answer, and attempts. A connection that stalls is given up early enough that
 # three attempts fit into every function (30 s; the webhook answers within 8), and a healthy answer is never cut:

@@ -54,6 +54,14 @@ _LOST = {
 }
 """Errors of a plain write, and what a transaction calls them."""
 _PERMANENT = {"ValidationException", "ItemCollectionSizeLimitExceededException"}
+_DENIED = {
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+}
+"""Source: DynamoDB Developer Guide, "Error handling with DynamoDB", and AWS's common errors."""
 _REFUSED = {"ValidationError", "ItemCollectionSizeLimitExceeded"}  # as a transaction names the same
 
 
@@ -446,7 +454,9 @@ def _translate(error: ClientError) -> NilometerError:
         return Cancelled([_LOST[code]])
     if code in _PERMANENT:
         return Rejected("too_large", f"DynamoDB refused the write: {error.response['Error'].get('Message', code)}")
-    return Unavailable(f"DynamoDB answered {code}; try again")
+    return Unavailable(
+        f"DynamoDB answered {code}; {'check credentials and rights' if code in _DENIED else 'try again'}"
+    )
 
 
 def _cancelled(reasons: Sequence[str]) -> NilometerError:

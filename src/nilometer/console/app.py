@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from nilometer.aws.clients import AWS_ERRORS
 from nilometer.console.events import pages as events
 from nilometer.console.events.timeline import Timeline
 from nilometer.console.http.guard import Form, Guard, Seal, action, cookie, visitor
@@ -63,7 +64,7 @@ def application(
     made = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, gate=gate, hosts=hosts)],
-        exception_handlers={HTTPException: _failed, NilometerError: _failed, Exception: _failed},
+        exception_handlers=dict.fromkeys((HTTPException, NilometerError, *AWS_ERRORS, Exception), _failed),
     )
     made.state.place = place
     made.state.gate = gate
@@ -114,6 +115,8 @@ def _failed(request: Request, error: Exception) -> Response:
     elif isinstance(error, NilometerError):
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         said = str(error)
+    elif isinstance(error, AWS_ERRORS):
+        status, said = 503, f"AWS: {error}"
     else:
         status, said = 500, "this page failed; the terminal of the console has the traceback"
     if request.headers.get("hx-request"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from tests.support.command_line import Local
 from tests.support.stack.still import still
 from tests.support.stack.visit import InsideVisit, Reply, Visit
@@ -244,3 +245,25 @@ def test_operations_are_for_who_sees_the_whole_stack(visit: Visit, path: str) ->
     """Neither a Viewer nor an Admin of one workspace."""
     assert visit.look_as("Viewer").get(path).status == 403
     assert visit.look_as("Admin", "memphis").get(path).status == 403
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "ExpiredToken", "Message": "The token is expired"}}, "GetQueueAttributes"),
+        NoCredentialsError(),
+    ],
+)
+def test_a_refusal_of_aws_is_said(tmp_path: Path, error: Exception) -> None:
+    """A session that expired is no defect of the page: what AWS said stands there, as in the command line."""
+
+    def status() -> Any:
+        raise error
+
+    lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+    place = still(MemoryStore(), MemoryObjects(), lake, status=status)  # type: ignore[arg-type]  # as its readers ask
+
+    answer = InsideVisit("", app=application(place, gate=LaptopGate())).get("/operations")
+
+    assert answer.status == 503
+    assert f"AWS: {error}" in html.unescape(answer.text)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from tests.support.lake import build
@@ -60,3 +62,37 @@ def test_a_file_that_is_gone_or_nothing_is_named(tmp_path: Path, content: bytes 
         with pytest.raises(Unavailable, match=victim.name):
             events(lake)
         victim.write_bytes(whole)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("<Error><Code>ExpiredToken</Code></Error>", "S3 answered ExpiredToken; check cred"), ("no", "or refused")],
+)
+def test_a_refusal_of_s3_is_no_damage(status: int, body: str, said: str) -> None:
+    """Credentials that expired, or lack a right: nobody is told to bring a file back."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        options = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+        }
+        with pytest.raises(Unavailable, match=said) as refused:
+            query("select event_id from usage", lake_uri="s3://bucket/lake", storage_options=options)
+        server.shutdown()
+
+    assert "bring" not in str(refused.value)

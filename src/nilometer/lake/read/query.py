@@ -28,6 +28,7 @@ from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 from nilometer.lake.tables.tables import table_uri
 
 _DAMAGED = "Could not open Parquet input source"  # pyarrow's words; the file follows in quotes
+_S3_SAID = re.compile("<Code>([A-Za-z]+)</Code>")
 _DAMAGED_ON_DISK = re.compile(  # DuckDB's
     r"(?:No magic bytes|No files found|Failed to read file|Error: File )[^'\"]*['\"]([^'\"]*event_date=[^'\"]+)['\"]"
 )
@@ -205,8 +206,16 @@ def _open(name: str, lake_uri: str, storage_options: dict[str, str]) -> DeltaTab
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
-        first = str(error).partition("\n")[0]  # Rust's backtrace follows
-        raise Unavailable(f"{uri} cannot be read: {first}; bring a damaged file back from a copy") from error
+        raise Unavailable(f"{uri} cannot be read: {_reason(str(error))}") from error
+
+
+def _reason(message: str) -> str:
+    """Why a table cannot be opened, and what to do: only what S3 did give can be damaged."""
+    if found := _S3_SAID.search(message):
+        return f"S3 answered {found[1]}; check credentials, rights and region"
+    if "Error performing" in message:
+        return "S3 did not answer, or refused; check network, credentials and rights"
+    return f"{message.partition(chr(10))[0]}; bring a damaged file back from a copy"  # Rust's backtrace follows
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
