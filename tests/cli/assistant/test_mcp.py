@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from mcp import Client, StdioServerParameters
 from tests.support.command_line import CommandLine
 from tests.support.stack.loop import run_async
 
+from nilometer.cli.assistant import mcp_server
+from nilometer.cli.assistant.mcp_server import McpTools
+from nilometer.cli.terminal.connection import Connection
 from nilometer.lake.metrics.metrics import METRICS
 from nilometer.lake.read.recipes import RECIPES
 
@@ -64,6 +71,20 @@ def test_an_assistant_is_told_what_the_commands_print(nilometer: Any, stack: Any
     assert verified["report"]["ok"] is nilometer("verify", "books", "--json").json["ok"] is True
     assert set(metrics["metrics"]) >= {"mrr_daily", "revenue"}
     assert "mrr" in recipes["recipes"]
+
+
+def test_now_is_when_the_assistant_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server that was started days ago does not answer with what was known then."""
+    started = datetime.now(UTC) - timedelta(days=9)
+    monkeypatch.setattr(mcp_server, "lake_of", lambda _: {"lake_uri": str(tmp_path), "storage_options": {}})
+    told: Any = SimpleNamespace(pid=None)
+    tools = McpTools(Connection(told, now=started))
+
+    asked = tools.metric("mrr_daily", first=started.date(), last=datetime.now(UTC).date())
+
+    known = {datetime.fromisoformat(told) for told in re.findall(r"known_at <= timestamp '([^']+)'", asked["sql"])}
+    assert len(known) == 1
+    assert datetime.now(UTC) - known.pop() < timedelta(minutes=10)
 
 
 def test_every_recipe_and_metric_is_what_its_command_prints(alone: CommandLine) -> None:

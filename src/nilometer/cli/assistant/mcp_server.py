@@ -82,7 +82,12 @@ class McpTools:
     """What an assistant may call; the docstrings are what it reads."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._description = connection.description
+
+    @property
+    def _connection(self) -> Connection:
+        """The server runs for days, longer than a command: each question has its own time."""
+        return Connection(self._description)
 
     def recipes(self) -> Answer:
         """The ready questions about usage, billing, payments and changes, for the tool `recipe`."""
