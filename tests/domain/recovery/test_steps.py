@@ -158,6 +158,7 @@ WRONG: list[tuple[str, AuditStep]] = [
 ]
 RIGHT: list[AuditStep] = [
     step(MEMBER, then(MEMBER, status="removed", sessions_after="2026-11-03")),
+    step({**MEMBER, "status": "removed"}, then(MEMBER, status="removed", stamp="2026-11-04")),
     step(INVITED, then(INVITED), changed_fields=("token_hash", "version")),
     step(INVITED, then(INVITED, status="accepted", user_id="u")),
     step(TOKEN, then(TOKEN, used_at="2026-11-02")),

@@ -89,6 +89,39 @@ def test_any_order_ends_in_the_same_membership(store: Store, objects: Any) -> No
         assert (waiting, roles(store, ws), admins(store, ws)) == ([], {"ada": Role.ADMIN}, 1)
 
 
+ADD, ROLE, END, REMOVE = "member.added.v1", "member.role_changed.v1", "session.all_revoked.v1", "member.removed.v1"
+STORIES: dict[str, tuple[list[tuple[str, str]], Role | None]] = {
+    "demoted, and sessions ended": ([(ADD, "Admin"), (ROLE, "Viewer"), (END, "")], Role.VIEWER),
+    "the role of before again": ([(ADD, "Analyst"), (ROLE, "Viewer"), (ROLE, "Analyst")], Role.ANALYST),
+    "said twice, another between": (
+        [(ADD, "Viewer"), (ROLE, "Analyst"), (ROLE, "Viewer"), (ROLE, "Analyst")],
+        Role.ANALYST,
+    ),
+    "removed, added and removed": ([(ADD, "Admin"), (REMOVE, ""), (ADD, "Admin"), (REMOVE, "")], None),
+    "removed and added again": ([(ADD, "Viewer"), (REMOVE, ""), (ADD, "Viewer")], Role.VIEWER),
+}
+
+
+@pytest.mark.parametrize("story", list(STORIES))
+def test_any_order_ends_where_the_last_event_says(store: Store, objects: Any, story: str) -> None:
+    """Also when an event says what is so already, and when one about sessions is newer than one about the role."""
+    told, ends = STORIES[story]
+    for n, order in enumerate(itertools.permutations(range(len(told)))):
+        ws = f"ws{n}"
+        workspace(store, ws, now=START)
+        waiting = []
+        for i in order:
+            type_, role = told[i]
+            data = {"user_id": "bob", **({"role": role} if role else {})}
+            waiting.append(event(type_, data, id_=f"{n}-{i}", second=i + 1, subject=ws))
+        outcomes: list[Outcome] = []
+        for body in waiting * len(told):
+            outcomes += handle(store, objects, body)
+
+        assert roles(store, ws).get("bob") == ends, [told[i] for i in order]
+        assert admins(store, ws) == 1
+
+
 def test_members_of_an_unknown_workspace_wait(store: Store, objects: Any) -> None:
     """Its creation may be on the way."""
     created = event("workspace.created.v1", {"name": "Acme"}, id_="created")

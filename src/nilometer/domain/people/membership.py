@@ -4,6 +4,7 @@ The workspace's record counts its Admins, and every change of that number is wri
 of two Admins who leave at once, one is refused.
 
 A membership that ended stays as a mark for 40 days, out of the index, so that a late older event does not revive it.
+Its stamp is of the newest event about the role, also of one that said what was so already.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class _MembershipStatus(StrEnum):
 MEMBERSHIP_STEPS: Mapping[str, frozenset[str]] = {
     "": frozenset({_MembershipStatus.ACTIVE}),
     _MembershipStatus.ACTIVE: frozenset(_MembershipStatus),
-    _MembershipStatus.REMOVED: frozenset({_MembershipStatus.ACTIVE}),
+    _MembershipStatus.REMOVED: frozenset(_MembershipStatus),
 }
-"""What each status becomes, "" being no membership."""
+"""What each status becomes, "" being no membership. One that stays was said again by a newer event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,11 @@ def membership_of(item: Item | None) -> Membership | None:
         joined_at=item["joined_at"],
         sessions_after=item.get("sessions_after", ""),
     )
+
+
+def has_ended(item: Item | None) -> bool:
+    """Whether the item is the mark of a membership that is over."""
+    return item is not None and item["status"] == _MembershipStatus.REMOVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +129,7 @@ class ChangeRole(MemberDeed[Membership]):
         check_role_given(act, was)
         check_role_given(act, self.role)
         if was is self.role:
-            return []
+            return _said_again(act, before)
         put = _active(act, before, **{**_kept(before), "role": self.role})
         count = _counted(act, stored, int(self.role is Role.ADMIN) - int(was is Role.ADMIN))
         return [
@@ -151,7 +157,7 @@ class RemoveMember(MemberDeed[None]):
             return []
         self.require(act, own=self.user_id)
         if before is not None and membership_of(before) is None:
-            return []
+            return _said_again(act, before)
         role = current(act, before, self.user_id).role
         if not act.caller.is_self(self.user_id):
             check_role_given(act, role)
@@ -179,7 +185,8 @@ class EndSessions(MemberDeed[None]):
         if not act.caller.is_self(self.user_id):
             check_role_given(act, member.role)
         after = max(rfc3339(act.happened), member.sessions_after)
-        put = _active(act, before, **{**_kept(before), "sessions_after": after})
+        stamp = str((before or {}).get("stamp", ""))  # it says nothing of the role: an older event about it may come
+        put = _active(act, before, stamp=stamp, **{**_kept(before), "sessions_after": after})
         return [put, entry(act, SecurityAction.SESSIONS_REVOKED, subject=self.user_id)]
 
 
@@ -190,7 +197,7 @@ def join(act: Act, stored: Stored, *, user_id: str, role: Role) -> list[Write]:
         return []
     known = membership_of(before)
     if known and known.role is role:
-        return []
+        return _said_again(act, before)
     if known:
         raise Refused(f"{user_id} is a member of {act.workspace_id} already, as {known.role}; change the role")
     past = {"sessions_after": before["sessions_after"]} if before and "sessions_after" in before else {}
@@ -220,7 +227,17 @@ def check_role_given(act: Act, role: Role) -> None:
         raise Refused(f"{act.caller.role}s may not give, change or remove the role {role}; ask an Admin")
 
 
-def _active(act: Act, stored: Item | None, **attributes: Any) -> Put:
+def _said_again(act: Act, before: Item | None) -> list[Write]:
+    """An event that says what is so already: from now on an older one that comes late changes nothing.
+
+    Nothing of a call of the library, which saw what is stored.
+    """
+    if before is None or not act.is_event:
+        return []
+    return [_active(act, before, **_kept(before)) if membership_of(before) else _removed(act, before)]
+
+
+def _active(act: Act, stored: Item | None, *, stamp: str | None = None, **attributes: Any) -> Put:
     user_id = attributes["user_id"]
     return record(
         act,
@@ -231,7 +248,7 @@ def _active(act: Act, stored: Item | None, **attributes: Any) -> Put:
         **{**attributes, "role": str(attributes["role"])},
         gsi1pk=keys.user(user_id),
         gsi1sk=keys.workspace(act.workspace_id).pk,
-        stamp=stamp_after(stored, act),
+        stamp=stamp_after(stored, act) if stamp is None else stamp,
     )
 
 
@@ -242,7 +259,7 @@ def _removed(act: Act, stored: Item | None) -> Put:
         keys.member(act.workspace_id, kept["user_id"]),
         "membership",
         stored,
-        **{**kept, "sessions_after": rfc3339(act.now)},
+        **{**kept, "sessions_after": max(rfc3339(act.now), kept.get("sessions_after", ""))},
         status=str(_MembershipStatus.REMOVED),
         stamp=stamp_after(stored, act),
         expires_at=epoch(act.now + MARKED),

@@ -15,7 +15,7 @@ from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.lake.redaction import REDACTED
 from nilometer.domain.limits.reservation import RESERVATION_STEPS
 from nilometer.domain.people.invitation import INVITATION_STEPS, InvitationStatus
-from nilometer.domain.people.membership import MEMBERSHIP_STEPS
+from nilometer.domain.people.membership import MEMBERSHIP_STEPS, has_ended
 from nilometer.domain.store.writes import Item
 from nilometer.domain.stripe.registers.register import merge, unpacked
 from nilometer.domain.usage.rebucket import MOVED_BY
@@ -75,6 +75,8 @@ def _status(steps: Mapping[str, frozenset[str]], step: AuditStep) -> Iterator[Br
 
 def _membership(step: AuditStep, _is_void: IsVoid) -> Iterator[Broken]:
     yield from _status(MEMBERSHIP_STEPS, step)
+    if has_ended(step.old) and has_ended(step.new) and "role" in step.changed_fields:
+        yield "state", "a membership that has ended keeps its role"
     for name in ("stamp", "sessions_after"):
         yield from _never_back(step, name)
 
