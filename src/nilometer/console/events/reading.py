@@ -12,7 +12,7 @@ from nilometer.console.place import Place
 from nilometer.domain.recovery.dead_letter import DeadLetter, Wanted, shown
 from nilometer.domain.recovery.history import Step
 from nilometer.domain.recovery.refused import FLOWS, KeptReject
-from nilometer.domain.recovery.trace import Audited, Hop, Trace, TraceStage
+from nilometer.domain.recovery.trace import Audited, Hop, Trace, TracedEvent, TraceStage
 from nilometer.domain.store.keys import INDEXED
 from nilometer.domain.store.times import from_epoch
 from nilometer.flows.recovery import dead_letters
@@ -119,7 +119,13 @@ def _step(one: Audited) -> Step:
 def _reject(place: Place, found: Trace) -> KeptReject | None:
     since = place.clock() - timedelta(days=40)
     kept = place.lane().all(FLOWS, since=since, settled=True)
-    return next((one for one in kept if one.event_id == found.identity.event_id), None)
+    return next((one for one in kept if _is_of(one, found.identity)), None)
+
+
+def _is_of(reject: KeptReject, identity: TracedEvent) -> bool:
+    """Not of another sender's event with the same id. Stripe's are named by their account."""
+    ours = identity.kind == "stripe_event" or identity.source is None or reject.source in {None, identity.source}
+    return ours and reject.event_id == identity.event_id
 
 
 def _payload(place: Place, found: Trace) -> tuple[Any, str | None]:

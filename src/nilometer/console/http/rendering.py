@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from nilometer.console.http import formats
+from nilometer.console.http.visitor import LaptopGate
 from nilometer.domain.acts.roles import Permission, Role
 from nilometer.domain.acts.text import shown
 
@@ -47,6 +48,7 @@ def render(request: Request, template: str, **values: Any) -> str:
     common = {
         "request": request,
         "visitor": request.state.visitor,
+        "chooses": isinstance(request.app.state.gate, LaptopGate),
         "place": request.app.state.place,
         "csrf": request.app.state.seal.token(request.state.session),
         "theme": theme_of(request),

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,7 +18,10 @@ from tests.support.stack.visit import InsideVisit, Reply, Visit
 from tests.support.stores.memory import MemoryObjects, MemoryStore
 
 from nilometer.console.app import application
+from nilometer.console.events import reading
 from nilometer.console.http.visitor import ClaimsGate, Gate, LaptopGate, visitor_of
+from nilometer.domain.recovery.refused import KeptReject
+from nilometer.domain.recovery.trace import Trace, TracedEvent
 
 ALL: Any = application(SimpleNamespace(feed=Silence()), gate=LaptopGate()).routes  # type: ignore[arg-type]  # not asked
 READS = sorted(one.path for one in ALL if isinstance(one, Route) and "GET" in (one.methods or ()))
@@ -147,6 +151,39 @@ def test_an_empty_claim_of_a_workspace_opens_none(path: str, tmp_path: Any) -> N
         assert "req_of_acme" in asked("acme").text
     assert asked("").status in {303, 400, 403, 404}
     assert "req_of_acme" not in asked("").text
+
+
+def test_a_role_is_chosen_where_one_may_choose(tmp_path: Any) -> None:
+    """Behind a token the menu says who one is, and has no form that would be refused."""
+    place: Any = still(MemoryStore(), MemoryObjects(), {"lake_uri": str(tmp_path), "storage_options": {}})  # type: ignore[arg-type]  # as its readers ask
+    token, laptop = (
+        InsideVisit("", app=application(place, gate=gate)).get("/sql").text
+        for gate in (ClaimedWorkspace(""), LaptopGate())
+    )
+
+    assert ('action="/as"' in token, "your role is in your token" in token) == (False, True)
+    assert ('action="/as"' in laptop, "your role is in your token" in laptop) == (True, False)
+
+
+def test_the_reject_of_an_event_is_its_senders() -> None:
+    """Another sender may use the same id: his reject is not shown, resent or dismissed in its place."""
+    now = datetime.now(UTC)
+    fields: dict[str, Any] = {"flow": "usage", "at": now, "reason": "x", "message": "x", "payload": None}
+    kept = [
+        KeptReject(id=source, event_id="req_1", source=source, workspace_id=workspace_id, **fields)
+        for source, workspace_id in (("/services/b", "globex"), ("/services/a", "acme"))
+    ]
+    place: Any = SimpleNamespace(clock=lambda: now, lane=lambda: SimpleNamespace(all=lambda *_, **__: kept))
+
+    def found(kind: str, source: str | None) -> str | None:
+        identity = TracedEvent(kind=kind, event_id="req_1", source=source)
+        one = reading._reject(place, Trace(identity=identity, hops=(), gaps=()))
+        return one.workspace_id if one else None
+
+    assert found("usage_event", "/services/a") == "acme"
+    assert found("usage_event", "/services/b") == "globex"
+    assert found("usage_event", "/services/c") is None
+    assert found("stripe_event", "self") == "globex"
 
 
 def test_an_event_of_two_workspaces_shows_each_its_own(visit: Visit, ask: Any) -> None:
