@@ -260,7 +260,10 @@ def _failed(error: click.ClickException, as_json: bool, reason: str = "failed") 
     elif isinstance(error, click.UsageError):
         error.show()
     else:
-        click.echo(f"Error: {visible(error.format_message())}", err=True)
+        message = error.format_message()
+        # DuckDB points at a place of the SQL in lines of their own.
+        lines = filter(str.strip, message.split("\n")) if reason == "invalid_sql" else [message]
+        click.echo("Error: " + "\n  ".join(map(visible, lines)), err=True)
     return error.exit_code
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import unicodedata
 
+import click
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nilometer.cli.program import _failed
 from nilometer.cli.terminal.output import cell
 from nilometer.cli.terminal.visible import visible, visible_json
 
@@ -45,3 +48,15 @@ def test_json_says_the_same_to_a_machine(value: object) -> None:
 def test_a_cell_shows_what_would_have_been_done() -> None:
     """An escape sequence, a line break and an override, as symbols; markup of the table is text."""
     assert cell("a\x1b[31m\nb\u202e[red]") == "a␛[31m␊b‹U+202E›\\[red]"
+
+
+def test_an_error_of_sql_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """The place that DuckDB points at stands below the SQL; any other error is one line, whatever it quotes."""
+    message = 'Parser Error: near "wher"\n\nLINE 1: select\x1b wher\n               ^'
+
+    for reason, wanted in (
+        ("invalid_sql", 'Error: Parser Error: near "wher"\n  LINE 1: select␛ wher\n                 ^\n'),
+        ("failed", 'Error: Parser Error: near "wher"␊␊LINE 1: select␛ wher␊               ^\n'),
+    ):
+        assert _failed(click.ClickException(message), False, reason) == 1
+        assert capsys.readouterr().err == wanted
