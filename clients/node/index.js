@@ -2,6 +2,9 @@
 
 const ATTEMPTS = 4;
 const BATCH = 500;
+const MILLISECONDS = 35_000; // of one request: the API ends its own after thirty seconds
+const SLUG = /^[a-z][a-z0-9_]{0,63}$/;
+const WRONG = new Set([400, 404, 413, 422]); // for good: the same again is answered the same
 const TOLD = 1000; // rejected events that are kept until a flush names them
 const NEW_EACH_TIME = /\/actions\/(notify|report_security|resend_invitation)$/;
 const AGAIN = new Set([0, 429, 502, 503, 504]);
@@ -87,7 +90,8 @@ export class Client {
     let answered;
     let text;
     try {
-      answered = await this.#fetch(this.#url + path, { method, headers, body });
+      const signal = AbortSignal.timeout(MILLISECONDS);
+      answered = await this.#fetch(this.#url + path, { method, headers, body, signal });
       text = await answered.text();
     } catch {
       throw new NilometerError(0, "no_answer", "the API does not answer");
@@ -112,6 +116,7 @@ class Usage {
   #units = new Map();
   #flushing = null;
   #timer = null;
+  #atExit = () => this.#flush().catch(() => {});
 
   constructor(client, options) {
     this.#client = client;
@@ -120,6 +125,7 @@ class Usage {
 
   /** The event's id, made when none is given: the event counts once, however often it is sent. Waits when the buffer is full. */
   async record(workspace, meter, quantity = 1, { id = newId(), time = new Date(), dimensions, source } = {}) {
+    if (typeof meter !== "string" || !SLUG.test(meter)) throw new NilometerError(400, "unknown_meter", "this is no meter's slug");
     while (this.#waiting.length >= this.#options.capacity) await this.#flush();
     const data = { meter, quantity: amount(quantity), ...(dimensions ? { dimensions } : {}) };
     const from = source ?? this.#options.source ?? sourceOf(workspace);
@@ -145,6 +151,7 @@ class Usage {
   async close() {
     clearInterval(this.#timer);
     this.#timer = null;
+    globalThis.process?.off?.("beforeExit", this.#atExit);
     await this.flush();
   }
 
@@ -153,7 +160,7 @@ class Usage {
     if (this.#timer) return;
     this.#timer = setInterval(() => this.#flush().catch(() => {}), this.#options.flushSeconds * 1000);
     this.#timer.unref?.();
-    globalThis.process?.once?.("beforeExit", () => this.#flush().catch(() => {}));
+    globalThis.process?.once?.("beforeExit", this.#atExit);
   }
 
   async #flush() {
@@ -174,11 +181,23 @@ class Usage {
         if (unit) ready.push({ ...event, data: { ...event.data, unit } });
         else rejected.push({ id: event.id, reason: "unknown_meter", message: "there is no such meter" });
       }
-      const answers = ready.length ? (await this.#client.request("POST", "/v1/events", ready)).events : [];
+      const answers = ready.length ? await this.#posted(ready) : [];
       rejected.push(...answers.filter((one) => one.status === "rejected"));
       this.#waiting.splice(0, taken.length);
       this.#keep(rejected);
     }
+  }
+
+  // What is wrong for good as a whole is sent in halves: one event must not hold up those beside it.
+  async #posted(events) {
+    try {
+      return (await this.#client.request("POST", "/v1/events", events)).events;
+    } catch (error) {
+      if (!WRONG.has(error.status)) throw error;
+      if (events.length === 1) return [{ id: events[0].id, status: "rejected", reason: error.reason, message: error.message }];
+    }
+    const half = Math.floor(events.length / 2);
+    return [...(await this.#posted(events.slice(0, half))), ...(await this.#posted(events.slice(half)))];
   }
 
   // What the callback throws holds up nothing.
@@ -231,7 +250,7 @@ class Limits {
     try {
       done = await work(held);
     } catch (error) {
-      await this.#ask(workspace, meter, "release", { id });
+      await this.#ask(workspace, meter, "release", { id }).catch(() => {}); // it ends by itself; `error` is what matters
       throw error;
     }
     await this.#ask(workspace, meter, "settle", { id, quantity: amount(held.used), time: new Date().toISOString() });

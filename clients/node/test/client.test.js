@@ -54,17 +54,53 @@ test("what is rejected is told at once, once, and kept in bounds", async () => {
   const answer = async (url, { body }) => {
     if (url.includes("/meters/nonsense")) return new Response(JSON.stringify({ reason: "unknown_meter" }), { status: 404 });
     if (url.includes("/meters/")) return new Response(JSON.stringify({ unit: "call" }));
-    if (away) return new Response("{}", { status: 400 });
+    if (away) return new Response("{}", { status: 401 });
     assert.equal(JSON.parse(body)[0].source, "/workspaces/a%2Fb");
     return new Response(JSON.stringify({ events: JSON.parse(body).map(({ id }) => ({ id, status: "rejected", reason: "too_old" })) }));
   };
   const client = new Client({ fetch: answer, flushSeconds: 60, onRejected: (events) => (told.push(...events), nonsense()) });
   await client.usage.record("a/b", "nonsense");
   for (let n = 0; n < 1200; n += 1) await client.usage.record("a/b", "calls");
-  await assert.rejects(client.usage.flush(), { status: 400 });
+  await assert.rejects(client.usage.flush(), { status: 401 });
   away = false;
   await assert.rejects(client.close(), (error) => error.events.length === 1000 && error.total === 1201);
   assert.equal(told.length, 1201);
+});
+
+test("an event that no request can carry holds up no other", async () => {
+  const client = new Client();
+  for (const meter of ["", "No Slug", "a\ud800", undefined]) {
+    await assert.rejects(client.usage.record(WORKSPACE, meter), { reason: "unknown_meter" });
+  }
+  const wrong = [
+    await client.usage.record(WORKSPACE, METER, 1, { id: "half\ud800" }),
+    await client.usage.record(WORKSPACE, METER, 1, { dimensions: { plan: "\ud800" } }),
+    await client.usage.record(WORKSPACE, METER, 1, { dimensions: { plan: "x".repeat(1_100_000) } }),
+  ];
+  for (let n = 0; n < 3; n += 1) await client.usage.record(WORKSPACE, METER, "0.5");
+
+  const told = await client.usage.flush().then(() => assert.fail("accepted"), (error) => error);
+
+  assert.deepEqual(told.events.map(({ id }) => id), wrong);
+  await client.usage.flush();
+  await client.close();
+});
+
+test("work's own error is told, also when nothing can be given back", async () => {
+  const answer = async (url) => (url.endsWith("/reserve") ? new Response('{"granted": true}') : new Response("{}", { status: 400 }));
+  const client = new Client({ fetch: answer });
+  await assert.rejects(client.limits.reserve("a", "calls", 1, () => { throw new RangeError("mine"); }), RangeError);
+});
+
+test("a closed client leaves nothing behind", async () => {
+  const before = process.listenerCount("beforeExit");
+  const answer = async (url) => new Response(JSON.stringify(url.includes("/meters/") ? { unit: "call" } : { events: [] }));
+  for (let n = 0; n < 20; n += 1) {
+    const client = new Client({ fetch: answer });
+    await client.usage.record("a", "calls");
+    await client.close();
+  }
+  assert.equal(process.listenerCount("beforeExit"), before);
 });
 
 test("a failure that may pass is asked again, others are not", async () => {
