@@ -21,6 +21,7 @@ from nilometer.console.http.formats import brief, number, of_field
 from nilometer.console.http.rendering import environment
 from nilometer.console.http.visitor import LaptopGate
 from nilometer.console.workspaces import pages, reading
+from nilometer.domain.acts.roles import Role
 from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.recovery.history import Step
 from nilometer.domain.store import keys
@@ -199,3 +200,16 @@ def test_a_workspace_of_any_id_opens(tmp_path: Path, name: str) -> None:
     assert inside.get("/workspaces").headers["location"] == html.unescape(link)
     assert inside.get(html.unescape(link)).status == 200
     assert inside.get("/workspaces/").status == 404
+
+
+def test_a_page_of_many_members_is_cut(tmp_path: Path) -> None:
+    """And says so."""
+    store = MemoryStore()
+    workspace(store, "big", **{f"user_{number_:04}": Role.VIEWER for number_ in range(130)})  # type: ignore[arg-type]  # as it asks
+    lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+    app = application(still(store, MemoryObjects(), lake), gate=LaptopGate())  # type: ignore[arg-type]  # as its readers ask
+
+    page = InsideVisit("", app=app).get("/workspaces/big").text
+
+    assert "100 of 131 members, in the order of their ids." in page
+    assert len(re.findall(r"<td>user_[0-9]{4}</td><td>Viewer", page)) == 99  # and ada

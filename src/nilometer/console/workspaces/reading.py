@@ -131,6 +131,7 @@ class WorkspaceDetail:
     billing: Mapping[str, Any] | None = None
     lines: Sequence[tuple[str, str]] = ()
     reasons: Sequence[Mapping[str, Any]] = ()
+    subscriptions: int = 0
     invoices: Sequence[Mapping[str, Any]] = ()
     members: Sequence[Membership] = ()
     flags: Sequence[Evaluation] = ()
@@ -166,7 +167,8 @@ def _money(store: Store, workspace_id: str, who: Visitor, record: Item | None, n
     return {
         "billing": told,
         "lines": [(label, text) for label, text in lines(told) if text],
-        "reasons": [explain_register(store, item, str(item["object_id"])) for item in subscriptions],
+        "reasons": [explain_register(store, item, str(item["object_id"])) for item in subscriptions[:_NEWEST]],
+        "subscriptions": len(subscriptions),
         "invoices": sorted(invoices, key=lambda one: one.get("created") or 0, reverse=True),
     }
 
