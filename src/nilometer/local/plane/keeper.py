@@ -37,7 +37,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._items: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
         self._records: list[tuple[str, Mapping[str, Any]]] = []
-        self._queued: dict[str, tuple[_Seen, frozenset[str]]] = {}
+        self._queued: dict[str, tuple[_Seen, set[str]]] = {}
         self._unwritten = Changes()
         self._saved: dict[str, bytes] = {}
         self._load_state: Callable[[str], dict[str, Any] | None] = persistence.load_state
@@ -147,16 +147,22 @@ class Keeper:
             self._collect_queue(scoped[2], queue["messages"])
 
     def _collect_queue(self, url: str, messages: list[dict[str, Any]]) -> None:
-        """A request sends or removes: with the same number and the same last message, nothing changed."""
+        """A request sends or removes: with the same number and the same last message, nothing changed. With the last
+        message where it was, some were sent and none removed, as they stay in their order."""
         seen = _seen(messages)
-        before, known = self._queued.get(url, ((0, ""), frozenset()))
+        before, known = self._queued.get(url, ((0, ""), set()))
         if seen == before:
             return
-        now = {message["id"]: message for message in messages}
-        new = [message for message in messages if message["id"] not in known]
-        self._unwritten.messages.update(((url, gone), None) for gone in known - now.keys())
+        if before[0] <= len(messages) and (not before[0] or messages[before[0] - 1]["id"] == before[1]):
+            new = messages[before[0] :]
+        else:
+            new = [message for message in messages if message["id"] not in known]
+            gone = known - {message["id"] for message in messages}
+            self._unwritten.messages.update(((url, one), None) for one in gone)
+            known -= gone
         self._unwritten.messages.update(((url, message["id"]), _encode(message)) for message in new)
-        self._queued[url] = seen, frozenset(now)
+        known.update(message["id"] for message in new)
+        self._queued[url] = seen, known
         if at := _visible_since(new, time.time()):
             self._visible[url] = max(at, self._visible.get(url, 0.0))
             self._note(url)
@@ -178,7 +184,7 @@ class Keeper:
         for url, message in self._journal.messages():
             queues[url]["messages"].append(_decode(message))
         for url, queue in queues.items():
-            ids = frozenset(message["id"] for message in queue["messages"])
+            ids = {message["id"] for message in queue["messages"]}
             self._queued[url] = _seen(queue["messages"]), ids
 
     def _legacy(self, name: str) -> dict[str, Any] | None:

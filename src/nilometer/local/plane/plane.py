@@ -29,13 +29,23 @@ from typing import Any
 import hypercorn.asyncio
 import yaml
 from ministack import app as engine  # type: ignore[import-untyped]  # it has no types
-from ministack.services import cloudformation, dynamodb, s3  # type: ignore[import-untyped]  # as above
+from ministack.core import responses  # type: ignore[import-untyped]  # as above
+from ministack.services import (  # type: ignore[import-untyped]  # as above
+    cloudformation,
+    dynamodb,
+    dynamodb_streams,
+    eventbridge,
+    lambda_svc,
+    s3,
+    sqs,
+)
 from ministack.services.cloudformation import engine as templates  # type: ignore[import-untyped]  # as above
 from ministack.services.cloudformation import provisioners
 
 from nilometer.local.front.direct import directly
 from nilometer.local.front.foreign import for_this_machine
 from nilometer.local.front.server import serve
+from nilometer.local.patches import queues, quick_json, rules
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
 
@@ -81,6 +91,10 @@ def main(data: Path) -> None:
     _keep_items(keeper)
     _adopt_buckets()
     _parse_quickly()
+    quick_json.use(responses, dynamodb, dynamodb_streams, eventbridge, sqs)
+    queues.use()
+    rules.use()
+    lambda_svc._ensure_poller = _nothing
     engine.load_state = keeper.restore
     engine.save_all = lambda _services: keeper.close()
     engine._load_persisted_state = _loading(keeper, engine._load_persisted_state)
@@ -88,6 +102,10 @@ def main(data: Path) -> None:
     hypercorn.asyncio.serve = serve  # type: ignore[assignment]  # as `engine.main` calls it
     sys.argv = sys.argv[:1]
     engine.main()
+
+
+def _nothing() -> None:
+    """The runner has the pollers."""
 
 
 def _loading(keeper: Keeper, load: Callable[[], None]) -> Callable[[], None]:

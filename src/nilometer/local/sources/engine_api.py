@@ -16,6 +16,7 @@ import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
 _SECONDS = 60.0  # botocore's
+MORE = "NilometerMore"  # as `local.patches.queues` has it, which imports the engine
 _TARGETS = {"sqs": ("AmazonSQS", "1.0"), "dynamodb": ("DynamoDBStreams_20120810", "1.0")}
 
 
@@ -28,14 +29,15 @@ class EngineApi:
         self._idle: list[http.client.HTTPConnection] = []
 
     def receive(self, queue_url: str, most: int) -> list[dict[str, Any]]:
-        """Messages with all their attributes, as SQS answers them; at most `most`, which is at most ten."""
+        """Messages with all their attributes, as SQS answers them; at most `most`, and a megabyte or one."""
         everything = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
-        asked = {"QueueUrl": queue_url, "MaxNumberOfMessages": most, "WaitTimeSeconds": 0, **everything}
+        number = {"MaxNumberOfMessages": min(most, 10), MORE: most}
+        asked = {"QueueUrl": queue_url, "WaitTimeSeconds": 0, **number, **everything}
         return list(self._ask("sqs", "ReceiveMessage", asked).get("Messages") or ())
 
     def delete(self, queue_url: str, entries: list[dict[str, Any]]) -> None:
-        """Deletes up to ten messages by their handles."""
-        self._ask("sqs", "DeleteMessageBatch", {"QueueUrl": queue_url, "Entries": entries})
+        """Deletes messages by their handles."""
+        self._ask("sqs", "DeleteMessageBatch", {"QueueUrl": queue_url, "Entries": entries, MORE: len(entries)})
 
     def records(self, iterator: str, limit: int) -> dict[str, Any]:
         """The answer of GetRecords: binary values are in base64 and times are numbers, as Lambda hands them on."""

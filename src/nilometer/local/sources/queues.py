@@ -30,7 +30,9 @@ CONCURRENCY = 2  # invocations of a mapping at once, on one machine
 POLL_SECONDS = 1  # between two receives when the engine does not say what is new
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
+LOOK_SECONDS = 0.2  # between two receives while a batch gathers or every invocation is busy
 _REQUEST_RECORDS = 10  # of one SQS request
+_DELETED_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,14 @@ class QueuePoller(Poller):
         if left <= 0 or self._full():
             self._dispatch()
         elif not received:
-            self._stopping.wait(min(left, 0.05))
+            self._stopping.wait(min(left, LOOK_SECONDS))
 
     def _full(self) -> bool:
         size = sum(delivery.size for delivery in self._waiting)
         return len(self._waiting) >= self._mapping.batch_size or size >= PAYLOAD_BYTES
 
     def _receive(self) -> list[MessageDelivery]:
-        most = min(_REQUEST_RECORDS, self._mapping.batch_size)
+        most = self._mapping.batch_size - len(self._waiting)
         messages = self._feed.api.receive(self._mapping.queue.url, most)
         if messages:
             self._feed.activity.note()
@@ -123,8 +125,11 @@ class QueuePoller(Poller):
 
     def _filtered(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
         """What no pattern matches is deleted unseen, as by Lambda."""
-        passed = [d for d in deliveries if message_passes(d.record, self._mapping.filters)]
-        self._delete([delivery for delivery in deliveries if delivery not in passed])
+        passed: list[MessageDelivery] = []
+        dropped: list[MessageDelivery] = []
+        for delivery in deliveries:
+            (passed if message_passes(delivery.record, self._mapping.filters) else dropped).append(delivery)
+        self._delete(dropped)
         return passed
 
     def _kept(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
@@ -139,7 +144,7 @@ class QueuePoller(Poller):
 
     def _dispatch(self) -> None:
         # Waits a moment when all are busy, instead of turning without end.
-        if not self._free.acquire(timeout=0.05):
+        if not self._free.acquire(timeout=LOOK_SECONDS):
             return
         batch = self._take()
         self._waiting += self._due()
@@ -193,13 +198,13 @@ class QueuePoller(Poller):
         return int(min(seconds, self._mapping.queue.visibility_timeout))
 
     def _delete(self, deliveries: Sequence[MessageDelivery]) -> None:
-        for entries in _entries([delivery.handle for delivery in deliveries]):
+        for entries in _entries([delivery.handle for delivery in deliveries], _DELETED_TOGETHER):
             self._feed.api.delete(self._mapping.queue.url, entries)
             self._feed.activity.note()
 
     def _see_again(self, deliveries: Sequence[MessageDelivery], after: Callable[[MessageDelivery], int]) -> None:
         seconds = {delivery.handle: after(delivery) for delivery in deliveries}
-        for entries in _entries(list(seconds)):
+        for entries in _entries(list(seconds), _REQUEST_RECORDS):
             timed = [{**entry, "VisibilityTimeout": seconds[entry["ReceiptHandle"]]} for entry in entries]
             self._sqs.change_message_visibility_batch(QueueUrl=self._mapping.queue.url, Entries=timed)
             self._feed.activity.note()
@@ -239,8 +244,8 @@ def _originals(deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
     return [delivery for delivery in deliveries if not delivery.copy]
 
 
-def _entries(handles: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Entries of batch requests, ten at most."""
-    for start in range(0, len(handles), _REQUEST_RECORDS):
-        chunk = handles[start : start + _REQUEST_RECORDS]
+def _entries(handles: Sequence[str], most: int) -> Iterator[list[dict[str, Any]]]:
+    """Entries of batch requests."""
+    for start in range(0, len(handles), most):
+        chunk = handles[start : start + most]
         yield [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(chunk)]

@@ -26,7 +26,7 @@ from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, in
 from nilometer.local.sources.source import Feed, Poller
 from nilometer.local.workers.runtime import InvocationResult
 
-POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second, when the engine does not say what is new
+POLL_SECONDS = 0.25  # Lambda's base rate of four reads a second
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
@@ -67,10 +67,14 @@ class ShardPoller(Poller):
         self._seen = feed.checkpoints.get(self._name, shard)  # sequence number of the last record that was read
         self._buffer: list[Record] = []  # read, passed the filters, and not done
         self._opened = 0.0  # when the first of the buffer came
+        self._next_read = 0.0  # not before, so that what is written one by one comes together
         self.discarded = 0
 
     def lag(self) -> int:
-        """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
+        """Records that passed the filters and are not done. Without any the stream is asked, so 0 is certain, and a
+        thousand unread ones are counted at most."""
+        if waiting := len(self._buffer):
+            return waiting
         response = self._feed.api.records(self._iterator or self._position(), _READ_RECORDS)
         return len(self._buffer) + len(self._new(response))
 
@@ -78,9 +82,14 @@ class ShardPoller(Poller):
         self._iterator = ""
 
     def _turn(self) -> None:
-        """One read, and one batch if it is due: full, or its window over."""
+        """One read, and one batch if it is due: full, or its window over.
+
+        The first record after a pause is read at once, what follows at Lambda's rate: a function that gets few records
+        at a time costs many invocations.
+        """
+        self._stopping.wait(self._pause())
         seen = self._feed.bell.seen(self.mapping.table)
-        read = len(self._buffer) < max(self.mapping.batch_size, _READ_RECORDS) and self._read()
+        read = self._may_read() and self._read()
         if not self._buffer:
             if not read:
                 self._feed.bell.wait(self.mapping.table, seen, otherwise=POLL_SECONDS)
@@ -94,6 +103,17 @@ class ShardPoller(Poller):
 
     # ------------------------------------------------------------------ reading
 
+    def _pause(self) -> float:
+        """Seconds until something is to be done: the next read, or the batch that gathers."""
+        if len(self._buffer) >= self.mapping.batch_size:
+            return 0.0
+        due = min(self._next_read, self._opened + self.mapping.window) if self._buffer else self._next_read
+        return max(0.0, due - time.monotonic())
+
+    def _may_read(self) -> bool:
+        room = len(self._buffer) < max(self.mapping.batch_size, _READ_RECORDS)
+        return room and time.monotonic() >= self._next_read
+
     def _read(self) -> bool:
         """False when there was nothing new."""
         self._iterator = self._iterator or self._position()
@@ -101,6 +121,8 @@ class ShardPoller(Poller):
         found = self._new(response)
         if response["Records"]:
             self._feed.activity.note()
+            if len(response["Records"]) < self.mapping.batch_size:
+                self._next_read = time.monotonic() + POLL_SECONDS
             if not self._buffer:
                 self._opened = time.monotonic()
             self._buffer += found
