@@ -85,7 +85,7 @@ def many(running: Stack, store: Store, count: int) -> dict[str, Any]:
     assert all(one.taken for one in answers)
     _until(partial(_are_stored, store, named), every=0.2)
     stored = time.monotonic() - began
-    await_idle(running.status, timeout=PATIENCE, pause=0.5)
+    await_idle(running.status, timeout=PATIENCE, pause=1)
     idle = time.monotonic() - began
     used = {name: seconds - before.get(name, 0.0) for name, seconds in _cpu().items()}
     return {

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ from nilometer.local.plane.keeper import Keeper
 # ruff: noqa: SLF001
 
 _log = logging.getLogger("nilometer.plane")
+_CONDITIONS = 1000  # of which their grammar is known
 _REAPER = "dynamodb-ttl-reaper"
 _BY_SERVICE = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 _READS = ("Get", "List", "Describe", "Batch", "Query", "Scan", "Test")
@@ -94,7 +95,9 @@ def main(data: Path) -> None:
     quick_json.use(responses, dynamodb, dynamodb_streams, eventbridge, sqs)
     queues.use()
     rules.use()
+    dynamodb._condition_syntax_error = lru_cache(_CONDITIONS)(dynamodb._condition_syntax_error)
     lambda_svc._ensure_poller = _nothing
+    logging.getLogger("events").setLevel(logging.WARNING)  # a line for each message of each rule
     engine.load_state = keeper.restore
     engine.save_all = lambda _services: keeper.close()
     engine._load_persisted_state = _loading(keeper, engine._load_persisted_state)

@@ -30,7 +30,9 @@ CONCURRENCY = 2  # invocations of a mapping at once, on one machine
 POLL_SECONDS = 1  # between two receives when the engine does not say what is new
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
-LOOK_SECONDS = 0.2  # between two receives while a batch gathers or every invocation is busy
+LOOK_SECONDS = 0.5  # between two receives while a batch gathers or every invocation is busy
+BUSY_WINDOWS = 4  # that a batch gathers at most under load: an invocation runs, or the last batch had
+BUSY_MESSAGES = 100
 _REQUEST_RECORDS = 10  # of one SQS request
 _DELETED_TOGETHER = 500
 
@@ -69,8 +71,10 @@ class QueuePoller(Poller):
         self._free = threading.Semaphore(concurrency(mapping))
         self._running: set[threading.Thread] = set()
         self._waiting: list[MessageDelivery] = []
+        self._ended = threading.Event()  # an invocation has, since the last look
         self._opened = 0.0  # since when the waiting fill their window
         self._dispatched = float("-inf")  # when the last batch went
+        self._last = 0  # messages of it
         self._later: list[MessageDelivery] = []  # copies and held back messages of chaos
 
     @property
@@ -83,6 +87,10 @@ class QueuePoller(Poller):
         """Deliveries that were received and are in no invocation yet."""
         return len(self._waiting) + len(self._later)
 
+    def stop(self) -> None:
+        super().stop()
+        self._ended.set()
+
     def join(self) -> None:
         """What is in no invocation goes back to the queue, visible at once."""
         super().join()
@@ -94,8 +102,10 @@ class QueuePoller(Poller):
     def _turn(self) -> None:
         """One receive, and one batch if it is due: full, or its window over.
 
-        While every invocation is busy the waiting batch grows, so a backlog makes large batches.
+        Under load the waiting batch grows, for `BUSY_WINDOWS` at most or until it is full: few large batches cost less
+        than many.
         """
+        self._ended.clear()
         seen = self._feed.bell.seen(self._mapping.queue.name)
         received = [] if self._full() else self._receive()
         if not self._waiting:
@@ -105,11 +115,12 @@ class QueuePoller(Poller):
                 return
             self._opened = self._dispatched
         self._waiting += received
-        left = self._opened + self._mapping.window - time.monotonic()
+        windows = BUSY_WINDOWS if self._running or self._last >= BUSY_MESSAGES else 1
+        left = self._opened + windows * self._mapping.window - time.monotonic()
         if left <= 0 or self._full():
             self._dispatch()
         elif not received:
-            self._stopping.wait(min(left, LOOK_SECONDS))
+            self._ended.wait(min(left, LOOK_SECONDS))
 
     def _full(self) -> bool:
         size = sum(delivery.size for delivery in self._waiting)
@@ -147,6 +158,7 @@ class QueuePoller(Poller):
         if not self._free.acquire(timeout=LOOK_SECONDS):
             return
         batch = self._take()
+        self._last = len(batch)
         self._waiting += self._due()
         self._opened = self._dispatched = time.monotonic()
         self._later += [
@@ -176,6 +188,7 @@ class QueuePoller(Poller):
         finally:
             self._running.discard(threading.current_thread())
             self._free.release()
+            self._ended.set()
 
     def _failed(self, batch: Sequence[MessageDelivery]) -> frozenset[str]:
         spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)

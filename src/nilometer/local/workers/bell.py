@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 PATH = "/_nilometer/changes"
 IDLE_SECONDS = 10.0  # between two polls of a source that has nothing new
-_PAUSE_SECONDS = 0.01  # between two answers: what changes within it is one answer
+_PAUSE_SECONDS = 0.02  # between two answers: what changes within it is one answer
 _ANSWER_SECONDS = 30.0
 _UNREACHABLE_SECONDS = 1.0
 
@@ -27,7 +27,8 @@ class Bell:
 
     def __init__(self, endpoint_url: str) -> None:
         self._netloc = urllib.parse.urlsplit(endpoint_url).netloc
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: dict[str, threading.Condition] = {}
         self._versions: dict[str, int] = {}
         self._listens = False
         self._stopped = False
@@ -41,26 +42,27 @@ class Bell:
     def stop(self) -> None:
         """Nobody waits any more, now or later. Returns at once, and cuts the long poll: an engine that stops waits for
         it."""
-        with self._changed:
-            self._stopped, self._listens = True, False
-            self._changed.notify_all()
+        with self._lock:
+            self._stopped = True
+            self._hear(False)
         if (connection := self._connection) and (cut := connection.sock):
             with contextlib.suppress(OSError):
                 cut.shutdown(socket.SHUT_RDWR)
 
     def seen(self, place: str) -> int:
         """The version of the place. Read it before the place is polled, and give it to `wait`."""
-        with self._changed:
+        with self._lock:
             return self._versions.get(place, 0)
 
     def wait(self, place: str, seen: int, *, otherwise: float) -> None:
         """Until the place has something new since `seen`, for `IDLE_SECONDS` at most; `otherwise` is how long when
         nobody can tell."""
-        with self._changed:
+        with self._lock:
+            changed = self._waiting.setdefault(place, threading.Condition(self._lock))
             deadline = time.monotonic() + (IDLE_SECONDS if self._listens else otherwise)
             while not self._stopped and self._versions.get(place, 0) == seen:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left if self._listens else min(left, otherwise)):
+                if left <= 0 or not changed.wait(left if self._listens else min(left, otherwise)):
                     return
 
     def _run(self) -> None:
@@ -80,15 +82,23 @@ class Bell:
     def _ring(self, connection: http.client.HTTPConnection, since: int) -> int:
         connection.request("GET", f"{PATH}?since={since}")
         answer: Mapping[str, int] = json.loads(connection.getresponse().read())["changes"]
-        with self._changed:
-            self._listens = not self._stopped
+        with self._lock:
+            self._hear(not self._stopped)
             self._versions.update(answer)
-            self._changed.notify_all()
+            for place in answer:
+                if changed := self._waiting.get(place):
+                    changed.notify_all()
         return max([since, *answer.values()])
+
+    def _hear(self, listens: bool) -> None:
+        """With the lock: how long everybody waits depends on it."""
+        if self._listens != listens or self._stopped:
+            self._listens = listens
+            for changed in self._waiting.values():
+                changed.notify_all()
 
     def _unreachable(self) -> None:
         """What was missed meanwhile the pollers find by asking."""
-        with self._changed:
-            self._listens = False
-            self._changed.notify_all()
+        with self._lock:
+            self._hear(False)
         time.sleep(_UNREACHABLE_SECONDS)
