@@ -21,6 +21,7 @@ from nilometer.errors import Cancelled
 from nilometer.local.plane.charges import DELIVERED, EMPTY, Charge, Exchange, charges, item_bytes
 from nilometer.local.plane.counting import CountingProxy
 from nilometer.local.plane.engine import REGION, Engine
+from nilometer.local.sources.engine_api import EngineApi
 
 
 @pytest.fixture
@@ -108,6 +109,23 @@ def test_a_queues_requests_are_told_from_its_empty_polls(proxy: CountingProxy) -
     assert found["ReceiveMessage"] == (2, 4, 4.0)
     assert found[DELIVERED] == (1, 2, 2.0)
     assert found[EMPTY][0] == 1
+
+
+def test_what_a_poller_asks_for_at_once_is_billed_in_tens(proxy: CountingProxy) -> None:
+    """One request of ours stands for what Lambda's pollers ask in several."""
+    url = client(proxy, "sqs").create_queue(QueueName=f"queue-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    for _ in range(3):
+        entries = [{"Id": str(n), "MessageBody": "x" * 10_000} for n in range(7)]
+        client(proxy, "sqs").send_message_batch(QueueUrl=url, Entries=entries)
+    proxy.reset()
+
+    api = EngineApi(proxy.url, region="us-east-1", access_key="test")
+    received = api.receive(url, 100)
+    api.delete(url, [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(received)])
+
+    found = counted(proxy)
+    assert found["ReceiveMessage"] == (1, 21, 5.0), "100, 100 and 10 kilobytes"
+    assert found["DeleteMessageBatch"] == (1, 0, 3.0)
 
 
 def test_objects_are_told_by_verb_and_prefix(proxy: CountingProxy) -> None:

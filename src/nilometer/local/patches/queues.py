@@ -1,7 +1,7 @@
 """SQS of MiniStack for a poller that takes hundreds of messages at a time.
 
-Each request of MiniStack's looks at every message of its queue, several times. Lambda's pollers ask for ten messages, as
-SQS demands, but many of them at once; one request that names `MORE` stands for them here.
+Each request looks at every message of its queue, several times. Lambda's pollers ask for ten messages, as SQS demands,
+but many of them at once; one request that names `MORE` stands for them here.
 """
 
 from __future__ import annotations

@@ -1,18 +1,33 @@
-"""JSON by msgspec for MiniStack's services: a tenth of the CPU of `json`, which does whatever msgspec does otherwise."""
+"""JSON by msgspec for MiniStack's services, for a tenth of the CPU; by `json` what msgspec refuses."""
 
 from __future__ import annotations
 
 import json
+import math
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
+
+class _Unwritable(float):
+    """Not finite. msgspec would write null; of this class it writes nothing, so that `json` does."""
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _Unwritable(found)
+
+
+_NUMBERS = {"parse_float": _number, "parse_constant": _number}
 _SAME = frozenset({"ensure_ascii", "separators", "default"})
 
 
 class QuickJson:
-    """Stands for the module `json`. Objects are written without spaces and in UTF-8, as AWS does."""
+    """Stands for the module `json`. Objects are written without spaces and in UTF-8, as AWS does.
+
+    Only what was read from JSON may be written: of bytes and sets, which `json` refuses, msgspec makes something.
+    """
 
     JSONDecodeError = json.JSONDecodeError
 
@@ -24,7 +39,7 @@ class QuickJson:
                 return msgspec.json.decode(text)
             except (msgspec.MsgspecError, UnicodeError, TypeError):
                 pass
-        return json.loads(text, **given)
+        return json.loads(text, **{**_NUMBERS, **given})
 
     @staticmethod
     def dumps(value: Any, **given: Any) -> str:
