@@ -1,11 +1,12 @@
-"""How soon and how many, on a stack of this machine: `python benchmarks/local_stack.py [--alone 40] [--events 2000]`.
+"""How soon and how many, on a stack of this machine: `python -m benchmarks.local_stack [--alone 40] [--events 2000]`.
 
 Alone: a webhook a second; a reader asks the table for its billing record until it is there. Goal: 95 % within 0.3 s
 after the post. Beside it the floor: how long an item that was put by hand takes to be read in the same engine.
 
 Many: `--events` of many customers through 8 connections; events a second until Stripe would be answered, until all
-facts are in the table and until the stack is idle, lake included; CPU of all processes of the stack an event. Goal:
-500 a second in the table.
+facts are in the table and until the stack is idle, lake included; CPU an event, of all processes and of each. Goal:
+500 a second in the table. Beside it the peer (`benchmarks.emulator`): how many of the same events an emulator of AWS
+takes from its bus through a queue into a table, and does nothing else.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.emulator import bare
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key, Table
-from nilometer.local.demo.delivery import WebhookClient
+from nilometer.local.demo.delivery import CONNECTIONS, WebhookClient
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.stack import Options, Stack, stack
 from nilometer.local.stripe.world import StripeWorld
@@ -75,9 +77,9 @@ def _floor(store: Store, number: int) -> float:
     return time.monotonic() - began
 
 
-def many(running: Stack, store: Store, count: int) -> dict[str, Any]:
+def many(running: Stack, store: Store, posted: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Events a second at three places."""
-    posted = list(events(count, "many"))
+    count = len(posted)
     named = [keys.stripe_event("self", event["id"]) for _, event in posted]
     before, began = _cpu(), time.monotonic()
     answers = list(_client(running).deliver_all((n, json.dumps(event).encode()) for n, (_, event) in enumerate(posted)))
@@ -179,7 +181,10 @@ def main() -> None:
             store = Store(running.client("dynamodb"), records=tables.records_table, events=tables.events_table)
             alone(running, store, 3)  # the first of each function starts its process
             print(json.dumps({**alone(running, store, given.alone), "load": round(os.getloadavg()[0], 1)}), flush=True)
-            print(json.dumps(many(running, store, given.events)), flush=True)
+            posted = list(events(given.events, "many"))
+            print(json.dumps(many(running, store, posted)), flush=True)
+        found = bare([event for _, event in posted], connections=CONNECTIONS)
+        print(json.dumps({"figure": "peer: MiniStack alone, one hop", **found}), flush=True)
 
 
 if __name__ == "__main__":
