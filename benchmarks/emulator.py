@@ -118,10 +118,13 @@ def _emulator() -> Iterator[tuple[str, int]]:
 
 def _await(endpoint: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()  # noqa: S310  # our own loopback
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the emulator did not start"
-            time.sleep(0.1)
+    while not _answers(endpoint):
+        assert time.monotonic() < deadline, "the emulator did not start"
+        time.sleep(0.1)
+
+
+def _answers(endpoint: str) -> bool:
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()  # noqa: S310  # our own loopback
+        return True
+    return False

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.emulator import bare
+
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key, Table

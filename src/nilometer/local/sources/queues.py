@@ -31,8 +31,9 @@ POLL_SECONDS = 1  # between two receives when the engine does not say what is ne
 RETRY_SECONDS = 1.0
 SPARED_RECEIVES = 3  # from this delivery on chaos breaks nothing
 LOOK_SECONDS = 0.5  # between two receives while a batch gathers or every invocation is busy
-BUSY_WINDOWS = 4  # that a batch gathers at most under load: an invocation runs, or the last batch had
-BUSY_MESSAGES = 100
+BUSY_WINDOWS = 4  # that a batch gathers at most under load
+BUSY_MESSAGES = 100  # in a batch are load
+MUCH_BYTES = 256 * 1024  # after which more is received at once
 _REQUEST_RECORDS = 10  # of one SQS request
 _DELETED_TOGETHER = 500
 
@@ -102,8 +103,8 @@ class QueuePoller(Poller):
     def _turn(self) -> None:
         """One receive, and one batch if it is due: full, or its window over.
 
-        Under load the waiting batch grows, for `BUSY_WINDOWS` at most or until it is full: few large batches cost less
-        than many.
+        Under load the waiting batch grows, for `BUSY_WINDOWS` at most, while an invocation runs or messages go on to
+        come: few large batches cost less than many.
         """
         self._ended.clear()
         seen = self._feed.bell.seen(self._mapping.queue.name)
@@ -115,12 +116,17 @@ class QueuePoller(Poller):
                 return
             self._opened = self._dispatched
         self._waiting += received
-        windows = BUSY_WINDOWS if self._running or self._last >= BUSY_MESSAGES else 1
-        left = self._opened + windows * self._mapping.window - time.monotonic()
+        left = self._left(received)
         if left <= 0 or self._full():
             self._dispatch()
-        elif not received:
+        elif sum(delivery.size for delivery in received) < MUCH_BYTES:
             self._ended.wait(min(left, LOOK_SECONDS))
+
+    def _left(self, received: Sequence[MessageDelivery]) -> float:
+        """Seconds that the waiting batch still gathers."""
+        is_busy = self._running or (received and self._last >= BUSY_MESSAGES)
+        windows = BUSY_WINDOWS if is_busy else 1
+        return self._opened + windows * self._mapping.window - time.monotonic()
 
     def _full(self) -> bool:
         size = sum(delivery.size for delivery in self._waiting)
