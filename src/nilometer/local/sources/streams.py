@@ -71,10 +71,7 @@ class ShardPoller(Poller):
         self.discarded = 0
 
     def lag(self) -> int:
-        """Records that passed the filters and are not done. Without any the stream is asked, so 0 is certain, and a
-        thousand unread ones are counted at most."""
-        if waiting := len(self._buffer):
-            return waiting
+        """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
         response = self._feed.api.records(self._iterator or self._position(), _READ_RECORDS)
         return len(self._buffer) + len(self._new(response))
 
