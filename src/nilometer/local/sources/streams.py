@@ -86,9 +86,10 @@ class ShardPoller(Poller):
         """
         self._stopping.wait(self._pause())
         seen = self._feed.bell.seen(self.mapping.table)
-        read = self._may_read() and self._read()
+        asks = self._may_read()
+        read = asks and self._read()
         if not self._buffer:
-            if not read:
+            if asks and not read:
                 self._feed.bell.wait(self.mapping.table, seen, otherwise=POLL_SECONDS)
             return
         left = self._opened + self.mapping.window - time.monotonic()
