@@ -68,17 +68,17 @@ def mark(store: Store, workspace_id: str, *, since: datetime, billing_version: i
     One request for a workspace without a mark, which is what most have; three with one.
     """
 
-    def put(stored: Item | None) -> None:
-        if changed := domain.mark(stored, workspace_id, since=since, billing_version=billing_version, now=now):
-            store.put(changed)  # our own, written by an attempt whose answer was lost, is seen by the next
+    looks = False
 
     def attempt() -> None:
-        put(store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True))
+        nonlocal looks
+        stored = store.get(Table.RECORDS, keys.rebucket(workspace_id), consistent=True) if looks else None
+        looks = True
+        put = domain.mark(stored, workspace_id, since=since, billing_version=billing_version, now=now)
+        if put:
+            store.put(put)  # our own, written by an attempt whose answer was lost, is seen by the next
 
-    try:
-        put(None)
-    except Cancelled:
-        retrying(attempt)
+    retrying(attempt)
 
 
 def run(
