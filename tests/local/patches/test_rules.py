@@ -25,7 +25,7 @@ patterns = [
 events = [
     {"Source": source, "DetailType": kind, "Detail": detail, "Account": "000000000000", "Time": 1}
     for source, kind, detail in itertools.product(
-        ["a", "b", ""], ["x", "usage.y", ""], ['{"kind": "k"}', '{"kind": "l"}', "{}", "no json"]
+        ["a", "b", "", ["a"]], ["x", "usage.y", ""], ['{"kind": "k"}', '{"kind": "l"}', "{}", "no json"]
     )
 ]
 asked = [(json.dumps(p), e) for _ in range(2) for p in patterns for e in events]

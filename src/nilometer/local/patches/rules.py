@@ -39,7 +39,8 @@ def use() -> None:
 
     def matching(view: Any, alternative: dict[str, Any]) -> bool:
         asked = alternative.keys() - {"detail"}
-        if not asked or not asked <= _ASKED:
+        told = all(isinstance(view.envelope()[name], str) for name in _ASKED)
+        if not told or not asked or not asked <= _ASKED:
             return bool(whole(view, alternative))
         if not envelopes.pass_(alternative, view.envelope()):
             return False
