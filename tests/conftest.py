@@ -1,10 +1,15 @@
-"""One engine for a test session; each test gets tables, a bus or a bucket of its own in it."""
+"""One engine for a test session; each test gets tables, a bus or a bucket of its own in it.
+
+It is emptied after every few tests: with each change of its own settings it writes those of all that it holds, so what
+earlier tests left would soon cost more than the tests. What is to last longer than a test has an engine of its own.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -58,6 +63,9 @@ LONGEST = (
     "tests/template/test_lint.py",
     "tests/house/test_lint.py",
 )
+EMPTIED_AFTER = 8  # tests that used the engine
+ENGINE = pytest.StashKey[Engine]()
+USES = pytest.StashKey[int]()
 LONGEST_TEST = timedelta(minutes=3)  # from what a test sends to where it asks for it, on a busy machine
 
 
@@ -95,6 +103,18 @@ def pytest_runtest_setup() -> None:
     end = calendar_month(datetime.now(UTC)).end
     while end - LONGEST_TEST < datetime.now(UTC) < end + timedelta(seconds=2):
         time.sleep(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """When the test's own fixtures have ended, nothing of it is needed in the engine any more."""
+    yield
+    if ENGINE in item.config.stash and "aws" in getattr(item, "fixturenames", ()):
+        uses = item.config.stash.get(USES, 0) + 1
+        item.config.stash[USES] = uses
+        if uses % EMPTIED_AFTER == 0:
+            where = f"{item.config.stash[ENGINE].endpoint_url}/_ministack/reset"
+            urllib.request.urlopen(urllib.request.Request(where, method="POST"), timeout=60).close()  # noqa: S310  # our own engine
 
 
 MAY_LACK = ("beside the project", "is a shallow clone")
@@ -150,13 +170,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A running engine, and the environment of this process pointing at it."""
+def aws(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Engine]:
+    """A running engine, and the environment of this process pointing at it. Tests find it empty every now and then."""
     data = tmp_path_factory.mktemp("engine")
-    with engine(port=0, data=data, log=data / "engine.log") as running:
+    with engine(port=0, data=data, log=data / "engine.log", saved=False) as running:
         before = dict(os.environ)
         os.environ.update(running.environment)
+        pytestconfig.stash[ENGINE] = running
         yield running
+        del pytestconfig.stash[ENGINE]
         os.environ.clear()
         os.environ.update(before)
 

@@ -15,7 +15,7 @@ from tests.support.command_line import (
 )
 
 from nilometer.local.plane import deploy
-from nilometer.local.plane.engine import Engine
+from nilometer.local.plane.engine import engine
 from nilometer.local.stack.stack import clients
 
 
@@ -33,11 +33,13 @@ def stack(nilometer: CommandLine) -> Iterator[Local]:
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: Engine) -> Deployed:
-    """One of its own for a module."""
-    name = f"deployed-{uuid.uuid4().hex[:8]}"
-    outputs = deploy.deploy(clients(aws), stripe_secrets=["unset"], stack_name=name)
-    return Deployed(name, outputs, clients(aws), aws.environment)
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """One of its own for a module, in an engine of its own."""
+    data = tmp_path_factory.mktemp("deployed")
+    with engine(port=0, data=data, log=data / "engine.log", saved=False) as running:
+        name = f"deployed-{uuid.uuid4().hex[:8]}"
+        outputs = deploy.deploy(clients(running), stripe_secrets=["unset"], stack_name=name)
+        yield Deployed(name, outputs, clients(running), running.environment)
 
 
 @pytest.fixture
