@@ -33,8 +33,9 @@ demo: $(VENV)/.local  ## a small company's month through the whole system, on th
 local: $(VENV)/.local  ## run the whole system on this machine until Ctrl-C
 	@$(VENV)/bin/nilometer local
 
-# Processes of the tests: `auto` is one a processor, 4 at most. Tests of a stack wait more than they compute, so more may pay.
-WORKERS ?= auto
+# Processes of the tests, 4 at most. Tests of a stack wait for a good part of their time: one more than there are processors
+# keeps those busy.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 .PHONY: test
 test: $(VENV)/.dev $(VENV)/sam/.installed $(VENV)/awscli/.installed $(VENV)/readers/.installed $(VENV)/dbt/.installed $(VENV)/notebooks/.installed $(VENV)/dynoxide/.installed $(VENV)/axe/.installed $(VENV)/chromium/.installed $(VENV)/engine/.installed  ## lint, types, architecture, template, build and all tests
 	@$(VENV)/bin/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup --durations 25
@@ -157,28 +158,32 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv
 	$(VENV)/bin/python -m pip check
 	touch $@ $(VENV)/.local
 
+# A venv of its own for what $(1) locks, by uv or else by pip.
+define into_venv
+	$(or $(2),$(VENV)/bin/python) -m venv --without-pip $(@D)
+	$(VENV)/bin/python -m uv pip install --quiet --no-deps --python $(@D)/bin/python --require-hashes --requirement $(1) \
+	  || $(VENV)/bin/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(1)
+endef
+
 # Their pins and the local engine's exclude each other, so these tools have a venv each.
-$(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed $(VENV)/dbt/.installed $(VENV)/notebooks/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
-	@echo "Installing $* into $(VENV)/$* (once, about a minute) ..."
-	$(VENV)/bin/python -m venv $(VENV)/$*
-	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+$(VENV)/sam/.installed $(VENV)/checkov/.installed $(VENV)/readers/.installed $(VENV)/dbt/.installed $(VENV)/notebooks/.installed: $(VENV)/%/.installed: requirements/%.txt | $(VENV)/.uv
+	@echo "Installing $* into $(VENV)/$* (once) ..."
+	$(call into_venv,$<)
 	touch $@
 
 # The AWS CLI, by which the deploy guide is followed: the machine's own, or pip's.
-$(VENV)/awscli/.installed: requirements/awscli.txt | $(VENV)/bin/python
+$(VENV)/awscli/.installed: requirements/awscli.txt | $(VENV)/.uv
 	@mkdir -p $(VENV)/awscli
 	if ! command -v aws > /dev/null; then
-	  $(VENV)/bin/python -m venv $(VENV)/awscli
-	  $(VENV)/awscli/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	  $(call into_venv,$<)
 	fi
 	touch $@
 
 # On the functions' own Python, because it runs what was built. Without one the proof of deployment is skipped; in CI it fails.
-$(VENV)/engine/.installed: requirements/engine.txt | $(VENV)/bin/python
+$(VENV)/engine/.installed: requirements/engine.txt | $(VENV)/.uv
 	@if test -n "$(RUNTIME_PYTHON)"; then
 	  echo "Installing the engine that runs what was built into $(VENV)/engine (once) ..."
-	  "$(RUNTIME_PYTHON)" -m venv $(VENV)/engine
-	  $(VENV)/engine/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	  $(call into_venv,$<,"$(RUNTIME_PYTHON)")
 	  touch $@
 	else
 	  echo "Python 3.13 is missing: what was built will not be deployed" >&2

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from tests.support.command_line import (
+    Answer,
     CommandLine,
     Deployed,
+    KeptDemo,
     Local,
 )
+from tests.support.project import made_once
 
 from nilometer.local.plane import deploy
 from nilometer.local.plane.engine import engine
@@ -30,6 +34,19 @@ def stack(nilometer: CommandLine) -> Iterator[Local]:
     running = nilometer.local()
     yield running
     assert running.stop()[0] == 0
+
+
+@pytest.fixture(scope="session")
+def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> KeptDemo:
+    """One run of the demo for all workers. Tests start stacks on copies of what it kept."""
+
+    def make(folder: Path) -> None:
+        (folder / "run").mkdir(parents=True)
+        found = CommandLine(folder / "run")("demo", "--json", "--keep", str(folder / "state"))
+        (folder / "answer.json").write_text(json.dumps(asdict(found)))
+
+    folder = made_once(tmp_path_factory, "demo", make)
+    return KeptDemo(Answer(**json.loads((folder / "answer.json").read_text())), folder / "state")
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class KeptDemo:
+    """What `nilometer demo --keep --json` answered, and the folder that it kept."""
+
+    answer: Answer
+    data: Path
+
+
+@dataclass(frozen=True)
 class CommandLine:
     """`nilometer ...` in this process, finding only the stacks of one runtime directory.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 from tests.support.cloudformation import Template
-from tests.support.project import EVENTS, ROOT, Build
+from tests.support.project import EVENTS, ROOT, Build, made_once
 
 
 @pytest.fixture(scope="session")
@@ -53,20 +52,15 @@ def sam() -> Path:
 @pytest.fixture(scope="session")
 def build(project: Path, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """What `make build` makes for a processor: a template, and a folder a function. Once for all workers."""
-    workers = "PYTEST_XDIST_WORKER" in os.environ
-    shared = tmp_path_factory.getbasetemp().parent if workers else tmp_path_factory.getbasetemp()
 
     @cache
     def built(architecture: str) -> Path:
-        into = shared / architecture / "build"
-        into.parent.mkdir(exist_ok=True)
-        with into.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (into / "template.yaml").exists():
-                make = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
-                done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
-                assert done.returncode == 0, done.stdout + done.stderr
-        return into
+        def make(into: Path) -> None:
+            words = ["make", "build", f"ARCHITECTURE={architecture}", f"BUILD={into}", f"VENV={sam.parents[2]}"]
+            done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        return made_once(tmp_path_factory, f"{architecture}/build", make)
 
     return built
 

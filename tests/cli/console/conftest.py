@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.support.command_line import CommandLine, Local
+from tests.support.command_line import CommandLine, KeptDemo, Local
 from tests.support.stack.visit import Visit
 
 from nilometer.aws.dynamodb import Store
@@ -36,12 +36,10 @@ def nilometer(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 @pytest.fixture(scope="session")
-def played(nilometer: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def played(kept_demo: KeptDemo) -> Path:
     """The folder that the demo left. Tests start stacks on copies of it."""
-    folder = tmp_path_factory.mktemp("played")
-    demo = nilometer("demo", "--keep", str(folder), "--json")
-    assert demo.code == 0, demo.err
-    return folder
+    assert kept_demo.answer.code == 0, kept_demo.answer.err
+    return kept_demo.data
 
 
 @pytest.fixture(scope="session")

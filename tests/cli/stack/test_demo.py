@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.command_line import KeptDemo
 
 from nilometer.cli import run
 from nilometer.local.demo.demo import DemoCheck, DemoReport, FirstRows, Sent
 
 
-def test_the_demo_passes_its_own_checks(alone: Any, tmp_path: Path) -> None:
+def test_the_demo_passes_its_own_checks(kept_demo: KeptDemo, alone: Any, tmp_path: Path) -> None:
     """Every copy dropped, every total right; the state that it kept can be gone on with."""
-    data = tmp_path / "state"
-    answer = alone("demo", "--json", "--keep", str(data))
+    data, answer = shutil.copytree(kept_demo.data, tmp_path / "state"), kept_demo.answer
 
     report = answer.json
     assert answer.code == 0, report["checks"]

@@ -40,7 +40,7 @@ SECRET_READERS = {
     "ConsoleKey": ("Console",),
 }
 ADMINISTRATOR = {**CREDENTIALS, "AWS_DEFAULT_REGION": "us-east-1"}
-PACKING = str(Path(__file__).with_name("packing"))  # on the path of `sam`
+PACKING = {"PYTHONPATH": str(Path(__file__).with_name("packing")), "SAM_CLI_POLL_DELAY": "0.5"}  # of `sam`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +216,7 @@ def deploy(
             **os.environ,
             **ADMINISTRATOR,
             "AWS_ENDPOINT_URL": endpoint_url,
-            "PYTHONPATH": PACKING,
+            **PACKING,
             "SAM_CLI_TELEMETRY": "0",
         },
         capture_output=True,
