@@ -101,6 +101,7 @@ def test_no_module_imports_in_a_circle() -> None:
     assert circles(edges) == []
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """By dotted name."""
     found = {}
