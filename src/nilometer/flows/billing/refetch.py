@@ -270,15 +270,13 @@ def commit_group(store: Store, group: Group) -> None:
     """One group's transaction on consistent reads, again when somebody was faster. `Rejected` with `too_large`."""
 
     def attempt() -> None:
-        prepares = True
-        while prepares:
-            plan = _planned(store, group)
-            writes = plan.writes()
-            if len(writes) > TRANSACTION_LIMIT:
-                raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
-            store.put_all(Table.RECORDS, plan.uses())
-            store.commit(writes)
-            prepares = plan.prepares
+        plan = _planned(store, group)
+        if len(plan.writes()) > TRANSACTION_LIMIT:
+            raise Rejected("too_large", f"more than {TRANSACTION_LIMIT} items change together")
+        store.put_all(Table.RECORDS, plan.uses())
+        store.commit(plan.writes())
+        if plan.prepares:
+            attempt()
 
     retrying(attempt, on=(Cancelled, Torn))
 
