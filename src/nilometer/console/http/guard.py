@@ -89,12 +89,13 @@ def _dress(headers: MutableHeaders, scope: Scope, *, fresh: bool) -> None:
             headers.setdefault(name, value)
     if fresh:
         secure = "; Secure" if scope["scheme"] == "https" else ""
-        headers.append("set-cookie", cookie(SESSION_COOKIE, scope["state"]["session"]) + secure)
+        # Lax: a link of another site brings it along. Else it began a new session, and pages that are open lost theirs.
+        headers.append("set-cookie", cookie(SESSION_COOKIE, scope["state"]["session"], site="Lax") + secure)
 
 
-def cookie(name: str, value: str) -> str:
-    """For this site only, unseen by scripts."""
-    return f"{name}={value}; Path=/; HttpOnly; SameSite=Strict"
+def cookie(name: str, value: str, *, site: str = "Strict") -> str:
+    """Unseen by scripts. Sent with requests of this site only; `Lax`: and when a link of another one is opened."""
+    return f"{name}={value}; Path=/; HttpOnly; SameSite={site}"
 
 
 def visitor(request: Request) -> Visitor:

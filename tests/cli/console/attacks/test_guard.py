@@ -50,6 +50,22 @@ def test_a_foreign_host_is_refused(visit: Visit) -> None:
     assert visit.get("/", host="evil.example").status == 421
 
 
+def test_a_link_of_another_site_begins_no_session(tab: Any, console: str) -> None:
+    """The forms of a page that is open stay good: the token of a form belongs to the session."""
+    tab.goto(f"{console}/workspaces")
+    [before] = [one["value"] for one in tab.context.cookies() if one["name"] == SESSION_COOKIE]
+    other = tab.context.new_page()
+    other.route(
+        "http://other.example/",
+        lambda route: route.fulfill(body=f"<a href='{console}/sql'>look</a>", content_type="text/html"),
+    )
+    other.goto("http://other.example/")
+    other.click("a")
+    other.wait_for_selector("h1:has-text('SQL')")
+
+    assert [one["value"] for one in tab.context.cookies() if one["name"] == SESSION_COOKIE] == [before]
+
+
 def test_a_form_of_any_size_is_cut(visit: Visit) -> None:
     """Nobody fills the memory of the console."""
     assert visit.post("/theme", {"theme": "x" * 200_000}).status == 413
