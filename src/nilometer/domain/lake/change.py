@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from nilometer.domain.lake import exact, redaction
-from nilometer.domain.store.times import from_epoch, parse_rfc3339, rfc3339_of
+from nilometer.domain.store.copies import is_copy
+from nilometer.domain.store.times import from_epoch, rfc3339_of
 from nilometer.domain.store.writes import Item, Key, Table
-from nilometer.errors import Rejected
 
-COPIED = timedelta(minutes=20)  # no function runs so long
 _SEQUENCE_DIGITS = 40  # the longest that DynamoDB gives
 
 
@@ -64,15 +62,6 @@ class Change:
     def event_id(self) -> str | None:
         """The event that this fact is, or that caused this change, as the lake and the log may know it."""
         return _id(self.item.get("event_id") or self.item.get("cause"))
-
-
-def is_copy(item: Item, put_at: datetime) -> bool:
-    """Whether an item that was put then was made long before. One that does not say when is taken as new."""
-    try:
-        made = parse_rfc3339(str(item.get("updated_at") or item.get("received_at")))
-    except Rejected:
-        return False
-    return made + COPIED < put_at
 
 
 def change_id(stream_arn: str, sequence_number: str) -> str:

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from nilometer.domain.acts.roles import Role
-from nilometer.domain.lake.change import is_copy
+from nilometer.domain.store.copies import is_copy
 from nilometer.domain.store.times import parse_rfc3339
 
 Image = Mapping[str, Any]

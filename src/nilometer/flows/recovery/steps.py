@@ -16,11 +16,12 @@ import msgspec
 
 from nilometer.aws.s3 import Objects
 from nilometer.domain.lake import exact
-from nilometer.domain.lake.change import ItemAction, is_copy
+from nilometer.domain.lake.change import ItemAction
 from nilometer.domain.lake.redaction import id_text
 from nilometer.domain.recovery.step_rules import AuditStep
 from nilometer.domain.recovery.steps import WrongStep, wrong_order, wrong_steps
 from nilometer.domain.recovery.verification import ComparedEntry, Difference, DifferenceKind
+from nilometer.domain.store.copies import is_copy
 from nilometer.domain.store.times import rfc3339
 from nilometer.errors import Rejected
 from nilometer.lake.read.ledger import Ledger
