@@ -40,7 +40,7 @@ class Context:
 @pytest.fixture
 def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An empty lake, and the environment that the template gives the functions."""
-    clients.client.cache_clear()
+    forget()
     suffix = uuid.uuid4().hex[:12]
     bucket = f"lake-{suffix}"
     boto3.client("s3").create_bucket(Bucket=bucket)
@@ -58,6 +58,11 @@ def uri(aws: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AUDIT_KEY_ARN", secret["ARN"])
     monkeypatch.setenv("LAKE_URI", f"s3://{bucket}/lake")
     yield f"s3://{bucket}/lake"
+    forget()
+
+
+def forget() -> None:
+    """What the handlers have of another environment, of this test or of one before."""
     for module in (changes, lake):
         module._dependencies.cache_clear()
     clients.client.cache_clear()
