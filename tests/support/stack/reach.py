@@ -49,6 +49,7 @@ _READ, _WRITE, _DELETE = (Use(f"s3:{verb}Object", "bucket") for verb in ("Get", 
 _SERVICES = {
     ("objects", "put"): _WRITE,
     ("objects", "get"): _READ,
+    ("objects", "read"): _READ,
     ("objects", "below"): _READ,
     ("landing", "get"): _READ,
     ("landing", "put"): _WRITE,
