@@ -132,8 +132,8 @@ def test_the_lake_is_read_page_by_page(visit: Visit, ask: Any) -> None:
 
 def test_a_page_tells_what_the_command_line_tells(visit: Visit, ask: Any) -> None:
     """Every hop of `nilometer trace` stands in the waterfall, and the changed fields of the record beside it."""
-    sql = """select cause, new_image->>'plan' as plan from audit where kind = 'billing' and action = 'MODIFY'
-             and (new_image->>'plan') <> (old_image->>'plan') limit 1"""
+    sql = """select cause, new_image->>'plan' as plan from audit where kind = 'billing'
+             and (new_image->>'plan') is distinct from (old_image->>'plan') order by action desc limit 1"""
     [row] = ask("query", sql, "--json").lines
     told = ask("trace", row["cause"], "--json").json
 

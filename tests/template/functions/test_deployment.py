@@ -235,7 +235,7 @@ def test_an_expired_token_opens_no_route(production: Production, issuer: Issuer)
     for route in routes:
         if isinstance(route, Route) and route.path != "/portal":
             form = "id=x" if "POST" in (route.methods or ()) else None
-            path = route.path.format(workspace_id="ws_1", part="mrr")
+            path = route.path_format.format(workspace_id="ws_1", part="mrr")
             assert looked(production, path, expired, form)[0] == 401, path
 
 
