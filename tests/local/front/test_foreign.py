@@ -27,6 +27,8 @@ SIGNED = "X-Amz-Signature=0a&X-Amz-Expires=60"
         ({"host": "[::1]:4566"}, ""),
         ({"host": "host.docker.internal:4566"}, ""),
         ({"host": "nilometer:4566"}, ""),
+        ({"host": "s3.us-east-1.amazonaws.com"}, ""),
+        ({"host": "lake.s3.amazonaws.com"}, ""),
         ({"host": HERE, "origin": "http://localhost:3000", "sec-fetch-site": "cross-site"}, ""),
         ({"host": HERE, "origin": "http://127.0.0.1:8788"}, ""),
         ({"host": HERE, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, ""),
@@ -43,6 +45,8 @@ def test_programs_and_pages_of_this_machine_are_answered(headers: dict[str, str]
     ("headers", "query"),
     [
         ({"host": "evil.example"}, ""),
+        ({"host": "evil.elb.amazonaws.com"}, ""),
+        ({"host": "s3.amazonaws.com.evil.example"}, ""),
         ({"host": "evil.example:4566", "origin": "http://evil.example:4566"}, ""),
         ({"host": "127.0.0.1.evil.example"}, ""),
         ({"host": "localhost.evil.example"}, ""),

@@ -8,12 +8,14 @@ Source: Fetch Standard, "HTTP extensions"; Fetch Metadata Request Headers, secti
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from nilometer.local.front.server import Application, Event
 
+_S3 = re.compile(r"(.+\.)?s3(\.[a-z0-9-]+)?\.amazonaws\.com")  # which AWS alone points anywhere
 REFUSAL = "only programs, and pages of this machine, are answered here"
 _OWN_NAMES = (".localhost", ".internal")  # that nobody can register: RFC 6761, and ICANN's resolution 2024.07.29.06
 
@@ -54,7 +56,8 @@ def _name(url: str) -> str:
 
 def _is_own(host: str) -> bool:
     """An address, or a name that no page of another site can have."""
-    return bool(host) and (_address(host) is not None or "." not in host or host.endswith(_OWN_NAMES))
+    known = _address(host) is not None or _S3.fullmatch(host) is not None
+    return bool(host) and (known or "." not in host or host.endswith(_OWN_NAMES))
 
 
 def _is_here(host: str) -> bool:
