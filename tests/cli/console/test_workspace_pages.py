@@ -127,17 +127,21 @@ def test_names_of_a_workspace_are_text(visit: Visit, ask: Any) -> None:
         assert "&lt;b onmouseover" in page, path
 
 
-def test_the_slider_shows_the_record_as_it_was(tab: Any) -> None:
+def test_the_slider_shows_the_record_as_it_was(tab: Any, ask: Any) -> None:
     """Moved to its beginning, the state is another."""
-    tab.goto("/workspaces/memphis")
-    tab.wait_for_selector("#as-of >> text=papyrus")
+    same = ("--workspace", "edfu", "--set", "id=sub_edfu", "--set", "customer=cus_edfu")
+    for event, status in (("created", "active"), ("updated", "past_due")):
+        assert ask("trigger", f"customer.subscription.{event}", *same, "--set", f"status={status}").code == 0
+        ask("wait")
+    tab.goto("/workspaces/edfu")
+    tab.wait_for_selector("#as-of >> text=past_due")
 
     tab.eval_on_selector(
         "input[type=range]", "one => { one.value = one.min; one.dispatchEvent(new Event('input', {bubbles: true})); }"
     )
 
     tab.wait_for_selector("#as-of:has-text('It was, at')")
-    tab.wait_for_selector("#as-of:not(:has-text('papyrus'))")
+    tab.wait_for_selector("#as-of >> text=active")
 
 
 def test_the_list_goes_on_at_its_cursor(store: Any) -> None:
