@@ -2,6 +2,7 @@
 
 Only what exists is remembered: what is absent is read again, consistently, before anything is refused for it.
 A meter that was switched off or a boundary that moved is therefore noticed within the time that an entry lives.
+How many entries are held is bounded: a process lives for days and sees every workspace.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from nilometer.domain.usage.meter import Meter, meter_of
 
 METER_SECONDS = 30.0
 WORKSPACE_SECONDS = 10.0
+REMEMBERED = 2_000  # workspaces, and meters, at most; a few large ones are a megabyte
 
 _T = TypeVar("_T")
 
@@ -77,11 +79,14 @@ class Known:
         read: Callable[[set[str]], Mapping[str, _T]],
     ) -> dict[str, _T]:
         now = self.monotonic()
-        held = {name: cache[name][1] for name in wanted if name in cache and cache[name][0] > now}
+        known = {name: entry for name in wanted if (entry := cache.get(name))}
+        held = {name: value for name, (until, value) in known.items() if until > now}
         missing = wanted - held.keys()
         if not missing:
             return held
         found = read(missing)
+        if len(cache) + len(found) > REMEMBERED:
+            _make_room(cache, now)
         cache.update({name: (now + seconds, value) for name, value in found.items()})
         return {**held, **found}
 
@@ -99,3 +104,11 @@ class Known:
                 own = items.get(keys.limits(one))
                 found[one] = Tenant(one, int((record or {}).get("shards", 1)), billing, own)
         return found
+
+
+def _make_room(cache: dict[str, tuple[float, _T]], now: float) -> None:
+    """Without what has expired, and without all where most is still valid. Other threads may read and add meanwhile."""
+    held = list(cache.items())
+    valid = [name for name, (until, _) in held if until > now]
+    for name in {name for name, _ in held} - set(valid if 2 * len(valid) <= REMEMBERED else ()):
+        cache.pop(name, None)
