@@ -127,10 +127,12 @@ class Store:
         after: str = "",
         consistent: bool = False,
         newest_first: bool = False,
+        page: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Items of one partition whose sort key starts with `prefix`, in its order, page by page.
 
-        Those that follow the sort key `after`, where one is given; it need not exist.
+        Those that follow the sort key `after`, where one is given; it need not exist. A request reads a megabyte, or
+        `page` items: for who may need no more than the first of them.
         """
         condition, values = "pk = :pk", {":pk": {"S": pk}}
         if prefix:
@@ -144,6 +146,7 @@ class Store:
             ExpressionAttributeValues=values,
             ConsistentRead=consistent,
             ScanIndexForward=not newest_first,
+            **({"Limit": page} if page else {}),
         )
 
     def query_index(

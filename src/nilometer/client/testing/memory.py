@@ -77,6 +77,7 @@ class MemoryStore(Store):
         after: str = "",
         consistent: bool = False,
         newest_first: bool = False,
+        page: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         def follows(sk: str) -> bool:
             return not after or (sk < after if newest_first else sk > after)

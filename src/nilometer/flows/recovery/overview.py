@@ -17,7 +17,7 @@ from nilometer.domain.limits.limit import HARD, Limit, State, crossed_at, limit_
 from nilometer.domain.limits.plan import amount_of
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
-from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.explain import object_of
 from nilometer.domain.usage.meter import Meter, meter_of
@@ -25,6 +25,7 @@ from nilometer.domain.usage.period import is_closed, period_at
 from nilometer.domain.usage.total import late, used
 from nilometer.domain.usage.waiting import METER_WAITS
 from nilometer.flows.billing.reading import billing_of, subscription_of
+from nilometer.flows.usage.counters import counters_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,77 +67,75 @@ class WorkspaceUsage:
 
 def usage_of(store: Store, workspace_id: str, *, now: datetime, at: datetime | None = None) -> WorkspaceUsage:
     """Every meter that was used in the period of `at` (now) or has a limit, in the order of their names."""
-    items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
-    period = _InPeriod(items, at or now, now)
-    found = store.batch_get(Table.RECORDS, [keys.meter(slug) for slug in period.slugs])
-    meters = {item["meter"]: meter_of(item) for item in found.values()}
+    period = _InPeriod(store, workspace_id, at or now, now)
     return WorkspaceUsage(
         workspace=workspace_id,
-        known=any(item["kind"] in {"workspace", "billing"} for item in items),
-        meters=tuple(period.meters(meters)),
+        known=period.known,
+        meters=tuple(period.meters()),
         waiting=_waiting(store, workspace_id, now),
         waiting_for_meters=_waiting_for_meters(store, workspace_id, now),
     )
 
 
 def used_by(store: Store, workspace_id: str, *, now: datetime) -> list[MeterUsage]:
-    """Every meter of one workspace in the period of now: one query and one read of its meters, for a service."""
-    items = list(store.query(Table.RECORDS, keys.workspace(workspace_id).pk, consistent=True))
-    period = _InPeriod(items, now, now)
-    found = store.batch_get(Table.RECORDS, [keys.meter(slug) for slug in period.slugs])
-    return list(period.meters({item["meter"]: meter_of(item) for item in found.values()}))
+    """Every meter of one workspace in the period of now, for a service: two reads of few items, and up to two small
+    queries a meter."""
+    return list(_InPeriod(store, workspace_id, now, now).meters())
 
 
 class _InPeriod:
-    """The items of one workspace, as they stand in the period that holds at one time."""
+    """One workspace as it stands in the period that holds at one time. What it has of other periods is not read."""
 
-    def __init__(self, items: Sequence[Item], at: datetime, now: datetime) -> None:
-        record = next((item for item in items if item["kind"] == "billing"), None)
-        own = next((item for item in items if item["kind"] == own_limits.KIND), None)
-        self._rules = own_limits.rules((record or {}).get("limit_rules"), own, now)
+    def __init__(self, store: Store, workspace_id: str, at: datetime, now: datetime) -> None:
+        place, billing, own = keys.workspace(workspace_id), keys.billing(workspace_id), keys.limits(workspace_id)
+        stored = store.batch_get(Table.RECORDS, [place, billing, own], consistent=True)
+        record = stored.get(billing)
+        self.known = record is not None or place in stored
+        self._store, self._workspace_id = store, workspace_id
+        self._rules = own_limits.rules((record or {}).get("limit_rules"), stored.get(own), now)
         self._now = now
         period = period_at(record, at)
         self._closed = is_closed(period, now)
-        self._start, self._end = rfc3339(period.start), rfc3339(period.end)
-        self._alerts = [item for item in items if item["kind"] == "alert"]
         # A counter is named by its period's start: the end may move until it has come.
-        counters = [item for item in items if item["kind"] == "counter" and item["period_start"] == self._start]
-        shards = sorted((item for item in counters if item["scope"] == "period"), key=_meter_name)
+        self._start, self._end = rfc3339(period.start), rfc3339(period.end)
+        shards = counters_in(store, workspace_id, self._start)
         self._shards = {slug: list(group) for slug, group in groupby(shards, key=_meter_name)}
 
-    @property
-    def slugs(self) -> set[str]:
-        """Of meters that were used or have a limit."""
-        return self._shards.keys() | self._rules.keys()
+    def meters(self) -> Iterator[MeterUsage]:
+        limits = {slug: limit_of(self._rules, slug) for slug in self._shards.keys() | self._rules.keys()}
+        alerts = {slug: self._alert(slug, limit) for slug, limit in limits.items() if limit and limit.grace}
+        wanted = [*map(keys.meter, limits), *alerts.values()]
+        stored = self._store.batch_get(Table.RECORDS, wanted, consistent=True)
+        for slug in sorted(slug for slug in limits if keys.meter(slug) in stored):
+            meter, shards, limit = meter_of(stored[keys.meter(slug)]), self._shards.get(slug, []), limits[slug]
+            exceeded_at = crossed_at(stored.get(alerts[slug])) if slug in alerts else None
+            yield self._meter(meter, shards, limit, exceeded_at)
 
-    def meters(self, meters: Mapping[str, Meter]) -> Iterator[MeterUsage]:
-        for slug in sorted(meters.keys() & (self._shards.keys() | self._rules.keys())):
-            shards = self._shards.get(slug, [])
-            limit = limit_of(self._rules, slug)
-            amount = used(meters[slug].aggregation, shards)
-            late_delta, late_count = late(meters[slug].aggregation, shards)
-            yield MeterUsage(
-                meter=slug,
-                unit=meters[slug].unit,
-                used=amount,
-                count=sum(item["count"] for item in shards),
-                limit=_shown(limit),
-                hard=limit.hard if limit else None,
-                binding=limit.binding if limit else None,
-                state=state_of(limit, amount, exceeded_at=self._exceeded_at(slug, limit), now=self._now),
-                period_start=self._start,
-                period_end=self._end,
-                closed=self._closed,
-                late_delta=late_delta,
-                late_count=late_count,
-                stale=any(item.get("stale") for item in shards),
-            )
+    def _alert(self, slug: str, limit: Limit) -> Key:
+        """Of the hard limit, which says when it was reached."""
+        return keys.alert(self._workspace_id, slug, self._start, HARD, limit.version)
 
-    def _exceeded_at(self, slug: str, limit: Limit | None) -> datetime | None:
-        """When the alert of the hard limit was put, if it was."""
-        wanted = (slug, self._start, HARD, limit.version if limit else None)
-        names = ("meter", "period_start", "threshold", "limit_version")
-        return crossed_at(next((item for item in self._alerts if tuple(item[n] for n in names) == wanted), None))
+    def _meter(
+        self, meter: Meter, shards: Sequence[Item], limit: Limit | None, exceeded_at: datetime | None
+    ) -> MeterUsage:
+        amount = used(meter.aggregation, shards)
+        late_delta, late_count = late(meter.aggregation, shards)
+        return MeterUsage(
+            meter=meter.slug,
+            unit=meter.unit,
+            used=amount,
+            count=sum(item["count"] for item in shards),
+            limit=_shown(limit),
+            hard=limit.hard if limit else None,
+            binding=limit.binding if limit else None,
+            state=state_of(limit, amount, exceeded_at=exceeded_at, now=self._now),
+            period_start=self._start,
+            period_end=self._end,
+            closed=self._closed,
+            late_delta=late_delta,
+            late_count=late_count,
+            stale=any(item.get("stale") for item in shards),
+        )
 
 
 def _meter_name(item: Item) -> str:
