@@ -160,6 +160,37 @@ def test_a_night_that_dies_is_done_by_the_next(dead: bool, ready: Store, objects
     assert ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) is None
 
 
+def test_a_run_ends_in_time_within_a_workspace(ready: Store, objects: Objects, landed: Landed) -> None:
+    """However many facts it has: what is left keeps its mark, and the next run goes on."""
+    handle(ready, objects, *(cloud(str(number), quantity="1") for number in range(5)))
+    landed.land()
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    asked = itertools.count()
+
+    [short] = run(ready, landed.facts, now=LAST, out_of_time=lambda: next(asked) > 2)
+    runs = [list(run(ready, landed.facts, now=LAST)) for _ in range(2)]
+
+    assert (short.moved, short.done) == (2, False)
+    assert [(one.moved, one.done) for some in runs for one in some] == [(3, False), (0, True)]
+
+
+@pytest.mark.parametrize("already_right", [False, True])
+def test_a_run_without_time_for_all_takes_no_mark_away(
+    already_right: bool, ready: Store, objects: Objects, landed: Landed
+) -> None:
+    """Also where what it has seen was in its place."""
+    handle(ready, objects, cloud("a"), cloud("b"))
+    landed.land()
+    begin(ready, (MIDDLE, MIDDLE + timedelta(days=30)))
+    if already_right:
+        list(run(ready, landed.facts, now=LAST))
+    asked = itertools.count()
+
+    [short] = run(ready, landed.facts, now=LAST, out_of_time=lambda: next(asked) > 0)
+
+    assert (short.moved, short.done) == (0, False)
+
+
 def test_a_workspace_is_asked_for_by_its_own_name(ready: Store, objects: Objects, landed: Landed) -> None:
     """Whatever is in it."""
     odd = "ws'; drop table usage"

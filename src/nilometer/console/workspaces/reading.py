@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from heapq import merge
 from itertools import groupby, islice, takewhile
 from operator import attrgetter, itemgetter
@@ -27,8 +27,10 @@ from nilometer.flows.billing.summary import lines
 from nilometer.flows.notices import notifications
 from nilometer.flows.people import flags, members, security
 from nilometer.flows.recovery.overview import WorkspaceUsage, usage_of
+from nilometer.flows.usage.counters import days_since
 
 PAGE = 50
+DAYS = 400  # of a chart: a year, and what is compared with its beginning
 _READERS = 10  # members whose notifications are shown
 _NEWEST = 20
 _KINDS = ("workspace", "billing")
@@ -150,7 +152,7 @@ def detail(store: Store, workspace_id: str, who: Visitor, *, now: datetime) -> W
         workspace_id=workspace_id,
         record=record,
         usage=usage,
-        days=dict(days(store, workspace_id)),
+        days=dict(days(store, workspace_id, since=now.date() - timedelta(days=DAYS - 1))),
         **_money(store, workspace_id, who, known.get(keys.billing(workspace_id)), now),
         **(_people(store, workspace_id, who, now) if record else {}),
     )
@@ -207,10 +209,9 @@ def _notices(store: Store, workspace_id: str, who: Visitor, people: Sequence[Mem
     return sorted(shown, key=lambda item: str(item["sk"]), reverse=True)[:_NEWEST]
 
 
-def days(store: Store, workspace_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """By meter: its unit, and what was used on each UTC day, from the counters."""
-    shards = store.query(Table.RECORDS, keys.workspace(workspace_id).pk, prefix=keys.COUNTERS)
-    of_days = [shard for shard in shards if _parts(shard)[2] == "DAY"]
+def days(store: Store, workspace_id: str, *, since: date) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """By meter: its unit, and what was used on each UTC day from `since` on, from the counters."""
+    of_days = list(days_since(store, workspace_id, since))
     stored = store.batch_get(Table.RECORDS, {keys.meter(str(shard["meter"])) for shard in of_days})
     meters = {item["meter"]: meter_of(item) for item in stored.values()}
     for slug, group in groupby(of_days, key=lambda shard: str(shard["meter"])):

@@ -37,8 +37,11 @@ MOVED_BY = "moved "  # what the `cause` of a record begins with that changed bec
 def moved_since(before: Item | None, after: Item | None, *, now: datetime) -> datetime | None:
     """The first instant, of those whose facts are still kept, that is in another period by `after` than by `before`.
 
-    Periods change only at the bounds in either record and at the turns of months, so only these are compared.
+    Periods change only at the bounds in either record and at the turns of months, so only these are compared. Most
+    changes of a billing record leave its periods alone.
     """
+    if before and after and all(before.get(name) == after.get(name) for name in ("periods", "renews")):
+        return None
     since = now - KEPT
     months = {calendar_month(since + timedelta(days=days)).end for days in range(0, KEPT.days + 1, 28)}
     known = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from itertools import islice
 
@@ -27,24 +28,36 @@ def counters_in(store: Store, workspace_id: str, start: str) -> Iterator[Item]:
     At most two requests of `PAGE` counters a meter, however many years the workspace has: what lies between is passed
     over.
     """
-    pk, after = keys.workspace(workspace_id).pk, ""
+    return _between(store, workspace_id, f"{start}#", f"{start}#~")
+
+
+def periods_of(store: Store, workspace_id: str) -> Iterator[Item]:
+    """All shards of all meters in all periods, by meter and period, without those of days; read consistently."""
+    return _between(store, workspace_id, "", "DAY#")
+
+
+def days_since(store: Store, workspace_id: str, day: date) -> Iterator[Item]:
+    """All shards of all meters on `day` and those after it, by meter and day; read consistently."""
+    return _between(store, workspace_id, f"DAY#{day}", "DAY#~", page=1000)
+
+
+def _between(store: Store, workspace_id: str, first: str, end: str, *, page: int | None = None) -> Iterator[Item]:
+    """Of each meter what begins at `first` or later and before `end`, in the order of its sort keys."""
+    pk, after, page = keys.workspace(workspace_id).pk, "", page or PAGE
     while True:
-        found = store.query(Table.RECORDS, pk, prefix=keys.COUNTERS, after=after, consistent=True, page=PAGE)
-        some = list(islice(found, PAGE))
-        yield from (item for item in some if item["sk"].startswith(_own(item, start)))
-        if len(some) < PAGE:
+        found = store.query(Table.RECORDS, pk, prefix=keys.COUNTERS, after=after, consistent=True, page=page)
+        some = list(islice(found, page))
+        for item in some:
+            own = _own(item)
+            if own + first <= item["sk"] < own + end:
+                yield item
+        if len(some) < page:
             return
-        after = _next(some[-1], start)
+        after, own = str(some[-1]["sk"]), _own(some[-1])
+        if not own + first <= after < own + end:
+            after = own + (first if after < own + first else "~")
 
 
-def _own(item: Item, start: str) -> str:
-    """What the sort keys of its meter's shards in the period begin with."""
-    return keys.counters(str(item["workspace_id"]), str(item["meter"]), start).sk
-
-
-def _next(last: Item, start: str) -> str:
-    """Where the next counter of the period may follow: of the same meter, else behind its other periods and days."""
-    own, sk = _own(last, start), str(last["sk"])
-    if sk.startswith(own):
-        return sk
-    return own if sk < own else keys.counters(str(last["workspace_id"]), str(last["meter"]), "~").sk
+def _own(item: Item) -> str:
+    """What the sort keys of all counters of its meter begin with."""
+    return keys.counters(str(item["workspace_id"]), str(item["meter"]), "").sk.removesuffix("#")

@@ -42,7 +42,7 @@ from nilometer.domain.usage.meter_event import (
 from nilometer.domain.usage.meter_report import decided, reported
 from nilometer.domain.usage.period import period_at
 from nilometer.errors import Cancelled, Refused, Rejected, Unavailable
-from nilometer.flows.usage.counters import used_in
+from nilometer.flows.usage.counters import periods_of, used_in
 from nilometer.flows.usage.known import Known
 
 ADDED = frozenset({Aggregation.SUM, Aggregation.COUNT})
@@ -111,9 +111,9 @@ def touch(known: Known, workspace_id: str, meter: str, start: str, *, now: datet
 
 
 def touch_all(known: Known, workspace_id: str, *, now: datetime) -> None:
-    """Every counter of the workspace: another customer pays for it."""
-    items = known.store.query(Table.RECORDS, keys.workspace(workspace_id).pk, prefix=keys.COUNTERS)
-    for meter, start in sorted({(item["meter"], item["period_start"]) for item in items if item["scope"] == "period"}):
+    """Every period of the workspace's meters that Stripe has: another customer pays for it."""
+    named = {(item["meter"], item["period_start"]) for item in periods_of(known.store, workspace_id)}
+    for meter, start in sorted(named):
         touch(known, workspace_id, meter, start, now=now)
 
 

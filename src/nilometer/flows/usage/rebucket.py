@@ -46,11 +46,13 @@ Facts = Callable[[str, datetime], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebucketed:
-    """`expired` facts are older than their life: their period is as it was counted."""
+    """`expired` facts are older than their life: their period is as it was counted. `stopped`: there was no time for
+    all."""
 
     moved: int = 0
     left: int = 0
     expired: int = 0
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +91,17 @@ def run(
     A mark stays until a run finds nothing to move, three days after the mark at the earliest: the lake may be behind,
     and a fact may have been counted by a period that a consumer still remembered. Until then a run looks each hour
     while it moves facts, else once a day. A mark that is younger than an hour waits for the same reason.
+
+    `out_of_time` is asked before each fact: one workspace may have millions, and the next run goes on with it. Each run
+    has another order, so that each workspace gets its turn.
     """
-    for item in store.query_index(keys.REBUCKET):
+    due = [item for item in store.query_index(keys.REBUCKET) if _is_due(item, now)]
+    for item in random.sample(due, len(due)):
         if out_of_time():
             return
-        if not _is_due(item, now):
-            continue
         named = facts(item["workspace_id"], parse_rfc3339(item["since"]))
-        found = rebucket(store, item["workspace_id"], named, now=now, dry_run=False)
-        done = not found.moved and not found.left and _unmark(store, item, now)
+        found = rebucket(store, item["workspace_id"], named, now=now, dry_run=False, out_of_time=out_of_time)
+        done = not found.moved and not found.left and not found.stopped and _unmark(store, item, now)
         yield Moved(workspace_id=item["workspace_id"], moved=found.moved, done=done)
 
 
@@ -120,7 +124,13 @@ def _unmark(store: Store, item: Item, now: datetime) -> bool:
 
 
 def rebucket(
-    store: Store, workspace_id: str, identities: Iterable[tuple[str, str]], *, now: datetime, dry_run: bool = True
+    store: Store,
+    workspace_id: str,
+    identities: Iterable[tuple[str, str]],
+    *,
+    now: datetime,
+    dry_run: bool = True,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> Rebucketed:
     """Moves the facts among `identities` (source, id) that are in another period than the timeline says.
 
@@ -135,6 +145,8 @@ def rebucket(
         facts = store.batch_get(Table.EVENTS, (keys.usage_event(*one) for one in page), consistent=True)
         expired += len(set(page)) - len(facts)
         for fact in facts.values():
+            if out_of_time():
+                return Rebucketed(moved=done, left=left, expired=expired, stopped=True)
             if fact["kind"] == "usage_event" and fact["workspace_id"] == workspace_id:
                 was_moved, remains = _try_move(known, tenant, fact, now, dry_run)
                 done, left = done + was_moved, left + remains
