@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.support.faulty import FaultyStore
@@ -13,6 +14,7 @@ from tests.support.people import actions, admins, member, race, roles, won, work
 
 from nilometer import AddMember, ChangeRole, Invite, RemoveMember, ResendInvitation, RevokeInvitation, issue, perform
 from nilometer.aws.dynamodb import Store
+from nilometer.client.testing.memory import MemoryStore
 from nilometer.domain.acts.act import service
 from nilometer.domain.acts.roles import Role
 from nilometer.domain.acts.secret import hash_of
@@ -259,3 +261,41 @@ def test_of_fifty_invitations_at_once_to_one_address_one_is_sent(store: Store) -
     assert [one.id for one in people.invitations(store, callers[0], now=LATER)] == [sent.of.id]
     joined = people.accept_invitation(store, sent.token, user_id="bob", email="bob@example.com", now=LATER)
     assert joined.role is Role.VIEWER
+
+
+class Read(MemoryStore):
+    """How many items were read by queries."""
+
+    items_read = 0
+
+    def query(self, *args: Any, **given: Any) -> Iterator[dict[str, Any]]:
+        for item in super().query(*args, **given):
+            self.items_read += 1
+            yield item
+
+
+@pytest.mark.parametrize("made", [40, 120])
+def test_pages_cost_what_they_show(made: int) -> None:
+    """All pages together read each member and invitation about once, also of those with a separator in their id."""
+    store = Read()
+    ada = workspace(store)
+    expected = {"ada"}
+    for number in range(made):
+        expected.add(f"user{'#%_'[number % 3]}{number}")
+    for user_id in sorted(expected - {"ada"}):
+        perform(store, service("ws", "s"), AddMember(user_id=user_id, role=Role.VIEWER), now=NOW)
+        issue(store, ada, Invite(email=f"{len(user_id)}{user_id}@b.test", role=Role.VIEWER), now=NOW)
+    store.items_read = 0
+
+    found = [*_pages(lambda after: people.members(store, ada, after=after, limit=10), "user_id")]
+    invited = [*_pages(lambda after: people.invitations(store, ada, now=LATER, after=after, limit=10), "id")]
+
+    assert (set(found), len(found), len(set(invited)), len(invited)) == (expected, made + 1, made, made)
+    assert store.items_read <= 2 * (made + 1) + made // 5 + 4
+
+
+def _pages(ask: Callable[[str], Sequence[Any]], name: str) -> Iterator[str]:
+    after = ""
+    while shown := ask(after):
+        yield from (getattr(one, name) for one in shown)
+        after = getattr(shown[-1], name)

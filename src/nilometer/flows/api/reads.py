@@ -62,11 +62,14 @@ def _limits(call: ApiCall) -> Any:
 
 
 def _members(call: ApiCall) -> Any:
-    return page(call, members.members(call.store, call.caller), lambda one: one.user_id)
+    limit, after = asked(call)
+    return first(members.members(call.store, call.caller, after=after, limit=limit + 1), limit, lambda one: one.user_id)
 
 
 def _invitations(call: ApiCall) -> Any:
-    return page(call, members.invitations(call.store, call.caller, now=call.now), lambda one: one.id)
+    limit, after = asked(call)
+    found = members.invitations(call.store, call.caller, now=call.now, after=after, limit=limit + 1)
+    return first(found, limit, lambda one: one.id)
 
 
 def _sessions(call: ApiCall) -> Any:

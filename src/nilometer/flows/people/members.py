@@ -6,6 +6,7 @@ Every function takes the workspace from its caller, or from the token that it is
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.acts.act import Caller, service
@@ -26,11 +27,12 @@ from nilometer.errors import Refused
 from nilometer.flows.people.acting import perform, reading
 
 
-def members(store: Store, caller: Caller) -> list[Membership]:
-    """Of the caller's workspace, by user id."""
+def members(store: Store, caller: Caller, *, after: str = "", limit: int | None = None) -> list[Membership]:
+    """Of the caller's workspace, by user id; the first `limit` of those that follow the user `after`."""
     reading(store, caller, Permission.MEMBER_VIEW)
-    items = store.query(Table.RECORDS, keys.workspace(caller.workspace_id).pk, prefix="MEMBER#", consistent=True)
-    return [found for found in map(membership_of, items) if found]
+    first, start = keys.member(caller.workspace_id, ""), keys.member(caller.workspace_id, after).sk if after else ""
+    items = store.query(Table.RECORDS, first.pk, prefix=first.sk, after=start, consistent=True, page=limit)
+    return list(islice((found for found in map(membership_of, items) if found), limit))
 
 
 def workspaces_of(store: Store, user_id: str) -> list[Membership]:
@@ -39,12 +41,17 @@ def workspaces_of(store: Store, user_id: str) -> list[Membership]:
     return [one for one in found if one and one.user_id == user_id]
 
 
-def invitations(store: Store, caller: Caller, *, now: datetime) -> list[Invitation]:
-    """Of the caller's workspace, the oldest first, with what became of them."""
+def invitations(
+    store: Store, caller: Caller, *, now: datetime, after: str = "", limit: int | None = None
+) -> list[Invitation]:
+    """Of the caller's workspace, the oldest first, with what became of them; the first `limit` of those that follow the
+    invitation `after`."""
     reading(store, caller, Permission.MEMBER_INVITE)
-    items = store.query(Table.RECORDS, keys.workspace(caller.workspace_id).pk, prefix="INVITATION#", consistent=True)
+    first = keys.invitation(caller.workspace_id, "")
+    start = keys.invitation(caller.workspace_id, after).sk if after else ""
+    items = store.query(Table.RECORDS, first.pk, prefix=first.sk, after=start, consistent=True, page=limit)
     found = (invitation_of(item, now) for item in items)
-    return [one for one in found if one]
+    return list(islice((one for one in found if one), limit))
 
 
 def accept_invitation(store: Store, token: str, *, user_id: str, email: str, now: datetime) -> Membership:

@@ -27,7 +27,7 @@ def entries(
     """Of the caller's workspace, the newest first."""
     reading(store, caller, Permission.SECURITY_VIEW, reach=Reach.WORKSPACE)
     pk = keys.workspace(caller.workspace_id).pk
-    items = store.query(Table.RECORDS, pk, prefix="SECURITY#", newest_first=True, consistent=True)
+    items = store.query(Table.RECORDS, pk, prefix="SECURITY#", newest_first=True, consistent=True, page=limit)
     return _read(items, now, since, limit)
 
 
@@ -35,7 +35,7 @@ def entries_after(store: Store, caller: Caller, after: str, *, now: datetime, li
     """Of the caller's workspace, the oldest first: those that follow the entry with this id, all with an empty one."""
     reading(store, caller, Permission.SECURITY_VIEW, reach=Reach.WORKSPACE)
     own, start = keys.workspace(caller.workspace_id).pk, keys.security(caller.workspace_id, after).sk if after else ""
-    items = store.query(Table.RECORDS, own, prefix="SECURITY#", after=start, consistent=True)
+    items = store.query(Table.RECORDS, own, prefix="SECURITY#", after=start, consistent=True, page=limit)
     return _read(items, now, None, limit)
 
 
