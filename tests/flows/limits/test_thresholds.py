@@ -13,12 +13,14 @@ from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle, outcomes
 
 from nilometer.aws.dynamodb import Store
+from nilometer.aws.items import marshal
 from nilometer.aws.s3 import Objects
+from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.limits.limit import State
 from nilometer.domain.limits.reached import LIMIT_BLOCKED, THRESHOLD_REACHED, reached
 from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, parse_rfc3339
-from nilometer.domain.store.writes import Put, Table, new_item
+from nilometer.domain.store.writes import Item, Put, Table, new_item
 from nilometer.errors import Rejected, Unavailable
 from nilometer.flows.limits.reactions import react
 from nilometer.flows.limits.thresholds import check
@@ -240,6 +242,29 @@ def test_one_read_is_for_all_workspaces_of_a_batch(ready: Store) -> None:
     react(batch, known=known, now=NOW)
 
     assert ready.requests - before == 1 + 30 * (each - 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "asks"),
+    [
+        ({"payment_method": {"id": "pm_2"}, "open_invoices": [{"id": "in_1"}], "version": 2}, False),
+        ({"limit_rules": {"api_calls": {"source": "plan", "version": "v2", "included": 5}}, "version": 2}, True),
+        ({"periods": [[epoch(NOW) - 9, epoch(NOW) + 9]], "version": 2}, True),
+        ({"customers": ["self/test/cus_2"], "version": 2}, True),
+    ],
+)
+def test_a_change_of_what_nobody_is_limited_by_asks_nothing(changed: Item, asks: bool, ready: Store) -> None:
+    """Each look asks for the counters of every limit, and a workspace has many events about invoices and cards."""
+    limited(ready, included=10)
+    before = ready.get(Table.RECORDS, keys.billing(WORKSPACE)) or {}
+    ready.commit([Put(table=Table.RECORDS, item=before | changed)])
+    [record] = records([before | changed])
+    told = {**record, "dynamodb": {**record["dynamodb"], "OldImage": marshal(before)}}
+    requests = ready.requests
+
+    [result] = react([told], known=Known(ready), now=NOW)
+
+    assert (result.outcome, ready.requests > requests) == (Outcome.IGNORED, asks)
 
 
 def test_a_workspace_that_cannot_be_read_fails_alone(ready: Store, objects: Objects) -> None:

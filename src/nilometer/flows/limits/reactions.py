@@ -28,6 +28,10 @@ from nilometer.flows.limits import thresholds as limits
 from nilometer.flows.usage import metering, rebucket
 from nilometer.flows.usage.known import Known
 
+_BILLED = ("customers", "subscription", "periods", "renews")
+_DECIDES = (*_BILLED, "limit_rules")
+"""Of a billing record: who pays, in which periods, and what is limited."""
+
 _Fields = dict[str, str | int]
 _Answer = tuple[Outcome | Exception, _Fields]
 """An error: what it failed by."""
@@ -95,8 +99,13 @@ def _subject(record: StreamRecord, now: datetime) -> _Subject | None:
     return _Subject(workspace_id) if workspace_id else None
 
 
-def _billed(workspace_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], now: datetime) -> _Subject:
-    names = ("customers", "subscription", "periods", "renews", "version")
+def _billed(
+    workspace_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], now: datetime
+) -> _Subject | None:
+    """None for a change of what nobody is limited, counted or billed by, as most are: a look asks twice a limit."""
+    if before and all(before.get(name) == after.get(name) for name in _DECIDES):
+        return None
+    names = (*_BILLED, "version")
     old, new = _part(before, *names) if before else None, _part(after, *names)
     other = any((old or {}).get(name) != new.get(name) for name in ("customers", "subscription"))
     since = moved_since(old, new, now=now)
