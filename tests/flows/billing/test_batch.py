@@ -530,3 +530,19 @@ def test_a_fold_out_of_time_stops_between_pages(store: Store, monkeypatch: pytes
     assert catalog.resume(store, now=world.now, out_of_time=lambda: next(times, True)) == 0
     assert limits(store).count(50) == 10
     assert catalog.resume(store, now=world.now) == 1
+
+
+def test_a_page_of_a_fold_reads_its_users_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a megabyte of the ten thousand that there may be, with each event of the product."""
+    monkeypatch.setattr(catalog, "PAGE", 5)
+    world, _, change = used_by(store, 12)
+    read: list[int] = []
+    events = store._client.meta.events
+    events.register("after-call.dynamodb.Query", lambda parsed, **_: read.append(parsed["Count"]), unique_id="read")
+
+    try:
+        play(store, world.events[change:])
+    finally:
+        events.unregister("after-call.dynamodb.Query", unique_id="read")
+
+    assert read == [5, 5]  # the second says that there are more

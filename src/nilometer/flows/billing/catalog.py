@@ -74,7 +74,7 @@ def requested(store: Store, names: Iterable[str]) -> list[str]:
 
 
 def _pages(store: Store, name: str, after: str) -> Iterator[Sequence[Item]]:
-    uses = store.query(Table.RECORDS, catalog_key(name).pk, prefix="USED#", after=after, consistent=True)
+    uses = store.query(Table.RECORDS, catalog_key(name).pk, prefix="USED#", after=after, consistent=True, page=PAGE)
     while page := list(islice(uses, PAGE)):
         yield page
 
