@@ -87,9 +87,9 @@ class _InPeriod:
     """One workspace as it stands in the period that holds at one time. What it has of other periods is not read."""
 
     def __init__(self, store: Store, workspace_id: str, at: datetime, now: datetime) -> None:
-        place, billing, own = keys.workspace(workspace_id), keys.billing(workspace_id), keys.limits(workspace_id)
-        stored = store.batch_get(Table.RECORDS, [place, billing, own], consistent=True)
-        record = stored.get(billing)
+        place, billed, own = keys.workspace(workspace_id), keys.billing(workspace_id), keys.limits(workspace_id)
+        stored = store.batch_get(Table.RECORDS, [place, billed, own], consistent=True)
+        record = stored.get(billed)
         self.known = record is not None or place in stored
         self._store, self._workspace_id = store, workspace_id
         self._rules = own_limits.rules((record or {}).get("limit_rules"), stored.get(own), now)
