@@ -85,6 +85,23 @@ def test_the_sums_of_a_note_without_a_floor_are_made_anew() -> None:
     assert fold(in_parts(unsaid)) == fold(Inputs(customers={CUSTOMER: dict(_parts(held))}))
 
 
+def test_open_invoices_read_no_part_of_another_customer() -> None:
+    """Whether a debit is on its way is said by the invoice's own subscription: one part holds it."""
+    names = [f"self/test/cus_{number}" for number in range(6)]
+    whole = {name: _some(random.Random(number), f"s{number}", 2 * PARTED) for number, name in enumerate(names)}
+    plain = [id_ for id_, view in whole[names[-1]].items() if view.get("status") == "active"]
+    tried = {"object": "invoice", "attempt_count": 1, "created": 1, "subscription": plain[-1]}
+    whole[names[-1]] = {**whole[names[-1]], **{f"in_{number}": tried for number in range(3)}}
+
+    held = _again(in_parts(Inputs(customers=whole)))
+    folded = fold(held)
+
+    read = [vars(part)["_views"] is not None for views in held.customers.values() for part in views.parts]  # type: ignore[attr-defined]  # all are in parts
+    assert (folded["dunning"], len(folded["open_invoices"])) == (None, 3)
+    assert sum(read) <= 1
+    assert fold(Inputs(customers=whole)) == folded
+
+
 def _again(inputs: Inputs) -> Inputs:
     """As another process reads it."""
     content = packed(inputs)

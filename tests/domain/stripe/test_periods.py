@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.support.events.stripe import merged, updated
 
-from nilometer.domain.billing.group import periods_of
+from nilometer.domain.billing.group import view
+from nilometer.domain.stripe.event import Scope, StripeEvent
+from nilometer.local.stripe.world import StripeWorld
 
 DAY = 86_400
 INTERVALS = {"week": ("week", 1, 7), "month": ("month", 1, 30), "quarter": ("month", 3, 90), "year": ("year", 1, 360)}
@@ -23,6 +26,14 @@ def item(name: str, day: int) -> dict[str, Any]:
     return {"id": f"si_{name}", "quantity": 1, "price": price, **bounds}
 
 
+def periods(told: list[StripeEvent]) -> list[list[int]]:
+    """As the record that the subscription decides has them."""
+    found = view(merged(told))
+    assert found
+    bounds: list[list[int]] = found["periods"]
+    return bounds
+
+
 @pytest.mark.parametrize(
     "names", [["month"], ["month", "year"], ["quarter", "month"], ["month", "week"], ["year", "quarter", "month"]]
 )
@@ -33,7 +44,7 @@ def test_periods_are_those_of_the_shortest_interval(names: list[str]) -> None:
     told = [updated(day * DAY + 1, {}, items={"data": [item(name, day) for name in names]}) for day in renewals]
     random.Random(0).shuffle(told)
 
-    found = periods_of(merged(told), None)
+    found = periods(told)
 
     newest = renewals[-1] // days * days
     starts = range(newest - days * (len(found) - 1), newest + 1, days)
@@ -46,6 +57,75 @@ def test_what_runs_longer_goes_on() -> None:
     shown = [(0, ["year", "month"]), (30, ["year", "month"]), (60, ["year", "month"]), (75, ["year"])]
     told = [updated(day * DAY + 1, {}, items={"data": [item(name, day) for name in names]}) for day, names in shown]
 
-    found = periods_of(merged(told), None)
+    found = periods(told)
 
     assert found == [[start * DAY, end * DAY] for start, end in ((0, 30), (30, 60), (60, 90), (90, 360))]
+
+
+def last_said(world: StripeWorld, subscription: str) -> tuple[int, int]:
+    """The period of the item that renews most often, as it is now."""
+    items = world.objects[subscription]["items"]["data"]
+    lengths = {"week": 7, "month": 30, "year": 365}
+
+    def often(item: dict[str, Any]) -> tuple[int, int]:
+        recurring = item["price"]["recurring"]
+        return lengths[recurring["interval"]] * recurring["interval_count"], item["current_period_end"]
+
+    return min((*often(item), item["current_period_start"]) for item in items)[:0:-1]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_histories_of_mixed_intervals(seed: int) -> None:
+    """Items are added, removed, changed and renewed, several times a second: in any order the periods are those that
+    were true, one after another."""
+    chance, world = random.Random(seed), StripeWorld(datetime(2026, 1, 1, tzinfo=UTC), seed=seed)
+    product = world.product("Delta")
+    terms = [("week", 1), ("month", 1), ("month", 3), ("year", 1)]
+    prices = [world.price(product, 100, interval, interval_count=count) for interval, count in terms]
+    subscription = world.subscribe(world.customer(), [(chance.choice(prices), 1)])
+    true = [last_said(world, subscription)]
+    for _ in range(chance.randint(1, 25)):
+        world.advance(timedelta(seconds=chance.choice((0, 0, 1, 86_400, 5 * 86_400))))
+        end = min(item["current_period_end"] for item in world.objects[subscription]["items"]["data"])
+        while end < world.second:  # nothing is late at Stripe
+            world.now = datetime.fromtimestamp(end, UTC)
+            world.renew(subscription)
+            true.append(last_said(world, subscription))
+            end = min(item["current_period_end"] for item in world.objects[subscription]["items"]["data"])
+        items = world.objects[subscription]["items"]["data"]
+        turn = chance.choice(("renew", "add", "remove", "change"))
+        if turn == "add" or (turn == "remove" and len(items) == 1):
+            world.add_item(subscription, chance.choice(prices))
+        elif turn == "remove":
+            world.remove_item(subscription, chance.randrange(len(items)))
+        elif turn == "change":
+            world.change_price(subscription, chance.choice(prices))
+        else:
+            world.renew(subscription)
+        true.append(last_said(world, subscription))
+    told = [event_of(one) for one in world.events if one["data"]["object"]["id"] == subscription]
+    told += chance.choices(told, k=3)
+    chance.shuffle(told)
+    assert periods(told) == spans(true)
+
+
+def spans(true: list[tuple[int, int]]) -> list[list[int]]:
+    """The newest periods of what was true, in its order: a later one ends those before, what runs longer goes on."""
+    known: list[list[int]] = []
+    for start, end in sorted(dict(true).items()):
+        known = [[since, min(until, start)] for since, until in known] + [[start, end]]
+    if known[-1][1] < true[-1][1]:
+        known.append([known[-1][1], true[-1][1]])
+    return known[-14:]
+
+
+def event_of(wire: dict[str, Any]) -> StripeEvent:
+    return StripeEvent(
+        id=wire["id"],
+        type=wire["type"],
+        scope=Scope(),
+        created=wire["created"],
+        object=wire["data"]["object"],
+        previous=wire["data"].get("previous_attributes"),
+        api_version=wire["api_version"],
+    )

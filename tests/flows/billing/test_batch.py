@@ -23,6 +23,7 @@ from nilometer.domain.stripe.registers.register import OWNED
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import catalog, reading
 from nilometer.flows.billing import objects as whose
+from nilometer.flows.recovery import overview
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import StripeWorld
 
@@ -34,15 +35,33 @@ def outcomes(results: list[Result]) -> set[Outcome]:
 # ---------------------------------------------------------------------- order, duplicates, crashes
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_any_order_and_duplication_ends_true(store: Store, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "mixed"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
+def test_any_order_and_duplication_ends_true(store: Store, seed: int, mixed: bool) -> None:
     """A month in random order with a third delivered twice: every object as Stripe has it."""
-    world = random_month(seed, customers=8)
+    world = random_month(seed, customers=8, mixed=mixed)
 
     play(store, scrambled(world, seed))
 
     assert wrong(store, world) == []
     assert set(records(store)) == {f"ws_{n}" for n in range(8)}
+
+
+def test_a_subscription_has_the_period_of_its_record(store: Store) -> None:
+    """In the third month a monthly and a quarterly item end together: wherever it is shown, the period is the month."""
+    world, product, month = company()
+    quarter = world.price(product, 9900, interval_count=3)
+    subscription = world.subscribe(world.customer("ws"), [(quarter, 1), (month, 1)])
+    world.renew(subscription)
+    world.renew(subscription)
+    play(store, world.events)
+
+    record = records(store)["ws"]
+    [row] = overview.billing(store, now=world.now)
+
+    bounds = [record["current_period_start"], record["current_period_end"]]
+    assert bounds[1] - bounds[0] == 30 * 86_400
+    for [shown] in (record["subscriptions"], row["subscriptions"]):
+        assert [shown["current_period_start"], shown["current_period_end"]] == bounds
 
 
 def test_the_order_and_the_batches_do_not_matter(store: Store, dynamodb: Any) -> None:

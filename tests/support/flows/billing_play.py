@@ -112,7 +112,14 @@ def _says(told: dict[str, Any], truth: dict[str, Any]) -> bool:
 def _lists(listed: dict[str, Any], truth: dict[str, Any]) -> bool:
     names = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
     items = [{"id": i["id"], "price": i["price"]["id"], "quantity": i["quantity"]} for i in truth["items"]["data"]]
-    return all(listed.get(name) == truth[name] for name in names) and listed["items"] == items
+    said = all(listed.get(name) == truth[name] for name in names) and listed["items"] == items
+    return said and (truth["ended_at"] or listed["current_period_end"]) == (truth["ended_at"] or _period_end(truth))
+
+
+def _period_end(truth: dict[str, Any]) -> int:
+    """Of the item that renews most often."""
+    items = truth["items"]["data"]
+    return int(min((i["current_period_end"] - i["current_period_start"], i["current_period_end"]) for i in items)[1])
 
 
 def _timeless(value: Any) -> Any:

@@ -22,6 +22,7 @@ from nilometer.domain.stripe.registers.register import (
     Element,
     Register,
     merge,
+    period_of,
     register,
     register_key,
     register_of,
@@ -245,17 +246,22 @@ def view_key(object_type: str, object_id: str) -> str:
     return "entitlements" if object_type == SUMMARY else object_id
 
 
-def periods_of(register: Register, ended_at: int | None) -> list[list[int]]:
+def periods_of(register: Register, state: Projection) -> list[list[int]]:
     """Half-open [start, end), ascending, without overlaps: a later start ends what ran before it. What runs now goes on
-    after it, as a year does whose monthly item is removed."""
+    after it, as a year does whose monthly item is removed. `state` is the resolved one: within a second, in which
+    several ends may be reported, it says which period runs now."""
+    seen = {start: told.end for start, told in register.periods.items()}
+    now = period_of(state)
+    if now and now[0] in seen:
+        seen[now[0]] = now[1]
     found: list[list[int]] = []
-    for start, seen in sorted(register.periods.items()):
+    for start, end in sorted(seen.items()):
         if found:
             found[-1][1] = min(found[-1][1], start)
-        found.append([start, seen.end])
-    now = max(register.periods.values(), key=lambda seen: (seen.second, seen.end), default=None)
-    if now and found[-1][1] < now.end:
-        found.append([found[-1][1], now.end])
+        found.append([start, end])
+    if now and found and found[-1][1] < now[1]:
+        found.append([found[-1][1], now[1]])
+    ended_at = state.get("ended_at")
     if ended_at is not None and found:
         found[-1][1] = min(found[-1][1], ended_at)
     return [bounds for bounds in found if bounds[0] < bounds[1]][-PERIODS:]
@@ -265,7 +271,7 @@ def _subscription(state: Projection, register: Register) -> dict[str, Any]:
     left_out = {"id", "object", "customer", "workspace_id", "collection_method"}
     kept = {name: value for name, value in state.items() if name not in left_out}
     items = [{name: item[name] for name in item if name not in _OF_THE_BOOKS} for item in state.get("items", ())]
-    return {**kept, "items": items, "periods": periods_of(register, state.get("ended_at"))}
+    return {**kept, "items": items, "periods": periods_of(register, state)}
 
 
 def _invoice(state: Projection, _register: Register) -> dict[str, Any] | None:

@@ -150,17 +150,16 @@ def billing_of(record: Item) -> dict[str, Any]:
 
 
 def subscription_of(id_: str, customer: str, view: Item) -> dict[str, Any]:
-    """From a record's view of it or from its register's state: both have the same fields."""
-    items = view.get("items", [])
-    bounds = [item for item in items if "current_period_end" in item]
-    current: Item = min(bounds, key=lambda item: int(item["current_period_end"]), default={})
+    """From a record's view of it, or the same that its register makes. The period is that of the record when it is the
+    effective one: its newest."""
+    start, end = (view.get("periods") or [(None, None)])[-1]
     told = {name: view.get(name) for name in ("status", "cancel_at", "canceled_at", "latest_invoice", "trial_end")}
     return {
         "id": id_,
         "customer": customer,
         **told,
         "cancel_at_period_end": bool(view.get("cancel_at_period_end")),
-        "current_period_start": current.get("current_period_start"),
-        "current_period_end": current.get("current_period_end"),
-        "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in items],
+        "current_period_start": start,
+        "current_period_end": end,
+        "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in view.get("items", ())],
     }

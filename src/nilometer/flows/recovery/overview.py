@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.group import view
 from nilometer.domain.billing.record.inputs import customer_name
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.limits.limit import HARD, Limit, State, crossed_at, limit_of, state_of
@@ -19,7 +20,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.times import epoch, rfc3339
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import Scope
-from nilometer.domain.stripe.registers.explain import object_of
+from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.usage.meter import Meter, meter_of
 from nilometer.domain.usage.period import is_closed, period_at
 from nilometer.domain.usage.total import late, used
@@ -250,10 +251,10 @@ def _subscriptions(records: Iterable[Item]) -> dict[str, list[dict[str, Any]]]:
     """By customer, as billing records name it: `account/mode/customer`."""
     found: dict[str, list[dict[str, Any]]] = {}
     registers = (item for item in records if item["kind"] == "register" and item["object_type"] == "subscription")
-    for state in map(object_of, registers):
-        scope = Scope(account=state["account"], livemode=state["livemode"])
-        customer = str(state["customer"])
-        told = subscription_of(str(state["id"]), customer, state)
+    for item in registers:
+        scope = Scope(account=item["account"], livemode=item["livemode"])
+        customer = str(item.get("customer_id"))
+        told = subscription_of(str(item["object_id"]), customer, view(register_of(item)) or {})
         found.setdefault(customer_name(scope, customer), []).append(told)
     return found
 

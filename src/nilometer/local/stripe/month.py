@@ -12,11 +12,15 @@ START = datetime(2026, 10, 1, tzinfo=UTC)
 LIVING = {"active", "trialing", "past_due"}
 
 
-def random_month(seed: int, customers: int = 20, *, now: datetime = START, steps: int = 6) -> StripeWorld:
-    """About `steps` turns a customer after signing up. Each customer's workspace is `ws_<n>`."""
+def random_month(
+    seed: int, customers: int = 20, *, now: datetime = START, steps: int = 6, mixed: bool = False
+) -> StripeWorld:
+    """About `steps` turns a customer after signing up. Each customer's workspace is `ws_<n>`. `mixed`: the items of a
+    subscription renew in different intervals."""
     world = StripeWorld(now, seed=seed)
     chance = random.Random(seed)
     prices = _catalog(world)
+    prices = [*prices, *_in_other_intervals(world)] if mixed else prices[::2]
     subscriptions = [_sign_up(world, chance, prices, n) for n in range(customers)]
     for _ in range(steps * customers):
         _pause(world, chance)
@@ -34,8 +38,13 @@ def _catalog(world: StripeWorld) -> list[str]:
     return prices
 
 
+def _in_other_intervals(world: StripeWorld) -> list[str]:
+    product = world.product("Delta", {"limit_api_calls": "1000"})
+    return [world.price(product, 500, "week"), world.price(product, 5000, "month", interval_count=3)]
+
+
 def _sign_up(world: StripeWorld, chance: random.Random, prices: list[str], number: int) -> str:
-    items = [(price, chance.randint(1, 9)) for price in chance.sample(prices[::2], chance.choice((1, 1, 1, 2)))]
+    items = [(price, chance.randint(1, 9)) for price in chance.sample(prices, chance.choice((1, 1, 1, 2)))]
     world.advance(timedelta(seconds=chance.choice((0, 1, 2, 400))))
     if chance.random() < 0.15:
         return world.checkout(f"ws_{number}", items)
@@ -69,16 +78,25 @@ def _changes(
     return [
         lambda: world.change_quantity(subscription, chance.randint(1, 20)),
         lambda: world.change_quantity(subscription, chance.randint(1, 3)),
-        lambda: world.change_price(subscription, chance.choice(prices[::2])),
-        lambda: world.add_item(subscription, chance.choice(prices[::2])),
+        lambda: world.change_price(subscription, chance.choice(prices)),
+        lambda: world.add_item(subscription, chance.choice(prices)),
         lambda: world.renew(subscription),
         lambda: world.fail_payment(subscription),
         lambda: world.cancel_at_period_end(subscription, on=not scheduled),
         lambda: world.cancel_at_period_end(subscription, on=not scheduled),
         lambda: _there_and_back(world, subscription),
         lambda: world.pause(subscription),
+        *_removals(world, chance, subscription),
         *([lambda: world.cancel(subscription)] if chance.random() < 0.4 else []),
     ]
+
+
+def _removals(world: StripeWorld, chance: random.Random, subscription: str) -> list[Callable[[], None]]:
+    """Of an item, where they renew in different intervals."""
+    items = world.objects[subscription]["items"]["data"]
+    if len({item["current_period_end"] for item in items}) < 2:
+        return []
+    return [lambda: world.remove_item(subscription, chance.randrange(len(items)))]
 
 
 def _there_and_back(world: StripeWorld, subscription: str) -> None:

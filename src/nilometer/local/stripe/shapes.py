@@ -37,9 +37,16 @@ def product(id_: str, *, name: str, created: int, metadata: Mapping[str, str]) -
 
 
 def price(
-    id_: str, *, product_id: str, unit_amount: int, interval: str, created: int, metadata: Mapping[str, str]
+    id_: str,
+    *,
+    product_id: str,
+    unit_amount: int,
+    interval: str,
+    interval_count: int = 1,
+    created: int,
+    metadata: Mapping[str, str],
 ) -> Object:
-    """A licensed price in dollars, each `interval`; `unit_amount` in cents."""
+    """A licensed price in dollars, each `interval_count` of `interval`; `unit_amount` in cents."""
     return {
         "id": id_,
         "object": "price",
@@ -55,7 +62,7 @@ def price(
         "product": product_id,
         "recurring": {
             "interval": interval,
-            "interval_count": 1,
+            "interval_count": interval_count,
             "meter": None,
             "trial_period_days": None,
             "usage_type": "licensed",
@@ -159,7 +166,7 @@ def plan(price: Object) -> Object:
         "created": price["created"],
         "currency": price["currency"],
         "interval": price["recurring"]["interval"],
-        "interval_count": 1,
+        "interval_count": price["recurring"]["interval_count"],
         "livemode": price["livemode"],
         "metadata": dict(price["metadata"]),
         "meter": None,

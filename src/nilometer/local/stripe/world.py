@@ -82,13 +82,22 @@ class StripeWorld:
         made = shapes.product(self.new_id("prod"), name=name, created=self.second, metadata=metadata)
         return self.create(made)
 
-    def price(self, product: str, unit_amount: int, interval: str = "month", metadata: Mapping[str, str] = {}) -> str:
+    def price(
+        self,
+        product: str,
+        unit_amount: int,
+        interval: str = "month",
+        metadata: Mapping[str, str] = {},
+        *,
+        interval_count: int = 1,
+    ) -> str:
         """Creates a price in the catalog and emits `price.created`; `unit_amount` in cents."""
         made = shapes.price(
             self.new_id("price"),
             product_id=product,
             unit_amount=unit_amount,
             interval=interval,
+            interval_count=interval_count,
             created=self.second,
             metadata=metadata,
         )
@@ -172,8 +181,11 @@ class StripeWorld:
         self._update_items(subscription, items)
 
     def change_price(self, subscription: str, price: str) -> None:
-        """Of the first item, with an invoice for the difference at once."""
+        """Of the first item, with an invoice for the difference at once. With another interval a new period begins."""
         items = self._items(subscription)
+        length = self._length(self.objects[price])
+        if length != self._length(items[0]["price"]):
+            items[0] |= {"current_period_start": self.second, "current_period_end": self.second + length}
         items[0]["price"] = copy.deepcopy(self.objects[price])
         items[0]["plan"] = shapes.plan(items[0]["price"])
         invoice = self._new_invoice(subscription, "subscription_update")
@@ -183,23 +195,23 @@ class StripeWorld:
         self._pay(invoice)
 
     def add_item(self, subscription: str, price: str, quantity: int = 1) -> None:
-        """One more price in the subscription, for the period of its first item."""
+        """One more price in the subscription, for the period of an item with its interval, else from now on."""
         items = self._items(subscription)
-        first = items[0]
-        items.append(
-            shapes.subscription_item(
-                self.new_id("si"),
-                subscription_id=subscription,
-                price=copy.deepcopy(self.objects[price]),
-                quantity=quantity,
-                start=first["current_period_start"],
-                end=first["current_period_end"],
-            )
-        )
+        made = self._new_item(subscription, price, quantity, self.second + self._length(self.objects[price]))
+        for alike in items:
+            if self._length(alike["price"]) == self._length(made["price"]):
+                made |= {name: alike[name] for name in ("current_period_start", "current_period_end")}
+        self._update_items(subscription, [*items, made])
+
+    def remove_item(self, subscription: str, position: int) -> None:
+        """Of several items one, by its place; the others keep their periods."""
+        items = self._items(subscription)
+        del items[position]
         self._update_items(subscription, items)
 
     def renew(self, subscription: str) -> None:
-        """The next period begins, not before the current one has ended, and its invoice is paid."""
+        """The next period begins, not before the current one has ended, and its invoice is paid: of the items whose
+        period ends first."""
         invoice = self._next_period(subscription, status="active")
         self._finalize(invoice)
         self._pay(invoice)
@@ -240,7 +252,7 @@ class StripeWorld:
 
     def cancel_at_period_end(self, subscription: str, on: bool = True) -> None:
         """Sets the end of the current period as the subscription's own, or takes it back."""
-        end = self.objects[subscription]["items"]["data"][0]["current_period_end"]
+        end = max(item["current_period_end"] for item in self.objects[subscription]["items"]["data"])
         self.update(
             subscription,
             cancel_at_period_end=on,
@@ -331,16 +343,19 @@ class StripeWorld:
 
     def _new_subscription(self, customer: str, items: Sequence[tuple[str, int]], trial_days: int) -> Object:
         subscription = self.new_id("sub", 24)
-        end = self.second + 86400 * (trial_days or self._days(items[0][0]))
+        lengths = [86400 * trial_days or self._length(self.objects[price]) for price, _ in items]
         made = shapes.subscription(
             subscription,
             customer_id=customer,
-            items=[self._new_item(subscription, price, quantity, end) for price, quantity in items],
+            items=[
+                self._new_item(subscription, price, quantity, self.second + length)
+                for (price, quantity), length in zip(items, lengths, strict=True)
+            ],
             status="trialing" if trial_days else "incomplete",
             created=self.second,
             metadata={k: v for k, v in self.objects[customer]["metadata"].items() if k == "workspace_id"},
         )
-        return made | ({"trial_start": self.second, "trial_end": end} if trial_days else {})
+        return made | ({"trial_start": self.second, "trial_end": self.second + lengths[0]} if trial_days else {})
 
     def _new_item(self, subscription: str, price: str, quantity: int, end: int) -> Object:
         return shapes.subscription_item(
@@ -352,8 +367,10 @@ class StripeWorld:
             end=end,
         )
 
-    def _days(self, price: str) -> int:
-        return _DAYS[str(self.objects[price]["recurring"]["interval"])]
+    def _length(self, price: Object) -> int:
+        """Seconds of a period."""
+        recurring = price["recurring"]
+        return 86400 * _DAYS[str(recurring["interval"])] * int(recurring["interval_count"])
 
     def _items(self, subscription: str) -> list[Object]:
         return copy.deepcopy(list(self.objects[subscription]["items"]["data"]))
@@ -366,21 +383,22 @@ class StripeWorld:
     def _next_period(self, subscription: str, *, status: str) -> str:
         """The clock moves to the end of the period when it is not there yet. Returns the new draft invoice."""
         items = self._items(subscription)
-        end = items[0]["current_period_end"]
+        end = min(item["current_period_end"] for item in items)
         self.advance(timedelta(seconds=max(0, end - self.second)))
-        for item in items:
-            length = 86400 * _DAYS[item["price"]["recurring"]["interval"]]
-            item |= {"current_period_start": end, "current_period_end": end + length}
-        invoice = self._new_invoice(subscription, "subscription_cycle")
+        renewed = [item for item in items if item["current_period_end"] == end]
+        for item in renewed:
+            item |= {"current_period_start": end, "current_period_end": end + self._length(item["price"])}
+        invoice = self._new_invoice(subscription, "subscription_cycle", renewed)
         self.emit("invoice.created", self.objects[invoice])
         self._update_items(subscription, items, latest_invoice=invoice, status=status)
         return invoice
 
-    def _new_invoice(self, subscription: str, reason: str) -> str:
+    def _new_invoice(self, subscription: str, reason: str, items: Sequence[Object] = ()) -> str:
+        """For `items`, else for all of the subscription's."""
         owner = self.objects[subscription]
         customer = self.objects[owner["customer"]]
         trial = owner["status"] == "trialing" and reason == "subscription_create"
-        amount = 0 if trial else sum(i["price"]["unit_amount"] * i["quantity"] for i in owner["items"]["data"])
+        amount = 0 if trial else sum(i["price"]["unit_amount"] * i["quantity"] for i in items or owner["items"]["data"])
         made = shapes.invoice(
             self.new_id("in", 24),
             subscription=owner,

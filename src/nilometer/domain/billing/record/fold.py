@@ -227,7 +227,8 @@ class _Fold:
 
     def _payments(self, effective: tuple[str, View] | None, payer: str) -> dict[str, Any]:
         open_invoices = [{"id": id_, **_without_object(view)} for id_, view in self._of("invoice")]
-        unpaid = [one for one in open_invoices if not self._on_its_way(one)]
+        owners = {id_: views for views in self.customers.values() for id_ in loose(views)}
+        unpaid = [one for one in open_invoices if not _on_its_way(one, owners[one["id"]])]
         customers = self._of("customer")
         return {
             "open_invoices": open_invoices,
@@ -236,14 +237,6 @@ class _Fold:
             "payment_method": self._payment_method(effective, payer, customers),
             "scheduled_change": self._scheduled_change(effective),
         }
-
-    def _on_its_way(self, invoice: View) -> bool:
-        """A bank debit takes days: it was tried once, will not be tried again, and its subscription is still active."""
-        if not invoice.get("attempt_count") or invoice.get("next_payment_attempt"):
-            return False
-        name = str(invoice.get("subscription"))
-        found = (views[name].get("status") for views in self.customers.values() if name in views)
-        return any(ACCESS.get(str(status)) == "full" for status in found)
 
     def _payment_method(
         self, effective: tuple[str, View] | None, payer: str, customers: Iterable[tuple[str, View]]
@@ -353,6 +346,15 @@ def _beside(own: Sequence[tuple[int, int]], others: Iterable[tuple[int, int]]) -
             if runs:
                 yield since, bound
             since, runs = bound, now
+
+
+def _on_its_way(invoice: View, views: Views) -> bool:
+    """A bank debit takes days: it was tried once, will not be tried again, and its subscription, which is its
+    customer's, is still active. `views` are the customer's: of a large one a single part is read."""
+    if not invoice.get("attempt_count") or invoice.get("next_payment_attempt"):
+        return False
+    subscription = views.get(str(invoice.get("subscription")), {})
+    return ACCESS.get(str(subscription.get("status"))) == "full"
 
 
 def _owes(subscription: View) -> bool:

@@ -221,19 +221,23 @@ def _newest(elements: Iterable[Element]) -> list[Element]:
 
 
 def _periods(elements: Iterable[Element]) -> list[tuple[int, Seen]]:
-    """Of each subscription snapshot, that of the item with the shortest interval: usage resets with it. Of items that
-    renew in different intervals two periods may end together, so the end alone does not say which one it is."""
-    found = []
-    for element in elements:
-        bounds = [
-            (_interval(item), item["current_period_end"], item["current_period_start"])
-            for item in (element.state or {}).get("items", ())
-            if isinstance(item, Mapping) and "current_period_start" in item and "current_period_end" in item
-        ]
-        if bounds:
-            _, end, start = min(bounds)
-            found.append((int(start), Seen(element.second, int(end))))
-    return found
+    """Of each subscription snapshot its period."""
+    told = ((element.second, period_of(element.state or {})) for element in elements)
+    return [(bounds[0], Seen(second, bounds[1])) for second, bounds in told if bounds]
+
+
+def period_of(state: Projection) -> tuple[int, int] | None:
+    """Begin and end of a subscription's period: that of the item with the shortest interval, for usage resets with it.
+    Of items that renew in different intervals two periods may end together, so the end alone does not say which."""
+    bounds = [
+        (_interval(item), item["current_period_end"], item["current_period_start"])
+        for item in state.get("items", ())
+        if isinstance(item, Mapping) and "current_period_start" in item and "current_period_end" in item
+    ]
+    if not bounds:
+        return None
+    _, end, start = min(bounds)
+    return int(start), int(end)
 
 
 def _interval(item: Mapping[str, Any]) -> int:
