@@ -102,6 +102,12 @@ def as_id(value: object) -> str | None:
     return value if isinstance(value, str) and value and fits(value) else None
 
 
+def account_in(context: str) -> str:
+    """The account of an event's `context`: a path from the receiver's account to that of the object, `acct_a/acct_b`.
+    Source: https://docs.stripe.com/context."""
+    return context.rpartition("/")[2]
+
+
 def fits(name: str) -> bool:
     """Whether it may be part of a key: at most `ID_BYTES` of UTF-8."""
     return len(name) <= ID_BYTES and (name.isascii() or len(name.encode(errors="replace")) <= ID_BYTES)

@@ -40,6 +40,7 @@ from nilometer.domain.stripe.event import (
     Notification,
     Scope,
     StripeEvent,
+    account_in,
     check,
     check_bounds,
     fact_item,
@@ -162,7 +163,8 @@ def arrived(body: str, *, objects: Objects, now: datetime) -> ArrivedEvent:
 def _evidence(event: StripeEvent | Notification, fact: Item) -> Evidence:
     if isinstance(event, Notification) and event.type in METER_ERRORS:
         # Of the meter nothing is kept: what counts is which events the report names, and its webhook does not.
-        return Evidence(element=None, object_type=THIN, object_id=event.id, fact=fact, fetch=True, second=event.created)
+        ours = event.scope.account == OWN_ACCOUNT  # usage is sent to no other
+        return Evidence(element=None, object_type=THIN, object_id=event.id, fact=fact, fetch=ours, second=event.created)
     snapshot = isinstance(event, StripeEvent) and event.object_id
     return Evidence(
         element=of_event(event) if snapshot and isinstance(event, StripeEvent) else None,
@@ -195,7 +197,7 @@ def event_of(wire: _StripeWire) -> StripeEvent | Notification:
     event = StripeEvent(
         id=wire.id,
         type=wire.type,
-        scope=Scope(account=wire.account or OWN_ACCOUNT, livemode=wire.livemode),
+        scope=_scope(wire),
         created=wire.created,
         object=wire.data.object,
         previous=wire.data.previous_attributes,
@@ -211,18 +213,26 @@ def _wire(raw: bytes) -> _StripeWire:
 
 
 def _notification(wire: _StripeWire) -> Notification:
-    """A thin event's `context` is the Connect account."""
     related = wire.related_object
     created = epoch(parse_rfc3339(wire.created)) if isinstance(wire.created, str) else wire.created
     return Notification(
         id=wire.id,
         type=wire.type,
-        scope=Scope(account=wire.context or wire.account or OWN_ACCOUNT, livemode=wire.livemode),
+        scope=_scope(wire),
         created=created,
         object_type=related.type if related else None,
         object_id=related.id if related else None,
         snapshot_event=wire.snapshot_event,
     )
+
+
+def _scope(wire: _StripeWire) -> Scope:
+    """Of `account`, else of the account of `context`: a thin event of a Connect account has no other, nor has one
+    that an Organization's endpoint sends. `Rejected` (`invalid_schema`) when they name no account."""
+    account = wire.account or account_in(wire.context or OWN_ACCOUNT)
+    if "/" in account or not (wire.account or account == OWN_ACCOUNT or account.startswith("acct_")):
+        raise Rejected("invalid_schema", f"event {wire.id}: `account` and `context` name no account of Stripe")
+    return Scope(account=account, livemode=wire.livemode)
 
 
 def _request(request: dict[str, Any] | str | None) -> str | None:

@@ -20,7 +20,7 @@ from nilometer.domain.billing.plan import Plan
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
-from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, THIN, Scope, as_id
+from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, THIN, Scope, account_in, as_id
 from nilometer.domain.stripe.registers.register import OWNED, knows, of_answer, register_of
 from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.errors import Cancelled, Misconfigured, NotPermitted, Rejected, Unavailable
@@ -95,7 +95,7 @@ def refetch_due(
     for item in due(store, now):
         if len(asked) == limit or out_of_time():
             break
-        account = str(item["account"])
+        account = account_in(str(item["account"]))  # an older version took a context for its account
         of_type = (account, str(item["object_type"]))
         if not _within(scope, item) or not refusing.isdisjoint({account, of_type}):
             continue

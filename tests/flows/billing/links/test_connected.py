@@ -12,8 +12,10 @@ from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.link import Trust
-from nilometer.domain.events.outcome import Message, Result
+from nilometer.domain.events.outcome import Message, Outcome, Result
 from nilometer.domain.stripe.event import Scope
+from nilometer.domain.stripe.registers.refetch import request
+from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
 from nilometer.flows.billing.backfill import backfill_events
@@ -152,3 +154,66 @@ def test_an_account_is_compared_with_itself(store: Store, worlds: dict[str, Stri
 
     assert {drift.object_type for drift in report.drift} == {"subscription"}
     assert (again.drift, seats(store)) == ([], before | {"acct_reed": SEATS["acct_reed"]})
+
+
+def test_events_of_an_organization_are_of_the_account_that_they_name(
+    store: Store, worlds: dict[str, StripeWorld]
+) -> None:
+    """Its endpoint sends snapshots whose `account` is missing, and contexts that are a path: the last one is meant."""
+    own, palm = worlds["self"], worlds["acct_palm"]
+    [subscription] = (o["id"] for o in palm.objects.values() if o["object"] == "subscription")
+    palm.change_quantity(subscription, 9)
+    without = {name: value for name, value in palm.events[-1].items() if name != "account"}
+    thin = {"object": "v2.core.event", "livemode": False, "created": "2026-11-02T00:00:00.000Z"}
+    named = {"id": subscription, "type": "subscription", "url": f"/v1/subscriptions/{subscription}"}
+    play(
+        store,
+        [
+            {**without, "context": "acct_palm"},
+            {**thin, "id": "evt_thin", "type": "v1.x", "context": "acct_own/acct_palm", "related_object": named},
+            {**thin, "id": "evt_m", "type": "v1.billing.meter.no_meter_found", "context": "acct_own/acct_palm"},
+        ],
+    )
+
+    assert seats(store)["acct_palm"] == 9
+    own.advance(timedelta(minutes=1))
+    with serve(own, connected={name: worlds[name] for name in ("acct_reed", "acct_palm")}) as (url, _):
+        asked = refetch_due(store, api(url), scope=Scope(), now=PLAYED_AT)
+
+    assert {one.outcome for one in asked} == {"settled"}
+    assert list(store.query_index(REFETCH_INDEX)) == []
+
+
+def test_a_request_under_a_whole_context_is_settled(store: Store, worlds: dict[str, StripeWorld]) -> None:
+    """As the version before wrote it."""
+    own = worlds["self"]
+    [product] = (o["id"] for o in own.objects.values() if o["object"] == "product")
+    scope = Scope(account="acct_own/acct_palm")
+    store.commit([request(scope, "product", product, second=1, cause="evt", updated_at="now")])
+
+    with serve(own, connected={name: worlds[name] for name in ("acct_reed", "acct_palm")}) as (url, _):
+        refetch_due(store, api(url), scope=Scope(), now=PLAYED_AT)
+
+    assert list(store.query_index(REFETCH_INDEX)) == []
+    assert {item["account"] for item in reading.list_objects(store)} == set(ACCOUNTS)
+
+
+@pytest.mark.parametrize("context", ["acct_own/", "org_1", "/", "acct_a/wksp_1"])
+def test_a_context_without_an_account_is_a_reject(store: Store, context: str) -> None:
+    """It would be due for ever; the event stays among the rejects."""
+    thin = {"object": "v2.core.event", "livemode": False, "created": "2026-11-02T00:00:00.000Z", "type": "v1.x"}
+    [result] = play(
+        store, [{**thin, "id": "evt_1", "context": context, "related_object": {"id": "p", "type": "product"}}]
+    )
+
+    assert (result.outcome, result.fields["reason"]) == (Outcome.REJECTED, "invalid_schema")
+    assert list(store.query_index(REFETCH_INDEX)) == []
+
+
+@pytest.mark.parametrize("account", ["acct_a/acct_b", "/"])
+def test_an_account_is_no_path(store: Store, account: str) -> None:
+    """Names of customers are split at it."""
+    world, _, _ = company(account=account)
+    world.customer("ws")
+
+    assert {result.fields["reason"] for result in play(store, world.events)} == {"invalid_schema"}
