@@ -73,6 +73,8 @@ billing records and meters: by their kind (`gsi2pk`), in the order of their `pk`
 | Dataset                    | DATASETS                             | dataset                        |
 | Flag override, in effect   | FLAG#flag                            | WORKSPACE#ws                   |
 | Facts to be moved          | REBUCKET                             | WORKSPACE#ws                   |
+| Register in doubt          | REFETCH                              | when to fetch                  |
+| … of a payment method, else | OBJECT#account#mode#id              | PAYMENT_METHOD#id              |
 | To be reported to Stripe   | OUTBOX                               | WORKSPACE#ws#METERED#meter#… |
 | Reservation, open          | RESERVED#part                        | end#WORKSPACE#ws#id            |
 
@@ -276,12 +278,13 @@ def link(account: str, livemode: bool, customer_id: str) -> Key:
 
 def register(account: str, livemode: bool, object_type: str, object_id: str, customer_id: str | None) -> Key:
     """Under its customer, so that one query reads all that the billing record folds; else alone."""
-    pk = (
-        customer(account, livemode, customer_id)
-        if customer_id
-        else f"OBJECT#{part(account)}#{mode(livemode)}#{part(object_id)}"
-    )
+    pk = customer(account, livemode, customer_id) if customer_id else stripe_object(account, livemode, object_id)
     return Key(pk, f"{object_type.upper().replace('.', '_')}#{part(object_id)}")
+
+
+def stripe_object(account: str, livemode: bool, object_id: str) -> str:
+    """The partition of a register that lies alone; in the index: a payment method, which lies with its customer."""
+    return f"OBJECT#{part(account)}#{mode(livemode)}#{part(object_id)}"
 
 
 def risk_waiting(charge: Key) -> Key:

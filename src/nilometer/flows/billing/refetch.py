@@ -18,6 +18,7 @@ from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.plan import Plan
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Table, unchanged
 from nilometer.domain.stripe.event import OWN_ACCOUNT, SUMMARY, THIN, Scope, account_in, as_id
@@ -121,7 +122,7 @@ def _settle(store: Store, api: FetchApi, scope: Scope, item: Item, now: datetime
     outcome = "settled"
     try:
         stored = store.get(Table.RECORDS, key, consistent=True)  # an index is behind: it may be settled already
-        if stored is not None and "gsi1pk" in stored:
+        if stored is not None and stored.get("gsi1pk") == REFETCH_INDEX:
             answer = api.fetch(object_type, object_id)
             merge_answer(
                 store,
@@ -225,7 +226,9 @@ def merge_answer(
 
     `dropped` is the id of an event that counts no more.
     """
-    customer_id = _customer(answer.object, object_type, object_id) or ((known or {}).get("customer_id"))
+    customer_id = _customer(answer.object, object_type, object_id) or (known or {}).get("customer_id")
+    if customer_id is None and object_type == "payment_method":  # it is detached, and says no more whose it was
+        customer_id = _owner(store, scope, object_id)
     if customer_id is None and object_type in OWNED:
         return  # gone before an event said whose it was: there is no register to close
     element = of_answer(answer.object, object_type=object_type, object_id=object_id, second=answer.second)
@@ -295,3 +298,9 @@ def _customer(snapshot: dict[str, Any] | None, object_type: str, object_id: str)
     if object_type in {"customer", SUMMARY}:
         return object_id
     return as_id((snapshot or {}).get("customer"))
+
+
+def _owner(store: Store, scope: Scope, payment_method: str) -> str | None:
+    """Whose it was until now, as its register says; None too of one that was written before registers were found so."""
+    found = store.query_index(keys.stripe_object(scope.account, scope.livemode, payment_method))
+    return next((str(item["customer_id"]) for item in found if "customer_id" in item), None)

@@ -66,6 +66,30 @@ def test_what_a_restricted_key_may_not_read_stops_nothing_else(store: Store) -> 
     assert (fake.requests, len(list(due(store, world.now)))) == (2, 3)
 
 
+def test_a_detached_card_is_taken_from_its_customer(store: Store) -> None:
+    """A thin notification does not say whose the card was, and the card itself says it no more."""
+    world, _, price = company()
+    customer = world.customer("ws")
+    subscription = world.subscribe(customer, [(price, 1)])
+    card = world.objects[customer]["invoice_settings"]["default_payment_method"]
+    world.update(subscription, default_payment_method=card)
+    play(store, world.events)
+    assert records(store)["ws"]["payment_method"]["type"] == "card"
+    world.advance(timedelta(seconds=1))
+    world.detach(card)
+    play(store, [notice(world, "payment_method", card)])
+    world.advance(timedelta(minutes=1))
+
+    with serve(world) as (url, fake):
+        asked = refetch_due(store, api(url), scope=SCOPE, now=world.now)
+        again = reconcile(store, api(url), scope=SCOPE, now=world.now, object_types=["payment_method"])
+
+    assert {one.outcome for one in asked} == {"settled"}
+    assert "type" not in records(store)["ws"]["payment_method"]
+    assert not again.drift
+    assert (list(due(store, world.now)), fake.requests) == ([], 2)
+
+
 @pytest.mark.parametrize("product", ["gold/monthly", "gold?", "gold#2", "50% more", "a b", "été"])
 def test_an_id_that_people_chose_is_asked_for_as_it_is(store: Store, product: str) -> None:
     """A product's id may be chosen, with characters that mean something in a URL; nothing is taken for deleted."""

@@ -22,6 +22,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
+from nilometer.domain.store import keys
 from nilometer.domain.store.times import rfc3339_of
 from nilometer.domain.store.writes import Item, Key, new_item
 from nilometer.domain.stripe.event import Scope
@@ -208,7 +209,7 @@ def register_item(
         livemode=scope.livemode,
         **_summary(resolution),
         evidence=pack(register),
-        **_due(resolution),
+        **(_due(resolution) or _found_by_id(key, scope, resolution.state)),
     )
 
 
@@ -232,3 +233,10 @@ def _due(resolution: Resolution) -> dict[str, str]:
     ):
         return {}
     return {"gsi1pk": REFETCH_INDEX, "gsi1sk": rfc3339_of(resolution.second + REFETCH_DELAY)}
+
+
+def _found_by_id(key: Key, scope: Scope, state: Projection) -> dict[str, str]:
+    """Of a payment method that has a customer: Stripe names him no more once it is detached."""
+    if state.get("object") != "payment_method" or "customer" not in state:
+        return {}
+    return {"gsi1pk": keys.stripe_object(scope.account, scope.livemode, str(state["id"])), "gsi1sk": key.sk}
