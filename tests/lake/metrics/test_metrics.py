@@ -245,3 +245,50 @@ def test_a_quote_in_a_workspace_is_text(told: Told) -> None:
     told.subscribe(item(4_900), metadata={"workspace_id": "o'neil {known}"})
     assert [row["mrr"] for row in told.ask("mrr_movements", "o'neil {known}")] == [4_900]
     assert told.ask("mrr_movements", "' or true --") == []
+
+
+def of_money(told: Told, number: int, **charge: Any) -> None:
+    """A charge of 10,000 of `cus_1` with its fee, a refund, a dispute and the dispute's fee."""
+    of = {"currency": "usd", "created": MAY}
+    charged = {"id": f"ch_{number}", "object": "charge", "customer": "cus_1", "status": "succeeded", "amount": 10_000}
+    told.tell("charge.succeeded", MAY, **charged, **of, **charge)
+    back = {"charge": f"ch_{number}", **of}
+    told.tell("refund.created", MAY, id=f"re_{number}", object="refund", status="succeeded", amount=2_500, **back)
+    told.tell("charge.dispute.created", MAY, id=f"dp_{number}", object="dispute", status="lost", amount=700, **back)
+    for source, fee in ((f"ch_{number}", 320), (f"dp_{number}", 1_500)):
+        entry = {"id": f"txn_{source}", "object": "balance_transaction", "status": "available", "type": "charge"}
+        told.tell("balance.x", MAY, **entry, source=source, amount=1, fee=fee, net=1, **of)
+
+
+@pytest.mark.parametrize(
+    ("charge", "paid_by", "counts"),
+    [
+        ({"payment_intent": "pi_1"}, "pi_1", True),
+        ({"payment_intent": "pi_1"}, "pi_2", False),
+        ({"payment_intent": "pi_1", "invoice": "in_1"}, "pi_2", True),
+        ({"payment_intent": "pi_1"}, None, True),
+        ({}, "pi_2", True),
+    ],
+)
+def test_of_a_payment_without_an_invoice_nothing_counts(
+    told: Told, charge: dict[str, Any], paid_by: str | None, counts: bool
+) -> None:
+    """As it is not in `paid`, what was given back of it and its fees are in no other column. What does not say whether
+    it has an invoice counts, as where no payment of an invoice is known."""
+    if paid_by:
+        payment = {"id": "inpay_1", "object": "invoice_payment", "status": "paid", "invoice": "in_1", "created": MAY}
+        told.tell("invoice_payment.paid", MAY, **payment, payment={"type": "payment_intent", "payment_intent": paid_by})
+    of_money(told, 1, **charge)
+
+    rows = told.ask("revenue")
+
+    sums = [(row["refunded"], row["disputed"], row["fees"], row["net"]) for row in rows]
+    assert sums == ([(2_500, 700, 1_820, -5_020)] if counts else [])
+
+
+def test_fees_of_disputes_and_refunds_are_of_the_workspace_that_paid(told: Told) -> None:
+    """Their entries in the balance name the dispute, which names the charge, which names the customer."""
+    told.tell("customer.created", MAY, id="cus_1", object="customer", created=MAY, metadata={"workspace_id": "acme"})
+    of_money(told, 1)
+
+    assert [row["fees"] for row in told.ask("revenue", "acme")] == [1_820]

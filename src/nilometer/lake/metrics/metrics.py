@@ -138,9 +138,23 @@ from standings group by cohort, month, currency order by cohort, month, currency
         name="revenue",
         question="How much was paid, refunded, disputed and kept by Stripe as fees in each month?",
         parts=f"""{_INVOICES},{latest("refunds")},{latest("disputes")},{latest("balance_transactions")},{WHOSE},
+    billed as (
+      select account, livemode, payment_intent_id from invoice_payments_history
+      where payment_intent_id is not null and known_at <= {{known}} group by account, livemode, payment_intent_id),
     payers as (
-      select account, livemode, object_id as charge_id, max(customer_id) as customer_id
-      from charges_history where known_at <= {{known}} group by account, livemode, object_id),
+      select charges.account, charges.livemode, charges.object_id as charge_id,
+             max(charges.customer_id) as customer_id,
+             max(case when charges.invoice_id is not null or charges.payment_intent_id is null
+                      or billed.payment_intent_id is not null or payments.known = 0 then 1 else 0 end) as invoiced
+      from charges_history as charges cross join (select count(*) as known from billed) as payments
+      left join billed
+        on charges.account = billed.account and charges.livemode = billed.livemode
+        and charges.payment_intent_id = billed.payment_intent_id
+      where charges.known_at <= {{known}} group by charges.account, charges.livemode, charges.object_id),
+    sources as (
+      select account, livemode, charge_id as source_id, charge_id from payers
+      union all select account, livemode, object_id, charge_id from refunds_latest
+      union all select account, livemode, object_id, charge_id from disputes_latest),
     money as (
       select account, livemode, customer_id, currency, paid_at as moment, amount_paid as paid, 0 as refunded,
              0 as disputed, 0 as fees
@@ -150,19 +164,23 @@ from standings group by cohort, month, currency order by cohort, month, currency
       from refunds_latest as refunds left join payers
         on refunds.account = payers.account and refunds.livemode = payers.livemode
         and refunds.charge_id = payers.charge_id
-      where status not in ('failed', 'canceled')
+      where status not in ('failed', 'canceled') and coalesce(payers.invoiced, 1) = 1
       union all
       select disputes.account, disputes.livemode, payers.customer_id, currency, created_at, 0, 0, amount, 0
       from disputes_latest as disputes left join payers
         on disputes.account = payers.account and disputes.livemode = payers.livemode
         and disputes.charge_id = payers.charge_id
       where status not in ('won', 'prevented', 'warning_needs_response', 'warning_under_review', 'warning_closed')
+        and coalesce(payers.invoiced, 1) = 1
       union all
       select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0, fee
-      from balance_transactions_latest as entries left join payers
-        on entries.account = payers.account and entries.livemode = payers.livemode
-        and entries.source_id = payers.charge_id
-      where fee <> 0),
+      from balance_transactions_latest as entries left join sources
+        on entries.account = sources.account and entries.livemode = sources.livemode
+        and entries.source_id = sources.source_id
+      left join payers
+        on sources.account = payers.account and sources.livemode = payers.livemode
+        and sources.charge_id = payers.charge_id
+      where fee <> 0 and coalesce(payers.invoiced, 1) = 1),
     owned as (
       select money.*, whose.workspace_id from money {_OWNED.format("money")})""",
         select="""
