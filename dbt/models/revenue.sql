@@ -90,8 +90,20 @@ with
           order by case when deleted or false then 1 else 0 end desc, valid_from desc) as recency
         from balance_transactions_seconds) as newest
       where recency = 1),
-    payers as (select account, livemode, object_id as charge_id, max(customer_id) as customer_id
-      from {{ source('nilometer', 'charges_history') }} where known_at <= {{ known() }} group by account, livemode, object_id),
+    intents as (select account, livemode, payment_intent_id from {{ source('nilometer', 'invoice_payments_history') }}
+      where payment_intent_id is not null and known_at <= {{ known() }} group by account, livemode, payment_intent_id),
+    payers as (select charges.account, charges.livemode, charges.object_id as charge_id,
+             max(charges.customer_id) as customer_id,
+             max(case when charges.invoice_id is not null or charges.payment_intent_id is null
+                      or intents.payment_intent_id is not null or payments.known = 0 then 1 else 0 end) as invoiced
+      from {{ source('nilometer', 'charges_history') }} as charges cross join (select count(*) as known from intents) as payments
+      left join intents
+        on charges.account = intents.account and charges.livemode = intents.livemode
+        and charges.payment_intent_id = intents.payment_intent_id
+      where charges.known_at <= {{ known() }} group by charges.account, charges.livemode, charges.object_id),
+    sources as (select account, livemode, charge_id as source_id, charge_id from payers
+      union all select account, livemode, object_id, charge_id from refunds_latest
+      union all select account, livemode, object_id, charge_id from disputes_latest),
     money as (select account, livemode, customer_id, currency, paid_at as moment, amount_paid as paid, 0 as refunded,
              0 as disputed, 0 as fees
       from {{ ref('invoices_latest') }} as invoices_latest where status = 'paid' and not deleted
@@ -100,19 +112,23 @@ with
       from refunds_latest as refunds left join payers
         on refunds.account = payers.account and refunds.livemode = payers.livemode
         and refunds.charge_id = payers.charge_id
-      where status not in ('failed', 'canceled')
+      where status not in ('failed', 'canceled') and coalesce(payers.invoiced, 1) = 1
       union all
       select disputes.account, disputes.livemode, payers.customer_id, currency, created_at, 0, 0, amount, 0
       from disputes_latest as disputes left join payers
         on disputes.account = payers.account and disputes.livemode = payers.livemode
         and disputes.charge_id = payers.charge_id
       where status not in ('won', 'prevented', 'warning_needs_response', 'warning_under_review', 'warning_closed')
+        and coalesce(payers.invoiced, 1) = 1
       union all
       select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0, fee
-      from balance_transactions_latest as entries left join payers
-        on entries.account = payers.account and entries.livemode = payers.livemode
-        and entries.source_id = payers.charge_id
-      where fee <> 0),
+      from balance_transactions_latest as entries left join sources
+        on entries.account = sources.account and entries.livemode = sources.livemode
+        and entries.source_id = sources.source_id
+      left join payers
+        on sources.account = payers.account and sources.livemode = payers.livemode
+        and sources.charge_id = payers.charge_id
+      where fee <> 0 and coalesce(payers.invoiced, 1) = 1),
     owned as (select money.*, whose.workspace_id from money left join {{ ref('whose') }} as whose on money.account = whose.account and money.livemode = whose.livemode and money.customer_id = whose.customer_id)
 select cast(date_trunc('month', moment) as date) as month, currency, cast(sum(paid) as bigint) as paid,
        cast(sum(refunded) as bigint) as refunded, cast(sum(disputed) as bigint) as disputed,

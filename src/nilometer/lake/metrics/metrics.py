@@ -138,18 +138,18 @@ from standings group by cohort, month, currency order by cohort, month, currency
         name="revenue",
         question="How much was paid, refunded, disputed and kept by Stripe as fees in each month?",
         parts=f"""{_INVOICES},{latest("refunds")},{latest("disputes")},{latest("balance_transactions")},{WHOSE},
-    billed as (
+    intents as (
       select account, livemode, payment_intent_id from invoice_payments_history
       where payment_intent_id is not null and known_at <= {{known}} group by account, livemode, payment_intent_id),
     payers as (
       select charges.account, charges.livemode, charges.object_id as charge_id,
              max(charges.customer_id) as customer_id,
              max(case when charges.invoice_id is not null or charges.payment_intent_id is null
-                      or billed.payment_intent_id is not null or payments.known = 0 then 1 else 0 end) as invoiced
-      from charges_history as charges cross join (select count(*) as known from billed) as payments
-      left join billed
-        on charges.account = billed.account and charges.livemode = billed.livemode
-        and charges.payment_intent_id = billed.payment_intent_id
+                      or intents.payment_intent_id is not null or payments.known = 0 then 1 else 0 end) as invoiced
+      from charges_history as charges cross join (select count(*) as known from intents) as payments
+      left join intents
+        on charges.account = intents.account and charges.livemode = intents.livemode
+        and charges.payment_intent_id = intents.payment_intent_id
       where charges.known_at <= {{known}} group by charges.account, charges.livemode, charges.object_id),
     sources as (
       select account, livemode, charge_id as source_id, charge_id from payers
