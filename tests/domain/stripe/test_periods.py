@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.events.stripe import merged, updated
+from tests.support.flows.billing_play import true_period
 
 from nilometer.domain.billing.group import view
 from nilometer.domain.stripe.event import Scope, StripeEvent
@@ -63,15 +64,7 @@ def test_what_runs_longer_goes_on() -> None:
 
 
 def last_said(world: StripeWorld, subscription: str) -> tuple[int, int]:
-    """The period of the item that renews most often, as it is now."""
-    items = world.objects[subscription]["items"]["data"]
-    lengths = {"week": 7, "month": 30, "year": 365}
-
-    def often(item: dict[str, Any]) -> tuple[int, int]:
-        recurring = item["price"]["recurring"]
-        return lengths[recurring["interval"]] * recurring["interval_count"], item["current_period_end"]
-
-    return min((*often(item), item["current_period_start"]) for item in items)[:0:-1]
+    return true_period(world.objects[subscription])
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -113,13 +113,19 @@ def _lists(listed: dict[str, Any], truth: dict[str, Any]) -> bool:
     names = ("status", "cancel_at_period_end", "cancel_at", "latest_invoice")
     items = [{"id": i["id"], "price": i["price"]["id"], "quantity": i["quantity"]} for i in truth["items"]["data"]]
     said = all(listed.get(name) == truth[name] for name in names) and listed["items"] == items
-    return said and (truth["ended_at"] or listed["current_period_end"]) == (truth["ended_at"] or _period_end(truth))
+    return said and bool(truth["ended_at"] or listed["current_period_end"] == true_period(truth)[1])
 
 
-def _period_end(truth: dict[str, Any]) -> int:
-    """Of the item that renews most often."""
-    items = truth["items"]["data"]
-    return int(min((i["current_period_end"] - i["current_period_start"], i["current_period_end"]) for i in items)[1])
+def true_period(truth: dict[str, Any]) -> tuple[int, int]:
+    """Begin and end of that of the item that renews most often."""
+    lengths = {"day": 1, "week": 7, "month": 30, "year": 365}
+
+    def often(item: dict[str, Any]) -> tuple[int, int]:
+        recurring = item["price"]["recurring"]
+        return lengths[recurring["interval"]] * recurring["interval_count"], item["current_period_end"]
+
+    item = min(truth["items"]["data"], key=often)
+    return item["current_period_start"], item["current_period_end"]
 
 
 def _timeless(value: Any) -> Any:

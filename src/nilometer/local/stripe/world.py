@@ -181,10 +181,12 @@ class StripeWorld:
         self._update_items(subscription, items)
 
     def change_price(self, subscription: str, price: str) -> None:
-        """Of the first item, with an invoice for the difference at once. With another interval a new period begins."""
+        """Of the first item, with an invoice for the difference at once. With another interval a new period begins,
+        but in a trial."""
         items = self._items(subscription)
         length = self._length(self.objects[price])
-        if length != self._length(items[0]["price"]):
+        trial = self.objects[subscription]["status"] == "trialing"
+        if length != self._length(items[0]["price"]) and not trial:
             items[0] |= {"current_period_start": self.second, "current_period_end": self.second + length}
         items[0]["price"] = copy.deepcopy(self.objects[price])
         items[0]["plan"] = shapes.plan(items[0]["price"])
