@@ -140,9 +140,8 @@ def _cpu() -> dict[str, float]:
 
 def _process(pid: int) -> str:
     with contextlib.suppress(OSError):
-        for variable in Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0"):
-            if variable.startswith("AWS_LAMBDA_FUNCTION_NAME="):
-                return variable.split("-")[1].removesuffix("Function").lower()
+        if b"nilometer.local.workers" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return Path(f"/proc/{pid}/comm").read_text().strip()
     return "engine"
 
 

@@ -18,15 +18,25 @@ import pytest
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.chaos import Sabotage
+from nilometer.local.workers.forking import Forking
 from nilometer.local.workers.pool import Pool
+from nilometer.local.workers.processes import Launcher, Spawning
 from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import environment_of
 
 Make = Callable[..., Pool]
 
 
+@pytest.fixture(params=[Forking, Spawning])
+def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Linux has both, and every worker is the same to who uses it."""
+    made: Launcher = request.param()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Make]:
+def pool(tmp_path: Path, launcher: Launcher) -> Iterator[Make]:
     """Makes the pool of a handler; everything is closed at the end."""
     made: list[Pool] = []
 
@@ -42,7 +52,8 @@ def pool(tmp_path: Path) -> Iterator[Make]:
         )
         variables = environment_of(function, aws={"AWS_REGION": "us-east-1"}, extra={"PYTHONPATH": str(tmp_path)})
         log = tmp_path / "subject.log"
-        made.append(Pool(function, environment=variables, log=log, size=size, activity=Activity()))
+        activity = Activity()
+        made.append(Pool(function, environment=variables, log=log, size=size, activity=activity, launcher=launcher))
         return made[-1]
 
     yield make
@@ -290,7 +301,8 @@ def test_a_closed_pool_leaves_no_process_and_no_thread(pool: Make, tmp_path: Pat
     assert soon(lambda: set(threading.enumerate()) <= threads)
 
 
-def test_a_worker_ends_with_its_runner_in_the_middle_of_its_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["Forking", "Spawning"])
+def test_a_worker_ends_with_its_runner_in_the_middle_of_its_work(tmp_path: Path, how: str) -> None:
     """SIGKILL to the runner leaves nothing running, also while a handler hangs."""
     (tmp_path / "subject.py").write_text(
         "import os, time\ndef handler(event, context):\n"
@@ -300,12 +312,15 @@ def test_a_worker_ends_with_its_runner_in_the_middle_of_its_work(tmp_path: Path)
         import json
         from pathlib import Path
         from nilometer.local.workers.activity import Activity
+        from nilometer.local.workers.forking import Forking
+        from nilometer.local.workers.processes import Spawning
         from nilometer.local.plane.deployed import Function
         from nilometer.local.workers.pool import Pool
         from nilometer.local.workers.workers import environment_of
         function = Function(name="s", arn="a", handler="subject.handler", timeout=600, memory=1, environment={{}})
         variables = environment_of(function, aws={{}}, extra={{"PYTHONPATH": {str(tmp_path)!r}}})
-        pool = Pool(function, environment=variables, log=Path({str(tmp_path / "log")!r}), size=1, activity=Activity())
+        log, activity = Path({str(tmp_path / "log")!r}), Activity()
+        pool = Pool(function, environment=variables, log=log, size=1, activity=activity, launcher={how}())
         pool.invoke(json.dumps({{"path": {str(tmp_path / "pid")!r}}}).encode())
     """
     runner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])

@@ -29,6 +29,7 @@ from nilometer.local.stack.status import Observer, Status
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.bell import Bell
 from nilometer.local.workers.chaos import Chaos, Dice
+from nilometer.local.workers.forking import launcher
 from nilometer.local.workers.pool import Pool
 from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import environment_of
@@ -72,6 +73,7 @@ class Runner:
         self._retry_seconds = retry_seconds
         self._activity = Activity()
         self._bell = Bell(endpoint_url)
+        self._launcher = launcher()
         self._started = False
         self._session = session()
         self._clients: dict[str, Any] = {}
@@ -138,6 +140,7 @@ class Runner:
 
     def reload(self) -> None:
         """Every function runs from the sources as they are now; what is being decided is decided by the old ones."""
+        self._launcher.renew()
         for pool in self._pools.values():
             pool.renew()
 
@@ -162,6 +165,7 @@ class Runner:
         self._ingress.stop()
         for pool in self._pools.values():
             pool.close()
+        self._launcher.close()
         for source in self._running:
             source.join()
         self._api.close()
@@ -216,6 +220,7 @@ class Runner:
             log=self.logs / f"{function.name}.log",
             size=self._size(function.name),
             activity=self._activity,
+            launcher=self._launcher,
         )
 
     def _size(self, function: str) -> int:

@@ -12,6 +12,7 @@ from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
 from nilometer.local.workers.chaos import NONE, Sabotage
 from nilometer.local.workers.cpu import cpu_seconds
+from nilometer.local.workers.processes import Launcher
 from nilometer.local.workers.runtime import InvocationResult
 from nilometer.local.workers.workers import Worker
 
@@ -34,13 +35,21 @@ class Pool:
     """Thread-safe. A worker is idle exactly while it waits for its next event."""
 
     def __init__(
-        self, function: Function, *, environment: Mapping[str, str], log: Path, size: int, activity: Activity
+        self,
+        function: Function,
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        size: int,
+        activity: Activity,
+        launcher: Launcher,
     ) -> None:
         self.function = function
         self._environment = environment
         self._log = log
         self._size = size
         self._activity = activity
+        self._launcher = launcher
         self._changed = threading.Condition()
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
@@ -139,7 +148,12 @@ class Pool:
 
     def _add(self) -> None:
         worker = Worker(
-            self.function, environment=self._environment, log=self._log, ready=self._ready, ended=self._ended
+            self.function,
+            environment=self._environment,
+            log=self._log,
+            launcher=self._launcher,
+            ready=self._ready,
+            ended=self._ended,
         )
         self._workers.add(worker)
         worker.start()

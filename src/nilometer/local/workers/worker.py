@@ -1,19 +1,23 @@
 """The process in which one function runs: AWS's own runtime client, for as long as the runner lives.
 
-`python -m nilometer.local.workers.worker HANDLER`. The runner holds the other end of standard input: when it
-ends, however it ends (also by SIGKILL), the pipe closes and the process exits in the middle of
-whatever the handler does, as a Lambda sandbox may.
+`python -m nilometer.local.workers.worker HANDLER`, or forked (`local.workers.fork_server`). The runner holds the other
+end of standard input: when it ends, however it ends (also by SIGKILL), the pipe closes and the process exits in the
+middle of whatever the handler does, as a Lambda sandbox may.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
 
 
 def main() -> None:
     """Does not return: the runtime client takes invocations until the process ends."""
+    with contextlib.suppress(OSError):  # of Linux alone
+        Path("/proc/self/comm").write_text(_title(sys.argv[1]))
     pipe = os.dup(0)
     # A handler that reads standard input gets an end of file, as in Lambda.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -21,6 +25,11 @@ def main() -> None:
     from awslambdaric.__main__ import main as run  # type: ignore[import-untyped]  # noqa: PLC0415  # it has no types; the watch is on before anything can hang
 
     run(sys.argv)
+
+
+def _title(handler: str) -> str:
+    """The process as `ps` and `top` name it; Linux keeps 15 bytes. Of `nilometer.lambdas.http.api.handler`: `api`."""
+    return handler.split(".")[-2] if "." in handler else handler
 
 
 def _exit_with_runner(pipe: int) -> None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.chaos import Sabotage
+from nilometer.local.workers.processes import Launcher, Order
 from nilometer.local.workers.runtime import Invocation, InvocationResult, RuntimeApi
 
 INIT_SECONDS = 60
@@ -42,6 +40,7 @@ class Worker:
         *,
         environment: Mapping[str, str],
         log: Path,
+        launcher: Launcher,
         ready: Callable[[Worker], None],
         ended: Callable[[Worker], None],
     ) -> None:
@@ -53,7 +52,9 @@ class Worker:
         self.initialized = threading.Event()
         self._notify_ready = ready
         self._api = RuntimeApi(self._ready)
-        self._process = self._start(environment, log)
+        variables = {**environment, "AWS_LAMBDA_RUNTIME_API": self._api.address}
+        order = Order(handler=function.handler, environment=variables, folder=str(log.parent))
+        self._process = launcher.start(order, log)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
 
     def start(self) -> None:
@@ -92,8 +93,7 @@ class Worker:
 
     def kill(self) -> None:
         """SIGKILL to the worker and what it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def join(self) -> None:
         """Blocks until the process has ended and `ended` was called."""
@@ -102,18 +102,6 @@ class Worker:
     def _ready(self) -> None:
         self.initialized.set()
         self._notify_ready(self)
-
-    def _start(self, environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "nilometer.local.workers.worker", self._function.handler],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                cwd=log.parent,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": self._api.address},
-                start_new_session=True,
-            )
 
     def _wait(self) -> None:
         with _after(INIT_SECONDS, self._kill_uninitialized):
@@ -125,8 +113,6 @@ class Worker:
             current.finish(_exited(current.id))
         self._ended(self)
         self._api.close()
-        assert self._process.stdin  # noqa: S101  # opened above
-        self._process.stdin.close()
 
     def _kill_uninitialized(self) -> None:
         if not self.initialized.is_set():
