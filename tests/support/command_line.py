@@ -28,6 +28,7 @@ from nilometer.local.plane import deploy
 
 WITH_SIGNALS = {("local",), ("demo",)}
 STOP_SECONDS = 90
+_WORKERS = "nilometer.local.workers."
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,9 @@ class Local:
         return [_command(pid) for pid in self.family()]
 
     def workers(self, function: str) -> list[int]:
-        """The processes that run the handler of `function` now; their guards are not among them."""
-        handler = f"nilometer.lambdas.{function}.handler"
-        commands = {pid: _command(pid) for pid in self.family()}
-        return [
-            pid for pid, words in commands.items() if handler in words and "nilometer.local.plane.guard" not in words
-        ]
+        """The processes that run the handler of `function` now: forked ones have the name alone, no words."""
+        own = [pid for pid in self.family() if any(word.startswith(_WORKERS) for word in _command(pid))]
+        return [pid for pid in own if _read(Path(f"/proc/{pid}/comm")) == f"{function}\n"]
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Exit code and what it said meanwhile."""
