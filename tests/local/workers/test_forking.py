@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.local.workers.test_workers import soon, value
 
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
@@ -55,7 +56,9 @@ def pool(tmp_path: Path, forking: Forking) -> Iterator[Make]:
 
 
 def seen(subject: Pool) -> Any:
-    return value(subject.invoke(b"{}"))
+    answer = subject.invoke(b"{}")
+    assert answer.error is None, answer.payload
+    return json.loads(answer.payload)
 
 
 def test_functions_of_a_stack_have_one_server_and_a_name_each(pool: Make) -> None:
@@ -143,6 +146,14 @@ def test_what_is_shared_can_be_imported_and_survives_a_fork() -> None:
     )
 
     assert ran.stdout.split("\n") == ["1", "[]", "[]", "[]", ""]
+
+
+def soon(condition: Callable[[], object], *, seconds: float = 30) -> bool:
+    """Whether it is true before the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(found)
 
 
 def runs(pid: int) -> bool:

@@ -28,7 +28,7 @@ def launcher() -> Launcher:
     return Forking() if sys.platform == "linux" else Spawning()
 
 
-class Forking:
+class Forking(Launcher):
     """One server for each environment of interpreters: for all functions of a stack it is the same."""
 
     def __init__(self) -> None:

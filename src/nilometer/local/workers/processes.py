@@ -68,7 +68,7 @@ class Launcher(Protocol):
         """After the end of the workers: no process is left."""
 
 
-class Spawning:
+class Spawning(Launcher):
     """Every worker is an interpreter of its own."""
 
     def start(self, order: Order, log: Path) -> WorkerProcess:
