@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.support.people import workspace
+from tests.support.stack.proof.production import until
 from tests.support.stack.still import still
 from tests.support.stack.visit import InsideVisit, Visit
 from tests.support.stores.memory import MemoryObjects, MemoryStore
@@ -133,8 +134,7 @@ def test_the_slider_shows_the_record_as_it_was(tab: Any, ask: Any) -> None:
     for event, status in (("created", "active"), ("updated", "past_due")):
         assert ask("trigger", f"customer.subscription.{event}", *same, "--set", f"status={status}").code == 0
         ask("wait")
-    tab.goto("/workspaces/edfu")
-    tab.wait_for_selector("#as-of >> text=past_due")
+    until(lambda: _as_of(tab, "edfu", "past_due"), seconds=90)
 
     tab.eval_on_selector(
         "input[type=range]", "one => { one.value = one.min; one.dispatchEvent(new Event('input', {bubbles: true})); }"
@@ -142,6 +142,13 @@ def test_the_slider_shows_the_record_as_it_was(tab: Any, ask: Any) -> None:
 
     tab.wait_for_selector("#as-of:has-text('It was, at')")
     tab.wait_for_selector("#as-of >> text=active")
+
+
+def _as_of(tab: Any, workspace_id: str, text: str) -> bool:
+    """Whether a fresh page has the text in what the record is now."""
+    tab.goto(f"/workspaces/{workspace_id}")
+    tab.wait_for_selector("#as-of:has-text('It was, at')")
+    return text in tab.inner_text("#as-of")
 
 
 def test_the_list_goes_on_at_its_cursor(store: Any) -> None:
