@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,11 @@ def least(measured: Callable[[], float], *, wanted: float, tries: int = 20) -> f
             break
         found = min(found, measured())
     return found
+
+
+def soon(condition: Callable[[], object], *, seconds: float = 30) -> bool:
+    """Whether it is true before the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(found)

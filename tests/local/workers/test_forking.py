@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.project import soon
 
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
@@ -146,14 +146,6 @@ def test_what_is_shared_can_be_imported_and_survives_a_fork() -> None:
     )
 
     assert ran.stdout.split("\n") == ["1", "[]", "[]", "[]", ""]
-
-
-def soon(condition: Callable[[], object], *, seconds: float = 30) -> bool:
-    """Whether it is true before the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(found)
 
 
 def runs(pid: int) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.project import soon
 
 from nilometer.local.plane.deployed import Function
 from nilometer.local.workers.activity import Activity
@@ -70,14 +71,6 @@ def handler(event, context):
     while not os.path.exists(f"{os.environ['BUSY']}/end") and time.monotonic() < end: time.sleep(0.02)
     return "old"
 """
-
-
-def soon(condition: Callable[[], object], *, seconds: float = 30) -> bool:
-    """Whether it is true before the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(found)
 
 
 def value(answer: InvocationResult) -> Any:
