@@ -37,6 +37,8 @@ View = Mapping[str, Any]
 """What a billing record keeps of one object."""
 Views = Mapping[str, View]
 """Those of one customer, by object id."""
+Bounds = tuple[int, int]
+"""Of a billing period, half-open."""
 
 CHARGE = "charge"
 PERIODS = 14  # newest billing periods of a subscription
@@ -354,7 +356,7 @@ class Alike:
     count: int
     amounts: list[int]
     seats: list[int]
-    periods: set[tuple[int, int]]
+    periods: set[Bounds]
 
     @property
     def living(self) -> bool:

@@ -11,7 +11,7 @@ from heapq import heappop, heappush, nlargest, nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, View, Views
+from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, Bounds, View, Views
 from nilometer.domain.billing.link import NAMED, admitted, conflicts, is_weak
 from nilometer.domain.billing.record.inputs import (
     ENDED,
@@ -316,9 +316,9 @@ def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
     return {"trial_start": view.get("trial_start"), "trial_end": view.get("trial_end")}
 
 
-def _periods(effective: tuple[str, View] | None, of_all: Set[tuple[int, int]]) -> dict[str, Any]:
+def _periods(effective: tuple[str, View] | None, of_all: Set[Bounds]) -> dict[str, Any]:
     """The effective subscription's periods; where it has none, the newest of the others, a later start first."""
-    own: list[tuple[int, int]] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
+    own: list[Bounds] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
     current = own[-1] if own else (None, None)
     known = sorted([*own, *_beside(own, nlargest(NEWEST_PERIODS, of_all - set(own)))])
     return {
@@ -328,12 +328,12 @@ def _periods(effective: tuple[str, View] | None, of_all: Set[tuple[int, int]]) -
     }
 
 
-def _beside(own: Sequence[tuple[int, int]], others: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _beside(own: Sequence[Bounds], others: Iterable[Bounds]) -> Iterator[Bounds]:
     """The parts of `others` that no own period takes; where they overlap, of the one that is greater."""
     coming = sorted(others, reverse=True)
     bounds = sorted({bound for one in (*own, *coming) for bound in one})
     inside = {start for start in bounds for low, high in own if low <= start < high}
-    running: list[tuple[int, int]] = []  # a heap: the greatest first, so both bounds are negative
+    running: list[Bounds] = []  # a heap: the greatest first, so both bounds are negative
     since, runs = 0, None
     for bound in bounds:
         while coming and coming[-1][0] <= bound:

@@ -11,25 +11,22 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from heapq import nlargest
 
-from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, View, Views, alike
+from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, Bounds, View, Views, alike
 from nilometer.domain.store.segments import Segment, segment
 
 PART = 32  # subscriptions of a part, when it is new
 PARTED = 3 * PART  # plain subscriptions of a customer that are worth parts; half of them are more than a record names
 _GROWN = 4  # times as many: then the parts are too few
 _COUNTING = NEWEST_PERIODS + PERIODS  # periods that count, and those of them that the base may have too
-UNKNOWN = (1 << 62, 0)
+UNKNOWN: Bounds = (1 << 62, 0)
 """The floor of sums that do not say theirs: no period is above it."""
 _PLAIN = frozenset({"active", "trialing"})
 _TELLING = frozenset({"doubt", "has_more", "unreadable"})
 
 as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
-
-
-Bounds = tuple[int, int]
-"""Of a billing period."""
 
 
 class Part:
@@ -92,7 +89,7 @@ class PartedViews(Mapping[str, View]):
         """The sums of the parts' subscriptions."""
         return (one for part in self.parts for one in part.alikes)
 
-    @property
+    @cached_property
     def periods(self) -> set[Bounds]:
         """Those of the parts' subscriptions, from the floor on."""
         return {bounds for one in self.alikes for bounds in one.periods if bounds >= self.floor}

@@ -14,8 +14,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nilometer.domain.billing.group import Alike, Views
-from nilometer.domain.billing.record.parts import UNKNOWN, Bounds, Part, PartedViews, as_text
+from nilometer.domain.billing.group import Alike, Bounds, Views
+from nilometer.domain.billing.record.parts import UNKNOWN, Part, PartedViews, as_text
 from nilometer.domain.store import compressed
 from nilometer.domain.store.segments import Segment, joined, note_of, segment, split
 
