@@ -51,7 +51,7 @@ class Objects:
         return True
 
     def read(self, uri: str) -> bytes | None:
-        """The content of `uri`, `s3://bucket/key` of this bucket; None when there is none."""
+        """The content of `uri`, `s3://bucket/key` of this bucket or the key alone; None when there is none."""
         key = uri.removeprefix(f"s3://{self.bucket}/")
         try:
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -127,7 +127,7 @@ class Objects:
     def below(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Keys in their order, with contents; what was deleted meanwhile is left out."""
         for key, _ in self.listed(prefix):
-            if (content := self.read(f"s3://{self.bucket}/{key}")) is not None:
+            if (content := self.read(key)) is not None:
                 yield key, content
 
     def delete(self, key: str) -> None:

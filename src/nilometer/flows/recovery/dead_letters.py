@@ -150,7 +150,7 @@ def stream_batches(objects: Objects, invoke: Callable[[str, str], None]) -> list
 
 def _stored(objects: Objects, key: str, at: datetime) -> DeadLetter | None:
     """None when somebody took it away meanwhile."""
-    content = objects.read(f"s3://{objects.bucket}/{key}")
+    content = objects.read(key)
     return None if content is None else _batch(key, content) or _unreadable(key, content, at)
 
 
@@ -217,7 +217,7 @@ def redrive_batches(
 
 def _batch_sent_back(streams: StreamBatches, key: str) -> str:
     """Why it stays; empty when it went, or was sent back meanwhile by somebody else."""
-    content = streams.objects.read(f"s3://{streams.objects.bucket}/{key}")
+    content = streams.objects.read(key)
     if content is None:
         return ""
     letter = _batch(key, content)

@@ -97,7 +97,7 @@ class Lane:
     def _file(self, flow: str, key: str, at: datetime) -> KeptReject | None:
         """`None` for what is no reject: a large payload that is stored there for a reject of the table, or what was
         taken away since it was listed."""
-        kept = _json(self.objects.read(f"s3://{self.objects.bucket}/{key}") or b"")
+        kept = _json(self.objects.read(key) or b"")
         name, said = key.rpartition("/")[2], {field: text for field, text in kept.items() if isinstance(text, str)}
         if isinstance(kept.get("record"), dict):
             payload = json.dumps({"Records": [kept["record"]]})
