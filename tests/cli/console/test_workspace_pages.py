@@ -129,12 +129,12 @@ def test_names_of_a_workspace_are_text(visit: Visit, ask: Any) -> None:
 
 
 def test_the_slider_shows_the_record_as_it_was(tab: Any, ask: Any) -> None:
-    """Moved to its beginning, the state is another."""
-    same = ("--workspace", "edfu", "--set", "id=sub_edfu", "--set", "customer=cus_edfu")
+    """Moved to its beginning, the state is another. No other test names its workspace, which has one payer."""
+    same = ("--workspace", "esna", "--set", "id=sub_esna", "--set", "customer=cus_esna")
     for event, status in (("created", "active"), ("updated", "past_due")):
         assert ask("trigger", f"customer.subscription.{event}", *same, "--set", f"status={status}").code == 0
         ask("wait")
-    until(lambda: _as_of(tab, "edfu", "past_due"), seconds=90)
+    until(lambda: _as_of(tab, "esna", "past_due"), seconds=90)
 
     tab.eval_on_selector(
         "input[type=range]", "one => { one.value = one.min; one.dispatchEvent(new Event('input', {bubbles: true})); }"
