@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -63,6 +65,25 @@ def test_what_runs_longer_goes_on() -> None:
     assert found == [[start * DAY, end * DAY] for start, end in ((0, 30), (30, 60), (60, 90), (90, 360))]
 
 
+def test_what_ran_longer_stays_when_a_shorter_one_begins_again() -> None:
+    """A monthly item is removed and, a year running, added again: the time between is still the year's."""
+    shown = [(0, ["year"]), (20, ["year", "month"]), (60, ["year"]), (95, ["year", "month"])]
+    told = [
+        updated(day * DAY + 1, {}, items={"data": [{**item(name, day), **began(name, day)} for name in names]})
+        for day, names in shown
+    ]
+
+    found = [periods(told[:known]) for known in range(1, 5)]
+
+    assert found[2] == [[start * DAY, end * DAY] for start, end in ((0, 20), (20, 50), (50, 360))]
+    assert found[3] == [[start * DAY, end * DAY] for start, end in ((0, 20), (20, 50), (50, 95), (95, 125))]
+
+
+def began(name: str, day: int) -> dict[str, int]:
+    """The bounds of an item that was added on that day, if its interval is a month."""
+    return {"current_period_start": day * DAY, "current_period_end": (day + 30) * DAY} if name == "month" else {}
+
+
 def last_said(world: StripeWorld, subscription: str) -> tuple[int, int]:
     return true_period(world.objects[subscription])
 
@@ -103,10 +124,19 @@ def test_histories_of_mixed_intervals(seed: int) -> None:
 
 
 def spans(true: list[tuple[int, int]]) -> list[list[int]]:
-    """The newest periods of what was true, in its order: a later one ends those before, what runs longer goes on."""
-    known: list[list[int]] = []
-    for start, end in sorted(dict(true).items()):
-        known = [[since, min(until, start)] for since, until in known] + [[start, end]]
+    """The newest periods of what was true: at each moment of those that run the one that began last, and after the last
+    start what runs now."""
+    ends = dict(true)
+    newest = max(ends)
+    bounds = sorted({bound for bound in (*ends, *ends.values()) if bound <= newest})
+    parts = [
+        (max(running), since, until)
+        for since, until in pairwise(bounds)
+        if (running := [start for start, end in ends.items() if start <= since < end])
+    ]
+    runs = [list(part) for _, part in groupby(parts, key=itemgetter(0))]
+    known = [[run[0][1], run[-1][2]] for run in runs]
+    known.append([newest, ends[newest]])
     if known[-1][1] < true[-1][1]:
         known.append([known[-1][1], true[-1][1]])
     return known[-14:]

@@ -249,18 +249,22 @@ def view_key(object_type: str, object_id: str) -> str:
 
 
 def periods_of(register: Register, state: Projection) -> list[list[int]]:
-    """Half-open [start, end), ascending, without overlaps: a later start ends what ran before it. What runs now goes on
-    after it, as a year does whose monthly item is removed. `state` is the resolved one: within a second, in which
-    several ends may be reported, it says which period runs now."""
+    """Half-open [start, end), ascending, without overlaps: of those that run at a moment, the one that began last. So a
+    year goes on when its monthly item is removed, until the next one is added. After the last start only what runs
+    now does. `state` is the resolved one: within a second, in which several ends may be reported, it says which."""
     seen = {start: told.end for start, told in register.periods.items()}
     now = period_of(state)
     if now and now[0] in seen:
         seen[now[0]] = now[1]
     found: list[list[int]] = []
+    ends: list[int] = []
     for start, end in sorted(seen.items()):
         if found:
             found[-1][1] = min(found[-1][1], start)
+        while found and found[-1][1] < start and (longer := [one for one in ends if one > found[-1][1]]):
+            found.append([found[-1][1], min(start, longer[-1])])
         found.append([start, end])
+        ends.append(end)
     if now and found and found[-1][1] < now[1]:
         found.append([found[-1][1], now[1]])
     ended_at = state.get("ended_at")
