@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -73,7 +73,7 @@ def events(
       nilometer backfill events --after evt_1NilometerLast
     """
     start = int((since or connection.now - timedelta(days=DAYS)).timestamp())
-    steps = _counted if dry_run else _taken
+    steps = _counted if dry_run else taken
     total, cursor = 0, after
     for reached, new in steps(connection, api, start, after):
         total, cursor = total + new, reached
@@ -84,12 +84,13 @@ def events(
         note(f"{total:,} events {'would be new' if dry_run else 'were taken'}")
 
 
-def _taken(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
+def taken(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
+    """A page at a time; `since` is in epoch seconds. It may take hours, so each page is taken at its own time."""
     store, claims = connection.store(), connection.objects()
     return backfill_events(
         api,
         lambda messages: billing.handle(
-            messages, store=store, objects=claims, now=connection.now, trust=connection.trust
+            messages, store=store, objects=claims, now=datetime.now(UTC), trust=connection.trust
         ),
         since=since,
         after=after,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Protocol
 
@@ -130,14 +131,22 @@ def reconcile(
     progress: Callable[[str, int], None] = lambda _type, _count: None,
     out_of_time: Callable[[], bool] = lambda: False,
     trust: Trust | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> ReconcileReport:
     """Compares every object of `object_types`; merges what differs unless `dry_run`. May be stopped and repeated.
 
+    `now` is when it begins. It may take hours, and each record says when it was written: one that is made then and
+    says an hour before would be taken for what a restore copied (`domain.store.copies`), and not be announced.
     `trust` says whose objects may name workspaces; None: as it was when their links were written.
     `progress(list, compared)`, a type or a part of it as `active price`, is called after each page;
     `out_of_time` is asked before the next one.
     `Misconfigured` when Stripe refuses the key for every type, or as `check_account` says.
     """
+    began = monotonic()
+
+    def clock() -> datetime:
+        return now + timedelta(seconds=monotonic() - began)
+
     check_account(store, api, scope)
     report = ReconcileReport()
     seen: set[str] = set()
@@ -146,7 +155,7 @@ def reconcile(
         for page in _readable(api, object_type, report):
             seen |= {id_of(found) for found in page.objects}
             owners |= {owner for found in page.objects if (owner := as_id(found.get("customer")))}
-            compare_page(store, page, scope, now, report, dry_run=dry_run, trust=trust)
+            compare_page(store, page, scope, clock(), report, dry_run=dry_run, trust=trust)
             progress(f"{page.part} {object_type}".lstrip(), report.compared)
             if out_of_time():
                 report.stopped = True
@@ -160,7 +169,9 @@ def reconcile(
             report.stopped = True
             return report
         answer = api.fetch(object_type, object_id)
-        compare_answer(store, answer, object_type, object_id, stored, scope, now, report, dry_run=dry_run, trust=trust)
+        compare_answer(
+            store, answer, object_type, object_id, stored, scope, clock(), report, dry_run=dry_run, trust=trust
+        )
     return report
 
 
