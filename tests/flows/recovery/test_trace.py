@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import cloud, handle
+from tests.support.lake.told import ToldWorld, record
 
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.s3 import Objects
+from nilometer.domain.limits.limit import Limit, alert
 from nilometer.domain.recovery.trace import TraceStage
+from nilometer.domain.store.times import from_epoch
 from nilometer.flows.recovery.trace import Sources, trace
 from nilometer.lake.read.ledger import Ledger
 
@@ -45,6 +49,21 @@ def test_an_expired_fact_is_none(ready: Store, objects: Objects, sources: Source
     handle(ready, objects, cloud("u1"))
 
     assert not trace(NAME, later(sources, minutes=41 * 24 * 60)).known
+
+
+def test_who_was_told_is_named_also_when_the_lake_was_behind(sources: Sources, tmp_path: Path) -> None:
+    """Both rows came into the lake hours after the alert was made, which is no copy of a restore for that."""
+    world, then = ToldWorld(sources.store, sources.objects, tmp_path / "lake"), 1_795_420_000
+    limit = Limit(included=Decimal(1), soft=None, hard=None)
+    month = ("2026-11-01T00:00:00.000Z", "2026-12-01T00:00:00.000Z")
+    put = alert("ws_1", "api_calls", "80", limit, used=Decimal(1), period=month, now=from_epoch(then), cause="u1")
+    world.change(put.item, at=then)
+    notice = {"topic": "usage.threshold_reached", "user_id": "ann", "cause": " ".join(put.key)}
+    world.change(record("USER#ann", sk="NOTICE#1", kind="notification", workspace_id="ws_1", **notice), at=then + 9)
+
+    found = trace(NAME, sources)
+
+    assert [hop.what for hop in found.hops if hop.place is TraceStage.TOLD] == ["usage.threshold_reached to ann"]
 
 
 def later(sources: Sources, *, minutes: int) -> Sources:

@@ -39,7 +39,7 @@ from nilometer.domain.recovery.trace import (
     waiting_hop,
 )
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import epoch, rfc3339
+from nilometer.domain.store.times import epoch, rfc3339_of
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
@@ -291,7 +291,7 @@ def _reasons(one: Audited) -> set[str]:
         "pk": change.key.pk,
         "sk": change.key.sk,
         "actor": change.item.get("actor"),
-        "occurred_at": rfc3339(one.recorded_at),
+        "occurred_at": rfc3339_of(change.occurred_at),
         "old_image": change.old,
         "new_image": change.new,
     }
