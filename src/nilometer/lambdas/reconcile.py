@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -82,9 +82,25 @@ def _refetch(store: Store, api: StripeApi, scope: Scope, seconds: float, trust: 
     return {"asked": len(asked)}
 
 
+@dataclass(frozen=True, slots=True)
+class _OwnReports:
+    """`api`, whose account is checked before its answer that a report is gone is believed."""
+
+    store: Store
+    api: StripeApi
+    scope: Scope
+
+    def thin_event(self, event_id: str) -> dict[str, Any] | None:
+        found = self.api.thin_event(event_id)
+        if found is None:
+            refetch.check_account(self.store, self.api, self.scope)
+        return found
+
+
 def _read_reports(store: Store, api: StripeApi, scope: Scope, over: _OutOfTime) -> None:
     """Which usage Stripe took and could not count: back in the outbox, where a person decides."""
-    for one in meter_reports.read_reports(store, api, scope=scope, now=datetime.now(UTC), out_of_time=over):
+    own = _OwnReports(store, api, scope)
+    for one in meter_reports.read_reports(store, own, scope=scope, now=datetime.now(UTC), out_of_time=over):
         named = {"event_id": one.event_id, "errors": one.errors, "strange": one.strange, "unnamed": one.unnamed}
         logger.warning(f"meter_report.{one.outcome}", extra={**named, "refused": sorted(one.refused)})
 

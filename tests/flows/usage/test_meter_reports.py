@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.events.hostile import HOSTILE, fields, placed
 from tests.support.faulty import FaultyStore, Killed, dies_at
+from tests.support.flows.billing_play import bodies
 from tests.support.flows.limits import look
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle
@@ -25,7 +26,7 @@ from nilometer.domain.store.writes import Put, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.usage.meter_event import begun, metered_of
 from nilometer.domain.usage.meter_report import errors_of
-from nilometer.errors import Refused
+from nilometer.errors import Misconfigured, Refused
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.usage import meter_reports, metering
 from nilometer.lambdas import reconcile
@@ -39,14 +40,14 @@ SCOPE = Scope()
 class Play:
     """A workspace that Stripe bills by a meter, beside a Stripe of its own; both clocks stand at `today`."""
 
-    def __init__(self, store: Store, objects: Objects) -> None:
-        self.store, self.objects = store, objects
+    def __init__(self, store: Store, objects: Objects, *, livemode: bool = False) -> None:
+        self.store, self.objects, self.scope = store, objects, Scope(livemode=livemode)
         self.today = datetime.now(UTC).replace(microsecond=0)
-        self.world = StripeWorld(self.today)
+        self.world = StripeWorld(self.today, livemode=livemode)
         self.customer = self.world.customer(WORKSPACE)
         perform(store, operator("test"), UpdateMeter(meter="api_calls", stripe_event_name="calls"), now=NOW)
         views = {"sub_1": {"object": "subscription", "status": "active", "version": 1}}
-        inputs = with_views(Inputs(), f"self/test/{self.customer}", views)
+        inputs = with_views(Inputs(), f"self/{'live' if livemode else 'test'}/{self.customer}", views)
         key = keys.billing(WORKSPACE)
         item = record_item(key, inputs, workspace_id=WORKSPACE, version=1, cause="evt", updated_at="now")
         store.commit([Put(table=Table.RECORDS, item=item)])
@@ -56,7 +57,7 @@ class Play:
         look(self.store)
 
     def run(self, api: StripeApi, task: str) -> dict[str, Any]:
-        return reconcile.run(task, store=self.store, api=api, scope=SCOPE, seconds=60)
+        return reconcile.run(task, store=self.store, api=api, scope=self.scope, seconds=60)
 
     def deliver(self, thin: dict[str, Any]) -> Outcome:
         """The webhook of a thin event, as billing gets it. It is some seconds old, so that its report is due."""
@@ -152,6 +153,25 @@ def test_a_report_that_stripe_does_not_have_any_more_is_let_go(play: Play) -> No
         strange["id"]: ("read", 4, 1, 3),
     }
     assert later == []
+
+
+def test_a_report_waits_for_the_key_of_its_account(ready: Store, objects: Objects) -> None:
+    """With a live key of another account Stripe has no such report, and says nothing of ours by that."""
+    play = Play(ready, objects, livemode=True)
+    billing.handle(bodies(play.world.events), store=ready, objects=objects, now=play.today)
+    other = StripeWorld(play.today, seed=1, livemode=True)
+    play.use("e1", "1.5")
+
+    with serve(play.world) as (url, _), serve(other) as (foreign, _):
+        right, wrong = StripeApi("sk_live_fake", base_url=url), StripeApi("sk_live_fake", base_url=foreign)
+        play.run(right, "meter")
+        [identifier] = play.world.meter_events
+        play.deliver(play.world.report_errors([identifier], "no_meter"))
+        with pytest.raises(Misconfigured, match="of another account"):
+            play.run(wrong, "refetch")
+        play.run(right, "refetch")
+
+    assert play.refused == {identifier: "no_meter"}
 
 
 @pytest.mark.parametrize("landed", [False, True], ids=["before", "after"])
