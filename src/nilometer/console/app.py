@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from nilometer.console.events import pages as events
 from nilometer.console.events.timeline import Timeline
 from nilometer.console.http.guard import Form, Guard, Seal, action, cookie, visitor
 from nilometer.console.http.rendering import THEMES, back, environment, page
-from nilometer.console.http.visitor import KEY_COOKIE, ROLE_COOKIE, WORKSPACE_COOKIE, Gate, LaptopGate
+from nilometer.console.http.visitor import KEY_COOKIE, ROLE_COOKIE, WORKSPACE_COOKIE, Gate, LaptopGate, Visitor
 from nilometer.console.money import pages as money
 from nilometer.console.operations import pages as operations
 from nilometer.console.place import Place
@@ -28,6 +29,8 @@ from nilometer.console.sql import pages as sql
 from nilometer.console.workspaces import pages as workspaces
 from nilometer.domain.acts.roles import Permission, Role
 from nilometer.errors import Misconfigured, NilometerError, Refused, Rejected, Unavailable
+
+_log = logging.getLogger("nilometer.console")
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 _STATUS = {Refused: 403, Rejected: 400, Misconfigured: 500, Unavailable: 503}
@@ -108,10 +111,19 @@ def choose_theme(request: Request, form: Form) -> Response:
     return answer
 
 
+def _is_of_aws(error: Exception) -> bool:
+    """Whether it has the words of AWS, which names accounts, roles and tables: not for a customer's member."""
+    return isinstance(error, AWS_ERRORS) or (isinstance(error, Unavailable) and isinstance(error.__cause__, AWS_ERRORS))
+
+
 def _failed(request: Request, error: Exception) -> Response:
     """One sentence of ours; of a defect nothing but that there was one."""
+    looking: Visitor | None = getattr(request.state, "visitor", None)
     if isinstance(error, HTTPException):
         status, said = error.status_code, str(error.detail)
+    elif _is_of_aws(error) and not (looking and looking.sees_all):
+        _log.warning("%s", error)
+        status, said = 503, "an AWS service refused or did not answer; try again later, or tell who runs this console"
     elif isinstance(error, NilometerError):
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         said = str(error)

@@ -267,3 +267,20 @@ def test_a_refusal_of_aws_is_said(tmp_path: Path, error: Exception) -> None:
 
     assert answer.status == 503
     assert f"AWS: {error}" in html.unescape(answer.text)
+
+
+def test_a_refusal_of_aws_says_nothing_of_the_account_to_a_customer(tmp_path: Path) -> None:
+    """Who sees one workspace may be its member; AWS names the account, roles and tables."""
+    said = "User: arn:aws:sts::123456789012:assumed-role/console is not authorized to perform: sqs:ReceiveMessage"
+
+    def boxes() -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": said}}, "ReceiveMessage")
+
+    lake = {"lake_uri": str(tmp_path), "storage_options": {}}
+    place = still(MemoryStore(), MemoryObjects(), lake, boxes=boxes)  # type: ignore[arg-type]  # as its readers ask
+    visit = InsideVisit("", app=application(place, gate=LaptopGate()))
+
+    answers = [visit.get("/event?name=evt_1"), visit.look_as("Admin", "memphis").get("/event?name=evt_1")]
+
+    assert [one.status for one in answers] == [503, 503]
+    assert ["123456789012" in one.text for one in answers] == [True, False]
