@@ -123,10 +123,10 @@ _ITEMS = {
 }
 
 
-def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100) -> None:
+def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100, now: datetime = NOW) -> None:
     messages = [Message(str(n), envelope(event)) for n, event in enumerate(events)]
     for start in range(0, len(messages), batch):
-        billing.handle(messages[start : start + batch], store=store, objects=NoObjects(), now=NOW)  # type: ignore[arg-type]  # nothing here is large
+        billing.handle(messages[start : start + batch], store=store, objects=NoObjects(), now=now)  # type: ignore[arg-type]  # nothing here is large
 
 
 def guarded(store: Store, events: Sequence[dict[str, Any]]) -> None:

@@ -15,7 +15,9 @@ from tests.support.simulation.days.announced import announcements_add_up
 from tests.support.simulation.days.company import day
 from tests.support.simulation.kernel.shrinking import shrunk
 from tests.support.simulation.kernel.world import LawBroken
+from tests.support.simulation.scopes.billing.parts import small_parts
 
+from nilometer.domain.store.writes import Table
 from nilometer.flows.inbox.envelope import RECORD_CHANGED
 from nilometer.flows.lake.kinds import ANNOUNCED
 from nilometer.flows.publish.event_schemas import announced_schema
@@ -40,6 +42,16 @@ def test_a_day_is_full_of_trouble() -> None:
     assert sum(one.world.faults for one in days) > 50
     assert sum(one.world.requests for one in days) > 2_000
     assert any(one.queues["Usage"].failures or one.queues["Billing"].failures for one in days)
+
+
+def test_a_day_of_large_customers_ends_in_the_truth() -> None:
+    """The same days, when all that have a subscription have it in parts, and no process remembers any."""
+    with small_parts(parted=1):
+        days = [day(seed) for seed in range(12)]
+
+    parts = [list(one.plant.store.scan(Table.RECORDS, kind="billing_part")) for one in days]
+    assert all(parts[:3])
+    assert sum(one.world.faults for one in days) > 50
 
 
 def test_a_seed_is_one_day() -> None:

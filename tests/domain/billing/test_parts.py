@@ -1,24 +1,92 @@
-"""A large customer's views are in parts, and nobody can tell but by the time that an event takes."""
+"""A large customer's subscriptions are in parts, and nobody can tell but by the time that an event takes."""
 
 from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.events.plans import CATALOG
 
 from nilometer.domain.billing.record import stored
-from nilometer.domain.billing.record.fold import fold
-from nilometer.domain.billing.record.inputs import Inputs, catalog_names, in_parts, inputs_of, packed, with_views
-from nilometer.domain.billing.record.parts import PARTED, UNKNOWN, PartedViews
+from nilometer.domain.billing.record.fold import fold, read_parts
+from nilometer.domain.billing.record.inputs import (
+    Inputs,
+    catalog_names,
+    changed,
+    has_base,
+    in_parts,
+    inputs_of,
+    packed,
+    places,
+    read_whole,
+    with_views,
+)
+from nilometer.domain.billing.record.parts import PART, PARTED, PartedViews, PartsNeeded, part_writes
 from nilometer.domain.store.compressed import unpack
+from nilometer.domain.store.writes import Delete, Item, Key, Put
 
 CUSTOMER, OTHER = "self/test/cus_1", "self/test/cus_2"
+NOW, LATER = "2026-11-01T12:00:00.000Z", "2026-11-02T12:00:00.000Z"
 STATUSES = ["active"] * 30 + ["trialing", "past_due", "unpaid", "canceled"]
+
+
+class Stored:
+    """A record and its parts, each written on condition that it is as it was read."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.items: dict[Key, Item] = {}
+        self.written = 0
+        self.inputs = Inputs(catalog=inputs.catalog, large_since=dict.fromkeys(inputs.customers, NOW))
+        for customer, views in inputs.customers.items():
+            self.change(customer, dict(views))
+
+    def change(self, customer: str, views: dict[str, Any], *, again: bool = False) -> None:
+        """As the event of one customer does; `again`: by a process that has read nothing yet."""
+        if again:
+            self.inputs = self.read()
+        before = places(self.inputs.customers.get(customer, {}))
+        made = in_parts(_changed(self, customer, views), customer, before, LATER)
+        writes = list(part_writes(before, made.customers[customer], cause="evt", updated_at="now"))
+        for write in writes:
+            known = self.items.get(write.key)
+            assert getattr(write.expected, "number", None) == (known["version"] if known else None)
+            if isinstance(write, Put):
+                self.items[write.key] = write.item
+            else:
+                assert isinstance(write, Delete)
+                del self.items[write.key]
+        self.inputs, self.written = made, len(writes)
+
+    def read(self) -> Inputs:
+        """The record as another process reads it, without its parts."""
+        content = packed(self.inputs)
+        stored._RECENT.clear()
+        return inputs_of({"inputs": content})
+
+    @property
+    def views(self) -> PartedViews:
+        """Those of the customer, which is large."""
+        views = self.inputs.customers[CUSTOMER]
+        assert isinstance(views, PartedViews)
+        return views
+
+
+def _changed(held: Stored, customer: str, views: dict[str, Any]) -> Inputs:
+    """Parts are read when they are asked for."""
+    while True:
+        try:
+            made = with_views(held.inputs, customer, views)
+            if isinstance(made.customers[customer], PartedViews):
+                in_parts(made, customer, places(made.customers[customer]), LATER)
+            read_parts(made)
+        except PartsNeeded as error:
+            held.inputs = inputs_of({"inputs": packed(held.inputs)}, {key: held.items[key] for key in error.keys})
+        else:
+            return made
 
 
 @settings(max_examples=25, deadline=None)
@@ -26,100 +94,136 @@ STATUSES = ["active"] * 30 + ["trialing", "past_due", "unpaid", "canceled"]
 def test_whatever_happens_the_record_is_that_of_the_whole(seed: int, many: int, others: int) -> None:
     """Subscriptions come, change and go, the record is written and read: what is read whole is folded the same."""
     chance = random.Random(seed)
-    whole = Inputs(catalog=CATALOG, customers={CUSTOMER: _some(chance, "s", many), OTHER: _some(chance, "t", others)})
-    held = in_parts(whole)
+    filled = {CUSTOMER: _some(chance, "s", many), OTHER: _some(chance, "t", others)}
+    held = Stored(Inputs(catalog=CATALOG, customers=filled))
+    whole = Inputs(catalog=CATALOG, customers={name: changed({}, views) for name, views in filled.items()})
     for _ in range(4):
-        assert held == whole
-        assert whole == held
-        assert fold(held) == fold(whole)
-        assert catalog_names(held) == catalog_names(whole)
+        assert fold(held.inputs) == fold(whole)
+        assert catalog_names(held.inputs) == catalog_names(whole)
+        read = inputs_of({"inputs": packed(held.inputs)}, held.items)
+        assert read.customers == whole.customers
+        assert whole.customers == read.customers
+        held.inputs = read
 
-        content = packed(held)
-
-        assert json.loads(unpack(content))["customers"] == whole.customers, "for who knows nothing of parts"
         changes = _changes(chance, many)
-        held = in_parts(with_views(chance.choice([held, _again(held)]), CUSTOMER, changes))
+        held.change(CUSTOMER, changes, again=chance.random() < 0.5)
         whole = with_views(whole, CUSTOMER, changes)
+    assert len(held.items) == sum(len(places(views)) for views in held.inputs.customers.values())
 
 
-def test_a_change_makes_one_part_anew() -> None:
-    """All others are written as they were read."""
-    held = in_parts(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 10 * PARTED)}))
-    read = inputs_of({"inputs": packed(held)})
-    before, name = _parts(read), min(_parts(read).parts[3].views)
+def test_a_change_writes_one_part() -> None:
+    """And reads no other one."""
+    held = Stored(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 10 * PARTED)}))
+    before, name = held.views, min(held.views.parts[3].views)
 
-    after = _parts(with_views(read, CUSTOMER, {name: {**before[name], "version": 9}}))
+    held.change(CUSTOMER, {name: {**before[name], "version": 9}}, again=True)
 
-    assert [one is two for one, two in zip(before.parts, after.parts, strict=True)].count(False) == 1
-    assert after[name]["version"] == 9
-    assert after != before
+    assert held.written == 1
+    assert [one.place == two.place for one, two in zip(before.parts, held.views.parts, strict=True)].count(False) == 1
+    assert [one.is_read for one in held.views.parts].count(True) == 1
+    assert held.views[name]["version"] == 9
 
 
-def test_a_note_has_the_periods_that_count_however_many_there_are() -> None:
+def test_what_is_no_subscription_needs_no_part() -> None:
+    """An invoice that opens, and one that is paid; nor does a subscription that is loose already."""
+    views = _some(random.Random(1), "s", 2 * PARTED) | {"s_0": {"object": "subscription", "status": "past_due"}}
+    held = Stored(Inputs(customers={CUSTOMER: views}))
+    held.inputs = held.read()
+    invoice = {"object": "invoice", "created": 1}
+
+    for change in ({"in_1": invoice}, {"in_1": None}, {"s_0": {"object": "subscription", "status": "unpaid"}}):
+        held.inputs = with_views(held.inputs, CUSTOMER, change)
+
+    assert not any(one.is_read for one in held.views.parts if one.alikes)
+
+
+def test_a_part_of_another_version_is_not_taken() -> None:
+    """The record was read before a neighbour wrote both: whoever needs the part reads both again."""
+    held = Stored(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 2 * PARTED)}))
+    old, name = packed(held.inputs), min(held.views.parts[1].views)
+    held.change(CUSTOMER, {name: None})
+    stored._RECENT.clear()
+
+    with pytest.raises(PartsNeeded) as error:
+        read_whole(inputs_of({"inputs": old}, held.items))
+
+    assert error.value.keys == {held.views.parts[1].place.key}
+
+
+def test_a_record_has_the_periods_that_count_however_many_there_are() -> None:
     """Until so many of them have gone that what is below its floor counts: then all is read once."""
-    chance = random.Random(1)
-    whole = Inputs(customers={CUSTOMER: _some(chance, "s", 10 * PARTED)})
+    whole = Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 10 * PARTED)})
     for number, view in enumerate(whole.customers[CUSTOMER].values()):
         view["periods"] = [[1000 * month + number, 1000 * month + number + 900] for month in range(14)]
     newest = sorted(whole.customers[CUSTOMER], key=lambda name: int(name.partition("_")[2] or 0), reverse=True)
-
-    held = _again(in_parts(whole))
-    assert len(_parts(held).periods) < 300
-    assert _parts(held).fits, "nothing is made anew yet"
+    held = Stored(whole)
+    held.inputs = held.read()
+    assert len(held.views.periods) < 300
+    assert held.views.fits(PART), "nothing is made anew yet"
 
     for _ in range(4):
         gone = dict.fromkeys(newest[:60])
         del newest[:60]
-        held, whole = _again(in_parts(with_views(held, CUSTOMER, gone))), with_views(whole, CUSTOMER, gone)
-        assert fold(held) == fold(whole)
+        held.change(CUSTOMER, gone, again=True)
+        whole = with_views(whole, CUSTOMER, gone)
+        assert fold(held.inputs) == fold(whole)
 
 
-def test_the_sums_of_a_note_without_a_floor_are_made_anew() -> None:
-    """The release before writes no floor, and what it read had one."""
-    held = in_parts(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 2 * PARTED)}))
-    for part in _parts(held).parts:
-        for one in part.alikes:
-            one.periods.clear()
-    unsaid = replace(held, customers={CUSTOMER: PartedViews(_parts(held).loose, _parts(held).parts, UNKNOWN)})
-
-    assert fold(in_parts(unsaid)) == fold(Inputs(customers={CUSTOMER: dict(_parts(held))}))
-
-
-def test_open_invoices_read_no_part_of_another_customer() -> None:
+def test_open_invoices_read_one_part() -> None:
     """Whether a debit is on its way is said by the invoice's own subscription: one part holds it."""
     names = [f"self/test/cus_{number}" for number in range(6)]
     whole = {name: _some(random.Random(number), f"s{number}", 2 * PARTED) for number, name in enumerate(names)}
     plain = [id_ for id_, view in whole[names[-1]].items() if view.get("status") == "active"]
     tried = {"object": "invoice", "attempt_count": 1, "created": 1, "subscription": plain[-1]}
     whole[names[-1]] = {**whole[names[-1]], **{f"in_{number}": tried for number in range(3)}}
+    held = Stored(Inputs(customers=whole))
 
-    held = _again(in_parts(Inputs(customers=whole)))
-    folded = fold(held)
+    unread = held.read()
+    with pytest.raises(PartsNeeded) as error:
+        read_parts(unread)
+    read = inputs_of({"inputs": packed(unread)}, {key: held.items[key] for key in error.value.keys})
+    read_parts(read)
+    folded = fold(read)
 
-    read = [vars(part)["_views"] is not None for views in held.customers.values() for part in views.parts]  # type: ignore[attr-defined]  # all are in parts
+    assert len(error.value.keys) == 1
     assert (folded["dunning"], len(folded["open_invoices"])) == (None, 3)
-    assert sum(read) <= 1
     assert fold(Inputs(customers=whole)) == folded
 
 
-def _again(inputs: Inputs) -> Inputs:
-    """As another process reads it."""
-    content = packed(inputs)
-    stored._RECENT.clear()
-    return inputs_of({"inputs": content})
+def test_who_pays_is_known_without_the_parts() -> None:
+    """Of a record with two large customers: the one that has the effective subscription."""
+    whole = {CUSTOMER: _some(random.Random(1), "s", 2 * PARTED), OTHER: _some(random.Random(2), "t", 2 * PARTED)}
+    held = Stored(Inputs(catalog=CATALOG, customers=whole))
+    base, read = fold(held.inputs)["subscription"], held.read()
+
+    assert [name for name in whole if has_base(read.customers[name], base)] == [n for n in whole if base in whole[n]]
+
+
+def test_the_release_before_does_not_read_a_record_without_its_parts() -> None:
+    """It looks for `customers`, and fails: an event waits, and no subscription is lost."""
+    held = Stored(Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 2 * PARTED)}))
+
+    assert "customers" not in json.loads(unpack(packed(held.inputs)))
+
+
+def test_a_customer_gets_parts_when_it_has_been_large_for_a_day() -> None:
+    """Until then its record is one that the release before reads; what that one writes begins the day anew."""
+    inputs = Inputs(customers={CUSTOMER: _some(random.Random(1), "s", 2 * PARTED)})
+    first = in_parts(inputs, CUSTOMER, {}, NOW)
+    kept = inputs_of({"inputs": packed(first)})
+
+    assert json.loads(unpack(packed(first)))["customers"] == inputs.customers
+    assert in_parts(kept, CUSTOMER, {}, "2026-11-02T11:59:59.000Z") == first
+    assert isinstance(in_parts(kept, CUSTOMER, {}, LATER).customers[CUSTOMER], PartedViews)
+    assert in_parts(inputs, CUSTOMER, {}, LATER).customers == inputs.customers
 
 
 def test_a_small_customer_has_no_parts() -> None:
     """Its record is what it always was."""
     inputs = Inputs(customers={CUSTOMER: _some(random.Random(1), "s", PARTED // 2)})
 
-    assert in_parts(inputs).customers[CUSTOMER] is inputs.customers[CUSTOMER]
-
-
-def _parts(inputs: Inputs) -> PartedViews:
-    views = inputs.customers[CUSTOMER]
-    assert isinstance(views, PartedViews)
-    return views
+    assert in_parts(inputs, CUSTOMER, {}, LATER) is inputs
+    assert json.loads(unpack(packed(inputs)))["customers"] == inputs.customers
 
 
 def _some(chance: random.Random, prefix: str, count: int) -> dict[str, Any]:

@@ -41,12 +41,19 @@ def bodies(events: Iterable[dict[str, Any]]) -> list[Message]:
     return [Message(str(n), envelope(event, source="nilometer.webhook")) for n, event in enumerate(events)]
 
 
-def play(store: Any, events: Iterable[dict[str, Any]], *, batch: int = 100, trust: Trust = OWN) -> list[Result]:
+def play(
+    store: Any,
+    events: Iterable[dict[str, Any]],
+    *,
+    batch: int = 100,
+    trust: Trust = OWN,
+    now: datetime = PLAYED_AT,
+) -> list[Result]:
     messages = bodies(events)
     results: list[Result] = []
     for start in range(0, len(messages), batch):
         together = messages[start : start + batch]
-        results += billing.handle(together, store=store, objects=OBJECTS, now=PLAYED_AT, trust=trust)
+        results += billing.handle(together, store=store, objects=OBJECTS, now=now, trust=trust)
     return results
 
 

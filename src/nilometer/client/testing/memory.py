@@ -213,11 +213,18 @@ def _checked(item: Item) -> tuple[dict[str, Any], int]:
 
 
 def _kept(value: Any) -> tuple[Any, int]:
-    """One attribute as it comes back, and its bytes. Most are texts, which stay as they are."""
+    """One attribute as it comes back, and its bytes. Most are texts, which stay as they are, as do whole numbers."""
     if type(value) is str:
         return value, len(value) if value.isascii() else len(value.encode())
     if type(value) is bytes:
         return value, len(value)
+    if type(value) is int:
+        text = str(value)
+        _check_number(text)
+        return value, len(text) // 2 + 2
+    if type(value) is list:
+        kept = list(map(_kept, value))
+        return [one for one, _ in kept], 3 + sum(weight for _, weight in kept)
     attribute = to_attribute(value)
     return from_attribute(attribute), _weight(attribute)
 

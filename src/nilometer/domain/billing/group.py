@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import add
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from nilometer.domain.store import keys
@@ -367,29 +367,31 @@ class Alike:
         """Whether they give their limits and seats; one that does not is alone."""
         return self.view.get("status") in ACCESS
 
-    def take(self, other: Alike) -> None:
-        """Adds subscriptions that are alike."""
-        if _age(other) > _age(self):
-            self.id, self.view = other.id, other.view
-        self.names = sorted([*self.names, *other.names])[:NAMED_ALIKE]
-        self.last = max(self.last, other.last)
-        self.count += other.count
-        self.amounts = list(map(add, self.amounts, other.amounts))
-        self.seats = list(map(add, self.seats, other.seats))
-        self.periods = self.periods | other.periods
-
 
 def alike(customer: str, views: Views, parts: Iterable[Alike] = ()) -> Iterator[Alike]:
     """The subscriptions of a customer, together where they are alike; `parts` were put together before."""
-    found: dict[Any, Alike] = {}
+    found: dict[Any, list[Alike]] = {}
     single = (_one(name, view) for name, view in views.items() if view["object"] == "subscription")
     for one in (*single, *parts):
-        kind = _kind(one)
-        if kind in found:
-            found[kind].take(one)
-        else:
-            found[kind] = replace(one, customer=customer)
-    yield from found.values()
+        found.setdefault(_kind(one), []).append(one)
+    return (_together(customer, ones) for ones in found.values())
+
+
+def _together(customer: str, ones: Sequence[Alike]) -> Alike:
+    newest = max(ones, key=_age)
+    if len(ones) == 1:
+        return replace(newest, customer=customer)
+    return Alike(
+        customer=customer,
+        id=newest.id,
+        view=newest.view,
+        names=nsmallest(NAMED_ALIKE, (name for one in ones for name in one.names)),
+        last=max(one.last for one in ones),
+        count=sum(one.count for one in ones),
+        amounts=list(map(sum, zip(*(one.amounts for one in ones), strict=True))),
+        seats=list(map(sum, zip(*(one.seats for one in ones), strict=True))),
+        periods=set[Bounds]().union(*(one.periods for one in ones)),
+    )
 
 
 def _one(name: str, view: View) -> Alike:

@@ -24,7 +24,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
 
 from nilometer.domain.billing.group import Claim, Group, Known, Merged, View, Views
-from nilometer.domain.billing.record.inputs import Inputs, inputs_of
+from nilometer.domain.billing.record.inputs import Inputs, has_base, inputs_of
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Check, Item, Put, Table, Write, new_item, version_after, version_of
 from nilometer.domain.stripe.event import OWN_ACCOUNT, Scope
@@ -323,5 +323,5 @@ def payer(record: Item | None) -> str | None:
     if record is None:
         return None
     customers = admitted(inputs_of(record))
-    owners = (name for name in sorted(customers) if record.get("subscription") in customers[name])
+    owners = (name for name in sorted(customers) if has_base(customers[name], record.get("subscription")))
     return next(owners, min(customers, default=None))

@@ -19,7 +19,7 @@ transaction of its own, and then the group is planned again. What is known and n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nilometer.domain.billing import risk
@@ -36,7 +36,7 @@ from nilometer.domain.billing.group import (
     register_writes,
 )
 from nilometer.domain.billing.link import Linked, claim, link_writes, linked
-from nilometer.domain.billing.record.fold import record_item
+from nilometer.domain.billing.record.fold import read_parts, record_item
 from nilometer.domain.billing.record.inputs import (
     CATALOG,
     Inputs,
@@ -48,14 +48,17 @@ from nilometer.domain.billing.record.inputs import (
     customer_name,
     features_of,
     home,
+    in_parts,
     inputs_of,
     orphans,
+    places,
     use_item,
     used_names,
     with_catalog,
     with_part,
     without_customer,
 )
+from nilometer.domain.billing.record.parts import PartedViews, PartPlace, PartsNeeded, part_writes
 from nilometer.domain.billing.record.refold import refold_request
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_after, version_of
@@ -66,6 +69,7 @@ from nilometer.domain.stripe.registers.register import register_of
 from nilometer.domain.stripe.registers.resolve import resolve
 
 ASKED = 40  # subscriptions of a deleted customer that are asked for at a time
+FULL = 200_000  # bytes of what a record is folded from, half of an item: large customers do not wait for parts then
 PREPARED = 30  # entries of the catalog that a record begins to use in one transaction; each is a condition of it
 
 
@@ -91,7 +95,7 @@ class _Effect:
         one = max(self.homes, key=lambda home: len(home.newly_used))
         names = sorted(one.newly_used)[:PREPARED]
         entries = {name: catalog_entry(self.known[catalog_key(name)]) for name in names}
-        yield _put(self.group, one, with_catalog(inputs_of(one.stored), entries))
+        yield _put(self.group, one, with_catalog(inputs_of(one.stored, self.known), entries))
         for key in map(catalog_key, names):
             yield Check(table=Table.RECORDS, key=key, expected=version_of(self.known[key]))
 
@@ -108,6 +112,7 @@ class _Effect:
         if self.homes:
             yield from link_writes(self.group, self.link)
             yield from _record_writes(self.group, self.known, self.homes)
+            yield from _part_writes(self.group, self.homes)
 
     def _refolding(self) -> Iterator[Write]:
         """A changed product, price or feature is to be folded into all records that use it."""
@@ -226,6 +231,8 @@ def _owned(effect: _Effect, wanted: set[Key]) -> tuple[set[Key], _Effect | None]
     views = {**risk.adopted_views(known, adopted), **effect.views} if adopted else effect.views
     try:
         homes = _rehoused(group, known, link, views)
+    except PartsNeeded as error:
+        return wanted | error.keys, None
     except Torn:
         return wanted, None
     wanted |= {catalog_key(name) for one in homes for name in one.newly_used}
@@ -267,6 +274,8 @@ class Home:
     leaves: bool = False
     newly_used: Set[str] = frozenset()
     """What of the catalog the record did not know of."""
+    before: Mapping[Key, PartPlace] = field(default_factory=dict)
+    """The customer's parts as they are stored."""
 
 
 def _home_keys(group: Group, link: Linked) -> dict[str | None, Key]:
@@ -276,18 +285,23 @@ def _home_keys(group: Group, link: Linked) -> dict[str | None, Key]:
 
 
 def _rehoused(group: Group, known: Known, link: Linked, views: Mapping[str, View | None]) -> list[Home]:
-    """The records that the views or the link change; `Torn` when one was read before the link that names it."""
+    """The records that the views or the link change. `Torn` when one was read before the link that names it;
+    `PartsNeeded`."""
     if not views and not link.moves:
         return []
-    name, keyed = customer_name(group.scope, str(group.customer_id)), _home_keys(group, link)
-    read = {id_: inputs_of(known[key]) for id_, key in keyed.items()}
+    name = customer_name(group.scope, str(group.customer_id))
+    read = {id_: inputs_of(known[key], known) for id_, key in _home_keys(group, link).items()}
     _check_read(link, read, name)
     held = [read[id_].customers.get(name, {}) for id_ in link.before.homes]
     whole = changed(held[0] if len(held) == 1 else {n: view for part in held for n, view in part.items()}, views)
-    made = (_home(keyed[id_], id_, known, inputs, name, whole, link) for id_, inputs in read.items())
+    before = {key: place for part in held for key, place in places(part).items()}
+    made = (_home(group, known, link, id_, inputs, whole, before) for id_, inputs in read.items())
     # whoever read a link that names one workspace alone does not check it, but writes that one's record
     splits = link.moves and not link.before.subscriptions
-    return [one for one in made if splits or one.leaves or one.inputs != read[one.workspace_id]]
+    homes = [one for one in made if splits or one.leaves or one.inputs != read[one.workspace_id]]
+    for inputs in (*(one.inputs for one in homes), *read.values()):
+        read_parts(inputs)
+    return homes
 
 
 def _record_writes(group: Group, known: Known, homes: Sequence[Home]) -> Iterator[Write]:
@@ -298,6 +312,15 @@ def _record_writes(group: Group, known: Known, homes: Sequence[Home]) -> Iterato
         yield Check(table=Table.RECORDS, key=key, expected=version_of(known[key]))
 
 
+def _part_writes(group: Group, homes: Sequence[Home]) -> Iterator[Write]:
+    """What changes of the customer's parts: they stay where they are when it moves to another workspace."""
+    name = customer_name(group.scope, str(group.customer_id))
+    after = (one.inputs.customers[name] for one in homes if not one.leaves)
+    kept: Views = next((views for views in after if isinstance(views, PartedViews)), {})
+    if homes[0].before or kept:
+        yield from part_writes(homes[0].before, kept, cause=group.cause, updated_at=group.updated_at)
+
+
 def _uses(homes: Sequence[Home]) -> Iterator[Item]:
     """Who uses what of the catalog, an item each."""
     for one in homes:
@@ -306,14 +329,28 @@ def _uses(homes: Sequence[Home]) -> Iterator[Item]:
 
 
 def _home(
-    key: Key, workspace_id: str | None, known: Known, inputs: Inputs, name: str, whole: Views, link: Linked
+    group: Group,
+    known: Known,
+    link: Linked,
+    workspace_id: str | None,
+    inputs: Inputs,
+    whole: Views,
+    before: Mapping[Key, PartPlace],
 ) -> Home:
-    made = partial(Home, key=key, workspace_id=workspace_id, stored=known[key])
+    """The record of one workspace. `whole` are all views of the customer, `before` its parts as they are stored."""
+    customer_id = str(group.customer_id)
+    name, key = customer_name(group.scope, customer_id), home(group.scope, customer_id, workspace_id)
+    made = partial(Home, key=key, workspace_id=workspace_id, stored=known[key], before=before)
     if workspace_id not in link.after.homes:
         return made(inputs=without_customer(inputs, name), leaves=True)
-    part, claim = link.after.part(whole, workspace_id), link.claim_to(workspace_id)
-    said = claim[:3] if claim else None
+    part = link.after.part(whole, workspace_id)
+    said = inputs.claims.get(name) if not link.moves else None
+    if said is None and (claim := link.claim_to(workspace_id)):
+        said = claim[:3]
     changed = with_part(inputs, name, part, claim=said, refused=link.refused if workspace_id is None else ())
+    if not link.after.subscriptions:
+        full = len((known[key] or {}).get("inputs", b"")) > FULL
+        changed = in_parts(changed, name, before, None if full else group.updated_at)
     return made(inputs=changed, newly_used=catalog_names(changed) - changed.catalog.keys())
 
 

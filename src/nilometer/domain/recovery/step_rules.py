@@ -31,7 +31,7 @@ WRITTEN_AGAIN = frozenset({"use", "slug", "refold"})
 """Kinds that are put again as they are, or carry another record's version: theirs need not rise by one."""
 
 REMOVABLE = frozenset(
-    {"slug", "rebucket", "refold", "refetch", "waiting_risk", "billing"}
+    {"slug", "rebucket", "refold", "refetch", "waiting_risk", "billing", "billing_part"}
     | {"membership", "invitation", "invited", "lockout", "onboarding", "flag_override"}
     | {"notification", "unread", "preference"}
 )

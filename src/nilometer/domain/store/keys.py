@@ -28,6 +28,7 @@ billing records and meters: by their kind (`gsi2pk`), in the order of their `pk`
 | Meter                      | METER#slug                           | METER                          |
 | Stripe object register     | CUSTOMER#account#mode#cus            | SUBSCRIPTION#sub, INVOICE#in …  |
 | Customer → workspace link  | CUSTOMER#account#mode#cus            | LINK                           |
+| Part of a billing record   | CUSTOMER#account#mode#cus            | BILLING#PART#nn                |
 | Register without customer  | OBJECT#account#mode#id               | PRODUCT#id, PRICE#id …          |
 | Disputes before their charge| OBJECT#account#mode#charge          | WAITING                        |
 | Notification (TTL)         | USER#user                            | NOTIFICATION#ulid              |
@@ -274,6 +275,11 @@ def customer(account: str, livemode: bool, customer_id: str) -> str:
 def link(account: str, livemode: bool, customer_id: str) -> Key:
     """In records: which workspaces a Stripe customer pays for, in the partition of its registers."""
     return Key(customer(account, livemode, customer_id), "LINK")
+
+
+def billing_part(account: str, livemode: bool, customer_id: str, slot: int) -> Key:
+    """In records, with the customer's registers: some of its subscriptions, when they are many."""
+    return Key(customer(account, livemode, customer_id), f"BILLING#PART#{slot:02}")
 
 
 def register(account: str, livemode: bool, object_type: str, object_id: str, customer_id: str | None) -> Key:

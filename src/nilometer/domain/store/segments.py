@@ -1,21 +1,20 @@
 """A compressed text whose segments can be replaced one by one, and which is read whole as one zlib stream.
 
 Each segment ends where a full flush leaves a byte's boundary and an empty window (zlib's manual, `Z_FULL_FLUSH`), so
-the bytes of two of them may stand in any order; the checksum of the whole is made of theirs. After the stream stands a
-note on where the segments are: `unpack` stops before it.
+the bytes of two of them may stand in any order; the checksum of the whole is made of theirs.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
 _RAW = zlib.compressobj(6, zlib.DEFLATED, -14, 6)
-_HEADER = zlib.compressobj(6, zlib.DEFLATED, 14, 6).flush(zlib.Z_FULL_FLUSH)
+HEADER = zlib.compressobj(6, zlib.DEFLATED, 14, 6).flush(zlib.Z_FULL_FLUSH)
+"""Begins the stream, and none of `compressed`: those name a dictionary."""
 _LAST = b"\x03\x00"  # an empty block of fixed codes that says it is the last (RFC 1951, 3.2)
-MARK = b"\x00\xffnilnote"  # ends a stream with a note
 _BASE = 65521  # RFC 1950, 9
 
 
@@ -26,10 +25,6 @@ class Segment(NamedTuple):
     length: int
     checksum: int
 
-    def text(self) -> bytes:
-        """`zlib.error` for what `segment` did not make."""
-        return zlib.decompressobj(-14).decompress(self.content)
-
 
 def segment(text: bytes) -> Segment:
     """Compresses one segment."""
@@ -37,25 +32,10 @@ def segment(text: bytes) -> Segment:
     return Segment(compressor.compress(text) + compressor.flush(zlib.Z_FULL_FLUSH), len(text), zlib.adler32(text))
 
 
-def joined(segments: Sequence[Segment], note: bytes) -> bytes:
-    """The stream of all, then the note. `unpack` reads the texts one after the other."""
+def joined(segments: Sequence[Segment]) -> bytes:
+    """The stream of all. `unpack` reads the texts one after the other."""
     checksum = reduce(_combined, segments, Segment(b"", 0, 1)).checksum
-    stream = b"".join((_HEADER, *(one.content for one in segments), _LAST, checksum.to_bytes(4)))
-    return stream + note + len(note).to_bytes(4) + MARK
-
-
-def note_of(stream: bytes) -> bytes:
-    """Of a stream that ends with `MARK`."""
-    end = len(stream) - len(MARK) - 4
-    return stream[end - int.from_bytes(stream[end : end + 4]) : end]
-
-
-def split(stream: bytes, sizes: Sequence[tuple[int, int, int]]) -> Iterator[Segment]:
-    """The segments, of which the note has kept compressed size, length and checksum."""
-    start = len(_HEADER)
-    for size, length, checksum in sizes:
-        yield Segment(stream[start : start + size], length, checksum)
-        start += size
+    return b"".join((HEADER, *(one.content for one in segments), _LAST, checksum.to_bytes(4)))
 
 
 def _combined(left: Segment, right: Segment) -> Segment:

@@ -18,13 +18,15 @@ from datetime import datetime
 from itertools import islice
 
 from nilometer.aws.dynamodb import Store
+from nilometer.domain.billing.group import Torn
 from nilometer.domain.billing.record.fold import record_item
-from nilometer.domain.billing.record.inputs import catalog_entry, catalog_key, inputs_of, with_catalog
+from nilometer.domain.billing.record.inputs import Inputs, catalog_entry, catalog_key, inputs_of, with_catalog
 from nilometer.domain.billing.record.refold import REFOLD_INDEX, refold_key
 from nilometer.domain.store.times import rfc3339
 from nilometer.domain.store.writes import Delete, Item, Key, Put, Table, Update, unchanged, version_after, version_of
 from nilometer.errors import Cancelled
 from nilometer.flows.billing.commit import Pack
+from nilometer.flows.billing.reading import with_parts
 from nilometer.flows.inbox.races import retrying
 
 PAGE = 90  # records that are read together: with the product one BatchGet
@@ -95,7 +97,7 @@ def _fold_page(store: Store, name: str, users: Sequence[Key], now: datetime) -> 
         if lost:
             raise lost
 
-    retrying(attempt)
+    retrying(attempt, on=(Cancelled, Torn))
 
 
 def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> list[Put]:
@@ -109,19 +111,26 @@ def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> li
     return [
         Put(
             table=Table.RECORDS,
-            item=record_item(
-                key,
-                with_catalog(inputs_of(record), {name: entry}),
-                workspace_id=record["workspace_id"],
-                version=version_after(record),
-                cause=str(product["cause"]),
-                updated_at=rfc3339(now),
-            ),
+            item=_refolded(store, key, record, name=name, product=product, now=now),
             expected=version_of(record),
         )
         for key, record in known
         if int(inputs_of(record).catalog.get(name, {"version": 0})["version"]) < entry["version"]
     ]
+
+
+def _refolded(store: Store, key: Key, record: Item, *, name: str, product: Item, now: datetime) -> Item:
+    def made(inputs: Inputs) -> Item:
+        return record_item(
+            key,
+            with_catalog(inputs, {name: catalog_entry(product)}),
+            workspace_id=record["workspace_id"],
+            version=version_after(record),
+            cause=str(product["cause"]),
+            updated_at=rfc3339(now),
+        )
+
+    return with_parts(store, record, made)
 
 
 def _packed(puts: Iterable[Put]) -> Iterator[list[Put]]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.group import Claim
 from nilometer.domain.billing.link import WRITERS, Served, admitted, claims_of, served
 from nilometer.domain.billing.record.fold import fold
-from nilometer.domain.billing.record.inputs import Inputs, customer_name, inputs_of
+from nilometer.domain.billing.record.inputs import Inputs, customer_name, inputs_of, read_whole
+from nilometer.domain.billing.record.parts import PartsNeeded
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store import keys
-from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.explain import explain, object_of
 from nilometer.domain.stripe.registers.register import register_of
+from nilometer.flows.inbox.races import retrying
 
+T = TypeVar("T")
 _NULLS = dict.fromkeys(fold(Inputs()))  # an item leaves them out
 _SOMETIMES: Mapping[str, Any] = {
     "add_ons": [],
@@ -34,7 +37,7 @@ _HIDDEN = {"pk", "sk", "gsi2pk", "kind", "inputs", "workspace_id", "actor"}
 
 def list_billing(store: Store) -> Iterator[dict[str, Any]]:
     """Every billing record, one dict each; customers without a workspace have `workspace` None."""
-    return map(billing_of, store.every("billing"))
+    return (_with_subscriptions(store, record) for record in store.every("billing"))
 
 
 def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
@@ -45,7 +48,7 @@ def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str,
         return None
     rules = own_limits.rules(record.get("limit_rules"), own, now)
     limits = {meter: rule.get("included") for meter, rule in rules.items()}
-    return {**billing_of(record), "limits": limits, "limit_rules": rules}
+    return {**_with_subscriptions(store, record), "limits": limits, "limit_rules": rules}
 
 
 def list_objects(store: Store) -> Iterator[dict[str, Any]]:
@@ -132,21 +135,53 @@ def _claim(claim: Claim, serves: Served, contested: Container[str]) -> dict[str,
 
 
 def billing_of(record: Item) -> dict[str, Any]:
-    """A record as people and scripts read it: its own fields, the ids of its customers, its subscriptions."""
-    views = {name.rpartition("/")[2]: view for name, view in admitted(inputs_of(record)).items()}
+    """A record as people and scripts read it: its own fields and the ids of its customers."""
     return {
         "workspace": record["workspace_id"],
         **_NULLS,
         **_SOMETIMES,
         **{name: value for name, value in record.items() if name not in _HIDDEN},
-        "customers": sorted(views),
-        "subscriptions": [
-            subscription_of(id_, customer, view)
-            for customer, owned in sorted(views.items())
-            for id_, view in sorted(owned.items())
-            if view["object"] == "subscription"
-        ],
+        "customers": sorted({name.rpartition("/")[2] for name in record["customers"]}),
     }
+
+
+def with_parts(store: Store, record: Item, use: Callable[[Inputs], T]) -> T:
+    """`use` of what a record was folded from; parts of large customers are read when they are needed.
+    `PartsNeeded` when one is newer than the record."""
+    known: dict[Key, Item | None] = {}
+    while True:
+        try:
+            return use(inputs_of(record, known))
+        except PartsNeeded as error:
+            if error.keys <= known.keys():
+                raise
+            found = store.batch_get(Table.RECORDS, error.keys, consistent=True)
+            known |= {key: found.get(key) for key in error.keys}
+
+
+def _with_subscriptions(store: Store, record: Item) -> dict[str, Any]:
+    """A record with its subscriptions, read again as long as it changes meanwhile."""
+    newest = [record]
+
+    def attempt() -> dict[str, Any]:
+        try:
+            return {**billing_of(newest[0]), "subscriptions": with_parts(store, newest[0], _subscriptions)}
+        except PartsNeeded:
+            newest[:] = [store.get(Table.RECORDS, Key(record["pk"], record["sk"]), consistent=True) or record]
+            raise
+
+    return retrying(attempt, on=PartsNeeded)
+
+
+def _subscriptions(inputs: Inputs) -> list[dict[str, Any]]:
+    read_whole(inputs)
+    views = {name.rpartition("/")[2]: view for name, view in admitted(inputs).items()}
+    return [
+        subscription_of(id_, customer, view)
+        for customer, owned in sorted(views.items())
+        for id_, view in sorted(owned.items())
+        if view["object"] == "subscription"
+    ]
 
 
 def subscription_of(id_: str, customer: str, view: Item) -> dict[str, Any]:

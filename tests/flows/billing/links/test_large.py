@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from tests.support.flows.billing_play import in_any_order, play, records
+from tests.support.flows.billing_play import PLAYED_AT, in_any_order, play, records, wrong
 from tests.support.flows.company import company
+from tests.support.simulation.scopes.billing.parts import small_parts
 from tests.support.stores.memory import MemoryStore
 
 from nilometer import CreateWorkspace, LinkCustomer, perform, service
+from nilometer.domain.billing import plan
+from nilometer.domain.billing.record import stored
 from nilometer.domain.events.outcome import Outcome
+from nilometer.domain.store.lists import SETTLES
+from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.errors import Refused
+from nilometer.flows.billing.reading import list_billing
 from nilometer.flows.billing.reconcile import reconcile
 from nilometer.flows.billing.refetch import refetch_due
+from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.server import serve
 from nilometer.local.stripe.world import StripeWorld
 from nilometer.stripe_api.client import StripeApi
@@ -51,8 +59,7 @@ def test_a_customer_with_many_prices_is_linked(store: MemoryStore) -> None:
     mark = len(world.events)
     world.update(customer, metadata={"workspace_id": "acme"})
     [linked] = play(store, world.events[mark:])
-    product = next(one["id"] for one in world.objects.values() if one["object"] == "product")
-    world.update(product, metadata={"limit_api_calls": "7"})
+    world.update(_first(world, "product"), metadata={"limit_api_calls": "7"})
     play(store, world.events[-1:])
 
     assert linked.outcome is Outcome.ACCEPTED
@@ -106,6 +113,119 @@ def test_all_subscriptions_of_a_deleted_customer_are_asked_for(store: MemoryStor
     assert ([one.outcome for one in told], at_once) == ([Outcome.ACCEPTED], "none")
     assert sum(map(len, asked)) == MANY
     assert (records(store)["acme"]["status"], records(store)["acme"]["in_doubt"]) == ("canceled", [])
+
+
+def test_in_parts_or_not_the_state_is_the_same(dynamodb: Any) -> None:
+    """Large customers change, move, pay for several workspaces and are deleted, in any order and in any batches; a
+    product that all use changes."""
+    world = random_month(3, customers=6)
+    price, product = (
+        next(one["id"] for one in world.objects.values() if one["object"] == o) for o in ("price", "product")
+    )
+    customers = [one["id"] for one in world.objects.values() if one["object"] == "customer" and not one.get("deleted")]
+    for customer in customers:
+        living = [world.subscribe(customer, [(price, 1)]) for _ in range(5)]
+        world.advance(timedelta(hours=1))
+        world.change_quantity(living[1], 7)
+        world.cancel(living[2])
+    world.update(customers[0], metadata={"workspace_id": "elsewhere"})
+    world.update(customers[1], metadata={})
+    world.update(living[0], metadata={"workspace_id": "apart"})
+    world.update(product, metadata={"limit_api_calls": "7/seat", "plan": "changed"})
+    world.delete_customer(customers[2])
+    whole = in_any_order(dynamodb, world.events, orders=1)
+
+    with small_parts():
+        in_parts = in_any_order(dynamodb, world.events)
+
+    assert in_parts == whole
+
+
+def _first(world: StripeWorld, kind: str) -> str:
+    return next(str(one["id"]) for one in world.objects.values() if one["object"] == kind)
+
+
+def large(subscriptions: int = 120) -> tuple[StripeWorld, str]:
+    """A workspace with a customer that is large, and its last subscription."""
+    world, _, price = company()
+    customer = world.customer("acme")
+    for n in range(subscriptions):
+        last = world.subscribe(customer, [(price, 1 + n)])
+    return world, last
+
+
+def played_for_a_day(store: MemoryStore, world: StripeWorld) -> None:
+    """All events, the last one more than a day after the others: so the customer has parts."""
+    play(store, world.events[:-1], now=PLAYED_AT - 2 * SETTLES)
+    play(store, world.events[-1:])
+    assert list(store.scan(Table.RECORDS, kind="billing_part"))
+
+
+def test_a_customer_that_is_large_has_parts_after_a_day(store: MemoryStore) -> None:
+    """Nobody can tell; and when most subscriptions have ended, they are gone."""
+    world, last = large()
+    world.change_quantity(last, 5)
+    at_once = MemoryStore()
+    play(at_once, world.events)
+    played_for_a_day(store, world)
+
+    assert records(store) == records(at_once)
+    assert not list(at_once.scan(Table.RECORDS, kind="billing_part"))
+    mark = len(world.events)
+    for one in [one["id"] for one in world.objects.values() if one["object"] == "subscription"][:100]:
+        world.cancel(one)
+    play(store, world.events[mark:])
+    play(at_once, world.events[mark:])
+    assert records(store) == records(at_once)
+    assert not list(store.scan(Table.RECORDS, kind="billing_part"))
+
+
+def test_a_record_that_is_half_full_does_not_wait(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a workspace that comes with thousands of subscriptions on one day."""
+    monkeypatch.setattr(plan, "FULL", 2000)
+    world, _ = large()
+
+    play(store, world.events)
+
+    assert list(store.scan(Table.RECORDS, kind="billing_part"))
+    assert wrong(store, world) == []
+
+
+def test_a_product_of_a_large_customer_changes(store: MemoryStore) -> None:
+    """Also while a debit of one of its subscriptions is on its way, which the fold asks of a part."""
+    world, last = large()
+    debit = {"status": "open", "amount_remaining": 500, "attempt_count": 1, "next_payment_attempt": None}
+    world.update(world.objects[last]["latest_invoice"], **debit)
+    world.change_quantity(last, 3)
+    played_for_a_day(store, world)
+    world.update(_first(world, "product"), metadata={"limit_api_calls": "3", "plan": "new"})
+    stored._RECENT.clear()
+    play(store, world.events[-1:])
+
+    assert records(store)["acme"]["limits"] == {"api_calls": 3 * 120}
+    assert records(store)["acme"]["dunning"] is None
+
+
+def test_a_list_reads_again_what_changes_meanwhile(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is newer than its record: both are read once more."""
+    world, last = large()
+    world.change_quantity(last, 2)
+    played_for_a_day(store, world)
+    world.change_quantity(last, 99)
+    read, late = store.batch_get, list(world.events[-1:])
+
+    def batch_get(*args: Any, **options: Any) -> Any:
+        if late:
+            with patch.object(stored, "_RECENT", {}):  # another process
+                play(store, [late.pop()])
+        return read(*args, **options)
+
+    monkeypatch.setattr(store, "batch_get", batch_get)
+    stored._RECENT.clear()
+    [told] = list_billing(store)
+
+    assert not late
+    assert [one["items"][0]["quantity"] for one in told["subscriptions"] if one["id"] == last] == [99]
 
 
 def of_many_workspaces(workspaces: int) -> tuple[StripeWorld, str]:

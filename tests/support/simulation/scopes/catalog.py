@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.simulation.kernel.scope import Scope
-from tests.support.simulation.scopes.billing import customers, fetches, links
+from tests.support.simulation.scopes.billing import customers, fetches, links, parts
 from tests.support.simulation.scopes.lake import relay, tables
 from tests.support.simulation.scopes.limits import alerts, leases, reservations
 from tests.support.simulation.scopes.people import invitations, members, notices, workspaces
@@ -22,6 +22,7 @@ SCOPES: tuple[Scope, ...] = (
     *notices.SCOPES,
     *customers.SCOPES,
     *links.SCOPES,
+    *parts.SCOPES,
     *fetches.SCOPES,
     *outbox.SCOPES,
     *relay.SCOPES,

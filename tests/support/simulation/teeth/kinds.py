@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Change = Callable[[], None]
-Place = tuple[str, str, Change]
+PartPlace = tuple[str, str, Change]
 """The kind of bug, the source that it changes, and what changes the tree."""
 
 STORING = frozenset({"commit", "put_all", "delete_all"})
@@ -40,7 +40,7 @@ FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 SHOWN = 90  # characters of a bug's source
 
 
-def places(function: ast.FunctionDef) -> Iterator[Place]:
+def places(function: ast.FunctionDef) -> Iterator[PartPlace]:
     """Every bug that can be planted in a function; the changes are of `function` itself."""
     stores = _stores(function)
     for node in ast.walk(function):
@@ -60,7 +60,7 @@ def places(function: ast.FunctionDef) -> Iterator[Place]:
         yield from _of_statements(node)
 
 
-def _of_calls(call: ast.Call) -> Iterator[Place]:
+def _of_calls(call: ast.Call) -> Iterator[PartPlace]:
     """A condition removed, a version not checked, a read made eventually consistent, a cache trusted, a retry lost."""
     name, source = _called(call), _source(call)
     for keyword in call.keywords:
@@ -79,7 +79,7 @@ def _condition(value: ast.expr) -> str:
     return "version not checked" if versioned else "condition removed"
 
 
-def _of_tries(block: ast.Try) -> Iterator[Place]:
+def _of_tries(block: ast.Try) -> Iterator[PartPlace]:
     """An answer taken for success: what follows a failure is what follows success."""
     if not _stores(block):
         return
@@ -90,7 +90,7 @@ def _of_tries(block: ast.Try) -> Iterator[Place]:
         yield "failure taken for success", _source(handler), _replaces(handler, success)
 
 
-def _of_lists(items: ast.List) -> Iterator[Place]:
+def _of_lists(items: ast.List) -> Iterator[PartPlace]:
     """A part of a transaction left out."""
     if len(items.elts) < 2:
         return
@@ -100,14 +100,14 @@ def _of_lists(items: ast.List) -> Iterator[Place]:
             yield "write left out", _source(element), _removes(items, place)
 
 
-def _of_comparisons(comparison: ast.Compare) -> Iterator[Place]:
+def _of_comparisons(comparison: ast.Compare) -> Iterator[PartPlace]:
     """A comparison flipped."""
     flipped = FLIPPED.get(type(comparison.ops[0]))
     if flipped and len(comparison.ops) == 1:
         yield "comparison flipped", _source(comparison), _operator(comparison, flipped)
 
 
-def _of_sums(sum_: ast.BinOp) -> Iterator[Place]:
+def _of_sums(sum_: ast.BinOp) -> Iterator[PartPlace]:
     """The sign of a time to live, and a version that does not rise."""
     if isinstance(sum_.op, ast.Add) and any(_name(side) in LIVES for side in (sum_.left, sum_.right)):
         yield "sign of a time to live", _source(sum_), lambda: setattr(sum_, "op", ast.Sub())
@@ -115,14 +115,14 @@ def _of_sums(sum_: ast.BinOp) -> Iterator[Place]:
         yield "version does not rise", _source(sum_), lambda: setattr(sum_.right, "value", 0)
 
 
-def _of_guards(branch: ast.If) -> Iterator[Place]:
+def _of_guards(branch: ast.If) -> Iterator[PartPlace]:
     """A way out of a function that nobody takes."""
     leaves = len(branch.body) == 1 and isinstance(branch.body[0], ast.Return | ast.Raise | ast.Continue | ast.Break)
     if leaves and not branch.orelse:
         yield "way out closed", _source(branch), lambda: setattr(branch, "test", ast.Constant(False))
 
 
-def _of_keywords(node: ast.AST) -> Iterator[Place]:
+def _of_keywords(node: ast.AST) -> Iterator[PartPlace]:
     """A sign lost: what is taken away is added."""
     for name, value in ast.iter_fields(node):
         for place, one in enumerate(value if isinstance(value, list) else [value]):
@@ -134,7 +134,7 @@ def _of_keywords(node: ast.AST) -> Iterator[Place]:
                 yield "sign lost", _source(one), _instead(node, name, place, value, one.operand)
 
 
-def _of_statements(node: ast.AST) -> Iterator[Place]:
+def _of_statements(node: ast.AST) -> Iterator[PartPlace]:
     """A call left out, and an outcome given before what it says is stored."""
     for name in ("body", "orelse", "finalbody"):
         block = getattr(node, name, None)

@@ -7,7 +7,7 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from heapq import heappop, heappush, nlargest, nsmallest
+from heapq import heappop, heappush, nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -17,12 +17,12 @@ from nilometer.domain.billing.record.inputs import (
     ENDED,
     Inputs,
     closed_views,
-    in_parts,
     is_deleted,
     loose,
     packed,
     subscriptions,
 )
+from nilometer.domain.billing.record.parts import PartedViews
 from nilometer.domain.billing.risk import RISKS, risk
 from nilometer.domain.limits import plan as plan_limits
 from nilometer.domain.store.keys import listing
@@ -55,11 +55,20 @@ def fold(inputs: Inputs) -> dict[str, Any]:
     }
 
 
+def read_parts(inputs: Inputs) -> None:
+    """Reads what `fold` will read of parts: `PartsNeeded` with the keys of those that are not here."""
+    for views in inputs.customers.values():
+        if isinstance(views, PartedViews):
+            closed_views(views)
+            for view in views.loose.values():
+                if view["object"] == "invoice":
+                    _on_its_way(view, views)
+
+
 def record_item(
     key: Key, inputs: Inputs, *, workspace_id: str | None, version: int, cause: str, updated_at: str
 ) -> Item:
     """The folded fields without those that are None, and `inputs`, compressed, to fold it again from."""
-    inputs = in_parts(inputs)
     return {
         "pk": key.pk,
         "sk": key.sk,
@@ -116,7 +125,7 @@ class _Fold:
             **self._plan(effective, giving),
             **_cancellation(effective),
             **_trial(effective),
-            **_periods(effective, {bounds for one in self._subscriptions for bounds in one.periods}),
+            **_periods(effective, set[Bounds]().union(*(one.periods for one in self._subscriptions))),
             **self._payments(effective, base.customer if base else ""),
             "features": self._features(),
             "risk": risk(risks) if risks else None,
@@ -320,7 +329,7 @@ def _periods(effective: tuple[str, View] | None, of_all: Set[Bounds]) -> dict[st
     """The effective subscription's periods; where it has none, the newest of the others, a later start first."""
     own: list[Bounds] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
     current = own[-1] if own else (None, None)
-    known = sorted([*own, *_beside(own, nlargest(NEWEST_PERIODS, of_all - set(own)))])
+    known = sorted([*own, *_beside(own, sorted(of_all - set(own))[-NEWEST_PERIODS:])])
     return {
         "current_period_start": current[0],
         "current_period_end": current[1],

@@ -6,15 +6,17 @@ A record holds its inputs compressed, so that it can be folded again; beside a p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nilometer.domain.billing.group import Alike, View, Views, alike
-from nilometer.domain.billing.record.parts import PARTED, PartedViews, as_text, parted
+from nilometer.domain.billing.group import Alike, Known, View, Views, alike
+from nilometer.domain.billing.record.parts import PARTED, PartedViews, PartPlace, PartsNeeded, as_text, parted, size_of
 from nilometer.domain.billing.record.stored import closed, opened
 from nilometer.domain.store import compressed, keys
-from nilometer.domain.store.segments import MARK
+from nilometer.domain.store.lists import SETTLES
+from nilometer.domain.store.segments import HEADER
+from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Item, Key
 from nilometer.domain.stripe.event import FEATURES, SUMMARY, Scope
 from nilometer.domain.stripe.registers.register import register_of
@@ -34,13 +36,14 @@ class Inputs:
     `customers`: "account/mode/customer" → its views. `catalog`: "account/mode/product/id" (or price) → its view
     with the `version` of its register (0: not known yet). Each view carries the version of its register. `claims`:
     customer → rank, time and object of what links it to this workspace. `refused`: customer → workspaces that it names
-    without the right to.
+    without the right to. `large_since`: customer → since when (RFC 3339) it is worth parts that it does not have yet.
     """
 
     customers: Mapping[str, Views] = field(default_factory=dict)
     catalog: Mapping[str, View] = field(default_factory=dict)
     claims: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    large_since: Mapping[str, str] = field(default_factory=dict)
 
 
 def catalog_name(scope: Scope | str, object_type: str, object_id: str) -> str:
@@ -93,6 +96,7 @@ def without_customer(inputs: Inputs, customer: str) -> Inputs:
         customers=others,
         claims=_said(inputs.claims, customer, ()),
         refused=_said(inputs.refused, customer, ()),
+        large_since={name: since for name, since in inputs.large_since.items() if name != customer},
     )
 
 
@@ -135,14 +139,17 @@ def loose(views: Views) -> Views:
 
 def subscriptions(customer: str, views: Views) -> Iterator[Alike]:
     """All subscriptions of a customer, together where they are alike."""
-    return alike(customer, loose(views), views.alikes if isinstance(views, PartedViews) else ())
+    return alike(customer, loose(views), _summed(views))
 
 
 def _unlike(views: Views) -> Iterator[View]:
     """The loose views, and one of each kind of those in parts."""
     yield from loose(views).values()
-    if isinstance(views, PartedViews):
-        yield from (one.view for one in views.alikes)
+    yield from (one.view for one in _summed(views))
+
+
+def _summed(views: Views) -> Iterable[Alike]:
+    return views.alikes if isinstance(views, PartedViews) else ()
 
 
 def changed(held: Views, views: Mapping[str, View | None]) -> Views:
@@ -169,17 +176,41 @@ def home(scope: Scope, customer_id: str, workspace_id: str | None) -> Key:
     return Key(keys.customer(scope.account, scope.livemode, customer_id), "BILLING")
 
 
-def inputs_of(record: Item | None) -> Inputs:
-    """What a stored record was folded from; empty when there is no record."""
+def inputs_of(record: Item | None, known: Known | None = None) -> Inputs:
+    """What a stored record was folded from; empty when there is no record. `known` may have parts of it."""
     if record is None:
         return Inputs()
-    document = _opened(record["inputs"])
+    content = record["inputs"]
+    document = opened(content) if content.startswith(HEADER) else json.loads(compressed.unpack(content))
+    for views in _large(document["customers"]) if known else ():
+        views.read(known or {})
     return Inputs(
         customers=document["customers"],
         catalog=document["catalog"],
         claims=document.get("claims", {}),
         refused=document.get("refused", {}),
+        large_since=document.get("large_since", {}),
     )
+
+
+def _large(customers: Mapping[str, Views]) -> Iterator[PartedViews]:
+    return (views for views in customers.values() if isinstance(views, PartedViews))
+
+
+def places(views: Views) -> Mapping[Key, PartPlace]:
+    """Of the parts of a customer."""
+    return views.places if isinstance(views, PartedViews) else {}
+
+
+def read_whole(inputs: Inputs) -> None:
+    """`PartsNeeded` with the keys of all parts that are not read."""
+    if unread := [key for views in _large(inputs.customers) for key in views.unread]:
+        raise PartsNeeded(unread)
+
+
+def has_base(views: Views, subscription: str | None) -> bool:
+    """Whether a record's base, the newest of those that are alike, is of this customer. Reads no part."""
+    return subscription in loose(views) or any(one.id == subscription for one in _summed(views))
 
 
 def is_deleted(views: Views) -> bool:
@@ -204,27 +235,32 @@ def orphans(views: Views) -> list[str]:
     return sorted(name for name, view in views.items() if _is_orphan(view)) if is_deleted(views) else []
 
 
-def in_parts(inputs: Inputs) -> Inputs:
-    """With large customers in as many parts as they need."""
-    return replace(inputs, customers={n: _in_parts(views) for n, views in inputs.customers.items()})
+def in_parts(inputs: Inputs, customer: str, before: Mapping[Key, PartPlace], now: str | None) -> Inputs:
+    """With the customer in as many parts as it needs; `before` are those that are stored.
 
-
-def _in_parts(views: Views) -> Views:
-    return parted(views) if isinstance(views, PartedViews) or len(views) >= PARTED else views
+    The first are made when it has been large for a day at `now`: a release that does not read parts has gone by then,
+    else what it writes has no `large_since`. Without `now` they are made at once.
+    """
+    views = inputs.customers[customer]
+    large = {name: since for name, since in inputs.large_since.items() if name != customer}
+    if not before and len(views) < PARTED:
+        return replace(inputs, large_since=large) if inputs.large_since else inputs
+    since = inputs.large_since.get(customer, now)
+    if now and since and not before and parse_rfc3339(now) - parse_rfc3339(since) < SETTLES:
+        return replace(inputs, large_since={**large, customer: since})
+    made = parted(customer, views, before, size_of(sum(map(len, inputs.customers.values()))))
+    return replace(inputs, customers={**inputs.customers, customer: made}, large_since=large)
 
 
 def packed(inputs: Inputs) -> bytes:
-    """What was folded: compressed, so that most records cost one kilobyte's write; large customers in parts."""
+    """What was folded: compressed, so that most records cost one kilobyte's write."""
     document: dict[str, Any] = {"catalog": inputs.catalog}
     document |= {"claims": inputs.claims} if inputs.claims else {}
     document |= {"refused": inputs.refused} if inputs.refused else {}
-    if any(isinstance(views, PartedViews) for views in inputs.customers.values()):
+    document |= {"large_since": inputs.large_since} if inputs.large_since else {}
+    if any(_large(inputs.customers)):
         return closed(inputs.customers, document)
     return compressed.pack_record(as_text({"customers": inputs.customers, **document}).encode())
-
-
-def _opened(content: bytes) -> Mapping[str, Any]:
-    return opened(content) if content.endswith(MARK) else json.loads(compressed.unpack(content))
 
 
 def catalog_entry(register: Item | None) -> dict[str, Any]:

@@ -1,49 +1,74 @@
-"""The views of a large customer in parts, so that an event decodes, folds and compresses the one that it changes.
+"""The subscriptions of a large customer in parts, so that an event reads, folds and writes the one that it changes.
 
 A part holds plain subscriptions by a hash of their ids: active or trialing, and nothing that an operator should know.
-All other views are loose. Beside each part is the sum of its subscriptions, with their billing periods from a floor on:
-below it are those that do not count, however many subscriptions there are. Which views are where says nothing: as a
-mapping it is the same as a `dict`.
+It is an item of its own (`billing_part`), beside the customer's registers, so that it stays where it is when the
+customer moves to another workspace. The record has all other views, and of each part its version, a digest and the sum
+of its subscriptions, with their billing periods from a floor on: below it are those that do not count, however many
+subscriptions there are. Parts are written in the transaction of the record. What is needed and not read yet raises
+`PartsNeeded`; as a mapping the whole is the same as a `dict`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from heapq import nlargest
+from typing import NamedTuple
 
-from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, Bounds, View, Views, alike
-from nilometer.domain.store.segments import Segment, segment
+from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, Bounds, Known, Torn, View, Views, alike
+from nilometer.domain.store import compressed, keys
+from nilometer.domain.store.segments import Segment
+from nilometer.domain.store.writes import Absent, Delete, Item, Key, Put, Table, Version, Write, new_item
 
-PART = 32  # subscriptions of a part, when it is new
+PART = 32  # subscriptions of a new part, at least
 PARTED = 3 * PART  # plain subscriptions of a customer that are worth parts; half of them are more than a record names
-_GROWN = 4  # times as many: then the parts are too few
+MOST = 32  # parts of a customer: one transaction makes all of them, beside much else
+_GROWN = 4  # times as many in a part: then the parts are too few
+_SHRUNK = 8  # a part of as many in each: then they are too many
 _COUNTING = NEWEST_PERIODS + PERIODS  # periods that count, and those of them that the base may have too
-UNKNOWN: Bounds = (1 << 62, 0)
-"""The floor of sums that do not say theirs: no period is above it."""
 _PLAIN = frozenset({"active", "trialing"})
 _TELLING = frozenset({"doubt", "has_more", "unreadable"})
 
 as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
 
 
-class Part:
-    """Read when it is asked for. `segment` is its text as it goes into the record: a comma before each view."""
+class PartsNeeded(Torn):
+    """Parts are needed and not here: `keys` in the records table. Or they are read, and another version than the
+    record says."""
 
-    def __init__(self, segment: Segment, alikes: Sequence[Alike], views: Views | None = None) -> None:
-        self.segment = segment
+    def __init__(self, needed: Iterable[Key]) -> None:
+        super().__init__("parts of a billing record are not read, or the record is newer than they are")
+        self.keys = frozenset(needed)
+
+
+class PartPlace(NamedTuple):
+    """Where a part is, and which: `digest` is of its text."""
+
+    key: Key
+    version: int
+    digest: str
+
+
+class Part:
+    """Read when it is asked for; the sums are known."""
+
+    def __init__(self, place: PartPlace, alikes: Sequence[Alike], views: Views | None = None, text: str = "") -> None:
+        self.place = place
         self.alikes = alikes
+        self.text = text
+        """Of one that is not stored yet."""
         self.noted: tuple[Bounds, str] | None = None
-        """The floor, and the text that the note of the record has of it."""
-        self._views = views
+        """The floor, and the text that the record has of it."""
+        self._views: Views | None = views if alikes else {}
 
     @property
     def views(self) -> Views:
         """Its subscriptions."""
         if self._views is None:
-            self._views = json.loads(b"{" + self.segment.text()[1:] + b"}")
+            raise PartsNeeded([self.place.key])
         return self._views
 
     @property
@@ -51,24 +76,40 @@ class Part:
         """Of its subscriptions."""
         return sum(one.count for one in self.alikes)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether its subscriptions are here."""
+        return self._views is not None
+
+    def read(self, item: Item | None) -> None:
+        """Its item; one of another version changes nothing."""
+        if item and (item["version"], item["digest"]) == self.place[1:]:
+            self._views = json.loads(compressed.unpack(bytes(item["views"])))
+
+    def with_views(self, views: Mapping[str, View | None]) -> Part:
+        """`views` replace those of the same objects; None removes."""
+        if not views:
+            return self
+        kept = {name: view for name, view in {**self.views, **views}.items() if view is not None}
+        return self if kept == self.views else _part(self.place.key, self.place.version + 1, kept)
+
 
 class PartedViews(Mapping[str, View]):
-    """A subscription of slot 0 is loose; the others have each a part, whose sum has all periods from `floor` on."""
+    """`loose` are in the record, all others in `parts`, whose sums have all periods from `floor` on."""
 
     def __init__(self, loose: dict[str, View], parts: Sequence[Part], floor: Bounds = (0, 0)) -> None:
         self.loose = loose
         self.parts = parts
         self.floor = floor
+        self.stored: Segment | None = None
+        """As it goes into the record."""
 
     def __getitem__(self, name: str) -> View:
-        if name in self.loose:
-            return self.loose[name]
-        slot = _slot(name, len(self.parts) + 1)
-        if not slot:
-            raise KeyError(name)
-        return self.parts[slot - 1].views[name]
+        return self.loose[name] if name in self.loose else self._part_of(name).views[name]
 
     def __iter__(self) -> Iterator[str]:
+        if unread := self.unread:
+            raise PartsNeeded(unread)
         yield from self.loose
         for one in self.parts:
             yield from one.views
@@ -84,69 +125,116 @@ class PartedViews(Mapping[str, View]):
 
     __hash__ = None  # type: ignore[assignment]  # as of any mapping that can be compared
 
-    @property
-    def alikes(self) -> Iterator[Alike]:
+    @cached_property
+    def alikes(self) -> Sequence[Alike]:
         """The sums of the parts' subscriptions."""
-        return (one for part in self.parts for one in part.alikes)
+        return list(alike("", {}, (one for part in self.parts for one in part.alikes)))
 
     @cached_property
     def periods(self) -> set[Bounds]:
         """Those of the parts' subscriptions, from the floor on."""
-        return {bounds for one in self.alikes for bounds in one.periods if bounds >= self.floor}
+        every = set[Bounds]().union(*(one.periods for one in self.alikes))
+        return every if self.floor == (0, 0) else {bounds for bounds in every if bounds >= self.floor}
 
-    @property
-    def fits(self) -> bool:
-        """Whether the parts are as many as they should be, and their sums have all periods that count."""
+    def fits(self, size: int) -> bool:
+        """Whether the parts are as many as they should be, and their sums have all periods that count. `size`: of a new
+        part, in subscriptions."""
         counts = [one.count for one in self.parts]
         told = self.floor == (0, 0) or len(self.periods) >= _COUNTING
-        return told and max(counts) <= _GROWN * PART and sum(counts) >= PARTED // 2
+        enough = len(counts) == MOST or max(counts) <= _GROWN * size
+        few = len(counts) == 1 or sum(counts) * _SHRUNK >= len(counts) * size
+        return told and enough and few and sum(counts) >= PARTED // 2
+
+    @property
+    def unread(self) -> list[Key]:
+        """Of the parts that are not here."""
+        return [one.place.key for one in self.parts if not one.is_read]
+
+    @property
+    def places(self) -> dict[Key, PartPlace]:
+        """Of all parts."""
+        return {one.place.key: one.place for one in self.parts}
 
     def raised(self) -> Bounds:
-        """The floor for a note: the old one, until twice as many periods as count are above it."""
+        """The floor for the record: the old one, until twice as many periods as count are above it."""
         known = self.periods
-        return self.floor if len(known) <= 2 * _COUNTING else nlargest(_COUNTING * 3 // 2, known)[-1]
+        return self.floor if len(known) <= 2 * _COUNTING else sorted(known)[-_COUNTING * 3 // 2]
 
     def changed(self, views: Mapping[str, View | None]) -> Views:
         """`views` replace those of the same objects; None removes. Only their parts are made anew."""
-        loose, of_part = dict(self.loose), dict[int, dict[str, View | None]]()
+        loose, of_part = dict(self.loose), dict[Part, dict[str, View | None]]()
         for name, view in views.items():
-            loose.pop(name, None)
-            slot = _slot(name, len(self.parts) + 1)
-            plain = view if slot and view and _is_plain(view) else None
+            plain = view if view and _is_plain(view) else None
             if view is not None and plain is None:
                 loose[name] = view
-            if slot:
-                of_part.setdefault(slot, {})[name] = plain
-        parts = [_with(one, of_part.get(slot, {})) for slot, one in enumerate(self.parts, start=1)]
-        made = PartedViews(loose, parts, self.floor)
-        return made if loose and any(one.count for one in parts) else dict(made)
+            else:
+                loose.pop(name, None)
+            if plain or (name not in self.loose and (view is None or view["object"] == "subscription")):
+                of_part.setdefault(self._part_of(name), {})[name] = plain
+        if unread := [one.place.key for one in of_part if not one.is_read]:
+            raise PartsNeeded(unread)
+        return PartedViews(loose, [one.with_views(of_part.get(one, {})) for one in self.parts], self.floor)
+
+    def read(self, known: Known) -> None:
+        """Those parts that are `known`."""
+        for one in self.parts:
+            if not one.is_read:
+                one.read(known.get(one.place.key))
+
+    def _part_of(self, name: str) -> Part:
+        return self.parts[_slot(name, len(self.parts))]
 
 
-def parted(views: Views) -> Views:
-    """In parts, when the plain subscriptions are many, and there are as many parts as they need."""
-    if isinstance(views, PartedViews):
-        return views if views.fits else parted(dict(views))
+def size_of(subscriptions: int) -> int:
+    """Of a new part in a record of so many: what an event writes, its part and the sums of all, is then least."""
+    return max(PART, 1 << math.isqrt(2 * subscriptions + 1).bit_length() - 1)
+
+
+def parted(customer: str, views: Views, before: Mapping[Key, PartPlace], size: int) -> Views:
+    """In parts, when the plain subscriptions are many, and in as many as they need. `customer` is its name in records,
+    `before` are the parts that are stored, `size` is that of a new one."""
+    if views.fits(size) if isinstance(views, PartedViews) else len(views) < PARTED:
+        return views
     plain = [name for name, view in views.items() if _is_plain(view)]
     if len(plain) < PARTED:
-        return views
-    slots = 1 << (len(plain) // PART).bit_length()
-    held: list[dict[str, View]] = [{} for _ in range(slots)]
+        return dict(views)
+    held: list[dict[str, View]] = [{} for _ in range(min(MOST, 1 << (len(plain) // size).bit_length()))]
     for name in plain:
-        held[_slot(name, slots)][name] = views[name]
-    loose = {name: view for name, view in views.items() if not _is_plain(view)} | held[0]
-    return PartedViews(loose, list(map(_part, held[1:]))) if loose else views
+        held[_slot(name, len(held))][name] = views[name]
+    placed = ((part_key(customer, slot), one) for slot, one in enumerate(held))
+    parts = [_part(key, before[key].version + 1 if key in before else 1, one) for key, one in placed]
+    return PartedViews({name: view for name, view in views.items() if not _is_plain(view)}, parts)
 
 
-def _with(part: Part, views: Mapping[str, View | None]) -> Part:
-    if not views:
-        return part
-    kept = {name: view for name, view in {**part.views, **views}.items() if view is not None}
-    return part if kept == part.views else _part(kept)
+def part_key(customer: str, slot: int) -> Key:
+    """Of a part. `customer` is its name in records."""
+    account, mode, customer_id = customer.split("/", 2)
+    return keys.billing_part(account, mode == "live", customer_id, slot)
 
 
-def _part(views: Views) -> Part:
-    text = as_text(views)[1:-1]
-    return Part(segment(f",{text}".encode() if views else b""), list(alike("", views)), views)
+def part_writes(before: Mapping[Key, PartPlace], after: Views, *, cause: str, updated_at: str) -> Iterator[Write]:
+    """Of one customer: the parts that are not as they were `before`, each on condition that it is as it was read."""
+    parts = after.parts if isinstance(after, PartedViews) else ()
+    for one in parts:
+        if (stored := before.get(one.place.key)) != one.place:
+            expected = Version(stored.version) if stored else Absent()
+            yield Put(table=Table.RECORDS, item=_part_item(one, cause, updated_at), expected=expected)
+    for key in before.keys() - {one.place.key for one in parts}:
+        yield Delete(table=Table.RECORDS, key=key, expected=Version(before[key].version))
+
+
+def _part_item(part: Part, cause: str, updated_at: str) -> Item:
+    key, version, digest = part.place
+    views = compressed.pack_record(part.text.encode())
+    return new_item(
+        key, "billing_part", version, updated_at=updated_at, cause=cause, actor=None, digest=digest, views=views
+    )
+
+
+def _part(key: Key, version: int, views: Views) -> Part:
+    text = as_text(views)
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return Part(PartPlace(key, version, digest), list(alike("", views)), views, text)
 
 
 def _is_plain(view: View) -> bool:

@@ -1,48 +1,45 @@
-"""The inputs of a record as they are stored: compressed JSON, in which the parts of large customers stay apart.
+"""The inputs of a record with large customers as they are stored: compressed JSON, a segment for each of those.
 
-    {"customers":{"a":{loose views   ,part ,part   },"b":{loose views   ,part   }},"catalog":{...}}
-    └────────── frame ───────────┘└────┘└────┘└────── frame ────────┘└────┘└─────── frame ──────┘
+    {"customers":{"a":{views},"b":{views}},"catalog":{...}}                                              without any
+    {"catalog":{...},"small":{"a":{views}},"large":{"c":{"floor":[...],"loose":{views},"parts":[...]}}}  with one
 
-Read as one text it is what a record without parts holds, so a reader that knows nothing of them reads it (the release
-before, the audit). Behind it a note says where each part is and the sum of its subscriptions. A frame alone is JSON
-without the parts.
+An event compresses the segment of its own customer. The names are others than those of a record without parts: a
+release that knows nothing of them does not read it as one without these subscriptions, it fails, and the event waits.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from nilometer.domain.billing.group import Alike, Bounds, Views
-from nilometer.domain.billing.record.parts import UNKNOWN, Part, PartedViews, as_text
+from nilometer.domain.billing.record.parts import Part, PartedViews, PartPlace, as_text, part_key
 from nilometer.domain.store import compressed
-from nilometer.domain.store.segments import Segment, joined, note_of, segment, split
+from nilometer.domain.store.segments import Segment, joined, segment
 
 _RECENT: dict[bytes, Mapping[str, Any]] = {}  # what a content was made of, so that its writer need not read it again
 _KEPT = 8
+_COMMA, _END = segment(b","), segment(b"}}")
 NAMES = 2  # ids of those that are alike: one that is not the base's is enough where they are many
 
 
 def closed(customers: Mapping[str, Views], document: Mapping[str, Any]) -> bytes:
     """`document` is what stands beside the customers."""
-    segments = list(_segments(customers, document))
-    sizes = [(len(one.content), one.length, one.checksum) for one in segments]
-    parted = {name: views for name, views in sorted(customers.items()) if isinstance(views, PartedViews)}
-    floors = {name: views.raised() for name, views in parted.items()}
-    told = ",".join(
-        f"{as_text(name)}:[{','.join(_noted(part, floors[name]) for part in views.parts)}]"
-        for name, views in parted.items()
-    )
-    note = f'{{"floors":{as_text(floors)},"parts":{{{told}}},"sizes":{as_text(sizes)}}}'
-    return _remember(joined(segments, compressed.pack_record(note.encode())), {**document, "customers": customers})
+    large = {name: views for name, views in customers.items() if isinstance(views, PartedViews)}
+    small = {name: views for name, views in customers.items() if name not in large}
+    segments = [segment(f'{as_text({**document, "small": small})[:-1]},"large":{{'.encode())]
+    for name, views in sorted(large.items()):
+        segments += [_large(name, views), _COMMA]
+    return _remember(joined([*segments[:-1], _END]), {**document, "customers": customers})
 
 
 def opened(content: bytes) -> Mapping[str, Any]:
     """The document that `closed` was given, and `customers`."""
     document = _RECENT.get(content)
     if document is None:
-        document = _read(content)
+        document = _read(json.loads(compressed.unpack(content)))
         _remember(content, document)
     return document
 
@@ -55,42 +52,50 @@ def _remember(content: bytes, document: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _read(content: bytes) -> Mapping[str, Any]:
-    kept = json.loads(compressed.unpack(note_of(content)))
-    segments = split(content, kept["sizes"])
-    frames, parts = [next(segments)], dict[str, list[Part]]()
-    for name, told in sorted(kept["parts"].items()):
-        parts[name] = [Part(next(segments), list(map(_alike, alikes))) for alikes in told]
-        frames.append(next(segments))
-    document = json.loads(b"".join(one.text() for one in frames))
-    floors = {name: tuple(floor) for name, floor in kept.get("floors", {}).items()}
-    held = {name: PartedViews(document["customers"][name], parts[name], floors.get(name, UNKNOWN)) for name in parts}
-    return {**document, "customers": {**document["customers"], **held}}
+def _read(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    document = dict(stored)
+    large = {name: _parted(name, told) for name, told in document.pop("large").items()}
+    return {**document, "customers": {**document.pop("small"), **large}}
 
 
-def _segments(customers: Mapping[str, Views], document: Mapping[str, Any]) -> Iterator[Segment]:
-    frame = '{"customers":{'
-    for number, (name, views) in enumerate(sorted(customers.items())):
-        loose = views.loose if isinstance(views, PartedViews) else views
-        frame += f"{',' if number else ''}{as_text(name)}:{as_text(loose)[:-1]}"
-        if isinstance(views, PartedViews):
-            yield segment(frame.encode())
-            yield from (part.segment for part in views.parts)
-            frame = ""
-        frame += "}"
-    yield segment(f"{frame}}},{as_text(document)[1:]}".encode())
+def _parted(name: str, told: Mapping[str, Any]) -> PartedViews:
+    parts = [
+        Part(PartPlace(part_key(name, slot), version, digest), list(map(_alike, sums)))
+        for slot, (version, digest, sums) in enumerate(told["parts"])
+    ]
+    start, end = told["floor"]
+    return PartedViews(told["loose"], parts, (start, end))
+
+
+def _large(name: str, views: PartedViews) -> Segment:
+    """Made once: of an event one customer is another."""
+    if views.stored is None:
+        floor = views.raised()
+        parts = ",".join(_noted(one, floor) for one in views.parts)
+        text = f'{as_text(name)}:{{"floor":{as_text(floor)},"loose":{as_text(views.loose)},"parts":[{parts}]}}'
+        views.stored = segment(text.encode())
+    return views.stored
 
 
 def _noted(part: Part, floor: Bounds) -> str:
     """Made once: of an event one part is another."""
     if part.noted is None or part.noted[0] != floor:
-        part.noted = floor, as_text([_told(one, floor) for one in part.alikes])
+        _, version, digest = part.place
+        part.noted = floor, as_text([version, digest, [_told(one, floor) for one in part.alikes]])
     return part.noted[1]
 
 
 def _told(one: Alike, floor: Bounds) -> list[Any]:
-    periods = sorted(bounds for bounds in one.periods if bounds >= floor)
-    return [one.id, one.view, one.names[:NAMES], one.last, one.count, one.amounts, one.seats, periods]
+    return [
+        one.id,
+        one.view,
+        one.names[:NAMES],
+        one.last,
+        one.count,
+        one.amounts,
+        one.seats,
+        _steps(one.periods, floor),
+    ]
 
 
 def _alike(told: list[Any]) -> Alike:
@@ -104,5 +109,18 @@ def _alike(told: list[Any]) -> Alike:
         count=count,
         amounts=amounts,
         seats=seats,
-        periods=set(map(tuple, periods)),
+        periods=set(_bounds(periods)),
     )
+
+
+def _steps(periods: Iterable[Bounds], floor: Bounds) -> list[int]:
+    """The periods from the floor on, in order: how much later each begins than the one before, and how long it is."""
+    before, found = 0, []
+    for start, end in sorted(bounds for bounds in periods if bounds >= floor):
+        found += [start - before, end - start]
+        before = start
+    return found
+
+
+def _bounds(steps: Sequence[int]) -> Iterator[Bounds]:
+    return ((start, start + length) for start, length in zip(accumulate(steps[::2]), steps[1::2], strict=True))
