@@ -20,13 +20,15 @@ from nilometer.domain.stripe.registers.resolve import Resolution
 
 RISKS = ("dispute", "radar.early_fraud_warning", CHARGE)
 NAMED = 10  # the newest objects that a flag names
+COUNTED = 20  # lost disputes, warnings and refunded charges that a flag counts, of each
+KEPT = 2 * COUNTED  # of each sign that a customer's part remembers: the newest, and some in place of refunds that fail
 _HARMLESS = {"won", "warning_closed", "prevented"}
 
 
 def risk(views: Iterable[tuple[str, View]]) -> dict[str, Any] | None:
     """`flag` is the gravest: `dispute` (open or lost), `warning`, `refund`; None when there is nothing.
 
-    A dispute with a status that we do not know counts as open.
+    A dispute with a status that we do not know counts as open. Open ones are all counted, of the others `COUNTED`.
     """
     counted = [(id_, view, what) for id_, view in views if (what := _what(view))]
     if not counted:
@@ -36,11 +38,26 @@ def risk(views: Iterable[tuple[str, View]]) -> dict[str, Any] | None:
     return {
         "flag": _flag(found),
         "open_disputes": found.count("open"),
-        "lost_disputes": found.count("lost"),
-        "warnings": found.count("warning"),
-        "refunded_charges": found.count("refund"),
+        "lost_disputes": min(found.count("lost"), COUNTED),
+        "warnings": min(found.count("warning"), COUNTED),
+        "refunded_charges": min(found.count("refund"), COUNTED),
         "objects": [id_ for id_, _, _ in newest[:NAMED]],
     }
+
+
+def surplus(views: Iterable[tuple[str, View]]) -> Iterator[str]:
+    """Names of a customer's views that a flag can do without: all but the newest of each sign and of harmless disputes.
+
+    What is told does not depend on what went before: a dispute that ended and a warning stay, and of refunded charges
+    more are kept than are counted, for a refund may fail.
+    """
+    found: dict[str | None, list[tuple[int, str]]] = {}
+    for id_, view in views:
+        if view["object"] in RISKS:
+            found.setdefault(_what(view), []).append((int(view.get("created") or 0), id_))
+    for what, aged in found.items():
+        if what != "open" and len(aged) > KEPT:
+            yield from (id_ for _, id_ in sorted(aged, reverse=True)[KEPT:])
 
 
 def _what(view: View) -> str | None:
