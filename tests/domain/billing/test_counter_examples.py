@@ -115,6 +115,18 @@ def test_12_no_shortcut_past_the_deletion() -> None:
     assert found.state["status"] == "canceled"
 
 
+def test_12_a_deletion_that_is_told_twice_leaves_no_doubt() -> None:
+    """By its event, and within the same second by Stripe's answer, which shows nothing of the object."""
+    deletion = merged([event("customer.deleted", 102, workspace_id="ws")])
+    answer = register([of_answer(None, object_type="customer", object_id="customer_1", second=102)])
+
+    found = resolve(merge(deletion, answer))
+
+    assert found
+    assert (found, found.deleted, found.ambiguous) == (resolve(merge(answer, deletion)), True, False)
+    assert found.type == "customer.deleted"
+
+
 def test_13_previous_attributes_are_no_patch() -> None:
     """They name the state before; the snapshot alone is the state after, and an event without them counts too."""
     found = in_any_order(

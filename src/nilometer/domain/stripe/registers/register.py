@@ -138,10 +138,10 @@ def _terminal(state: Projection) -> bool:
 
 def _rank(type_: str, state: Projection) -> int:
     """Fetched < created < later < deleted; an invoice's status, then its attempts, in between."""
-    if state.get("deleted"):
-        return _DELETED
     if type_ == REFETCH:
         return FETCHED
+    if state.get("deleted"):
+        return _DELETED
     if type_.endswith(".created"):
         return _CREATED
     if state.get("object") == "invoice":
