@@ -84,14 +84,23 @@ def began(name: str, day: int) -> dict[str, int]:
     return {"current_period_start": day * DAY, "current_period_end": (day + 30) * DAY} if name == "month" else {}
 
 
+def test_no_period_outlasts_its_subscription() -> None:
+    """A monthly item is added and removed, and before that month would be over the subscription is canceled."""
+    with_month = [item("year", 3), {**item("month", 3), **began("month", 3)}]
+    told = [updated(3 * DAY, {}, items={"data": with_month}), updated(5 * DAY, {}, items={"data": [item("year", 5)]})]
+    last = updated(9 * DAY, {}, status="canceled", ended_at=9 * DAY, items={"data": [item("year", 9)]})
+
+    assert periods([*told, last]) == [[0, 3 * DAY], [3 * DAY, 9 * DAY]]
+
+
 def last_said(world: StripeWorld, subscription: str) -> tuple[int, int]:
     return true_period(world.objects[subscription])
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(200))
 def test_histories_of_mixed_intervals(seed: int) -> None:
-    """Items are added, removed, changed and renewed, several times a second: in any order the periods are those that
-    were true, one after another."""
+    """Items are added, removed, changed and renewed, several times a second, and half of the subscriptions are
+    canceled: in any order the periods are those that were true, one after another."""
     chance, world = random.Random(seed), StripeWorld(datetime(2026, 1, 1, tzinfo=UTC), seed=seed)
     product = world.product("Delta")
     terms = [("week", 1), ("month", 1), ("month", 3), ("year", 1)]
@@ -117,15 +126,18 @@ def test_histories_of_mixed_intervals(seed: int) -> None:
         else:
             world.renew(subscription)
         true.append(last_said(world, subscription))
+    if chance.random() < 0.5:
+        world.advance(timedelta(seconds=chance.choice((0, 1, 86_400, 3 * 86_400))))
+        world.cancel(subscription)
     told = [event_of(one) for one in world.events if one["data"]["object"]["id"] == subscription]
     told += chance.choices(told, k=3)
     chance.shuffle(told)
-    assert periods(told) == spans(true)
+    assert periods(told) == spans(true, world.objects[subscription]["ended_at"])
 
 
-def spans(true: list[tuple[int, int]]) -> list[list[int]]:
+def spans(true: list[tuple[int, int]], ended_at: int | None) -> list[list[int]]:
     """The newest periods of what was true: at each moment of those that run the one that began last, and after the last
-    start what runs now."""
+    start what runs now, until the subscription ended."""
     ends = dict(true)
     newest = max(ends)
     bounds = sorted({bound for bound in (*ends, *ends.values()) if bound <= newest})
@@ -139,7 +151,8 @@ def spans(true: list[tuple[int, int]]) -> list[list[int]]:
     known.append([newest, ends[newest]])
     if known[-1][1] < true[-1][1]:
         known.append([known[-1][1], true[-1][1]])
-    return known[-14:]
+    ends_at = [[since, until if ended_at is None else min(until, ended_at)] for since, until in known]
+    return [[since, until] for since, until in ends_at if since < until][-14:]
 
 
 def event_of(wire: dict[str, Any]) -> StripeEvent:

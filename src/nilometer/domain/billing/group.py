@@ -268,8 +268,8 @@ def periods_of(register: Register, state: Projection) -> list[list[int]]:
     if now and found and found[-1][1] < now[1]:
         found.append([found[-1][1], now[1]])
     ended_at = state.get("ended_at")
-    if ended_at is not None and found:
-        found[-1][1] = min(found[-1][1], ended_at)
+    if ended_at is not None:
+        found = [[start, min(end, ended_at)] for start, end in found]
     return [bounds for bounds in found if bounds[0] < bounds[1]][-PERIODS:]
 
 
