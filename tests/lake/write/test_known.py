@@ -5,48 +5,132 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.lake.build import DAY, NOW, START, usage
 
 from nilometer.domain.lake.tables import USAGE
 from nilometer.lake.tables.tables import open_or_create
-from nilometer.lake.write import known
+from nilometer.lake.write import known, remembered
 from nilometer.lake.write.append import Lake
 from nilometer.lake.write.rows import decode, identities
 
 IDS = ["e1", "e2", "it's", 'quo"te', "nul\x00", "ünïcode\U0001f600", "'); DROP TABLE stored; --", "%s"]
+SECONDS = [START, START + 1, START + 9, START - DAY]
 Key = tuple[str, str, int]
 _keys = st.lists(
-    st.tuples(st.sampled_from(["/a", "/b"]), st.sampled_from(IDS), st.sampled_from([START, START + 9, START - DAY])),
+    st.tuples(st.sampled_from(["/a", "/b"]), st.sampled_from(IDS), st.sampled_from(SECONDS)),
     min_size=1,
     max_size=8,
     unique_by=lambda key: key[:2],
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(_keys, _keys)
-def test_a_join_finds_what_a_comparison_finds(
-    monkeypatch: pytest.MonkeyPatch, stored: list[Key], asked: list[Key]
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(_keys, st.lists(_keys, min_size=1, max_size=3), st.sampled_from([0, 6, 100]), st.sampled_from([0, 2, 100]))
+def test_a_search_finds_what_a_comparison_finds(
+    monkeypatch: pytest.MonkeyPatch, stored: list[Key], batches: list[list[Key]], most: int, listed: int
 ) -> None:
-    """Over several commits and days, with any text in a key: what has key and second in common, and nothing else."""
-    with tempfile.TemporaryDirectory() as folder:
-        lake = Lake(uri=folder, storage_options={})
-        for half in (stored[::2], stored[1::2]):
-            lake.append(USAGE, decode(USAGE, _json(half)), recorded_at=NOW, deadline=time.monotonic() + 30)
-        snapshot, rows = open_or_create(folder, USAGE, {}), decode(USAGE, _json(asked))
-        keys = set(identities(rows.key))
+    """Over several commits and days, with any text in a key: what has key and second in common, and nothing else. It
+    does not matter how much is remembered, for how long, and whether it is still in the table."""
+    with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
+        patch.setattr(remembered, "MOST", most)
+        patch.setattr(known, "_LISTED", listed)
+        versions = [_append(folder, stored[nth::3], nth) for nth in range(3) if stored[nth::3]]
+        for version in (*versions, versions[0]):  # as after a restore
+            snapshot = open_or_create(folder, USAGE, {})
+            snapshot.load_as_version(version)
+            held = {key for nth in range(versions.index(version) + 1) for key in stored[nth::3]}
+            for asked in batches:
+                compared, searched = _stored(snapshot, asked, FEW=known.FEW), _stored(snapshot, asked, FEW=-1)
+                assert _identities(held & {*asked}) <= compared == searched
 
-        compared = known.stored_keys(snapshot, USAGE, rows, lambda: keys)
-        monkeypatch.setattr(known, "FEW", -1)
-        joined = known.stored_keys(snapshot, USAGE, rows, lambda: keys)
-        monkeypatch.undo()
 
-    expected = set(identities(list(zip(*(key[:2] for key in {*stored} & {*asked}), strict=True)) or [[], []]))
-    assert expected <= compared == joined
+def test_a_process_reads_the_ids_of_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the second batch only what came since is read."""
+    reads = _count_reads(monkeypatch)
+    for nth in range(3):
+        _append(str(tmp_path), [("/a", f"e{nth}-{n}", START + n) for n in range(20)], nth)
+        snapshot = open_or_create(str(tmp_path), USAGE, {})
+        assert _stored(snapshot, [("/a", f"x{n}", START + n) for n in range(20)], FEW=-1) == set()
+    assert reads == [20, 20, 20]
+
+
+def test_a_file_is_read_whatever_the_seconds_of_the_batch_are(tmp_path: Path) -> None:
+    """Its other ids are asked for later, when it is not read again."""
+    keys = [("/a", f"e{n}", START + n) for n in range(10)]
+    _append(str(tmp_path), keys, 0)
+    snapshot = open_or_create(str(tmp_path), USAGE, {})
+    for some in (keys[:8], keys[2:]):
+        assert _stored(snapshot, some, FEW=-1) == _identities(set(some))
+
+
+def test_half_a_reading_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading that fails in the middle says nothing of its file: what is in it is found afterwards."""
+    keys = [("/a", f"e{n}", START + n) for n in range(20)]
+    _append(str(tmp_path), keys, 0)
+    snapshot = open_or_create(str(tmp_path), USAGE, {})
+
+    def fail(*_: object) -> Iterator[Iterable[str]]:
+        yield ["e0"]
+        raise OSError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(known._Search, "_read", fail)
+        with pytest.raises(OSError, match="the store is away"):
+            _stored(snapshot, keys, FEW=-1)
+    assert _stored(snapshot, keys, FEW=-1) == _identities(set(keys))
+
+
+def test_what_is_remembered_stays_below_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is full it begins again, and answers as before."""
+    monkeypatch.setattr(remembered, "MOST", 100)
+    monkeypatch.setattr(remembered, "_newest", remembered.Fingerprints())
+    for nth in range(10):
+        files = {("lake", "event_id", f"file {n}"): 15 for n in range(nth, nth + 3)}
+        ids = [f"{name} {n}" for _, _, name in files for n in range(15)]
+        found = remembered.possible(
+            files, {*ids, "another"}, lambda some: [[f"{name} {n}" for n in range(15)] for _, _, name in some]
+        )
+        assert found == set(ids)
+        assert len(remembered._newest.prints) <= 100
+
+
+def _append(folder: str, keys: list[Key], nth: int) -> int:
+    rows = decode(USAGE, _json(keys))
+    recorded_at, deadline = NOW + timedelta(seconds=nth), time.monotonic() + 30
+    return Lake(uri=folder, storage_options={}).append(USAGE, rows, recorded_at=recorded_at, deadline=deadline).version
+
+
+def _stored(snapshot: DeltaTable, asked: list[Key], *, FEW: int) -> set[str]:  # noqa: N803  # the name of the constant
+    rows = decode(USAGE, _json(asked))
+    keys = set(identities(rows.key))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "FEW", FEW)
+        return known.stored_keys(snapshot, USAGE, rows, lambda: keys)
+
+
+def _identities(keys: set[Key]) -> set[str]:
+    return set(identities(list(zip(*(key[:2] for key in keys), strict=True)) or [[], []]))
+
+
+def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many ids each reading gave."""
+    reads, read = [], known._Search._read
+
+    def counted(*arguments: object) -> Iterator[Iterable[str]]:
+        values = [list(some) for some in read(*arguments)]  # type: ignore[arg-type]
+        reads.append(sum(map(len, values)))
+        yield from values
+
+    monkeypatch.setattr(known._Search, "_read", counted)
+    return reads
 
 
 def _json(keys: list[Key]) -> bytes:

@@ -30,7 +30,7 @@ from nilometer.aws.clients import client
 from nilometer.aws.s3 import Objects
 from nilometer.errors import Unavailable
 from nilometer.lake.tables.storage import storage_options
-from nilometer.lake.write import known
+from nilometer.lake.write import known, remembered
 from nilometer.lake.write.append import Lake
 
 _fork = multiprocessing.get_context("fork")
@@ -156,7 +156,8 @@ def _start(storm: Storm, chance: random.Random) -> Worker:
 
 def _write(storm: Storm, pipe: Connection, seed: float) -> None:
     chance = random.Random(seed)
-    known.FEW = chance.choice((0, known.FEW))  # a join, or a comparison
+    known.FEW = chance.choice((0, known.FEW))  # a search, or a comparison
+    remembered.MOST = chance.choice((0, 400, remembered.MOST))  # ids: none, some for a while, or all
     if not storm.endpoint:
         _lose_answers(storm, chance)
     lake = storm.lake
