@@ -33,14 +33,20 @@ _keys = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
-@given(_keys, st.lists(_keys, min_size=1, max_size=3), st.sampled_from([0, 6, 100]), st.sampled_from([0, 2, 100]))
+@given(
+    _keys,
+    st.lists(_keys, min_size=1, max_size=3),
+    st.sampled_from([(0, 1), (6, 1), (100, 1), (100, 100)]),
+    st.sampled_from([0, 2, 100]),
+)
 def test_a_search_finds_what_a_comparison_finds(
-    monkeypatch: pytest.MonkeyPatch, stored: list[Key], batches: list[list[Key]], most: int, listed: int
+    monkeypatch: pytest.MonkeyPatch, stored: list[Key], batches: list[list[Key]], memory: tuple[int, int], listed: int
 ) -> None:
     """Over several commits and days, with any text in a key: what has key and second in common, and nothing else. It
     does not matter how much is remembered, for how long, and whether it is still in the table."""
     with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
-        patch.setattr(remembered, "MOST", most)
+        patch.setattr(remembered, "MOST", memory[0])
+        patch.setattr(remembered, "READ_AT_ONCE", memory[1])
         patch.setattr(known, "_LISTED", listed)
         versions = [_append(folder, stored[nth::3], nth) for nth in range(3) if stored[nth::3]]
         for version in (*versions, versions[0]):  # as after a restore
@@ -88,18 +94,33 @@ def test_half_a_reading_is_not_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     assert _stored(snapshot, keys, FEW=-1) == _identities(set(keys))
 
 
-def test_what_is_remembered_stays_below_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When it is full it begins again, and answers as before."""
+@pytest.mark.parametrize("at_once", [1, 30])
+def test_what_is_remembered_stays_below_its_bound(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """When it is full it begins again, and answers as before: which ids may be stored, and where."""
     monkeypatch.setattr(remembered, "MOST", 100)
-    monkeypatch.setattr(remembered, "_newest", remembered.Fingerprints())
+    monkeypatch.setattr(remembered, "READ_AT_ONCE", at_once)
+    monkeypatch.setattr(remembered, "_prints", {})
     for nth in range(10):
         files = {("lake", "event_id", f"file {n}"): 15 for n in range(nth, nth + 3)}
-        ids = [f"{name} {n}" for _, _, name in files for n in range(15)]
-        found = remembered.possible(
-            files, {*ids, "another"}, lambda some: [[f"{name} {n}" for n in range(15)] for _, _, name in some]
-        )
-        assert found == set(ids)
-        assert len(remembered._newest.prints) <= 100
+        held = {f"{name} {n}" for _, _, name in files for n in range(15)}
+        ids, holders = remembered.possible(files, {*held, "another"}, _read)
+        assert (ids, holders) == (held, set(files))
+        assert sum(map(len, set(remembered._prints.values()))) <= 100
+        ids, holders = remembered.possible(files, {f"file {nth} 1", "another"}, _read)
+        assert ids == {f"file {nth} 1"}
+        assert ("lake", "event_id", f"file {nth}") in holders
+        assert len(holders) <= at_once // 15 + 1
+
+
+def test_of_too_many_ids_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would leave the memory before they are asked for again."""
+    monkeypatch.setattr(remembered, "MOST", 100)
+    files = {("lake", "event_id", f"file {n}"): 17 for n in range(3)}
+    assert remembered.possible(files, {"another"}, pytest.fail) == ({"another"}, files.keys())  # type: ignore[arg-type]
+
+
+def _read(files: list[remembered.FileId]) -> list[list[str]]:
+    return [[f"{name} {n}" for n in range(15)] for _, _, name in files]
 
 
 def _append(folder: str, keys: list[Key], nth: int) -> int:

@@ -25,7 +25,7 @@ def test_a_batch_is_written_in_the_time_of_a_copy(tmp_path: Path, table: DeltaTa
 
 
 def test_many_rows_of_the_same_seconds_cost_little(tmp_path: Path) -> None:
-    """A fourth of what a comparison of each key takes: 100,000 rows in 25 ms of CPU, and four times as much here."""
+    """A sixth of what a comparison of each key takes: 100,000 rows in 15 ms of CPU, and four times as much here."""
 
     def seconds() -> float:
         return float(
@@ -33,4 +33,4 @@ def test_many_rows_of_the_same_seconds_cost_little(tmp_path: Path) -> None:
         )
 
     numbers = itertools.count()
-    assert least(seconds, wanted=0.1) <= 0.1
+    assert least(seconds, wanted=0.06) <= 0.06

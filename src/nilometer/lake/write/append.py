@@ -61,7 +61,8 @@ class Appended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lake:
-    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt.
+    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt. What the process has
+    read of data files, which never change, is `remembered`.
 
     `files` puts rows and commits where `uri` is: on a disk, unless it is given.
     """

@@ -132,8 +132,9 @@ class _Search:
         near = [file for file in files if file.lies_in(self._ranges)]
         far = [file for file in files if not file.lies_in(self._ranges)]
         partly = partly or bool(near and far)
-        if near and (ids := self._possible(near)):
-            yield from self._with(ids, self._within(near, partly=partly))
+        ids, holders = self._possible(near)
+        if ids and holders:
+            yield from self._with(ids, self._within(holders, partly=partly or len(holders) < len(near)))
         if far:
             within = self._within(far, partly=partly)
             yield from self._all(within) if _are_few(far) else self._with(self._ids[1], within)
@@ -161,12 +162,14 @@ class _Search:
     def _within(self, files: list[_File], *, partly: bool) -> str:
         return f"({' OR '.join(map(_condition, self._ranges))}) AND {_recorded(files) if partly else 'TRUE'}"
 
-    def _possible(self, files: list[_File]) -> Set[str]:
-        """Those of the ids that the files may hold."""
+    def _possible(self, files: list[_File]) -> tuple[Set[str], list[_File]]:
+        """Those of the ids that the files may hold, and the files that may hold one."""
         name, ids = self._ids
-        named = {(self._snapshot.table_uri, name, file.path): file for file in files}
+        oldest_first = sorted(files, key=lambda file: str(file.recorded_from))
+        named = {(self._snapshot.table_uri, name, file.path): file for file in oldest_first}
         rows = {id_: file.rows or 0 for id_, file in named.items()}
-        return remembered.possible(rows, ids, lambda unread: self._read(name, [named[id_] for id_ in unread]))
+        held, holders = remembered.possible(rows, ids, lambda some: self._read(name, [named[id_] for id_ in some]))
+        return held, [named[id_] for id_ in holders]
 
     def _read(self, name: str, files: list[_File]) -> Iterator[Iterable[str]]:
         """All values of the files, whatever their seconds, and perhaps some of others."""
