@@ -119,6 +119,16 @@ def test_of_too_many_ids_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert remembered.possible(files, {"another"}, pytest.fail) == ({"another"}, files.keys())  # type: ignore[arg-type]
 
 
+def test_a_reading_that_brings_many_others_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files that were recorded at the same time each reading gives the ids of all: none of them is remembered."""
+    monkeypatch.setattr(remembered, "READ_AT_ONCE", 1_000)
+    monkeypatch.setattr(remembered, "_prints", {})
+    files = {("lake", "event_id", f"file {n}"): 1_000 for n in range(20)}
+    everything = [[f"{name} {n}" for n in range(1_000)] for _, _, name in files]
+    assert remembered.possible(files, {"another"}, lambda _: everything) == ({"another"}, files.keys())
+    assert remembered._prints == {}
+
+
 def _read(files: list[remembered.FileId]) -> list[list[str]]:
     return [[f"{name} {n}" for n in range(15)] for _, _, name in files]
 

@@ -13,6 +13,9 @@ MOST = 2_500_000
 """Ids in memory, of all tables: about 100 bytes each. Of more than half of them at once nothing is remembered, so that
 reading all of them again is seldom."""
 READ_AT_ONCE = 50_000  # rows: each reading costs 5 ms more, and an id is looked for in all its files
+SPARE = 1_000
+"""Ids of other files that a reading may give, besides as many as its own files have. Files that were recorded at the
+same time are read with each other, and a memory of all would grow with their square."""
 
 FileId = tuple[str, str, str]  # the table's URI, the column, the file's path
 Read = Callable[[list[FileId]], Iterable[Iterable[str]]]
@@ -23,16 +26,15 @@ _prints: dict[FileId, frozenset[int]] = {}
 
 def possible(files: Mapping[FileId, int], ids: Set[str], read: Read) -> tuple[Set[str], Set[FileId]]:
     """Those of `ids` that the files may hold, and the files that may hold one; all of both when the files have too many
-    rows to be remembered.
+    rows to be remembered, or when two of `ids` have the same fingerprint.
 
     `files` says how many rows each has. `read` gives at least all ids of some, and is asked for what is not in memory,
     in this order. What it raises is raised, and nothing is remembered of the files that it was asked for.
     """
     if 2 * sum(files.values()) > MOST:
         return ids, files.keys()
-    prints = _prints_of(files, read)
     own = {hash(id_): id_ for id_ in ids}
-    if len(own) < len(ids):  # two of them have the same
+    if len(own) < len(ids) or (prints := _prints_of(files, read)) is None:
         return ids, files.keys()
     asked = frozenset(own)
     met = {file_prints: asked & file_prints for file_prints in set(prints.values())}
@@ -42,16 +44,28 @@ def possible(files: Mapping[FileId, int], ids: Set[str], read: Read) -> tuple[Se
     )
 
 
-def _prints_of(files: Mapping[FileId, int], read: Read) -> dict[FileId, frozenset[int]]:
+def _prints_of(files: Mapping[FileId, int], read: Read) -> dict[FileId, frozenset[int]] | None:
+    """None when some files cannot be read without many ids of others."""
     found = {file: prints for file in files if (prints := _prints.get(file)) is not None}
     for some in _groups({file: rows for file, rows in files.items() if file not in found}):
-        prints = frozenset(print_ for values in read(some) for print_ in map(hash, values))
+        prints = _read_prints(read(some), most=2 * sum(files[file] for file in some) + SPARE)
+        if prints is None:
+            return None
         found |= dict.fromkeys(some, prints)
         _prints.update(dict.fromkeys(some, prints))
-    if sum(map(len, set(_prints.values()))) > MOST:
-        _prints.clear()
-        _prints.update(found)
+        if sum(map(len, set(_prints.values()))) > MOST:
+            _prints.clear()
+            _prints.update(found)
     return found
+
+
+def _read_prints(ids: Iterable[Iterable[str]], *, most: int) -> frozenset[int] | None:
+    prints: set[int] = set()
+    for some in ids:
+        prints.update(map(hash, some))
+        if len(prints) > most:
+            return None
+    return frozenset(prints)
 
 
 def _groups(files: Mapping[FileId, int]) -> Iterator[list[FileId]]:
