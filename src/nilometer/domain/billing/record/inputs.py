@@ -13,7 +13,7 @@ from typing import Any
 from nilometer.domain.billing.group import Alike, Known, View, Views, alike
 from nilometer.domain.billing.record.parts import PARTED, PartedViews, PartPlace, PartsNeeded, as_text, parted, size_of
 from nilometer.domain.billing.record.stored import closed, opened
-from nilometer.domain.billing.risk import surplus
+from nilometer.domain.billing.risk import KEPT, surplus
 from nilometer.domain.store import compressed, keys
 from nilometer.domain.store.lists import SETTLES
 from nilometer.domain.store.segments import HEADER
@@ -160,8 +160,10 @@ def changed(held: Views, views: Mapping[str, View | None]) -> Views:
     An ended subscription stays ended, so the newest of them are the same in any order.
     """
     made = _changed(held, views)
-    ended = [(int(v.get("created") or 0), n) for n, v in loose(made).items() if v.get("status") in ENDED]
-    dropped = [*(name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]), *surplus(loose(made).items())]
+    kept = loose(made)
+    ended = [(int(v.get("created") or 0), n) for n, v in kept.items() if v.get("status") in ENDED]
+    dropped = [name for _, name in sorted(ended, reverse=True)[ENDED_KEPT:]]
+    dropped += surplus(kept.items()) if len(kept) > KEPT else ()
     return _changed(made, dict.fromkeys(dropped)) if dropped else made
 
 
