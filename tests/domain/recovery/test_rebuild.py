@@ -11,8 +11,22 @@ from hypothesis import strategies as st
 
 from nilometer.domain.lake.redaction import image
 from nilometer.domain.recovery.rebuild import incomplete
+from nilometer.domain.store.compressed import pack_record
 
-NAMES = ["plan", "email", "inputs", "evidence", "pk", "gsi1pk", "metadata", "token_hash", "object", "workspace_id", "n"]
+NAMES = [
+    "plan",
+    "email",
+    "inputs",
+    "views",
+    "evidence",
+    "pk",
+    "gsi1pk",
+    "metadata",
+    "token_hash",
+    "object",
+    "workspace_id",
+    "n",
+]
 TEXTS = ["", "team", "zoe@example.com", "TOKEN#ab", "INVITATION#~ab", "[redacted]", "two words", "10.0.0.1", "invoice"]
 SCALARS = st.one_of(
     st.sampled_from(TEXTS), st.text(max_size=8), st.integers(), st.decimals(0, 9, places=2), st.booleans(), st.none()
@@ -40,3 +54,12 @@ def test_what_is_not_incomplete_is_as_it_was(record: dict[str, Any]) -> None:
 )
 def test_plain_records_are_whole(record: dict[str, Any]) -> None:
     assert incomplete(image(record)) == ()
+
+
+@pytest.mark.parametrize("name", ["inputs", "views"])
+def test_what_was_compressed_is_readable_and_incomplete(name: str) -> None:
+    """Of a billing record and of its parts: JSON in the image, bytes in the table."""
+    kept = image({"version": 1, name: pack_record(b'{"sub_1":{"status":"active"}}')})
+
+    assert kept[name] == {"sub_1": {"status": "active"}}
+    assert incomplete(kept) == (name,)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nilometer.domain.lake.redaction import REDACTED
 
-_COMPRESSED = frozenset({"inputs"})  # bytes in a record, readable JSON in its image
+_COMPRESSED = frozenset({"inputs", "views"})  # bytes in a record, readable JSON in its image
 _REHASHED = "#~"  # of a key with a token's hash (`redaction.key_text`)
 
 
