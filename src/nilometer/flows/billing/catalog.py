@@ -13,12 +13,12 @@ again meanwhile? The request begins anew, and a page of the earlier pass cannot 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.group import Torn
+from nilometer.domain.billing.group import Torn, View
 from nilometer.domain.billing.record.fold import record_item
 from nilometer.domain.billing.record.inputs import Inputs, catalog_entry, catalog_key, inputs_of, with_catalog
 from nilometer.domain.billing.record.refold import REFOLD_INDEX, refold_key
@@ -111,7 +111,7 @@ def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> li
     return [
         Put(
             table=Table.RECORDS,
-            item=_refolded(store, key, record, name=name, product=product, now=now),
+            item=_refolded(store, key, record, {name: entry}, cause=str(product["cause"]), now=now),
             expected=version_of(record),
         )
         for key, record in known
@@ -119,14 +119,14 @@ def _decided(store: Store, name: str, users: Sequence[Key], now: datetime) -> li
     ]
 
 
-def _refolded(store: Store, key: Key, record: Item, *, name: str, product: Item, now: datetime) -> Item:
+def _refolded(store: Store, key: Key, record: Item, entries: Mapping[str, View], *, cause: str, now: datetime) -> Item:
     def made(inputs: Inputs) -> Item:
         return record_item(
             key,
-            with_catalog(inputs, {name: catalog_entry(product)}),
+            with_catalog(inputs, entries),
             workspace_id=record["workspace_id"],
             version=version_after(record),
-            cause=str(product["cause"]),
+            cause=cause,
             updated_at=rfc3339(now),
         )
 

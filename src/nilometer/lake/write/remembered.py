@@ -7,7 +7,9 @@ An id that has one here is looked for in the table: the file may be gone from it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
+
+from nilometer.domain.store.together import together
 
 MOST = 2_500_000
 """Ids in memory, of all tables: about 100 bytes each. Of more than half of them at once nothing is remembered, so that
@@ -47,7 +49,8 @@ def possible(files: Mapping[FileId, int], ids: Set[str], read: Read) -> tuple[Se
 def _prints_of(files: Mapping[FileId, int], read: Read) -> dict[FileId, frozenset[int]] | None:
     """None when some files cannot be read without many ids of others."""
     found = {file: prints for file in files if (prints := _prints.get(file)) is not None}
-    for some in _groups({file: rows for file, rows in files.items() if file not in found}):
+    unread = [file for file in files if file not in found]
+    for some in together(unread, files.__getitem__, most=len(unread), most_bytes=READ_AT_ONCE):  # rows, not bytes
         prints = _read_prints(read(some), most=2 * sum(files[file] for file in some) + SPARE)
         if prints is None:
             return None
@@ -66,17 +69,3 @@ def _read_prints(ids: Iterable[Iterable[str]], *, most: int) -> frozenset[int] |
         if len(prints) > most:
             return None
     return frozenset(prints)
-
-
-def _groups(files: Mapping[FileId, int]) -> Iterator[list[FileId]]:
-    """What is read together, in order."""
-    group: list[FileId] = []
-    size = 0
-    for file, rows in files.items():
-        if group and size + rows > READ_AT_ONCE:
-            yield group
-            group, size = [], 0
-        group.append(file)
-        size += rows
-    if group:
-        yield group

@@ -31,15 +31,21 @@ def small_parts(part: int = 1, parted: int = 2) -> Iterator[None]:
         yield
 
 
-@cache
-def _company() -> tuple[StripeWorld, int]:
-    """A customer with four subscriptions; then two of them change, and the customer moves to another workspace."""
+def _customer_with(subscriptions: int) -> tuple[StripeWorld, str, list[str], int]:
+    """The world, the customer, its subscriptions, and how many events told of them; a minute later."""
     world = StripeWorld(BEGAN, seed=1)
     price = world.price(world.product("Reed", {"limit_api_calls": "100/seat", "plan": "reed"}), 1900)
     customer = world.customer("ws_1")
-    living = [world.subscribe(customer, [(price, 1)]) for _ in range(4)]
+    living = [world.subscribe(customer, [(price, 1)]) for _ in range(subscriptions)]
     known = len(world.events)
     world.advance(timedelta(minutes=1))
+    return world, customer, living, known
+
+
+@cache
+def _company() -> tuple[StripeWorld, int]:
+    """A customer with four subscriptions; then two of them change, and the customer moves to another workspace."""
+    world, customer, living, known = _customer_with(4)
     world.change_quantity(living[0], 10)
     world.change_quantity(living[3], 20)
     world.update(customer, metadata={"workspace_id": "ws_2"})
@@ -91,12 +97,7 @@ def one_is_deleted(plant: Plant) -> Callable[[], None]:
 
 @cache
 def _deleted() -> tuple[StripeWorld, int]:
-    world, known = StripeWorld(BEGAN, seed=1), 0
-    price = world.price(world.product("Reed", {"limit_api_calls": "100/seat", "plan": "reed"}), 1900)
-    customer = world.customer("ws_1")
-    living = [world.subscribe(customer, [(price, 1)]) for _ in range(3)]
-    known = len(world.events)
-    world.advance(timedelta(minutes=1))
+    world, customer, living, known = _customer_with(3)
     world.change_quantity(living[0], 10)
     world.delete_customer(customer)
     return world, known
