@@ -39,6 +39,7 @@ from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Item, Key, Put, Table, Write
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import catalog, reading
+from nilometer.lambdas import collect_rarely
 from nilometer.local.plane.charges import item_bytes
 from nilometer.local.plane.engine import REGION, engine
 from nilometer.local.stripe.month import random_month
@@ -202,6 +203,7 @@ def measure(
 
 def main() -> None:
     options = _options()
+    collect_rarely()
     world = random_month(options.seed, customers=options.customers)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -26,6 +26,7 @@ from nilometer.aws.items import marshal
 from nilometer.domain.store import keys
 from nilometer.domain.store.lists import SETTLES
 from nilometer.domain.store.writes import Key, Table
+from nilometer.lambdas import collect_rarely
 from nilometer.local.plane.charges import item_bytes
 from nilometer.local.stripe.world import StripeWorld
 
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--each", type=int, default=EACH)
     given = parser.parse_args()
+    collect_rarely()
     sizes = list(map(int, given.sizes.split(",")))
     for line in compare(sizes, events=given.events, rounds=given.rounds, each=given.each):
         print(json.dumps(line), flush=True)

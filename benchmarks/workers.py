@@ -40,6 +40,7 @@ from benchmarks.billing import (
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome
 from nilometer.flows.billing import batch as billing
+from nilometer.lambdas import collect_rarely
 from nilometer.local.plane.engine import engine
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import StripeWorld
@@ -86,6 +87,7 @@ def consume(endpoint_url: str, names: dict[str, str], design: str, events: Event
 @cache
 def _store(endpoint_url: str, **names: str) -> Store:
     """One a process, as a function keeps it between two calls."""
+    collect_rarely()
     return Store(client_of(endpoint_url), **names)
 
 

@@ -36,6 +36,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 from benchmarks.billing import Metered, client_of, items_of, messages_of, read_ours, store_of, take, wrong
 from benchmarks.workers import measure
 
+from nilometer.aws.dynamodb import Store
+from nilometer.lambdas import collect_rarely
 from nilometer.local.plane.engine import engine
 from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.server import serve
@@ -50,6 +52,7 @@ PIP = ("dj-stripe==2.11.0", "psycopg[binary]==3.3.9")
 
 def main() -> None:
     options = _options()
+    collect_rarely()  # as the function does
     folder = options.folder.resolve()
     if options.install:
         install(folder)
@@ -99,7 +102,7 @@ def ours(order: str, events: list[dict[str, Any]], world: StripeWorld) -> dict[s
     ):
         client = client_of(running.endpoint_url)
         for batch in (100, 1):
-            store, messages = store_of(client, Metered(client)), messages_of(events)
+            store, messages = Store(client, **store_of(client, Metered(client)).names), messages_of(events)
             began = time.monotonic()
             take(store, messages, batch)
             found[f"events_per_second_batches_of_{batch}"] = round(len(events) / (time.monotonic() - began), 1)

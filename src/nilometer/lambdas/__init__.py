@@ -22,6 +22,7 @@ from nilometer.errors import Misconfigured
 _STARTS_COLD = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 if _STARTS_COLD:
     gc.disable()
+_COLLECTS_AFTER = 10_000  # new containers: the JSON of a batch has more than that, and no cycles
 
 
 def _as_ascii(line: dict[str, Any]) -> str:
@@ -79,11 +80,10 @@ def optional(name: str) -> str | None:
 def handling(handler: Handler) -> Handler:
     """Every line of a call carries its request id, as Lambda's own lines about the call do.
 
-    Everything is imported by then: the garbage collector, which was off meanwhile, never looks at it again.
+    Everything is imported by then.
     """
     if _STARTS_COLD:
-        gc.freeze()
-        gc.enable()
+        collect_rarely()
 
     @wraps(handler)
     def called(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -92,6 +92,14 @@ def handling(handler: Handler) -> Handler:
         return handler(event, context)
 
     return called
+
+
+def collect_rarely() -> None:
+    """The garbage collector, which may be off, never looks again at what is imported, and seldom at what a batch makes:
+    with Python 3.11's own 700 containers (3.13: 2,000) it takes a seventh of the CPU of `billing`."""
+    gc.freeze()
+    gc.set_threshold(_COLLECTS_AFTER)
+    gc.enable()
 
 
 def messages(event: dict[str, Any]) -> list[Message]:

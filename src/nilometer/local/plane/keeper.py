@@ -66,10 +66,11 @@ class Keeper:
                 self._journal.write(self._unwritten)
                 self._unwritten = Changes()
 
-    def save_services(self) -> None:
-        """The state of every service but items, stream records and messages, where it changed."""
+    def save_services(self, only: str | None = None) -> None:
+        """The state of every service, or of one, but items, stream records and messages, where it changed."""
         with self._lock:
-            for name, get_state in engine._build_persistence_save_dict().items():
+            known = engine._build_persistence_save_dict()
+            for name, get_state in known.items() if only is None else [(only, known[only])]:
                 state = _BARE.get(name, get_state)()
                 content = json.dumps(state, default=persistence._json_default).encode() if state else b""
                 if content and content != self._saved.get(name):

@@ -74,6 +74,8 @@ _DATA = {
     "PutEvents",
 }
 """Requests that change items, messages or nothing: no service has to be saved after them."""
+_ALONE = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs"}
+"""Services whose requests change no other one: to save them all for each new table takes longer than to make it."""
 CHANGES = "/_nilometer/changes"
 _CHANGES_SECONDS = 20.0  # of a long poll
 _FULL = b'{"__type": "ServiceUnavailable", "message": "the data folder cannot be written; free space on its disk"}'
@@ -157,7 +159,7 @@ def _answering(app: Asgi, keeper: Keeper, disk: UnwrittenObjects) -> Asgi:
 def _written(scope: Event, keeper: Keeper, disk: UnwrittenObjects) -> bool:
     try:
         if _changes_services(scope):
-            keeper.save_services()
+            keeper.save_services(only=_ALONE.get(_target(scope)[0]))
         keeper.write()
     except sqlite3.Error as error:
         _log.error("the journal cannot be written: %s; free space on its disk", error)
@@ -208,11 +210,17 @@ def _changes_services(scope: Event) -> bool:
     headers = dict(scope["headers"])
     if scope["method"] in {"GET", "HEAD"} or _is_deploying():
         return False
-    if target := headers.get(b"x-amz-target", b"").decode().rpartition(".")[2]:
-        return target not in _DATA and not target.startswith(_READS)
+    if action := _target(scope)[1]:
+        return action not in _DATA and not action.startswith(_READS)
     if b"/s3/" in headers.get(b"authorization", b""):
         return "/" not in scope["path"].strip("/")
     return True
+
+
+def _target(scope: Event) -> tuple[str, str]:
+    """The service and the action of a request in JSON; both are empty for any other."""
+    service, _, action = dict(scope["headers"]).get(b"x-amz-target", b"").decode().partition(".")
+    return service, action
 
 
 def _is_deploying() -> bool:
