@@ -103,6 +103,8 @@ def main() -> None:
     if arguments.trees:
         compare(*arguments.trees, arguments.only or FLOWS)
         return
+    if arguments.build is None:
+        parser.error("name the build, .aws-sam/build after `make build ARCHITECTURE=x86_64`, or two trees with --trees")
     print(f"{'function':<12}{'handler':>9}{'boto3+1':>9}{'ratio':>7}   CPU ms, least of {RUNS}, interpreter taken off")
     for flow in arguments.only or FLOWS:
         artifact = arguments.build / f"{flow.title()}Function"

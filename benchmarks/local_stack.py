@@ -3,10 +3,11 @@
 Alone: a webhook a second; a reader asks the table for its billing record until it is there. Goal: 95 % within 0.3 s
 after the post. Beside it the floor: how long an item that was put by hand takes to be read in the same engine.
 
-Many: `--events` of many customers through 8 connections; events a second until Stripe would be answered, until all
-facts are in the table and until the stack is idle, lake included; CPU an event, of all processes and of each. Goal:
-500 a second in the table. Beside it the peer (`benchmarks.emulator`): how many of the same events an emulator of AWS
-takes from its bus through a queue into a table, and does nothing else.
+Many: a month of customers, then new subscriptions, each the first of its workspace, `--events` of each through 8
+connections; events a second until Stripe would be answered, until all facts are in the table and until the stack is
+idle, lake included; CPU an event, of all processes and of each. Goal: 500 a second in the table. Beside it the peer
+(`benchmarks.emulator`): how many of the same events an emulator of AWS takes from its bus through a queue into a table,
+and does nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,19 @@ from nilometer.domain.store.writes import Key, Table
 from nilometer.local.demo.delivery import CONNECTIONS, WebhookClient
 from nilometer.local.stack.idle import await_idle
 from nilometer.local.stack.stack import Options, Stack, stack
+from nilometer.local.stripe.month import random_month
 from nilometer.local.stripe.world import StripeWorld
 
 GOAL_SECONDS, GOAL_EVENTS = 0.3, 500
 PATIENCE = 180
 TOGETHER = 100  # items of one BatchGetItem
 EVERY = 0.002  # seconds between two questions of the reader
+
+
+def month(count: int) -> list[dict[str, Any]]:
+    """At most `count` events of a month that is long ago, thirty a customer: of subscriptions, invoices and cards."""
+    long_ago = datetime.now(UTC) - timedelta(days=700)
+    return random_month(1, customers=max(count // 30, 1), now=long_ago).events[:count]
 
 
 def events(count: int, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -78,12 +86,12 @@ def _floor(store: Store, number: int) -> float:
     return time.monotonic() - began
 
 
-def many(running: Stack, store: Store, posted: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+def many(running: Stack, store: Store, load: str, posted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Events a second at three places."""
     count = len(posted)
-    named = [keys.stripe_event("self", event["id"]) for _, event in posted]
+    named = [keys.stripe_event("self", event["id"]) for event in posted]
     before, began = _cpu(), time.monotonic()
-    answers = list(_client(running).deliver_all((n, json.dumps(event).encode()) for n, (_, event) in enumerate(posted)))
+    answers = list(_client(running).deliver_all((n, json.dumps(event).encode()) for n, event in enumerate(posted)))
     accepted = time.monotonic() - began
     assert all(one.taken for one in answers)
     _until(partial(_are_stored, store, named), every=0.2)
@@ -93,6 +101,7 @@ def many(running: Stack, store: Store, posted: Sequence[tuple[str, dict[str, Any
     used = {name: seconds - before.get(name, 0.0) for name, seconds in _cpu().items()}
     return {
         "figure": "Stripe events a second, end to end",
+        "load": load,
         "events": count,
         "accepted": round(count / accepted, 1),
         "in_table": round(count / stored, 1),
@@ -181,10 +190,13 @@ def main() -> None:
             store = Store(running.client("dynamodb"), records=tables.records_table, events=tables.events_table)
             alone(running, store, 3)  # the first of each function starts its process
             print(json.dumps({**alone(running, store, given.alone), "load": round(os.getloadavg()[0], 1)}), flush=True)
-            posted = list(events(given.events, "many"))
-            print(json.dumps(many(running, store, posted)), flush=True)
-        found = bare([event for _, event in posted], connections=CONNECTIONS)
-        print(json.dumps({"figure": "peer: MiniStack alone, one hop", **found}), flush=True)
+            loads = {"a month": month(given.events)}
+            loads["first of their workspaces"] = [event for _, event in events(given.events, "many")]
+            for load, posted in loads.items():
+                print(json.dumps(many(running, store, load, posted)), flush=True)
+        for load, posted in loads.items():
+            found = bare(posted, connections=CONNECTIONS)
+            print(json.dumps({"figure": "peer: MiniStack alone, one hop", "load": load, **found}), flush=True)
 
 
 if __name__ == "__main__":
