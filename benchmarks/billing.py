@@ -97,9 +97,9 @@ class Itemised(Store):
         self.names = names
         self.by_item: Counter[str] = Counter()
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[Write], *, returning: bool = False) -> None:
         before = self.write_units
-        super().commit(writes)
+        super().commit(writes, returning=returning)
         shares = Counter[str]()
         for write in writes:
             if isinstance(write, Put):

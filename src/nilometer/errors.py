@@ -14,7 +14,9 @@ Duplicate and stale are outcomes, not errors (`domain.outcome`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 
 class NilometerError(Exception):
@@ -58,11 +60,13 @@ class Cancelled(Unavailable):
 
     `reasons` has one DynamoDB cancellation code per write, in order: `None`,
     `ConditionalCheckFailed`, `TransactionConflict`, `ThrottlingError`, ...
+    `found` has the item of each write whose condition was false, as it was then, where `commit` was asked for it.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    def __init__(self, reasons: Sequence[str], found: Mapping[int, Mapping[str, Any]] = MappingProxyType({})) -> None:
         super().__init__(f"transaction cancelled: {', '.join(sorted(set(reasons)))}")
         self.reasons = tuple(reasons)
+        self.found = found
 
     @property
     def condition_failed(self) -> tuple[int, ...]:

@@ -240,8 +240,9 @@ class Store:
             **({"ExclusiveStartKey": _key(after)} if after else {}),
         )
 
-    def commit(self, writes: Sequence[Write]) -> None:
-        """All of `writes` or none. `Cancelled` names why, write by write; `Unavailable` means unknown.
+    def commit(self, writes: Sequence[Write], *, returning: bool = False) -> None:
+        """All of `writes` or none. `Cancelled` names why, write by write; `Unavailable` means unknown. With `returning`
+        it has the items whose conditions were false, so that nobody need read them.
 
         One ClientRequestToken goes with all of botocore's retries, so a lost answer cannot apply a
         transaction twice within one call. A later call is a new transaction: conditions must carry it.
@@ -249,7 +250,8 @@ class Store:
         if len(writes) > TRANSACTION_LIMIT:
             raise ValueError(f"{len(writes)} writes in one commit; DynamoDB takes {TRANSACTION_LIMIT}")
         if writes:
-            actions = [self._action(write) for write in writes]
+            wanted = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if returning else {}
+            actions = [self._action(write, wanted) for write in writes]
             common = {"ReturnConsumedCapacity": "TOTAL", "ClientRequestToken": str(uuid.uuid4())}
             response = self._call(
                 encoding.call,
@@ -322,16 +324,16 @@ class Store:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _action(self, write: Write) -> dict[str, Any]:
+    def _action(self, write: Write, wanted: Mapping[str, str]) -> dict[str, Any]:
         match write:
             case Put():
-                return {"Put": self._named(write.table, write.expected, {"Item": marshal(write.item)})}
+                return {"Put": self._named(write.table, write.expected, {"Item": marshal(write.item), **wanted})}
             case Update():
-                return {"Update": self._update(write)}
+                return {"Update": {**self._update(write), **wanted}}
             case Delete():
-                return {"Delete": self._named(write.table, write.expected, {"Key": _key(write.key)})}
+                return {"Delete": self._named(write.table, write.expected, {"Key": _key(write.key), **wanted})}
             case Check():
-                return {"ConditionCheck": self._named(write.table, write.expected, {"Key": _key(write.key)})}
+                return {"ConditionCheck": self._named(write.table, write.expected, {"Key": _key(write.key), **wanted})}
 
     def _update(self, write: Update) -> dict[str, Any]:
         expression = _Expression()
@@ -452,7 +454,8 @@ def _translate(error: ClientError) -> NilometerError:
     code = error.response["Error"]["Code"]
     if code == "TransactionCanceledException":
         reasons: Iterable[Mapping[str, Any]] = error.response.get("CancellationReasons", ())
-        return _cancelled([reason.get("Code", "None") for reason in reasons])
+        found = {n: unmarshal(reason["Item"]) for n, reason in enumerate(reasons) if reason.get("Item")}
+        return _cancelled([reason.get("Code", "None") for reason in reasons], found)
     if code in _LOST:
         return Cancelled([_LOST[code]])
     if code in _PERMANENT:
@@ -462,11 +465,11 @@ def _translate(error: ClientError) -> NilometerError:
     )
 
 
-def _cancelled(reasons: Sequence[str]) -> NilometerError:
+def _cancelled(reasons: Sequence[str], found: Mapping[int, Mapping[str, Any]]) -> NilometerError:
     """A write that the service refuses for what it holds is no race: it would be refused again."""
     if refused := _REFUSED & set(reasons):
         return Rejected("too_large", f"DynamoDB refused the write: {', '.join(sorted(refused))}")
-    return Cancelled(reasons)
+    return Cancelled(reasons, found)
 
 
 def _pauses() -> Iterator[float]:

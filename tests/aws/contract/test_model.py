@@ -73,9 +73,9 @@ def writes(draw: st.DrawFn) -> Write:
 def answer(store: Store, batch: list[Write]) -> Any:
     """What the caller of `commit` can tell apart."""
     try:
-        store.commit(batch)
+        store.commit(batch, returning=True)
     except Cancelled as error:
-        return error.reasons
+        return error.reasons, dict(error.found)
     except Rejected as error:
         return error.reason
     return "stored"
@@ -96,7 +96,8 @@ def contents(store: Store, prefix: str) -> list[dict[str, Any]]:
 @given(st.lists(st.lists(writes(), min_size=1, max_size=4), min_size=1, max_size=6))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 def test_the_model_answers_as_the_engine_does(store: Store, batches: list[list[Write]]) -> None:
-    """The same answers, the same cancellation reasons, and the same items in the same order in the end."""
+    """The same answers, the same cancellation reasons with the same items, and the same items in the same order in the
+    end."""
     client: Any = SimDynamoDB(SimTables({table.value: {} for table in Table}))
     model = Store(client, records=Table.RECORDS.value, events=Table.EVENTS.value)
     prefix = uuid.uuid4().hex

@@ -150,6 +150,23 @@ def test_reasons_stand_in_the_order_of_the_writes(store: Store) -> None:
     assert caught.value.condition_failed == (1, 3)
 
 
+def test_a_cancellation_returns_the_items_that_it_was_asked_for(store: Store) -> None:
+    """Of each write whose condition is false, as the item is now; nothing of one that is not there."""
+    there = item("1", version=2, n=Decimal("0.1"), blob=b"\x00\xff", nested={"list": [1, None]})
+    store.commit([Put(table=RECORDS, item=there), Put(table=RECORDS, item=item("2"))])
+    writes = [
+        Put(table=RECORDS, item=item("1"), expected=Version(1)),
+        Check(table=RECORDS, key=key("2"), expected=Version(1)),
+        Delete(table=RECORDS, key=key("3"), expected=Version(1)),
+    ]
+
+    for returning, found in ((True, {0: there}), (False, {})):
+        with pytest.raises(Cancelled) as caught:
+            store.commit(writes, returning=returning)
+        assert caught.value.reasons == ("ConditionalCheckFailed", "None", "ConditionalCheckFailed")
+        assert caught.value.found == found
+
+
 def test_a_transaction_spans_both_tables_or_neither(store: Store) -> None:
     """The fact and its effect: never one without the other."""
     fact = Put(table=EVENTS, item=item("fact"), expected=Absent())

@@ -28,9 +28,9 @@ class Stumbling(MemoryStore):
 
     over = "good7"
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[Write], *, returning: bool = False) -> None:
         self._stumble([one.item for one in writes if isinstance(one, Put)])
-        super().commit(writes)
+        super().commit(writes, returning=returning)
 
     def put_all(self, table: Table, items: Any) -> None:
         self._stumble(items)

@@ -125,7 +125,7 @@ class MemoryStore(Store):
         found = sorted((key, item) for (of, key), item in self.items.items() if of is table and item["kind"] in kinds)
         yield from (dict(item) for key, item in found if after is None or key > after)
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[Write], *, returning: bool = False) -> None:
         if len(writes) > TRANSACTION_LIMIT:
             raise ValueError(f"{len(writes)} writes in one commit")
         keys = [(write.table, write.key) for write in writes]
@@ -136,7 +136,8 @@ class MemoryStore(Store):
         if sum(size for _, size in after) > TRANSACTION_BYTES:
             raise Rejected("too_large", "a transaction over 4 MB")
         if not all(held):
-            raise Cancelled(["None" if one else "ConditionalCheckFailed" for one in held])
+            lost = {n: self.items[key] for n, key in enumerate(keys) if not held[n] and key in self.items}
+            raise Cancelled(["None" if one else "ConditionalCheckFailed" for one in held], lost if returning else {})
         for write, key, (item, _) in zip(writes, keys, after, strict=True):
             self._store(write, key, item)
 

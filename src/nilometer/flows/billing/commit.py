@@ -5,12 +5,14 @@
                  │                      └─────────┤ the groups beside it
                  └── its group ───────────────────┘
 
-A cancelled transaction names the writes that lost: their groups are read again, consistently, in the next round; the
-others go into the next transaction as they are. The facts wait for the last round: 25 a request, whatever was lost.
+A cancelled transaction names the writes that lost, and comes with the items as they are now: their groups are planned
+again with those, without a read. Who loses too often, or to a transaction that is under way, is read again,
+consistently, in the next round. The others go into the next transaction as they are. The facts wait for the last round:
+25 a request, whatever was lost.
 A group that fails by itself is set aside, so that no neighbour notices; its error is raised at the end, and the inbox
 halves what is left until the event that is the reason stands alone.
 
-An event alone in its batch, and what lost a race, has its fact read in one request with the items that it changes.
+An event alone in its batch, and what is read again, has its fact read in one request with the items that it changes.
 Alone it is written by two requests at most: what changes a register alone is a plain conditional write, and its fact
 another one, half the price of a transaction; else its fact is in the transaction.
 """
@@ -18,8 +20,8 @@ another one, half the price of a transaction; else its fact is in the transactio
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Generic, TypeGuard, TypeVar
@@ -40,6 +42,7 @@ from nilometer.flows.inbox.races import retrying
 
 LONELY = 1  # events of a batch whose facts are not read first: a condition of the transaction says that they are new
 GROUP_EVENTS = 25  # of one customer decided together: each may need its fact, a register and more
+RENEWALS = 4  # of a group in a round: each time somebody else has come forward
 
 BYTES = 3_000_000  # of a transaction's 4 MB
 _ITEM_BYTES = 4_000  # a generous guess for what of an item is not a blob
@@ -94,6 +97,11 @@ class Pack(Generic[T]):
             return set()
         return {write.key for write, reason in zip(self.writes, reasons, strict=True) if reason != "None"}
 
+    def told(self, found: Mapping[int, Item]) -> dict[Key, Item]:
+        """By key, the items that a cancellation came with. `found` are by their place in `writes`."""
+        writes = self.writes
+        return {writes[place].key: item for place, item in found.items()}
+
     def touches(self, keys: Iterable[Key]) -> bool:
         """Whether a decision on `keys` must wait until these writes are known to have landed."""
         return not self.written.keys().isdisjoint(keys)
@@ -127,11 +135,13 @@ class Pack(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One group with its plan, and its transaction once it is packed."""
+    """One group with its plan, and its transaction once it is packed. `renewals`: how often it lost a race and was
+    planned again with the items that the cancellation came with."""
 
     parcels: Parcels
     plan: Plan
     writes: Sequence[Write] = ()
+    renewals: int = 0
 
 
 @dataclass(slots=True)
@@ -238,7 +248,7 @@ class Committer:
         elif self.lost and not planned.plan.keys <= self.known.keys():
             self._again(planned, self.lost)
         elif planned.plan.stale(self.known):
-            self.queue.extendleft(self._planned([planned.parcels]))
+            self.queue.extendleft(self._renewed(planned))
         else:
             self._put_into_pack(planned)
 
@@ -250,7 +260,7 @@ class Committer:
             return
         if len(writes) > TRANSACTION_LIMIT:
             raise Rejected("too_large", f"{len(writes)} items change together; DynamoDB takes {TRANSACTION_LIMIT}")
-        ready = Planned(planned.parcels, planned.plan, writes)
+        ready = replace(planned, writes=writes)
         if not self.pack.take(ready, writes):
             self._commit_before(ready)
 
@@ -299,16 +309,29 @@ class Committer:
         if self.lonely and _is_one_put(writes):
             self.store.put(writes[0])
         else:
-            self.store.commit(writes)
+            self.store.commit(writes, returning=not self.lonely)
 
     def _lose(self, pack: Pack[Planned], error: Cancelled) -> None:
-        """Who wrote what lost is decided again in the next round; the others go into the next transaction."""
-        at_fault = pack.at_fault(error.reasons)
+        """Who wrote what lost is decided again: at once when the cancellation came with all that lost, else in the next
+        round. The others go into the next transaction."""
+        at_fault, told = pack.at_fault(error.reasons), pack.told(error.found)
         losers = [one for one in pack.groups if not at_fault or not at_fault.isdisjoint(w.key for w in one.writes)]
         self._forget(at_fault)
+        self.known |= told
+        unknown = at_fault - told.keys()
         for one in losers:
-            self._again(one, error)
+            if at_fault and one.renewals < RENEWALS and unknown.isdisjoint(write.key for write in one.writes):
+                self._guard(one.parcels, partial(self._renew, one))
+            else:
+                self._again(one, error)
         self.queue.extendleft(reversed([one for one in pack.groups if one not in losers]))
+
+    def _renew(self, planned: Planned) -> None:
+        self.queue.extend(self._renewed(replace(planned, renewals=planned.renewals + 1)))
+
+    def _renewed(self, planned: Planned) -> list[Planned]:
+        """Planned again with what is known by now."""
+        return [replace(one, renewals=planned.renewals) for one in self._planned([planned.parcels])]
 
     def _again(self, planned: Planned, error: Unavailable) -> None:
         self.doubtful |= planned.plan.keys

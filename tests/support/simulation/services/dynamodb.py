@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -343,7 +344,7 @@ class SimDynamoDB:
             if isinstance(item, SimExpressionError) and codes[place] == "None":
                 codes[place] = "ValidationError"
         if set(codes) != {"None"}:
-            raise _cancelled(codes)
+            raise _cancelled(codes, [one.returned(item) for one, item in pairs])
         for one, item in zip(actions, after, strict=True):
             if one.kind != "ConditionCheck" and not isinstance(item, SimExpressionError):
                 self.tables.write(one.table, one.key, item, self._second)
@@ -455,6 +456,11 @@ class _Action:
         if size > ITEM_BYTES:
             return SimExpressionError("Item size to update has exceeded the maximum allowed size")
         return SimStored(changed, size, hash(repr(changed)))
+
+    def returned(self, item: SimStored | None) -> SimStored | None:
+        """The item whose condition is false, when it was asked for."""
+        wanted = self.request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+        return item if wanted and not self.holds(item) else None
 
     @property
     def said(self) -> str:
@@ -593,9 +599,14 @@ def _error(code: str, message: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "simulated")
 
 
-def _cancelled(codes: Sequence[str]) -> ClientError:
+def _cancelled(codes: Sequence[str], items: Sequence[SimStored | None] = ()) -> ClientError:
+    """The message tells two answers apart."""
+    message = f"Transaction cancelled {[*codes]} {[item and item.seal for item in items]}"
+    reasons = [
+        {"Code": code, **({"Item": dict(item.values)} if item else {})} for code, item in zip_longest(codes, items)
+    ]
     response: Any = {
-        "Error": {"Code": "TransactionCanceledException", "Message": "Transaction cancelled"},
-        "CancellationReasons": [{"Code": code} for code in codes],
+        "Error": {"Code": "TransactionCanceledException", "Message": message},
+        "CancellationReasons": reasons,
     }
     return ClientError(response, "TransactWriteItems")
