@@ -12,7 +12,7 @@ import pytest
 from tests.support.events.stripe import merged, updated
 from tests.support.flows.billing_play import true_period
 
-from nilometer.domain.billing.group import view
+from nilometer.domain.billing.group import current_period, view
 from nilometer.domain.stripe.event import Scope, StripeEvent
 from nilometer.local.stripe.world import StripeWorld
 
@@ -31,10 +31,18 @@ def item(name: str, day: int) -> dict[str, Any]:
 
 def periods(told: list[StripeEvent]) -> list[list[int]]:
     """As the record that the subscription decides has them."""
+    bounds: list[list[int]] = seen(told)["periods"]
+    return bounds
+
+
+def current(told: list[StripeEvent]) -> Any:
+    return current_period(seen(told))
+
+
+def seen(told: list[StripeEvent]) -> dict[str, Any]:
     found = view(merged(told))
     assert found
-    bounds: list[list[int]] = found["periods"]
-    return bounds
+    return found
 
 
 @pytest.mark.parametrize(
@@ -63,6 +71,19 @@ def test_what_runs_longer_goes_on() -> None:
     found = periods(told)
 
     assert found == [[start * DAY, end * DAY] for start, end in ((0, 30), (30, 60), (60, 90), (90, 360))]
+
+
+def test_the_current_period_has_begun() -> None:
+    """The monthly item is removed within its month: its period is the current one until an event comes after its end.
+    Nothing else is kept where the newest period has begun, so that a record does not change with each event."""
+    shown = [(0, ["year", "month"]), (30, ["year", "month"]), (45, ["year"]), (59, ["year"]), (61, ["year"])]
+    told = [updated(day * DAY + 1, {}, items={"data": [item(name, day) for name in names]}) for day, names in shown]
+
+    found = [current(told[:known]) for known in range(1, 6)]
+
+    assert found == [(start * DAY, end * DAY) for start, end in ((0, 30), (30, 60), (30, 60), (30, 60), (60, 360))]
+    assert [seen(told[:known]).get("current") for known in (2, 3, 5)] == [None, [30 * DAY, 60 * DAY], None]
+    assert seen(told[:3]) == seen(told[:4])
 
 
 def test_what_ran_longer_stays_when_a_shorter_one_begins_again() -> None:
@@ -133,6 +154,7 @@ def test_histories_of_mixed_intervals(seed: int) -> None:
     told += chance.choices(told, k=3)
     chance.shuffle(told)
     assert periods(told) == spans(true, world.objects[subscription]["ended_at"])
+    assert current(told)[0] <= world.second
 
 
 def spans(true: list[tuple[int, int]], ended_at: int | None) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tests.support.stores.engine import new_store
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.registers.explain import object_of
 from nilometer.domain.stripe.registers.register import OWNED
@@ -62,6 +63,35 @@ def test_a_subscription_has_the_period_of_its_record(store: Store) -> None:
     assert bounds[1] - bounds[0] == 30 * 86_400
     for [shown] in (record["subscriptions"], row["subscriptions"]):
         assert [shown["current_period_start"], shown["current_period_end"]] == bounds
+
+
+def test_the_current_period_runs_where_it_is_shown(store: Store) -> None:
+    """A monthly item is removed beside a yearly one, which no event follows for months: until the month is over it is
+    the current period, then what is left of the year."""
+    world, product, month = company()
+    year = world.price(product, 9900, "year")
+    subscription = world.subscribe(world.customer("ws"), [(year, 1)])
+    world.advance(timedelta(days=3))
+    world.add_item(subscription, month)
+    world.advance(timedelta(days=5))
+    world.remove_item(subscription, 1)
+    play(store, world.events)
+
+    begun, after = world.now, world.now + timedelta(days=100)
+    shown = {now: _shown_periods(store, now) for now in (begun, after)}
+
+    record = records(store)["ws"]
+    assert [record["current_period_start"], record["current_period_end"]] == record["periods"][-2]
+    assert shown == {begun: {tuple(record["periods"][-2])}, after: {tuple(record["periods"][-1])}}
+    assert record["periods"][-2][0] < epoch(begun) < record["periods"][-1][0] < epoch(after)
+
+
+def _shown_periods(store: Store, now: datetime) -> set[tuple[int, int]]:
+    [row], told = overview.billing(store, now=now), reading.show_billing(store, "ws", now=now)
+    assert told
+    every = [row, told, *row["subscriptions"], *told["subscriptions"]]
+    periods = {(one["current_period_start"], one["current_period_end"]) for one in every}
+    return periods | {(row["period"]["start"], row["period"]["end"])}
 
 
 def test_the_order_and_the_batches_do_not_matter(store: Store, dynamodb: Any) -> None:

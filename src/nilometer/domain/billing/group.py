@@ -238,9 +238,10 @@ def view_of(register: Register, resolution: Resolution | None) -> dict[str, Any]
     made = _VIEWS.get(str(state["object"]), _nothing)(state, register)
     if made is None:
         return None
+    running = _running(made.get("periods", ()), resolution.second)
     doubt = {"doubt": True} if resolution.ambiguous else {}
     unread = {"unreadable": state["unreadable"]} if "unreadable" in state else {}
-    return {"object": state["object"], **made, **unread, **doubt}
+    return {"object": state["object"], **made, **running, **unread, **doubt}
 
 
 def view_key(object_type: str, object_id: str) -> str:
@@ -271,6 +272,21 @@ def periods_of(register: Register, state: Projection) -> list[list[int]]:
     if ended_at is not None:
         found = [[start, min(end, ended_at)] for start, end in found]
     return [bounds for bounds in found if bounds[0] < bounds[1]][-PERIODS:]
+
+
+def current_period(view: View) -> Bounds | tuple[None, None]:
+    """Of a subscription: its newest period, or, where that one begins after the second of the newest event, the one
+    that runs in that second."""
+    newest = (view.get("periods") or [None])[-1]
+    bounds = view.get("current") or newest
+    return (bounds[0], bounds[1]) if bounds else (None, None)
+
+
+def _running(periods: Sequence[list[int]], second: int) -> dict[str, list[int]]:
+    """The period that runs in a second, kept only when the newest begins later: so it changes with no other event."""
+    if not periods or periods[-1][0] <= second:
+        return {}
+    return next(({"current": bounds} for bounds in reversed(periods) if bounds[0] <= second < bounds[1]), {})
 
 
 def _subscription(state: Projection, register: Register) -> dict[str, Any]:

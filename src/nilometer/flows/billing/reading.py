@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from nilometer.aws.dynamodb import Store
-from nilometer.domain.billing.group import Claim
+from nilometer.domain.billing.group import Claim, View, current_period
 from nilometer.domain.billing.link import WRITERS, Served, admitted, claims_of, served
 from nilometer.domain.billing.record.fold import fold
 from nilometer.domain.billing.record.inputs import Inputs, customer_name, inputs_of, read_whole
 from nilometer.domain.billing.record.parts import PartsNeeded
 from nilometer.domain.limits import own as own_limits
 from nilometer.domain.store import keys
+from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Item, Key, Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.explain import explain, object_of
@@ -32,12 +34,14 @@ _SOMETIMES: Mapping[str, Any] = {
     "unreadable": {},
     "unreadable_limits": [],
 }
+_CURRENT = ("current_period_start", "current_period_end")
 _HIDDEN = {"pk", "sk", "gsi2pk", "kind", "inputs", "workspace_id", "actor"}
 
 
-def list_billing(store: Store) -> Iterator[dict[str, Any]]:
-    """Every billing record, one dict each; customers without a workspace have `workspace` None."""
-    return (_with_subscriptions(store, record) for record in store.every("billing"))
+def list_billing(store: Store, *, now: datetime | None = None) -> Iterator[dict[str, Any]]:
+    """Every billing record, one dict each; customers without a workspace have `workspace` None. Without `now` their
+    current periods are as the newest events said."""
+    return (_with_subscriptions(store, record, now) for record in store.every("billing"))
 
 
 def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str, Any] | None:
@@ -48,7 +52,7 @@ def show_billing(store: Store, workspace_id: str, *, now: datetime) -> dict[str,
         return None
     rules = own_limits.rules(record.get("limit_rules"), own, now)
     limits = {meter: rule.get("included") for meter, rule in rules.items()}
-    return {**_with_subscriptions(store, record), "limits": limits, "limit_rules": rules}
+    return {**_with_subscriptions(store, record, now), "limits": limits, "limit_rules": rules}
 
 
 def list_objects(store: Store) -> Iterator[dict[str, Any]]:
@@ -159,13 +163,13 @@ def with_parts(store: Store, record: Item, use: Callable[[Inputs], T]) -> T:
             known |= {key: found.get(key) for key in error.keys}
 
 
-def _with_subscriptions(store: Store, record: Item) -> dict[str, Any]:
+def _with_subscriptions(store: Store, record: Item, now: datetime | None) -> dict[str, Any]:
     """A record with its subscriptions, read again as long as it changes meanwhile."""
     newest = [record]
 
     def attempt() -> dict[str, Any]:
         try:
-            return {**billing_of(newest[0]), "subscriptions": with_parts(store, newest[0], _subscriptions)}
+            return with_current(newest[0], with_parts(store, newest[0], partial(_subscriptions, now=now)))
         except PartsNeeded:
             newest[:] = [store.get(Table.RECORDS, Key(record["pk"], record["sk"]), consistent=True) or record]
             raise
@@ -173,28 +177,37 @@ def _with_subscriptions(store: Store, record: Item) -> dict[str, Any]:
     return retrying(attempt, on=PartsNeeded)
 
 
-def _subscriptions(inputs: Inputs) -> list[dict[str, Any]]:
+def with_current(record: Item, subscriptions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`billing_of`, with the subscriptions and the current period that the effective one has in them."""
+    told = billing_of(record)
+    bounds = next((one for one in subscriptions if one["id"] == told["subscription"]), {})
+    return {**told, **{name: bounds.get(name, told[name]) for name in _CURRENT}, "subscriptions": list(subscriptions)}
+
+
+def _subscriptions(inputs: Inputs, now: datetime | None) -> list[dict[str, Any]]:
     read_whole(inputs)
     views = {name.rpartition("/")[2]: view for name, view in admitted(inputs).items()}
     return [
-        subscription_of(id_, customer, view)
+        subscription_of(id_, customer, view, now=now)
         for customer, owned in sorted(views.items())
         for id_, view in sorted(owned.items())
         if view["object"] == "subscription"
     ]
 
 
-def subscription_of(id_: str, customer: str, view: Item) -> dict[str, Any]:
-    """From a record's view of it, or the same that its register makes. The period is that of the record when it is the
-    effective one: its newest."""
-    start, end = (view.get("periods") or [(None, None)])[-1]
+def subscription_of(id_: str, customer: str, view: View, *, now: datetime | None) -> dict[str, Any]:
+    """From a record's view of it, or the same that its register makes. The period is the one that the newest event
+    said, or that followed it by `now`: a year goes on after its monthly item was removed, and no event says when."""
+    start, end = current_period(view)
+    if now and end is not None and end <= epoch(now):
+        later = (bounds for bounds in view["periods"] if end <= bounds[0] <= epoch(now))
+        start, end = max(later, default=(start, end))
     told = {name: view.get(name) for name in ("status", "cancel_at", "canceled_at", "latest_invoice", "trial_end")}
     return {
         "id": id_,
         "customer": customer,
         **told,
         "cancel_at_period_end": bool(view.get("cancel_at_period_end")),
-        "current_period_start": start,
-        "current_period_end": end,
+        **dict(zip(_CURRENT, (start, end), strict=True)),
         "items": [{name: item.get(name) for name in ("id", "price", "quantity")} for item in view.get("items", ())],
     }

@@ -25,7 +25,7 @@ from nilometer.domain.usage.meter import Meter, meter_of
 from nilometer.domain.usage.period import is_closed, period_at
 from nilometer.domain.usage.total import late, used
 from nilometer.domain.usage.waiting import METER_WAITS
-from nilometer.flows.billing.reading import billing_of, subscription_of
+from nilometer.flows.billing.reading import subscription_of, with_current
 from nilometer.flows.usage.counters import counters_in
 
 
@@ -180,7 +180,7 @@ def billing(store: Store, *, now: datetime) -> Iterator[dict[str, Any]]:
     the record itself keeps only the newest of these.
     """
     records = list(_found(store))
-    subscriptions = _subscriptions(records)
+    subscriptions = _subscriptions(records, now)
     linked = {item["workspace_id"]: item for item in records if item["kind"] == "billing" and item["workspace_id"]}
     known = {item["workspace_id"]: item for item in records if item["kind"] == "workspace"}
     own = {item["workspace_id"]: item for item in records if item["kind"] == own_limits.KIND}
@@ -223,8 +223,9 @@ def _billing_row(
     workspace: Item | None,
     subscriptions: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
-    told = billing_of(record) if record else _NO_BILLING
     names = record["customers"] if record else ()
+    owned = [found for name in names for found in subscriptions.get(name, ())]
+    told = with_current(record, owned) if record else _NO_BILLING
     return {
         **told,
         "workspace": workspace_id,
@@ -232,7 +233,7 @@ def _billing_row(
         "customer": told["customers"][0] if told["customers"] else None,
         "period": _period(told),
         "cancellation": _cancellation(told),
-        "subscriptions": [found for name in names for found in subscriptions.get(name, ())],
+        "subscriptions": owned,
     }
 
 
@@ -247,14 +248,14 @@ def _cancellation(record: Mapping[str, Any]) -> dict[str, Any] | None:
     return told if any(told.values()) else None
 
 
-def _subscriptions(records: Iterable[Item]) -> dict[str, list[dict[str, Any]]]:
+def _subscriptions(records: Iterable[Item], now: datetime) -> dict[str, list[dict[str, Any]]]:
     """By customer, as billing records name it: `account/mode/customer`."""
     found: dict[str, list[dict[str, Any]]] = {}
     registers = (item for item in records if item["kind"] == "register" and item["object_type"] == "subscription")
     for item in registers:
         scope = Scope(account=item["account"], livemode=item["livemode"])
         customer = str(item.get("customer_id"))
-        told = subscription_of(str(item["object_id"]), customer, view(register_of(item)) or {})
+        told = subscription_of(str(item["object_id"]), customer, view(register_of(item)) or {}, now=now)
         found.setdefault(customer_name(scope, customer), []).append(told)
     return found
 

@@ -11,7 +11,7 @@ from heapq import heappop, heappush, nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, Bounds, View, Views
+from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, Bounds, View, Views, current_period
 from nilometer.domain.billing.link import NAMED, admitted, conflicts, is_weak
 from nilometer.domain.billing.record.inputs import (
     ENDED,
@@ -328,7 +328,7 @@ def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
 def _periods(effective: tuple[str, View] | None, of_all: Set[Bounds]) -> dict[str, Any]:
     """The effective subscription's periods; where it has none, the newest of the others, a later start first."""
     own: list[Bounds] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
-    current = own[-1] if own else (None, None)
+    current = current_period(effective[1]) if effective else (None, None)
     known = sorted([*own, *_beside(own, sorted(of_all - set(own))[-NEWEST_PERIODS:])])
     return {
         "current_period_start": current[0],
