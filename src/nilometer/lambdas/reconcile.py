@@ -19,7 +19,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.aws.secrets import StripeKey
 from nilometer.domain.billing.link import Trust, trust_of
 from nilometer.domain.stripe.event import Scope
-from nilometer.errors import Misconfigured
+from nilometer.errors import Misconfigured, NotPermitted, Rejected
 from nilometer.flows.billing import catalog, coverage, reconcile, refetch
 from nilometer.flows.usage import meter_reports, metering
 from nilometer.flows.usage.known import Known
@@ -152,9 +152,48 @@ def _compare(
     return report
 
 
+@dataclass(slots=True)
+class _OwnCustomers:
+    """Before usage is sent: has the key's account our customers? Stripe takes usage of a customer that it does not
+    know, and says only to its own account that it does not count.
+
+    Until Stripe knows one customer, each is asked for before its usage is sent. A key that may not read them says
+    nothing, and test mode is not checked, as in `check_account`.
+    """
+
+    store: Store
+    api: StripeApi
+    scope: Scope
+    checked: bool = False
+    searched: bool = False
+
+    def __call__(self, customer_id: str) -> None:
+        """`Misconfigured` when the key is of another account, `Rejected` when Stripe has no such customer."""
+        if self.checked or not self.scope.livemode:
+            return
+        if self._is_known(customer_id):
+            self.checked = True
+            return
+        if not self.searched:
+            self.checked = refetch.check_account(self.store, self.api, self.scope)
+            self.searched = True
+        raise Rejected("unknown_customer", f"the account of the API key has no customer {customer_id}")
+
+    def _is_known(self, customer_id: str) -> bool:
+        try:
+            return self.api.fetch("customer", customer_id).object is not None
+        except NotPermitted:
+            return True
+
+
 def _meter(store: Store, api: StripeApi, scope: Scope, seconds: float, _trust: Trust | None) -> dict[str, Any]:
     drained = metering.drain(
-        Known(store), api.meter_events, scope=scope, now=datetime.now(UTC), out_of_time=_deadline(seconds)
+        Known(store),
+        api.meter_events,
+        scope=scope,
+        now=datetime.now(UTC),
+        out_of_time=_deadline(seconds),
+        check=_OwnCustomers(store, api, scope),
     )
     told: Counter[str] = Counter()
     left = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,8 @@ from urllib.parse import parse_qs
 
 import pytest
 from tests.support.faulty import FaultyStore, Killed, dies_at, together
+from tests.support.flows.billing_play import play
+from tests.support.flows.company import company
 from tests.support.flows.limits import look, records
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, Recording, cloud, handle
@@ -299,6 +302,76 @@ def test_against_stripe_itself(known: Known, objects: Objects, caplog: pytest.Lo
     assert (stuck["workspace_id"], stuck["meter"]) == (WORKSPACE, "api_calls")
     numbers = [vars(line)["MeterEventsStuck"] for line in caplog.records if line.message == "reconcile.metric"]
     assert numbers == [1, 0, 0]
+
+
+class Taking(StripeApi):
+    """A key of an account that takes usage of any customer, as Stripe does."""
+
+    def __init__(self, url: str, taken: Recording) -> None:
+        super().__init__("sk_live_fake", base_url=url)
+        self.taken = taken
+
+    @property
+    def meter_events(self) -> Any:
+        return self.taken
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_key_of_another_account_is_sent_nothing(known: Known, objects: Objects, registered: bool) -> None:
+    """It would take the usage and bill it to nobody. Nothing is fixed either; the right key sends all."""
+    (ours, *_), (other, *_) = company(livemode=True), company(seed=1, livemode=True)
+    customer = ours.customer(WORKSPACE)
+    other.customer(WORKSPACE)
+    if registered:
+        play(known.store, ours.events)
+    bill(known.store, f"self/live/{customer}")
+    use(known, objects, cloud("a", quantity="3"))
+    stripe, given = Recording(), {"store": known.store, "scope": Scope(livemode=True), "seconds": 60}
+
+    with serve(other) as (url, _), pytest.raises(Misconfigured) if registered else nullcontext():
+        assert reconcile.run("meter", api=Taking(url, stripe), **given) == {Told.REFUSED: 1}
+    [left], foreign = outbox(known.store), dict(stripe.events)
+    with serve(ours) as (url, _):
+        told = reconcile.run("meter", api=Taking(url, stripe), **given)
+
+    assert (foreign, "pending" in left, told) == ({}, False, {Told.SENT: 1})
+    assert ([event.customer_id for event in stripe.events.values()], stripe.total) == ([customer], 3)
+
+
+def test_a_customer_that_stripe_does_not_know_holds_up_no_other(
+    known: Known, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator linked it by a wrong id. It comes first and waits; the other one is sent."""
+    world, *_ = company(livemode=True)
+    right = world.customer(WORKSPACE)
+    play(known.store, world.events)
+    perform(known.store, service("ws_2", "test"), CreateWorkspace(name="ws_2"), now=NOW)
+    bill(known.store, f"self/live/{right}")
+    bill(known.store, "self/live/cus_never", workspace="ws_2")
+    handle(known.store, objects, cloud("a"), cloud("b", workspace="ws_2"))
+    for name in (WORKSPACE, "ws_2"):
+        metering.touch(known, name, "api_calls", "2026-11-01T00:00:00.000Z", now=NOW)
+    stripe, given = Recording(), {"store": known.store, "scope": Scope(livemode=True), "seconds": 60}
+    by_name = {"key": lambda of: of.workspace_id == WORKSPACE}
+    monkeypatch.setattr(metering.random, "sample", lambda every, _: sorted(every, **by_name))
+
+    with serve(world) as (url, _):
+        told = reconcile.run("meter", api=Taking(url, stripe), **given)
+
+    assert told == {Told.REFUSED: 1, Told.SENT: 1}
+    assert ([event.customer_id for event in stripe.events.values()], waiting(known)) == ([right], 1)
+
+
+def test_a_pending_delta_waits_for_a_key_of_its_mode(known: Known, objects: Objects) -> None:
+    """Its answer was lost, and the key of live mode was replaced by one of test mode."""
+    stripe, live = Recording(loses=1), {"scope": Scope(livemode=True)}
+    bill(known.store, "self/live/cus_1")
+    use(known, objects, cloud("a", quantity="3"))
+
+    told = [tell(known, stripe, **live), tell(known, other := Recording()), tell(known, stripe, **live)]
+
+    assert told == [[Told.UNAVAILABLE], [Told.REFUSED], [Told.SENT]]
+    assert (stripe.total, other.events, waiting(known)) == (3, {}, 0)
 
 
 EVENT = MeterEvent(event_name="calls", customer_id="cus_1", value=Decimal("1E+2"), identifier="abc", timestamp=1)

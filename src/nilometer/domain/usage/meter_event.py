@@ -132,9 +132,10 @@ def settled(stored: Item, of: Metered, *, now: datetime, unsent: Decimal | None 
 
 
 def next_delta(
-    stored: Item, of: Metered, *, used: Decimal, event_name: str, customer_id: str, now: datetime
+    stored: Item, of: Metered, *, used: Decimal, event_name: str, customer_id: str, scope: str, now: datetime
 ) -> Put | None:
-    """The delta to be sent, as pending; `None` when Stripe has all. Less than was sent waits until more is used.
+    """The delta to be sent, as pending for `scope`; `None` when Stripe has all. Less than was sent waits until more is
+    used.
 
     Its timestamp is in the period that it counts in, also when the period is over, or begins in a moment: usage may be
     five minutes ahead, and Stripe takes timestamps that are.
@@ -151,7 +152,8 @@ def next_delta(
         "identifier": _identifier(of, number),
         "timestamp": epoch(max(start, min(now, end))),
     }
-    return _put(stored, of, now=now, due=True, number=number, pending=pending, pending_since=rfc3339(now))
+    since = {"pending_since": rfc3339(now), "pending_scope": scope}
+    return _put(stored, of, now=now, due=True, number=number, pending=pending, **since)
 
 
 def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, now: datetime) -> Put | None:
@@ -173,7 +175,7 @@ def renewed(stored: Item, of: Metered, *, now: datetime) -> Put:
 def sent(stored: Item, of: Metered, *, now: datetime) -> Put:
     """Stripe has the pending delta, and so all of it unless the counter changed meanwhile."""
     total = Decimal(stored["sent"]) + Decimal(stored["pending"]["value"])
-    rest = {name: value for name, value in stored.items() if name not in {"pending", "pending_since"}}
+    rest = {name: value for name, value in stored.items() if not name.startswith("pending")}
     return _put({**rest, "sent": total}, of, now=now, due=bool(stored["changed"]))
 
 

@@ -181,28 +181,29 @@ class _OwnAccount:
         return self.api.of(account)
 
 
-def check_account(store: Store, api: FetchApi, scope: Scope) -> None:
+def check_account(store: Store, api: FetchApi, scope: Scope) -> bool:
     """`Misconfigured` when Stripe knows none of some customers of `scope` that are known here: the key is of another
-    account, to which all that we hold is missing. Scans.
+    account, to which all that we hold is missing. False when nothing says whose it is. Scans.
 
     Only in live mode: the data of test mode can be deleted as a whole, while a deleted customer is known for ever. A
     Connect account is named in each request.
     """
     if scope != Scope(livemode=True):
-        return
+        return False
     mine = (one for one in store.scan(Table.RECORDS, kind="register") if _is_customer(one, scope))
     found = False
     try:
         for item in islice(mine, CUSTOMERS):
             found = True
             if api.fetch("customer", str(item["object_id"])).object is not None:
-                return
+                return True
     except NotPermitted:  # what it may not read says nothing
-        return
+        return False
     if found:
         raise Misconfigured(
-            "Stripe knows none of our customers: the API key is of another account; nothing was compared"
+            "Stripe knows none of our customers: the API key is of another account; nothing was compared or sent"
         )
+    return False
 
 
 def _is_customer(item: Item, scope: Scope) -> bool:

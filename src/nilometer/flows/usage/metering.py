@@ -147,22 +147,32 @@ def drain(
     scope: Scope,
     now: datetime,
     out_of_time: Callable[[], bool] = lambda: False,
+    check: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Drained]:
     """Reports to Stripe what it does not have, counter by counter; a failure of one stops no other.
 
     Only workspaces whose customer is of `scope` are reported. What is left at `out_of_time` waits for the next run;
-    each run has another order, so that each counter gets its turn.
+    each run has another order, so that each counter gets its turn. `check` is called with a customer's id before
+    anything is fixed or sent for it: `Rejected` leaves the counter in the outbox, `Misconfigured` ends the run.
     """
     waiting = [metered_of(item) for item in outbox(known.store)]
     for left, of in zip(reversed(range(len(waiting))), random.sample(waiting, len(waiting)), strict=True):
         if out_of_time():
             return
-        yield replace(_try_drain(known, stripe, of, scope, now), left=left)
+        yield replace(_try_drain(known, _Stripe(stripe, scope, check), of, now), left=left)
 
 
-def _try_drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Drained:
+class _Stripe(NamedTuple):
+    """As a key reaches it."""
+
+    meters: MeterEvents
+    scope: Scope
+    check: Callable[[str], None]
+
+
+def _try_drain(known: Known, stripe: _Stripe, of: Metered, now: datetime) -> Drained:
     try:
-        return _drain(known, stripe, of, scope, now)
+        return _drain(known, stripe, of, now)
     except Refused as error:
         return Drained(of=of, told=Told.OVERDUE, message=str(error))
     except Rejected as error:
@@ -171,7 +181,7 @@ def _try_drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now
         return Drained(of=of, told=Told.UNAVAILABLE, message=str(error))
 
 
-def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: datetime) -> Drained:
+def _drain(known: Known, stripe: _Stripe, of: Metered, now: datetime) -> Drained:
     """`Cancelled` when another drain or a change of the counter was faster."""
     store = known.store
     tenant = known.tenants([of.workspace_id], fresh=True).get(of.workspace_id)
@@ -182,18 +192,20 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
         return done  # the index is behind
     if rests(stored):
         return done  # until a person decides
-    billed = _billed(known, of, payer(tenant.billing) if tenant else None, scope)
+    billed = _billed(known, of, payer(tenant.billing) if tenant else None, stripe.scope)
+    _check(stripe, stored, billed)
     if "pending" in stored:
         if billed and (other := restated(stored, of, event_name=billed.event_name, customer_id=billed.to, now=now)):
             stored = _commit(store, other)
-        stored = _send(store, stripe, stored, of, now)
+        stored = _send(store, stripe.meters, stored, of, now)
         done = Drained(of=of, told=Told.SENT)
     if billed is None:
         _commit(store, settled({**stored, "changed": False}, of, now=now))
         return done
     stored = _commit(store, begun(stored, of, now=now))
     used = used_in(store, of.workspace_id, billed.meter, of.period_start, consistent=True)
-    put = next_delta(stored, of, used=used, event_name=billed.event_name, customer_id=billed.to, now=now)
+    names = {"event_name": billed.event_name, "customer_id": billed.to, "scope": str(stripe.scope)}
+    put = next_delta(stored, of, used=used, **names, now=now)
     fixed = pending_of(put.item) if put else None
     if put is None or fixed is None:
         _commit(store, settled(stored, of, now=now))
@@ -201,8 +213,18 @@ def _drain(known: Known, stripe: MeterEvents, of: Metered, scope: Scope, now: da
     if is_too_old(of, now):
         _commit(store, settled(stored, of, now=now, unsent=fixed.value))
         return done if stored.get("unsent") == fixed.value else _too_old(of, fixed)
-    _send(store, stripe, _commit(store, put, reported(of, fixed, now=now)), of, now)
+    _send(store, stripe.meters, _commit(store, put, reported(of, fixed, now=now)), of, now)
     return Drained(of=of, told=Told.SENT)
+
+
+def _check(stripe: _Stripe, stored: Item, billed: _Billed | None) -> None:
+    """`Rejected` for a delta that was fixed for another mode than the key's: there it would be lost."""
+    whose = stored.get("pending_scope", str(stripe.scope))  # an older version did not keep it
+    if whose != str(stripe.scope):
+        raise Rejected("wrong_key", f"the pending delta is for {whose}, the API key is of {stripe.scope}")
+    customer = billed.to if billed else stored.get("pending", {}).get("customer_id")
+    if customer:
+        stripe.check(customer)
 
 
 def _too_old(of: Metered, delta: MeterEvent) -> Drained:
