@@ -98,7 +98,10 @@ def taken(connection: Connection, api: StripeApi, since: int, after: str | None)
 
 
 def _counted(connection: Connection, api: StripeApi, since: int, after: str | None) -> Iterator[tuple[str, int]]:
-    store = connection.store()
+    store, claims = connection.store(), connection.objects()
     for page in api.events(since=since, after=after):
         if page.objects:
-            yield str(page.objects[-1]["id"]), unknown_events(store, page.objects)
+            yield (
+                str(page.objects[-1]["id"]),
+                unknown_events(store, page.objects, objects=claims, now=datetime.now(UTC)),
+            )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from nilometer.aws.dynamodb import Store
+from nilometer.aws.s3 import Objects
 from nilometer.domain.events.outcome import Message, Outcome, Result
-from nilometer.domain.store.keys import stripe_event
 from nilometer.domain.store.times import rfc3339_of
-from nilometer.domain.store.writes import Table
-from nilometer.domain.stripe.event import OWN_ACCOUNT
-from nilometer.errors import Unavailable
+from nilometer.domain.store.writes import Key, Table
+from nilometer.errors import Rejected, Unavailable
+from nilometer.flows.billing.batch import arrived
 from nilometer.flows.billing.reconcile import ReconcileApi
 
 Handle = Callable[[Sequence[Message]], list[Result]]
@@ -38,10 +39,17 @@ def backfill_events(
             yield after, sum(result.outcome is Outcome.ACCEPTED for result in results)
 
 
-def unknown_events(store: Store, events: Sequence[dict[str, Any]]) -> int:
-    """How many of a page of Stripe's events are no facts here."""
-    keys = [stripe_event(str(event.get("account") or OWN_ACCOUNT), str(event["id"])) for event in events]
+def unknown_events(store: Store, events: Sequence[dict[str, Any]], *, objects: Objects, now: datetime) -> int:
+    """How many of a page of Stripe's events are no facts here, without those that would be rejected."""
+    keys = {key for event in events if (key := _fact(event, objects, now))}
     return len(keys) - len(store.batch_get(Table.EVENTS, keys))
+
+
+def _fact(event: dict[str, Any], objects: Objects, now: datetime) -> Key | None:
+    try:
+        return arrived(_envelope(event), objects=objects, now=now).fact_key
+    except Rejected:
+        return None
 
 
 def _envelope(event: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from nilometer.domain.billing.group import Evidence
 from nilometer.domain.billing.link import Trust
 from nilometer.domain.billing.record.inputs import CATALOG, catalog_name
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.store import keys
 from nilometer.domain.store.compressed import pack
 from nilometer.domain.store.times import epoch, parse_rfc3339
 from nilometer.domain.store.writes import Item, Key
@@ -206,6 +207,12 @@ def event_of(wire: _StripeWire) -> StripeEvent | Notification:
     )
     check(event)
     return event
+
+
+def fact_key(raw: bytes) -> Key:
+    """Where the fact of an event is that has been taken, by its JSON as Stripe sent it."""
+    event = event_of(_wire(raw))
+    return keys.stripe_event(event.scope.account, event.id)
 
 
 def _wire(raw: bytes) -> _StripeWire:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, play
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, bodies, play
 from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.billing.link import Trust
 from nilometer.domain.events.outcome import Message, Outcome, Result
+from nilometer.domain.store.writes import Table
 from nilometer.domain.stripe.event import Scope
 from nilometer.domain.stripe.registers.refetch import request
 from nilometer.domain.stripe.registers.resolve import REFETCH_INDEX
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
-from nilometer.flows.billing.backfill import backfill_events
+from nilometer.flows.billing.backfill import backfill_events, unknown_events
 from nilometer.flows.billing.reconcile import reconcile
 from nilometer.flows.billing.refetch import due, refetch_due
 from nilometer.local.stripe.server import serve
@@ -118,6 +120,30 @@ def test_an_accounts_events_fill_it(store: Store, worlds: dict[str, StripeWorld]
 
     assert (new, seats(store)["acct_reed"]) == (1, SEATS["acct_reed"])
     assert {item["account"] for item in due(store, own.now)} == {"self", "acct_palm"}
+
+
+@pytest.mark.parametrize("context", [None, "acct_reed", "acct_org/acct_reed", "acct_org/"])
+def test_a_dry_run_of_a_backfill_counts_what_it_would_take(store: Store, context: str | None) -> None:
+    """Also of events whose account is in their context alone, and of those that would be rejected."""
+    world, *_ = company()
+    world.customer("ws")
+    events = [{**event, "context": context} for event in world.events]
+    counts = []
+    for _ in range(2):
+        counts.append(unknown_events(store, events, objects=OBJECTS, now=PLAYED_AT))
+        counts.append([one.outcome for one in handle(store, bodies(events))].count(Outcome.ACCEPTED))
+
+    assert counts == ([0] * 4 if context == "acct_org/" else [len(events)] * 2 + [0] * 2)
+
+
+def test_the_fact_of_an_event_is_in_the_account_of_its_context(store: Store) -> None:
+    """As whoever delivers it again looks for it."""
+    event = {**company()[0].events[0], "context": "acct_org/acct_reed"}
+    play(store, [event])
+
+    found = store.get(Table.EVENTS, billing.fact_key(json.dumps(event).encode()))
+    assert found
+    assert found["account"] == "acct_reed"
 
 
 def handle(store: Store, messages: Sequence[Message]) -> list[Result]:
