@@ -67,6 +67,25 @@ test("what is rejected is told at once, once, and kept in bounds", async () => {
   assert.equal(told.length, 1201);
 });
 
+test("a 404 is no verdict on events: a gateway answers it while it is deployed", async () => {
+  for (const away of ["/v1/meters/", "/v1/events"]) {
+    let deployed = false;
+    const counted = [];
+    const answer = async (url, { body }) => {
+      if (url.includes(away) && !deployed) return new Response('{"message": "Not Found"}', { status: 404 });
+      if (url.includes("/v1/meters/")) return new Response('{"unit": "call"}');
+      counted.push(...JSON.parse(body).map(({ id }) => id));
+      return new Response(JSON.stringify({ events: JSON.parse(body).map(({ id }) => ({ id, status: "accepted" })) }));
+    };
+    const client = new Client({ fetch: answer, flushSeconds: 60, onRejected: () => assert.fail("rejected") });
+    const ids = [await client.usage.record("a", "calls"), await client.usage.record("a", "calls")];
+    await assert.rejects(client.usage.flush(), { status: 404 });
+    deployed = true;
+    await client.close();
+    assert.deepEqual(counted, ids);
+  }
+});
+
 test("an event that no request can carry holds up no other", async () => {
   const client = new Client();
   for (const meter of ["", "No Slug", "a\ud800", undefined]) {

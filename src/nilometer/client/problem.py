@@ -3,7 +3,7 @@
 Rejected        400 404 413 422   wrong for good
 Refused         403 409           a rule or the key's scopes forbid it; a limit is reached
 Misconfigured   401               the key is not valid
-Unavailable     429 5xx, network  not now: the same request again has one effect
+Unavailable     429 5xx, network  not now: the same request again has one effect; of usage events also 404
 """
 
 from __future__ import annotations

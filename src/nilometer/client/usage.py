@@ -184,6 +184,7 @@ class UsageService:
         try:
             return self._send(posted(events)).events
         except Rejected as error:
+            check_answered(error)
             if len(events) == 1:
                 return [EventAnswer("rejected", events[0]["id"], error.reason, str(error))]
         half = len(events) // 2
@@ -194,6 +195,7 @@ class UsageService:
             return self._send(meter_named(meter)).unit
         except ProblemRejected as error:
             if error.reason != "unknown_meter":
+                check_answered(error)
                 raise
             return ""
 
@@ -237,6 +239,13 @@ def in_order(
         next(told) if sent else EventAnswer("rejected", one["id"], "unknown_meter", "there is no such meter")
         for one, sent in zip(events, known, strict=True)
     ]
+
+
+def check_answered(error: Rejected) -> None:
+    """`ProblemUnavailable` for a 404: the API gives none to events, so it says that the API is not there, as while a
+    gateway is being deployed, and nothing of what was sent."""
+    if isinstance(error, ProblemRejected) and error.status == 404:
+        raise ProblemUnavailable(404, error.reason, f"the API is not at this URL now ({error})") from error
 
 
 def buffer_full(buffer: UsageBuffer) -> ProblemUnavailable:

@@ -96,6 +96,39 @@ def test_what_cannot_be_sent_waits_and_then_is_counted(fake: FakeStack) -> None:
     assert fake.used("acme", "api_calls") == 3
 
 
+@pytest.mark.parametrize("asked", ["/v1/meters/api_calls", "/v1/events"])
+def test_a_404_is_no_verdict_on_events(fake: FakeStack, asked: str) -> None:
+    """A gateway answers it while it is deployed, also to the question for a meter: the events wait and then count."""
+    deployed = False
+
+    class Gateway(Unreliable):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            if request.url.path == asked and not deployed:
+                return httpx2.Response(404, json={"message": "Not Found"})
+            return super().handle_request(request)
+
+    transport = Gateway(fake, lambda _: None)
+    one = Client(URL, fake.key(), transport=transport, flush_seconds=60)
+    for _ in range(3):
+        one.usage.record("acme", "api_calls", 2)
+    with pytest.raises(Unavailable, match="not at this URL"):
+        one.usage.flush()
+
+    async def work() -> None:
+        nonlocal deployed
+        other = AsyncClient(URL, fake.key(), transport=transport, flush_seconds=60)
+        await other.usage.record("acme", "api_calls", 1)
+        with pytest.raises(Unavailable, match="not at this URL"):
+            await other.usage.flush()
+        deployed = True
+        await other.close()
+
+    run_async(work())
+    one.close()
+
+    assert (fake.used("acme", "api_calls"), one.usage.rejected) == (7, 0)
+
+
 def test_record_waits_when_the_buffer_is_full(fake: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says so when it stays full: that event is not recorded, those before are."""
     away = True

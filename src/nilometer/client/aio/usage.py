@@ -19,6 +19,7 @@ from nilometer.client.usage import (
     PATIENCE,
     UsageService,
     buffer_full,
+    check_answered,
     in_order,
     meter_named,
     posted,
@@ -151,6 +152,7 @@ class AsyncUsageService:
         try:
             return (await self._send(posted(events))).events
         except Rejected as error:
+            check_answered(error)
             if len(events) == 1:
                 return [EventAnswer("rejected", events[0]["id"], error.reason, str(error))]
         half = len(events) // 2
@@ -161,5 +163,6 @@ class AsyncUsageService:
             return (await self._send(meter_named(meter))).unit
         except ProblemRejected as error:
             if error.reason != "unknown_meter":
+                check_answered(error)
                 raise
             return ""
