@@ -374,6 +374,26 @@ def test_a_pending_delta_waits_for_a_key_of_its_mode(known: Known, objects: Obje
     assert (stripe.total, other.events, waiting(known)) == (3, {}, 0)
 
 
+def test_a_pending_delta_goes_with_its_workspace_to_another_mode(known: Known, objects: Objects) -> None:
+    """It paid in test mode and pays in live mode, with a key of it; what the release before left beside a delta is no
+    matter."""
+    test, live = Recording(loses=1), Recording(loses=1)
+    use(known, objects, cloud("a", quantity="3"))
+    tell(known, test)
+    bill(known.store, "self/live/cus_2")
+    told = [tell(known, live, scope=Scope(livemode=True))]
+    known.store.commit([Delete(table=Table.RECORDS, key=keys.billing(WORKSPACE))])
+    told += [tell(known, live, scope=Scope(livemode=True)), tell(known, live)]
+    stored = known.store.get(Table.RECORDS, keys.metered(WORKSPACE, "api_calls", "2026-11-01T00:00:00.000Z")) or {}
+    known.store.commit([Put(table=Table.RECORDS, item={**stored, "pending_scope": "self/live"})])
+    bill(known.store)
+    use(known, objects, cloud("b", quantity="4"))
+    told.append(tell(known, test))
+
+    assert told == [[Told.UNAVAILABLE], [Told.SENT], [], [Told.SENT]]
+    assert ([event.customer_id for event in live.events.values()], live.total) == (["cus_2"], 3)
+
+
 EVENT = MeterEvent(event_name="calls", customer_id="cus_1", value=Decimal("1E+2"), identifier="abc", timestamp=1)
 
 

@@ -156,7 +156,7 @@ def next_delta(
     return _put(stored, of, now=now, due=True, number=number, pending=pending, **since)
 
 
-def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, now: datetime) -> Put | None:
+def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, scope: str, now: datetime) -> Put | None:
     """The pending delta for the meter and customer of today; `None` when it is for them.
 
     Under its identifier: if Stripe has taken it already, it answers so, and nothing counts twice.
@@ -164,7 +164,7 @@ def restated(stored: Item, of: Metered, *, event_name: str, customer_id: str, no
     names = {"event_name": event_name, "customer_id": customer_id}
     if names.items() <= stored["pending"].items():
         return None
-    return _put(stored, of, now=now, due=True, pending={**stored["pending"], **names})
+    return _put(stored, of, now=now, due=True, pending={**stored["pending"], **names}, pending_scope=scope)
 
 
 def renewed(stored: Item, of: Metered, *, now: datetime) -> Put:

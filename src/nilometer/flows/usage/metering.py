@@ -194,8 +194,9 @@ def _drain(known: Known, stripe: _Stripe, of: Metered, now: datetime) -> Drained
         return done  # until a person decides
     billed = _billed(known, of, payer(tenant.billing) if tenant else None, stripe.scope)
     _check(stripe, stored, billed)
+    names = {"event_name": billed.event_name, "customer_id": billed.to, "scope": str(stripe.scope)} if billed else {}
     if "pending" in stored:
-        if billed and (other := restated(stored, of, event_name=billed.event_name, customer_id=billed.to, now=now)):
+        if billed and (other := restated(stored, of, **names, now=now)):
             stored = _commit(store, other)
         stored = _send(store, stripe.meters, stored, of, now)
         done = Drained(of=of, told=Told.SENT)
@@ -204,7 +205,6 @@ def _drain(known: Known, stripe: _Stripe, of: Metered, now: datetime) -> Drained
         return done
     stored = _commit(store, begun(stored, of, now=now))
     used = used_in(store, of.workspace_id, billed.meter, of.period_start, consistent=True)
-    names = {"event_name": billed.event_name, "customer_id": billed.to, "scope": str(stripe.scope)}
     put = next_delta(stored, of, used=used, **names, now=now)
     fixed = pending_of(put.item) if put else None
     if put is None or fixed is None:
@@ -218,9 +218,9 @@ def _drain(known: Known, stripe: _Stripe, of: Metered, now: datetime) -> Drained
 
 
 def _check(stripe: _Stripe, stored: Item, billed: _Billed | None) -> None:
-    """`Rejected` for a delta that was fixed for another mode than the key's: there it would be lost."""
+    """`Rejected` for a delta of another mode than the key's, in which nobody pays now: there it would be lost."""
     whose = stored.get("pending_scope", str(stripe.scope))  # an older version did not keep it
-    if whose != str(stripe.scope):
+    if billed is None and "pending" in stored and whose != str(stripe.scope):
         raise Rejected("wrong_key", f"the pending delta is for {whose}, the API key is of {stripe.scope}")
     customer = billed.to if billed else stored.get("pending", {}).get("customer_id")
     if customer:
