@@ -15,12 +15,13 @@ from tests.support.flows.landed import Landed, by_period, periods
 from tests.support.flows.operations import NOW
 from tests.support.flows.usage import WORKSPACE, cloud, handle
 
+from nilometer import CreateWorkspace, perform, service
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
 from nilometer.aws.s3 import Objects
 from nilometer.domain.store import keys
-from nilometer.domain.store.times import epoch
-from nilometer.domain.store.writes import Item, Table
+from nilometer.domain.store.times import epoch, rfc3339
+from nilometer.domain.store.writes import Item, Put, Table, new_item
 from nilometer.domain.usage.event import KEPT
 from nilometer.domain.usage.period import period_at
 from nilometer.domain.usage.rebucket import moved_since
@@ -121,6 +122,59 @@ def test_a_renewal_that_came_late_marks_nothing(ready: Store) -> None:
     react([change(ready, before)], known=Known(ready), now=NOW)
 
     assert ready.get(Table.RECORDS, keys.rebucket(WORKSPACE)) is None
+
+
+def first_change(*, version: int = 1, decided: datetime = NOW, before: Item | None = None) -> Mapping[str, Any]:
+    """A billing record of a workspace that has no record of its own, as the stream says that it was written now."""
+    of_workspace = {**timeline(-10, 20), "kind": "billing", "workspace_id": "newcomer", "customers": ["acct/test/c"]}
+    image = {**of_workspace, "version": version, "updated_at": rfc3339(decided)}
+    images = {"NewImage": marshal(image), **({"OldImage": marshal(before)} if before else {})}
+    return {"dynamodb": {"SequenceNumber": "1", "ApproximateCreationDateTime": epoch(NOW), **images}}
+
+
+def bill(store: Store) -> None:
+    key = keys.billing("newcomer")
+    item = new_item(key, "billing", 1, workspace_id="newcomer", **timeline(-10, 20))
+    store.commit([Put(table=Table.RECORDS, item=item)])
+
+
+def test_a_workspace_that_begins_with_its_billing_record_is_read_once(ready: Store) -> None:
+    """Nothing was counted before: no mark, and no question for its counters."""
+    bill(ready)
+    requests = ready.requests
+
+    react([first_change()], known=Known(ready), now=NOW)
+
+    assert ready.get(Table.RECORDS, keys.rebucket("newcomer")) is None
+    assert ready.requests - requests == 2  # the workspace, and the question of this test
+
+
+def test_a_workspace_that_was_known_before_its_billing_record_is_marked(ready: Store) -> None:
+    """It may have been counted by calendar months."""
+    bill(ready)
+    perform(ready, service("newcomer", "test"), CreateWorkspace(name="Newcomer"), now=NOW)
+
+    react([first_change()], known=Known(ready), now=NOW)
+
+    assert ready.get(Table.RECORDS, keys.rebucket("newcomer")) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"decided": NOW - timedelta(minutes=2)},
+        {"before": {**timeline(-20, 10), "version": 1, "kind": "billing", "workspace_id": "newcomer"}},
+    ],
+    ids=["later version", "put back", "changed"],
+)
+def test_a_billing_record_that_does_not_begin_is_marked(change: Mapping[str, Any], ready: Store) -> None:
+    """A rebuild puts back what was counted by before."""
+    bill(ready)
+
+    react([first_change(**change)], known=Known(ready), now=NOW)
+
+    assert ready.get(Table.RECORDS, keys.rebucket("newcomer")) is not None
 
 
 def test_a_boundary_that_moves_twice_keeps_the_earlier_time(ready: Store, objects: Objects, landed: Landed) -> None:

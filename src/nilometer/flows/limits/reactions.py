@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nilometer.aws.items import unmarshal
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.limits import own as own_limits
+from nilometer.domain.store.times import parse_rfc3339
 from nilometer.domain.store.writes import Item
 from nilometer.domain.usage.rebucket import moved_since
+from nilometer.errors import Rejected
 from nilometer.flows.inbox.parcel import safe_text
 from nilometer.flows.inbox.records import StreamRecord, blamed, record_id
 from nilometer.flows.limits import thresholds as limits
@@ -31,6 +33,8 @@ from nilometer.flows.usage.known import Known
 _BILLED = ("customers", "subscription", "periods", "renews")
 _DECIDES = (*_BILLED, "limit_rules")
 """Of a billing record: who pays, in which periods, and what is limited."""
+
+_AT_ONCE = timedelta(minutes=1)  # less than a rebuild leaves to settle (`flows.recovery.rebuild`)
 
 _Fields = dict[str, str | int]
 _Answer = tuple[Outcome | Exception, _Fields]
@@ -47,6 +51,8 @@ class _Subject:
     other_payer: bool = False
     moved_since: datetime | None = None
     billing_version: int = 0
+    begins: bool = False
+    """The billing record is new, and not one that a rebuild put back."""
     cause: str | None = field(default=None, compare=False)
     """Of the newest of the changes that are looked at together."""
 
@@ -95,21 +101,31 @@ def _subject(record: StreamRecord, now: datetime) -> _Subject | None:
     # A customer without a workspace has a billing record of its own, whose workspace is null.
     workspace_id = image["workspace_id"].get("S") if image and kind in {"billing", own_limits.KIND} else None
     if workspace_id and kind == "billing":
-        return _billed(workspace_id, record["dynamodb"].get("OldImage"), image, now)
+        return _billed(workspace_id, record["dynamodb"], now)
     return _Subject(workspace_id) if workspace_id else None
 
 
-def _billed(
-    workspace_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], now: datetime
-) -> _Subject | None:
+def _billed(workspace_id: str, change: Mapping[str, Any], now: datetime) -> _Subject | None:
     """None for a change of what nobody is limited, counted or billed by, as most are: a look asks twice a limit."""
+    before, after = change.get("OldImage"), change["NewImage"]
     if before and all(before.get(name) == after.get(name) for name in _DECIDES):
         return None
     names = (*_BILLED, "version")
     old, new = _part(before, *names) if before else None, _part(after, *names)
     other = any((old or {}).get(name) != new.get(name) for name in ("customers", "subscription"))
-    since = moved_since(old, new, now=now)
-    return _Subject(workspace_id, other_payer=other, moved_since=since, billing_version=int(new["version"]))
+    since, version = moved_since(old, new, now=now), int(new["version"])
+    begins = not before and version == 1 and _is_made_now(change)
+    return _Subject(workspace_id, other_payer=other, moved_since=since, billing_version=version, begins=begins)
+
+
+def _is_made_now(change: Mapping[str, Any]) -> bool:
+    """Whether the item was decided when the stream says that it was written: a rebuild puts back what is older."""
+    try:
+        made = parse_rfc3339(change["NewImage"]["updated_at"]["S"])
+        written = datetime.fromtimestamp(float(change["ApproximateCreationDateTime"]), UTC)
+    except (Rejected, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return False
+    return abs(written - made) < _AT_ONCE
 
 
 def _part(image: Mapping[str, Any], *names: str) -> Item:
@@ -129,6 +145,8 @@ def _react(subject: _Subject, known: Known, now: datetime, *, reads: bool) -> in
     """How many alerts are new. Making them `reads` the workspace afresh, unless the batch has; the others need not."""
     place = (subject.workspace_id, subject.meter, subject.start)
     alerts = limits.tell(known, *place, now=now, cause=subject.cause, fresh=reads)
+    if subject.begins and _is_unknown_before(known, subject.workspace_id):
+        return alerts
     if subject.meter and subject.start:
         metering.touch(known, subject.workspace_id, subject.meter, subject.start, now=now)
     if subject.other_payer:
@@ -137,6 +155,13 @@ def _react(subject: _Subject, known: Known, now: datetime, *, reads: bool) -> in
         version = subject.billing_version
         rebucket.mark(known.store, subject.workspace_id, since=subject.moved_since, billing_version=version, now=now)
     return alerts
+
+
+def _is_unknown_before(known: Known, workspace_id: str) -> bool:
+    """Whether nothing can have been counted before its billing record: usage waits until that or the workspace's own
+    record is there, and neither is ever removed."""
+    tenant = known.tenants([workspace_id]).get(workspace_id)
+    return tenant is not None and not tenant.recorded
 
 
 def _result(record: StreamRecord, answer: _Answer, now: datetime) -> Result:

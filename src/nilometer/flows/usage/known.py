@@ -30,12 +30,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A known workspace: its record or its billing record exists."""
+    """A known workspace: its record (`recorded`) or its billing record exists."""
 
     workspace_id: str
     shards: int
     billing: Item | None
     own_limits: Item | None = None
+    recorded: bool = True
 
     def rules(self, now: datetime) -> Mapping[str, Rule]:
         """Of every meter that has a limit at this moment: the plan's, or the workspace's own."""
@@ -102,7 +103,8 @@ class Known:
             record, billing = items.get(keys.workspace(one)), items.get(keys.billing(one))
             if record or billing:
                 own = items.get(keys.limits(one))
-                found[one] = Tenant(one, int((record or {}).get("shards", 1)), billing, own)
+                shards = int((record or {}).get("shards", 1))
+                found[one] = Tenant(one, shards, billing, own, recorded=record is not None)
         return found
 
 
