@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, fitting
+from nilometer.local.sources.batches import PAYLOAD_BYTES, encoded, event, failed_identifiers, fitting
 from nilometer.local.workers.runtime import InvocationResult
 
 KNOWN = ("a", "b", "c")
@@ -62,12 +62,12 @@ def test_without_partial_responses_the_answer_says_nothing() -> None:
 
 def test_a_batch_fits_into_an_invocation() -> None:
     """Lambda Developer Guide, "Lambda quotas": 6 MB of a synchronous invocation; one record goes in any case."""
-    records = [{"body": "x" * 1_000_000}] * 10
+    records = [encoded({"body": "x" * 1_000_000})] * 10
 
     count = fitting(records)
 
     assert len(event(records[:count])) <= PAYLOAD_BYTES < len(event(records[: count + 1]))
-    assert fitting([{"body": "x" * 7_000_000}] * 2) == 1
+    assert fitting([encoded({"body": "x" * 7_000_000})] * 2) == 1
     assert fitting(records[:2]) == 2
 
 
@@ -75,4 +75,4 @@ def test_half_a_surrogate_pair_reaches_the_function_as_it_came() -> None:
     """JSON can say it, and UTF-8 cannot."""
     record = {"body": json.loads(r'"\ud800"')}
 
-    assert json.loads(event([record])) == {"Records": [record]}
+    assert json.loads(event([encoded(record)])) == {"Records": [record]}

@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
+from nilometer.local.sources.changes import ChangesPage
+
 _SECONDS = 60.0  # botocore's
 MORE = "NilometerMore"  # as `local.patches.queues` has it, which imports the engine
 _TARGETS = {"sqs": ("AmazonSQS", "1.0"), "dynamodb": ("DynamoDBStreams_20120810", "1.0")}
@@ -39,9 +41,10 @@ class EngineApi:
         """Deletes messages by their handles."""
         self._ask("sqs", "DeleteMessageBatch", {"QueueUrl": queue_url, "Entries": entries, MORE: len(entries)})
 
-    def records(self, iterator: str, limit: int) -> dict[str, Any]:
-        """The answer of GetRecords: binary values are in base64 and times are numbers, as Lambda hands them on."""
-        return self._ask("dynamodb", "GetRecords", {"ShardIterator": iterator, "Limit": limit})
+    def changes(self, stream_arn: str, iterator: str, limit: int) -> ChangesPage:
+        """What GetRecords answers."""
+        asked = {"ShardIterator": iterator, "Limit": limit}
+        return ChangesPage.decoded(self._content("dynamodb", "GetRecords", asked), stream_arn)
 
     def close(self) -> None:
         """Of the idle connections."""
@@ -49,6 +52,9 @@ class EngineApi:
             self._idle.pop().close()
 
     def _ask(self, service: str, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _decoded(self._content(service, operation, body) or b"{}")
+
+    def _content(self, service: str, operation: str, body: Mapping[str, Any]) -> bytes:
         """`ClientError` for what the engine refuses, `HTTPClientError` when it does not answer."""
         prefix, version = _TARGETS[service]
         headers = {
@@ -62,7 +68,7 @@ class EngineApi:
             raise HTTPClientError(error=error) from error
         if status >= 400:
             raise ClientError(_error(content, status), operation)
-        return _decoded(content or b"{}")
+        return content
 
     def _post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """On a connection that the engine closed meanwhile the request was not taken: once more on a new one."""

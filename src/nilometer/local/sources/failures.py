@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from nilometer.local.plane.deployed import StreamMapping
+from nilometer.local.sources.batches import event
+from nilometer.local.sources.changes import StreamChange
 from nilometer.local.workers.runtime import InvocationResult
 
 RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
@@ -27,14 +29,13 @@ def invocation_record(
     mapping: StreamMapping,
     *,
     shard: str,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[StreamChange],
     answer: InvocationResult | None,
     invocations: int,
     condition: str,
     now: datetime,
 ) -> bytes:
     """JSON. `payload` is the whole event as a string; without an answer the function was not invoked."""
-    changes = [record["dynamodb"] for record in records]
     record = {
         "requestContext": {
             "requestId": str(uuid.uuid4()),
@@ -47,14 +48,14 @@ def invocation_record(
         "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "DDBStreamBatchInfo": {
             "shardId": shard,
-            "startSequenceNumber": changes[0]["SequenceNumber"],
-            "endSequenceNumber": changes[-1]["SequenceNumber"],
-            "approximateArrivalOfFirstRecord": _arrival(changes[0]),
-            "approximateArrivalOfLastRecord": _arrival(changes[-1]),
+            "startSequenceNumber": records[0].number,
+            "endSequenceNumber": records[-1].number,
+            "approximateArrivalOfFirstRecord": _arrival(records[0]),
+            "approximateArrivalOfLastRecord": _arrival(records[-1]),
             "batchSize": len(records),
             "streamArn": mapping.stream_arn,
         },
-        "payload": json.dumps({"Records": records}),
+        "payload": event([change.content for change in records]).decode(),
     }
     return json.dumps({name: value for name, value in record.items() if value is not None}).encode()
 
@@ -66,6 +67,6 @@ def _response_context(answer: InvocationResult | None) -> dict[str, Any] | None:
     return context | ({"functionError": "Unhandled"} if answer.error else {})
 
 
-def _arrival(change: Mapping[str, Any]) -> str:
-    arrived = datetime.fromtimestamp(change["ApproximateCreationDateTime"], UTC)
+def _arrival(change: StreamChange) -> str:
+    arrived = datetime.fromtimestamp(change.written, UTC)
     return arrived.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.local.plane.deployed import DeployedQueue, QueueMapping
 from nilometer.local.plane.filters import message_passes
-from nilometer.local.sources.batches import PAYLOAD_BYTES, event, failed_identifiers, record_bytes
+from nilometer.local.sources.batches import PAYLOAD_BYTES, encoded, event, failed_identifiers
 from nilometer.local.sources.source import Feed, Poller
 
 CONCURRENCY = 2  # invocations of a mapping at once, on one machine
@@ -43,8 +43,13 @@ class MessageDelivery:
     """A message as the function gets it. A copy is one more delivery of a message, by chaos, and is not settled."""
 
     record: Mapping[str, Any]
-    size: int
+    content: bytes  # of the record, as JSON
     copy: bool = False
+
+    @property
+    def size(self) -> int:
+        """In an event, with the separator."""
+        return len(self.content) + 1
 
     @property
     def message_id(self) -> str:
@@ -139,7 +144,7 @@ class QueuePoller(Poller):
         if messages:
             self._feed.activity.note()
         records = [record_of(message, self._mapping.queue.arn, self._feed.region) for message in messages]
-        return self._kept(self._filtered([MessageDelivery(record, record_bytes(record)) for record in records]))
+        return self._kept(self._filtered([MessageDelivery(record, encoded(record)) for record in records]))
 
     def _filtered(self, deliveries: Sequence[MessageDelivery]) -> list[MessageDelivery]:
         """What no pattern matches is deleted unseen, as by Lambda."""
@@ -169,7 +174,7 @@ class QueuePoller(Poller):
         self._waiting += self._due()
         self._opened = self._dispatched = time.monotonic()
         self._later += [
-            MessageDelivery(d.record, d.size, copy=True) for d in _originals(batch) if self._feed.dice.duplicated()
+            MessageDelivery(d.record, d.content, copy=True) for d in _originals(batch) if self._feed.dice.duplicated()
         ]
         thread = threading.Thread(target=self._process, args=(batch,), name=self._thread.name, daemon=True)
         self._running.add(thread)
@@ -200,7 +205,7 @@ class QueuePoller(Poller):
     def _failed(self, batch: Sequence[MessageDelivery]) -> frozenset[str]:
         spared = any(delivery.receives >= SPARED_RECEIVES for delivery in batch)
         answer = self._feed.pool.invoke(
-            event([d.record for d in batch]),
+            event([d.content for d in batch]),
             source=self._mapping.queue.name,
             sabotage=self._feed.dice.sabotage(spared=spared),
         )

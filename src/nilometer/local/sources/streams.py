@@ -12,7 +12,7 @@ Source: Lambda Developer Guide, "Using AWS Lambda with Amazon DynamoDB".
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +20,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from nilometer.local.plane.deployed import StreamMapping
-from nilometer.local.plane.filters import passes
 from nilometer.local.sources.batches import event, failed_identifiers, fitting
+from nilometer.local.sources.changes import ChangesPage, StreamChange, passing
 from nilometer.local.sources.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED, invocation_record, object_key
 from nilometer.local.sources.source import Feed, Poller
 from nilometer.local.workers.runtime import InvocationResult
@@ -33,14 +33,12 @@ SPARED_ATTEMPTS = 2  # from this retry on chaos breaks nothing
 _READ_RECORDS = 1000  # the most that GetRecords gives
 _LOST_ITERATOR = {"ExpiredIteratorException", "TrimmedDataAccessException"}
 
-Record = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class StreamBatch:
     """Consecutive records of a shard, and how often they were tried again as they are."""
 
-    records: Sequence[Record]
+    records: Sequence[StreamChange]
     attempts: int = 0
     invocations: int = 0
 
@@ -65,15 +63,14 @@ class ShardPoller(Poller):
         self._name = f"{mapping.function}#{mapping.stream_arn}"
         self._iterator = ""
         self._seen = feed.checkpoints.get(self._name, shard)  # sequence number of the last record that was read
-        self._buffer: list[Record] = []  # read, passed the filters, and not done
+        self._buffer: list[StreamChange] = []  # read, passed the filters, and not done
         self._opened = 0.0  # when the first of the buffer came
         self._next_read = 0.0  # not before, so that what is written one by one comes together
         self.discarded = 0
 
     def lag(self) -> int:
         """Records that passed the filters, or will, and are not done; counts a thousand unread ones at most."""
-        response = self._feed.api.records(self._iterator or self._position(), _READ_RECORDS)
-        return len(self._buffer) + len(self._new(response))
+        return len(self._buffer) + len(self._new(self._ask_changes(self._iterator or self._position())))
 
     def _recover(self) -> None:
         self._iterator = ""
@@ -94,7 +91,7 @@ class ShardPoller(Poller):
             return
         left = self._opened + self.mapping.window - time.monotonic()
         if left <= 0 or len(self._buffer) >= self.mapping.batch_size:
-            self._deliver(self._buffer[: fitting(self._buffer[: self.mapping.batch_size])])
+            self._deliver(self._batch())
             self._opened = time.monotonic()
         elif not read:
             self._stopping.wait(min(left, POLL_SECONDS))
@@ -115,31 +112,29 @@ class ShardPoller(Poller):
     def _read(self) -> bool:
         """False when there was nothing new."""
         self._iterator = self._iterator or self._position()
-        response = self._feed.api.records(self._iterator, _READ_RECORDS)
-        found = self._new(response)
-        if response["Records"]:
+        page = self._ask_changes(self._iterator)
+        found = self._new(page)
+        if page.changes:
             self._feed.activity.note()
-            if len(response["Records"]) < self.mapping.batch_size:
+            if len(page.changes) < self.mapping.batch_size:
                 self._next_read = time.monotonic() + POLL_SECONDS
             if not self._buffer:
                 self._opened = time.monotonic()
             self._buffer += found
-            self._seen = response["Records"][-1]["dynamodb"]["SequenceNumber"]
-        self._iterator = response.get("NextShardIterator", self._iterator)
-        if response["Records"]:
+            self._seen = page.changes[-1].number
+        self._iterator = page.following or self._iterator
+        if page.changes:
             self._feed.activity.note()
-        if response["Records"] and not self._buffer:
+        if page.changes and not self._buffer:
             self._feed.checkpoints.save(self._name, self._shard, self._seen or "")
-        return bool(response["Records"])
+        return bool(page.changes)
 
-    def _new(self, response: Mapping[str, Any]) -> list[Record]:
-        records = [event_record(record, self.mapping.stream_arn) for record in response["Records"]]
-        return [
-            record
-            for record in records
-            if (self._seen is None or int(record["dynamodb"]["SequenceNumber"]) > int(self._seen))
-            and passes(record, self.mapping.filters)
-        ]
+    def _new(self, page: ChangesPage) -> list[StreamChange]:
+        seen = -1 if self._seen is None else int(self._seen)
+        return passing([change for change in page.changes if int(change.number) > seen], self.mapping.filters)
+
+    def _ask_changes(self, iterator: str) -> ChangesPage:
+        return self._feed.api.changes(self.mapping.stream_arn, iterator, _READ_RECORDS)
 
     def _position(self) -> str:
         """After what was read; from the oldest record when that has expired, as after 24 hours."""
@@ -160,7 +155,12 @@ class ShardPoller(Poller):
 
     # ------------------------------------------------------------------ delivering
 
-    def _deliver(self, records: Sequence[Record]) -> None:
+    def _batch(self) -> list[StreamChange]:
+        """The first of the buffer that go together."""
+        most = self._buffer[: self.mapping.batch_size]
+        return most[: fitting([change.content for change in most])]
+
+    def _deliver(self, records: Sequence[StreamChange]) -> None:
         """Returns when every record succeeded or was given up, or when the runner stops."""
         pending = [StreamBatch(records)]
         while pending and not self._stopping.is_set():
@@ -174,7 +174,7 @@ class ShardPoller(Poller):
     def _try(self, batch: StreamBatch) -> list[StreamBatch]:
         """What is left to do of the batch, in order."""
         sabotage = self._feed.dice.sabotage(spared=batch.attempts >= SPARED_ATTEMPTS)
-        answer = self._feed.pool.invoke(event(batch.records), source=self.mapping.table, sabotage=sabotage)
+        answer = self._feed.pool.invoke(_event(batch.records), source=self.mapping.table, sabotage=sabotage)
         if self._stopping.is_set() and answer.error:
             # It may be the stop itself that killed the worker: nothing is decided.
             return []
@@ -189,7 +189,7 @@ class ShardPoller(Poller):
 
     def _succeed(self, batch: StreamBatch) -> list[StreamBatch]:
         if self._feed.dice.duplicated():
-            self._feed.pool.invoke(event(batch.records), source=self.mapping.table)
+            self._feed.pool.invoke(_event(batch.records), source=self.mapping.table)
         self._finish(batch.records)
         return []
 
@@ -207,12 +207,12 @@ class ShardPoller(Poller):
         self._stopping.wait(min(self._retry_seconds * 2**batch.attempts, LONGEST_RETRY_SECONDS))
         return [StreamBatch(batch.records, batch.attempts + 1, batch.invocations)]
 
-    def _aged(self, records: Sequence[Record]) -> int:
+    def _aged(self, records: Sequence[StreamChange]) -> int:
         """How many of the first records are past the maximum age."""
         if self.mapping.maximum_age is None:
             return 0
         oldest = time.time() - self.mapping.maximum_age
-        ages = (record["dynamodb"]["ApproximateCreationDateTime"] < oldest for record in records)
+        ages = (change.written < oldest for change in records)
         return next((index for index, aged in enumerate(ages) if not aged), len(records))
 
     def _discard(self, batch: StreamBatch, answer: InvocationResult | None, condition: str) -> None:
@@ -235,9 +235,9 @@ class ShardPoller(Poller):
         self.discarded += len(batch.records)
         self._finish(batch.records)
 
-    def _finish(self, records: Sequence[Record]) -> None:
+    def _finish(self, records: Sequence[StreamChange]) -> None:
         """The records are the first of the buffer: done with, for this runner and the next."""
-        last = records[-1]["dynamodb"]["SequenceNumber"]
+        last = records[-1].number
         emptied = len(records) == len(self._buffer)
         # What the filters dropped behind the last record is done too.
         self._feed.checkpoints.save(self._name, self._shard, self._seen if emptied and self._seen else last)
@@ -245,9 +245,13 @@ class ShardPoller(Poller):
         self._feed.activity.note()
 
 
-def _done(records: Sequence[Record], answer: InvocationResult, *, partial: bool) -> int:
+def _event(records: Sequence[StreamChange]) -> bytes:
+    return event([change.content for change in records])
+
+
+def _done(records: Sequence[StreamChange], answer: InvocationResult, *, partial: bool) -> int:
     """How many of the first records are done: all before the lowest sequence number that failed."""
-    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    numbers = [change.number for change in records]
     failed = failed_identifiers(answer, numbers, partial=partial)
     return next((index for index, number in enumerate(numbers) if number in failed), len(records))
 
@@ -261,11 +265,3 @@ def shards(streams: Any, stream_arn: str) -> Iterator[str]:
         if "LastEvaluatedShardId" not in described:
             return
         start = {"ExclusiveStartShardId": described["LastEvaluatedShardId"]}
-
-
-def event_record(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
-    """A record of GetRecords as Lambda hands it to a function."""
-    found = {**record, "eventSourceARN": stream_arn}
-    if identity := found.pop("userIdentity", None):
-        found["userIdentity"] = {"type": identity["Type"], "principalId": identity["PrincipalId"]}
-    return found
