@@ -8,8 +8,10 @@ than a small answer.
 
 from __future__ import annotations
 
+import time
 import uuid
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from ministack import app as engine  # type: ignore[import-untyped]  # it has no types
@@ -42,10 +44,15 @@ def directly(application: Application) -> Application:
             "POST", "/", headers, body, {}, str(uuid.uuid4())
         )
         found = {name: value for name, value in found.items() if not name.startswith(_BROWSERS)}
-        found.setdefault("Date", formatdate(usegmt=True))
+        found.setdefault("Date", _date(int(time.time())))
         await engine._send_if_handled(send, (status, found, content), receive)
 
     return answering
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _headers(scope: Event) -> dict[str, str] | None:

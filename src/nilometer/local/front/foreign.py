@@ -10,19 +10,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from nilometer.local.front.server import Application, Event
 
 _S3 = re.compile(r"(.+\.)?s3(\.[a-z0-9-]+)?\.amazonaws\.com")  # which AWS alone points anywhere
+_TELLING = frozenset({b"host", b"origin", b"sec-fetch-mode", b"sec-fetch-site"})
+_HOSTS = 100  # that are remembered
 REFUSAL = "only programs, and pages of this machine, are answered here"
 _OWN_NAMES = (".localhost", ".internal")  # that nobody can register: RFC 6761, and ICANN's resolution 2024.07.29.06
 
 
 def is_foreign(headers: Mapping[str, str], query: str = "") -> bool:
     """Whether another site's page asks; names of headers are in lower case. A link to a signed object may be opened."""
-    if "host" in headers and not _is_own(_name(f"//{headers['host']}")):
+    if "host" in headers and not _is_ours(headers["host"]):
         return True
     if "origin" in headers:
         return not _is_here(_name(headers["origin"]))
@@ -43,8 +46,15 @@ def for_this_machine(application: Application) -> Application:
 
 
 def _asks_from_elsewhere(scope: Event) -> bool:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    told = ((name, value) for name, value in scope["headers"] if name in _TELLING)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in told}
     return is_foreign(headers, scope["query_string"].decode("latin-1"))
+
+
+@lru_cache(_HOSTS)
+def _is_ours(host: str) -> bool:
+    """Of the header `Host`, which is the same in most requests."""
+    return _is_own(_name(f"//{host}"))
 
 
 def _name(url: str) -> str:

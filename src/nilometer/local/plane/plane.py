@@ -45,7 +45,7 @@ from ministack.services.cloudformation import provisioners
 from nilometer.local.front.direct import directly
 from nilometer.local.front.foreign import for_this_machine
 from nilometer.local.front.server import serve
-from nilometer.local.patches import queues, quick_json, rules
+from nilometer.local.patches import queues, quick_json, rules, streams
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
 
@@ -97,6 +97,7 @@ def main(data: Path) -> None:
     quick_json.use(responses, dynamodb, dynamodb_streams, eventbridge, sqs)
     queues.use()
     rules.use()
+    streams.use()
     dynamodb._condition_syntax_error = lru_cache(_CONDITIONS)(dynamodb._condition_syntax_error)
     lambda_svc._ensure_poller = _nothing
     logging.getLogger("events").setLevel(logging.WARNING)  # a line for each message of each rule

@@ -163,7 +163,7 @@ class Pool:
             outdated = worker in self._outdated
             if not outdated:
                 self._idle.append(worker)
-                self._changed.notify_all()
+                self._changed.notify()  # one worker serves one: who waits is as good as another
         if outdated:
             worker.kill()
 
