@@ -43,3 +43,22 @@ def test_a_rule_matches_as_before() -> None:
     same, matched, asked = json.loads(done.stdout.splitlines()[-1])
     assert same
     assert 0 < matched < asked
+
+
+KEPT = """
+from ministack.services import eventbridge
+from nilometer.local.patches import rules
+
+rules.use()
+entry = {"Source": "a", "DetailType": "x", "Detail": "{}"}
+eventbridge._ensure_default_bus()
+status, _, body = eventbridge._put_events({"Entries": [entry]})
+print(status, body.decode().count("EventId"), len(eventbridge._events_log._data))
+"""
+
+
+def test_a_delivered_event_is_not_kept() -> None:
+    """The engine runs for weeks."""
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["200", "1", "0"]
