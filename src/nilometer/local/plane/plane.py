@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from ministack.services.cloudformation import provisioners
 from nilometer.local.front.direct import directly
 from nilometer.local.front.foreign import for_this_machine
 from nilometer.local.front.server import serve
-from nilometer.local.patches import queues, quick_json, rules, streams
+from nilometer.local.patches import queues, quick_json, rules, streams, texts
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
 
@@ -54,7 +54,6 @@ from nilometer.local.plane.keeper import Keeper
 # ruff: noqa: SLF001
 
 _log = logging.getLogger("nilometer.plane")
-_CONDITIONS = 1000  # of which their grammar is known
 _REAPER = "dynamodb-ttl-reaper"
 _BY_SERVICE = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 _READS = ("Get", "List", "Describe", "Batch", "Query", "Scan", "Test")
@@ -99,7 +98,7 @@ def main(data: Path) -> None:
     queues.use()
     rules.use()
     streams.use()
-    dynamodb._condition_syntax_error = lru_cache(_CONDITIONS)(dynamodb._condition_syntax_error)
+    texts.use()
     lambda_svc._ensure_poller = _nothing
     logging.getLogger("events").setLevel(logging.WARNING)  # a line for each message of each rule
     engine.load_state = keeper.restore
