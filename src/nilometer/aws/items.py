@@ -46,10 +46,16 @@ def to_attribute(value: Any) -> AttributeValue:
         case Mapping():
             return {"M": marshal(value)}
         case list() | tuple():
-            return {"L": [to_attribute(element) for element in value]}
+            return {"L": [_element(element) for element in value]}
         case set() | frozenset() if value and all(isinstance(element, str) for element in value):
             return {"SS": sorted(value)}
     raise TypeError(f"{type(value).__name__} cannot be stored in DynamoDB")
+
+
+def _element(value: Any) -> AttributeValue:
+    """Of a list: whole numbers and texts, as most are, without a comparison of types."""
+    kind = type(value)
+    return {"N": str(value)} if kind is int else {"S": value} if kind is str else to_attribute(value)
 
 
 def _digits(number: Decimal) -> str:

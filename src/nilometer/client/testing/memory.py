@@ -30,6 +30,8 @@ TRANSACTION_BYTES = 4 * 1024 * 1024
 PARTITION_BYTES, SORT_BYTES = 2048, 1024
 _EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation])
 
+_SMALL = 10**18  # below it a whole number has few digits
+
 Items = dict[tuple[Table, Key], dict[str, Any]]
 
 
@@ -224,10 +226,17 @@ def _kept(value: Any) -> tuple[Any, int]:
         _check_number(text)
         return value, len(text) // 2 + 2
     if type(value) is list:
-        kept = list(map(_kept, value))
-        return [one for one, _ in kept], 3 + sum(weight for _, weight in kept)
+        return _kept_list(value)
     attribute = to_attribute(value)
     return from_attribute(attribute), _weight(attribute)
+
+
+def _kept_list(values: list[Any]) -> tuple[list[Any], int]:
+    """The same of a list: of whole numbers, as most are, without a call for each."""
+    if all([type(one) is int and -_SMALL < one < _SMALL for one in values]):
+        return list(values), 3 + sum([len(str(one)) // 2 + 2 for one in values])
+    kept = [_kept_list(one) if type(one) is list else _kept(one) for one in values]
+    return [one for one, _ in kept], 3 + sum([weight for _, weight in kept])
 
 
 def _check_key(key: Key) -> None:

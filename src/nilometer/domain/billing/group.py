@@ -8,10 +8,11 @@ whose fact was not stored may come again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from heapq import nsmallest
+from itertools import chain
 from typing import Any, NamedTuple
 
 from nilometer.domain.store import keys
@@ -45,6 +46,11 @@ PERIODS = 14  # newest billing periods of a subscription
 NEWEST_PERIODS = 100  # of the subscriptions beside the base; with 70 of them that renew each month, 40 days
 ACCESS: Mapping[str, str] = {"active": "full", "trialing": "full", "past_due": "grace"}
 """What a living subscription gives, by its status; any other gives nothing."""
+
+COUNTING = NEWEST_PERIODS + PERIODS
+"""Periods of a customer that may count: those beside the base's, which may be among them."""
+MOST_PERIODS = 2 * COUNTING + 1
+"""As many as are ever looked at, of how many subscriptions they may be."""
 
 NAMED_ALIKE = 21  # of subscriptions that are alike, by id: as many as a record names, and the base
 _NAMING_A_CHARGE = frozenset({"dispute", "radar.early_fraud_warning"})
@@ -366,6 +372,7 @@ class Alike:
     """`count` subscriptions: `view` is that of the newest, `id`; `names` are the first ids, `last` the last.
 
     Of each item of the view, `amounts` has the sum of quantities with 1 where there is none, and `seats` with 0.
+    `periods` are the newest `MOST_PERIODS`, ascending: more can never count.
     """
 
     customer: str
@@ -376,7 +383,7 @@ class Alike:
     count: int
     amounts: list[int]
     seats: list[int]
-    periods: set[Bounds]
+    periods: Sequence[Bounds]
 
     @property
     def living(self) -> bool:
@@ -387,51 +394,79 @@ class Alike:
 def alike(customer: str, views: Views, parts: Iterable[Alike] = ()) -> Iterator[Alike]:
     """The subscriptions of a customer, together where they are alike; `parts` were put together before."""
     found: dict[Any, list[Alike]] = {}
-    single = (_one(name, view) for name, view in views.items() if view["object"] == "subscription")
-    for one in (*single, *parts):
-        found.setdefault(_kind(one), []).append(one)
+    single: dict[Any, list[str]] = {}
+    for one in parts:
+        found.setdefault(_kind(one.id, one.view), []).append(one)
+    for name, view in views.items():
+        if view["object"] == "subscription":
+            single.setdefault(_kind(name, view), []).append(name)
+    for kind, names in single.items():
+        found.setdefault(kind, []).append(_sum(names, views))
     return (_together(customer, ones) for ones in found.values())
 
 
+def newest_periods(many: Iterable[Sequence[Bounds]], most: int) -> Sequence[Bounds]:
+    """The newest `most` of all, ascending; each of `many` is ascending. Of each so many are looked at first that most
+    often nothing older can be one of them."""
+    filled = [one for one in many if one]
+    if len(filled) <= 1:
+        return filled[0][-most:] if filled else ()
+    share = most // len(filled) + 1
+    first = sorted(set(chain.from_iterable(one[-share:] for one in filled)))
+    if len(first) < most:
+        return sorted(set(chain.from_iterable(filled)))[-most:]
+    least = first[-most]
+    return sorted(set(chain.from_iterable(one[bisect_left(one, least) :] for one in filled)))[-most:]
+
+
 def _together(customer: str, ones: Sequence[Alike]) -> Alike:
-    newest = max(ones, key=_age)
     if len(ones) == 1:
-        return replace(newest, customer=customer)
+        return replace(ones[0], customer=customer)
+    newest = max(ones, key=_age)
     return Alike(
         customer=customer,
         id=newest.id,
         view=newest.view,
-        names=nsmallest(NAMED_ALIKE, (name for one in ones for name in one.names)),
-        last=max(one.last for one in ones),
-        count=sum(one.count for one in ones),
-        amounts=list(map(sum, zip(*(one.amounts for one in ones), strict=True))),
-        seats=list(map(sum, zip(*(one.seats for one in ones), strict=True))),
-        periods=set[Bounds]().union(*(one.periods for one in ones)),
+        names=sorted([name for one in ones for name in one.names])[:NAMED_ALIKE],
+        last=max([one.last for one in ones]),
+        count=sum([one.count for one in ones]),
+        amounts=list(map(sum, zip(*[one.amounts for one in ones], strict=True))),
+        seats=list(map(sum, zip(*[one.seats for one in ones], strict=True))),
+        periods=newest_periods([one.periods for one in ones], MOST_PERIODS),
     )
 
 
-def _one(name: str, view: View) -> Alike:
-    quantities = [item.get("quantity") for item in view.get("items", ())]
+def _sum(names: list[str], views: Views) -> Alike:
+    """Of subscriptions that are alike."""
+    names.sort()
+    _, newest = max([(int(views[name].get("created") or 0), name) for name in names])
+    quantities = zip(*[[item.get("quantity") for item in views[name].get("items", ())] for name in names], strict=True)
+    told = list(quantities)
+    periods = {(start, end) for name in names for start, end in views[name].get("periods", ())}
     return Alike(
         customer="",
-        id=name,
-        view=view,
-        names=[name],
-        last=name,
-        count=1,
-        amounts=[1 if told is None else int(told) for told in quantities],
-        seats=[int(told or 0) for told in quantities],
-        periods={(start, end) for start, end in view.get("periods", ())},
+        id=newest,
+        view=views[newest],
+        names=names[:NAMED_ALIKE],
+        last=names[-1],
+        count=len(names),
+        amounts=[sum([1 if one is None else int(one) for one in of_item]) for of_item in told],
+        seats=[sum([int(one or 0) for one in of_item]) for of_item in told],
+        periods=sorted({(start, end) for name in names for start, end in views[name].get("periods", ())})[
+            -MOST_PERIODS:
+        ],
     )
 
 
-def _kind(one: Alike) -> Any:
+def _kind(name: str, view: View) -> Any:
     """What makes subscriptions alike; one that gives nothing is like no other."""
-    return (one.view.get("status"), *map(_priced, one.view.get("items", ()))) if one.living else one.id
+    status = view.get("status")
+    return (status, *map(_priced, view.get("items", ()))) if status in ACCESS else name
 
 
 def _priced(item: Mapping[str, Any]) -> Any:
-    return item.get("product"), item.get("price"), *sorted(item.get("metadata", {}).items())
+    metadata = item.get("metadata")
+    return item.get("product"), item.get("price"), *(sorted(metadata.items()) if metadata else ())
 
 
 def _age(one: Alike) -> tuple[int, str]:

@@ -7,11 +7,20 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from heapq import heappop, heappush, nsmallest
+from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from nilometer.domain.billing.group import ACCESS, NEWEST_PERIODS, Alike, Bounds, View, Views, current_period
+from nilometer.domain.billing.group import (
+    ACCESS,
+    NEWEST_PERIODS,
+    Alike,
+    Bounds,
+    View,
+    Views,
+    current_period,
+    newest_periods,
+)
 from nilometer.domain.billing.link import NAMED, admitted, conflicts, is_weak
 from nilometer.domain.billing.record.inputs import (
     ENDED,
@@ -125,12 +134,17 @@ class _Fold:
             **self._plan(effective, giving),
             **_cancellation(effective),
             **_trial(effective),
-            **_periods(effective, set[Bounds]().union(*(one.periods for one in self._subscriptions))),
+            **_periods(effective, self._every_period()),
             **self._payments(effective, base.customer if base else ""),
             "features": self._features(),
             "risk": risk(risks) if risks else None,
             **self._doubts(effective, giving),
         }
+
+    def _every_period(self) -> Iterator[Sequence[Bounds]]:
+        """Those that may count, ascending: of each customer in parts once, else of subscriptions that are alike."""
+        yield from (one.periods for one in self._subscriptions)
+        yield from (views.periods for views in self.customers.values() if isinstance(views, PartedViews))
 
     def _doubts(self, effective: tuple[str, View] | None, giving: Sequence[Alike]) -> dict[str, Any]:
         """What an operator should know; each field is there only when there is something to say."""
@@ -325,36 +339,52 @@ def _trial(effective: tuple[str, View] | None) -> dict[str, Any]:
     return {"trial_start": view.get("trial_start"), "trial_end": view.get("trial_end")}
 
 
-def _periods(effective: tuple[str, View] | None, of_all: Set[Bounds]) -> dict[str, Any]:
+def _periods(effective: tuple[str, View] | None, of_all: Iterable[Sequence[Bounds]]) -> dict[str, Any]:
     """The effective subscription's periods; where it has none, the newest of the others, a later start first."""
-    own: list[Bounds] = [tuple(bounds) for bounds in effective[1].get("periods", ())] if effective else []
+    own: list[Bounds] = [(start, end) for start, end in effective[1].get("periods", ())] if effective else []
     current = current_period(effective[1]) if effective else (None, None)
-    known = sorted([*own, *_beside(own, sorted(of_all - set(own))[-NEWEST_PERIODS:])])
+    newest = newest_periods(of_all, NEWEST_PERIODS + len(own))
+    others = [bounds for bounds in newest if bounds not in own][-NEWEST_PERIODS:]
     return {
         "current_period_start": current[0],
         "current_period_end": current[1],
-        "periods": [list(bounds) for bounds in known],
+        "periods": [[start, end] for start, end in sorted([*own, *_outside(sorted(own), _pieces(others))])],
     }
 
 
-def _beside(own: Sequence[Bounds], others: Iterable[Bounds]) -> Iterator[Bounds]:
-    """The parts of `others` that no own period takes; where they overlap, of the one that is greater."""
-    coming = sorted(others, reverse=True)
-    bounds = sorted({bound for one in (*own, *coming) for bound in one})
-    inside = {start for start in bounds for low, high in own if low <= start < high}
-    running: list[Bounds] = []  # a heap: the greatest first, so both bounds are negative
-    since, runs = 0, None
-    for bound in bounds:
-        while coming and coming[-1][0] <= bound:
-            start, end = coming.pop()
-            heappush(running, (-start, -end))
-        while running and -running[0][1] <= bound:
-            heappop(running)
-        now = running[0] if running and bound not in inside else None
-        if now != runs:
-            if runs:
-                yield since, bound
-            since, runs = bound, now
+def _pieces(periods: Iterable[Bounds]) -> Iterator[Bounds]:
+    """Of periods in ascending order: where they overlap, of the one that is greater."""
+    running: list[Bounds] = []  # the greatest last
+    since = 0
+    for one in (*(one for one in periods if one[0] < one[1]), None):
+        while running and (one is None or since < one[0]):
+            _, end = running[-1]
+            until = end if one is None else min(end, one[0])
+            if since < until:
+                yield since, until
+                since = until
+            if end <= since:
+                running.pop()
+        if one:
+            since = one[0]
+            running.append(one)
+
+
+def _outside(own: Sequence[Bounds], pieces: Iterable[Bounds]) -> Iterator[Bounds]:
+    """The parts of `pieces` that no own period takes; both in ascending order."""
+    first, last = (own[0][0], max(end for _, end in own)) if own else (0, 0)
+    for since, until in pieces:
+        if until <= first or last <= since:
+            yield since, until
+            continue
+        free = since
+        for low, high in own:
+            if low < high and low < until:
+                if free < low:
+                    yield free, low
+                free = max(free, high)
+        if free < until:
+            yield free, until
 
 
 def _on_its_way(invoice: View, views: Views) -> bool:

@@ -14,11 +14,24 @@ import hashlib
 import json
 import math
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
-from nilometer.domain.billing.group import NEWEST_PERIODS, PERIODS, Alike, Bounds, Known, Torn, View, Views, alike
+from nilometer.domain.billing.group import (
+    COUNTING,
+    MOST_PERIODS,
+    Alike,
+    Bounds,
+    Known,
+    Torn,
+    View,
+    Views,
+    alike,
+    newest_periods,
+)
 from nilometer.domain.store import compressed, keys
 from nilometer.domain.store.segments import Segment
 from nilometer.domain.store.writes import Absent, Delete, Item, Key, Put, Table, Version, Write, new_item
@@ -28,11 +41,12 @@ PARTED = 3 * PART  # plain subscriptions of a customer that are worth parts; hal
 MOST = 32  # parts of a customer: one transaction makes all of them, beside much else
 _GROWN = 4  # times as many in a part: then the parts are too few
 _SHRUNK = 8  # a part of as many in each: then they are too many
-_COUNTING = NEWEST_PERIODS + PERIODS  # periods that count, and those of them that the base may have too
+NAMES = 2  # ids of those that are alike: one that is not the base's is enough where they are many
 _PLAIN = frozenset({"active", "trialing"})
 _TELLING = frozenset({"doubt", "has_more", "unreadable"})
 
 as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=int).encode
+_value_at = json.JSONDecoder().raw_decode
 
 
 class PartsNeeded(Torn):
@@ -53,56 +67,107 @@ class PartPlace(NamedTuple):
 
 
 class Part:
-    """Read when it is asked for; the sums are known."""
+    """Read when it is asked for; the sums are known. Nothing else of it changes."""
 
-    def __init__(self, place: PartPlace, alikes: Sequence[Alike], views: Views | None = None, text: str = "") -> None:
+    def __init__(self, place: PartPlace, alikes: Sequence[Alike], held: Held | None = None) -> None:
         self.place = place
         self.alikes = alikes
-        self.text = text
-        """Of one that is not stored yet."""
+        self.count = sum([one.count for one in alikes])
+        """Of its subscriptions."""
         self.noted: tuple[Bounds, str] | None = None
         """The floor, and the text that the record has of it."""
-        self._views: Views | None = views if alikes else {}
+        self._held = held if alikes else Held({}, {})
 
     @property
     def views(self) -> Views:
         """Its subscriptions."""
-        if self._views is None:
-            raise PartsNeeded([self.place.key])
-        return self._views
+        return self._read.views
 
     @property
-    def count(self) -> int:
-        """Of its subscriptions."""
-        return sum(one.count for one in self.alikes)
+    def text(self) -> str:
+        """As it is stored."""
+        return self._read.text
 
     @property
     def is_read(self) -> bool:
         """Whether its subscriptions are here."""
-        return self._views is not None
+        return self._held is not None
+
+    @cached_property
+    def periods(self) -> Sequence[Bounds]:
+        """The newest, ascending."""
+        return newest_periods((one.periods for one in self.alikes), MOST_PERIODS)
+
+    @property
+    def _read(self) -> Held:
+        if self._held is None:
+            raise PartsNeeded([self.place.key])
+        return self._held
 
     def read(self, item: Item | None) -> None:
         """Its item; one of another version changes nothing."""
         if item and (item["version"], item["digest"]) == self.place[1:]:
-            self._views = json.loads(compressed.unpack(bytes(item["views"])))
+            self._held = held_of(compressed.unpack(bytes(item["views"])).decode())
 
     def with_views(self, views: Mapping[str, View | None]) -> Part:
         """`views` replace those of the same objects; None removes."""
-        if not views:
+        before = self.views
+        if all(before.get(name) == view for name, view in views.items()):
             return self
-        kept = {name: view for name, view in {**self.views, **views}.items() if view is not None}
-        return self if kept == self.views else _part(self.place.key, self.place.version + 1, kept)
+        return _part(self.place.key, self.place.version + 1, self._read.changed(views))
+
+
+class Held(NamedTuple):
+    """The subscriptions of a part, and of each its JSON: of an event one is another."""
+
+    views: Mapping[str, View]
+    texts: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """JSON of all, in order."""
+        return f"{{{','.join([self.texts[name] for name in sorted(self.texts)])}}}"
+
+    def changed(self, views: Mapping[str, View | None]) -> Held:
+        """`views` replace those of the same objects; None removes."""
+        new = {name: view for name, view in views.items() if view is not None}
+        left = views.keys() - new.keys()
+        kept = {name: view for name, view in self.views.items() if name not in left}
+        texts = {name: text for name, text in self.texts.items() if name not in left}
+        return Held({**kept, **new}, {**texts, **{name: _named(name, view) for name, view in new.items()}})
+
+
+def held_of(text: str) -> Held:
+    """The inverse of `text`."""
+    views, texts, start = dict[str, View](), dict[str, str](), 1
+    while start < len(text) - 1:
+        name, middle = _value_at(text, start)
+        view, end = _value_at(text, middle + 1)
+        views[name], texts[name] = view, text[start:end]
+        start = end + 1
+    return Held(views, texts)
+
+
+def _named(name: str, view: View) -> str:
+    return f"{as_text(name)}:{as_text(view)}"
 
 
 class PartedViews(Mapping[str, View]):
     """`loose` are in the record, all others in `parts`, whose sums have all periods from `floor` on."""
 
-    def __init__(self, loose: dict[str, View], parts: Sequence[Part], floor: Bounds = (0, 0)) -> None:
+    def __init__(
+        self,
+        loose: dict[str, View],
+        parts: Sequence[Part],
+        floor: Bounds = (0, 0),
+        periods: Sequence[Bounds] | None = None,
+    ) -> None:
         self.loose = loose
         self.parts = parts
         self.floor = floor
         self.stored: Segment | None = None
         """As it goes into the record."""
+        self._periods = periods
 
     def __getitem__(self, name: str) -> View:
         return self.loose[name] if name in self.loose else self._part_of(name).views[name]
@@ -127,20 +192,22 @@ class PartedViews(Mapping[str, View]):
 
     @cached_property
     def alikes(self) -> Sequence[Alike]:
-        """The sums of the parts' subscriptions."""
-        return list(alike("", {}, (one for part in self.parts for one in part.alikes)))
+        """The sums of the parts' subscriptions, without their periods."""
+        return list(alike("", {}, [replace(one, periods=()) for part in self.parts for one in part.alikes]))
 
-    @cached_property
-    def periods(self) -> set[Bounds]:
-        """Those of the parts' subscriptions, from the floor on."""
-        every = set[Bounds]().union(*(one.periods for one in self.alikes))
-        return every if self.floor == (0, 0) else {bounds for bounds in every if bounds >= self.floor}
+    @property
+    def periods(self) -> Sequence[Bounds]:
+        """Those of the parts' subscriptions from the floor on, ascending: the newest."""
+        if self._periods is None:
+            newest = newest_periods([one.periods for one in self.parts], MOST_PERIODS)
+            self._periods = newest[bisect_left(newest, self.floor) :]
+        return self._periods
 
     def fits(self, size: int) -> bool:
         """Whether the parts are as many as they should be, and their sums have all periods that count. `size`: of a new
         part, in subscriptions."""
         counts = [one.count for one in self.parts]
-        told = self.floor == (0, 0) or len(self.periods) >= _COUNTING
+        told = self.floor == (0, 0) or len(self.periods) >= COUNTING
         enough = len(counts) == MOST or max(counts) <= _GROWN * size
         few = len(counts) == 1 or sum(counts) * _SHRUNK >= len(counts) * size
         return told and enough and few and sum(counts) >= PARTED // 2
@@ -158,7 +225,7 @@ class PartedViews(Mapping[str, View]):
     def raised(self) -> Bounds:
         """The floor for the record: the old one, until twice as many periods as count are above it."""
         known = self.periods
-        return self.floor if len(known) <= 2 * _COUNTING else sorted(known)[-_COUNTING * 3 // 2]
+        return self.floor if len(known) < MOST_PERIODS else known[-COUNTING * 3 // 2]
 
     def changed(self, views: Mapping[str, View | None]) -> Views:
         """`views` replace those of the same objects; None removes. Only their parts are made anew."""
@@ -173,7 +240,9 @@ class PartedViews(Mapping[str, View]):
                 of_part.setdefault(self._part_of(name), {})[name] = plain
         if unread := [one.place.key for one in of_part if not one.is_read]:
             raise PartsNeeded(unread)
-        return PartedViews(loose, [one.with_views(of_part.get(one, {})) for one in self.parts], self.floor)
+        parts = [one.with_views(of_part[one]) if one in of_part else one for one in self.parts]
+        alike = all(new is one or new.periods == one.periods for new, one in zip(parts, self.parts, strict=True))
+        return PartedViews(loose, parts, self.floor, self._periods if alike else None)
 
     def read(self, known: Known) -> None:
         """Those parts that are `known`."""
@@ -202,7 +271,8 @@ def parted(customer: str, views: Views, before: Mapping[Key, PartPlace], size: i
     for name in plain:
         held[_slot(name, len(held))][name] = views[name]
     placed = ((part_key(customer, slot), one) for slot, one in enumerate(held))
-    parts = [_part(key, before[key].version + 1 if key in before else 1, one) for key, one in placed]
+    nothing = Held({}, {})
+    parts = [_part(key, before[key].version + 1 if key in before else 1, nothing.changed(one)) for key, one in placed]
     return PartedViews({name: view for name, view in views.items() if not _is_plain(view)}, parts)
 
 
@@ -231,10 +301,10 @@ def _part_item(part: Part, cause: str, updated_at: str) -> Item:
     )
 
 
-def _part(key: Key, version: int, views: Views) -> Part:
-    text = as_text(views)
-    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-    return Part(PartPlace(key, version, digest), list(alike("", views)), views, text)
+def _part(key: Key, version: int, held: Held) -> Part:
+    digest = hashlib.blake2b(held.text.encode(), digest_size=6).hexdigest()
+    sums = [replace(one, names=one.names[:NAMES]) for one in alike("", held.views)]
+    return Part(PartPlace(key, version, digest), sums, held)
 
 
 def _is_plain(view: View) -> bool:

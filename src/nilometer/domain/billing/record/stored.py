@@ -10,7 +10,8 @@ release that knows nothing of them does not read it as one without these subscri
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -22,7 +23,6 @@ from nilometer.domain.store.segments import Segment, joined, segment
 _RECENT: dict[bytes, Mapping[str, Any]] = {}  # what a content was made of, so that its writer need not read it again
 _KEPT = 8
 _COMMA, _END = segment(b","), segment(b"}}")
-NAMES = 2  # ids of those that are alike: one that is not the base's is enough where they are many
 
 
 def closed(customers: Mapping[str, Views], document: Mapping[str, Any]) -> bytes:
@@ -89,7 +89,7 @@ def _told(one: Alike, floor: Bounds) -> list[Any]:
     return [
         one.id,
         one.view,
-        one.names[:NAMES],
+        one.names,
         one.last,
         one.count,
         one.amounts,
@@ -109,14 +109,14 @@ def _alike(told: list[Any]) -> Alike:
         count=count,
         amounts=amounts,
         seats=seats,
-        periods=set(_bounds(periods)),
+        periods=list(_bounds(periods)),
     )
 
 
-def _steps(periods: Iterable[Bounds], floor: Bounds) -> list[int]:
+def _steps(periods: Sequence[Bounds], floor: Bounds) -> list[int]:
     """The periods from the floor on, in order: how much later each begins than the one before, and how long it is."""
     before, found = 0, []
-    for start, end in sorted(bounds for bounds in periods if bounds >= floor):
+    for start, end in periods[bisect_left(periods, floor) :]:
         found += [start - before, end - start]
         before = start
     return found

@@ -24,9 +24,9 @@ def small_parts(part: int = 1, parted: int = 2) -> Iterator[None]:
     """A customer is large with `parted` plain subscriptions, `part` in each of its parts, and gets them at once; no
     process remembers what another one has read."""
     with (
-        patch.multiple(parts, PART=part, PARTED=parted),
+        patch.multiple(parts, PART=part, PARTED=parted, NAMES=NAMED_ALIKE),
         patch.multiple(inputs, PARTED=parted, SETTLES=timedelta(0)),
-        patch.multiple(stored, _RECENT={}, NAMES=NAMED_ALIKE),
+        patch.multiple(stored, _RECENT={}),
     ):
         yield
 
