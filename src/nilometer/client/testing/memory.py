@@ -30,7 +30,7 @@ TRANSACTION_BYTES = 4 * 1024 * 1024
 PARTITION_BYTES, SORT_BYTES = 2048, 1024
 _EXACT = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation])
 
-_SMALL = 10**18  # below it a whole number has few digits
+_FEW = 18  # characters of a whole number that fits
 
 Items = dict[tuple[Table, Key], dict[str, Any]]
 
@@ -233,8 +233,9 @@ def _kept(value: Any) -> tuple[Any, int]:
 
 def _kept_list(values: list[Any]) -> tuple[list[Any], int]:
     """The same of a list: of whole numbers, as most are, without a call for each."""
-    if all([type(one) is int and -_SMALL < one < _SMALL for one in values]):
-        return list(values), 3 + sum([len(str(one)) // 2 + 2 for one in values])
+    digits = [len(str(one)) for one in values if type(one) is int]
+    if len(digits) == len(values) and max(digits, default=0) <= _FEW:
+        return list(values), 3 + 2 * len(digits) + sum([many // 2 for many in digits])
     kept = [_kept_list(one) if type(one) is list else _kept(one) for one in values]
     return [one for one, _ in kept], 3 + sum([weight for _, weight in kept])
 

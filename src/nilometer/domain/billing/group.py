@@ -372,10 +372,11 @@ class Alike:
     """`count` subscriptions: `view` is that of the newest, `id`; `names` are the first ids, `last` the last.
 
     Of each item of the view, `amounts` has the sum of quantities with 1 where there is none, and `seats` with 0.
-    `periods` are the newest `MOST_PERIODS`, ascending: more can never count.
+    `periods` are the newest `MOST_PERIODS`, ascending: more can never count. `kind` is what they have in common.
     """
 
     customer: str
+    kind: Any
     id: str
     view: View
     names: list[str]
@@ -391,40 +392,50 @@ class Alike:
         return self.view.get("status") in ACCESS
 
 
-def alike(customer: str, views: Views, parts: Iterable[Alike] = ()) -> Iterator[Alike]:
-    """The subscriptions of a customer, together where they are alike; `parts` were put together before."""
+def alike(
+    customer: str, views: Views, parts: Iterable[Alike] = (), kinds: Mapping[str, Any] | None = None
+) -> Iterator[Alike]:
+    """The subscriptions of a customer, together where they are alike; `parts` were put together before. `kinds` are
+    those of the views, where they are known."""
     found: dict[Any, list[Alike]] = {}
     single: dict[Any, list[str]] = {}
     for one in parts:
-        found.setdefault(_kind(one.id, one.view), []).append(one)
+        found.setdefault(one.kind, []).append(one)
     for name, view in views.items():
         if view["object"] == "subscription":
-            single.setdefault(_kind(name, view), []).append(name)
+            single.setdefault(kinds[name] if kinds else kind_of(name, view), []).append(name)
     for kind, names in single.items():
-        found.setdefault(kind, []).append(_sum(names, views))
+        found.setdefault(kind, []).append(_sum(kind, names, views))
     return (_together(customer, ones) for ones in found.values())
 
 
 def newest_periods(many: Iterable[Sequence[Bounds]], most: int) -> Sequence[Bounds]:
-    """The newest `most` of all, ascending; each of `many` is ascending. Of each so many are looked at first that most
-    often nothing older can be one of them."""
-    filled = [one for one in many if one]
+    """The newest `most` of all, ascending; each of `many` is ascending and has none twice."""
+    filled = [one[-most:] for one in many if one]
     if len(filled) <= 1:
-        return filled[0][-most:] if filled else ()
+        return filled[0] if filled else ()
+    newest = sorted(chain.from_iterable(_tails(filled, most)))[-most:]
+    if len(set(newest)) == len(newest):
+        return newest
+    return sorted(set(chain.from_iterable(filled)))[-most:]
+
+
+def _tails(filled: Sequence[Sequence[Bounds]], most: int) -> Iterable[Sequence[Bounds]]:
+    """Of each what may be among the newest `most` of all: what is not older than the last of as many as that."""
     share = most // len(filled) + 1
-    first = sorted(set(chain.from_iterable(one[-share:] for one in filled)))
+    first = sorted(chain.from_iterable(one[-share:] for one in filled))
     if len(first) < most:
-        return sorted(set(chain.from_iterable(filled)))[-most:]
-    least = first[-most]
-    return sorted(set(chain.from_iterable(one[bisect_left(one, least) :] for one in filled)))[-most:]
+        return filled
+    return [one[bisect_left(one, first[-most]) :] for one in filled]
 
 
 def _together(customer: str, ones: Sequence[Alike]) -> Alike:
     if len(ones) == 1:
-        return replace(ones[0], customer=customer)
+        return ones[0] if ones[0].customer == customer else replace(ones[0], customer=customer)
     newest = max(ones, key=_age)
     return Alike(
         customer=customer,
+        kind=newest.kind,
         id=newest.id,
         view=newest.view,
         names=sorted([name for one in ones for name in one.names])[:NAMED_ALIKE],
@@ -432,33 +443,32 @@ def _together(customer: str, ones: Sequence[Alike]) -> Alike:
         count=sum([one.count for one in ones]),
         amounts=list(map(sum, zip(*[one.amounts for one in ones], strict=True))),
         seats=list(map(sum, zip(*[one.seats for one in ones], strict=True))),
-        periods=newest_periods([one.periods for one in ones], MOST_PERIODS),
+        periods=newest_periods([one.periods for one in ones if one.periods], MOST_PERIODS),
     )
 
 
-def _sum(names: list[str], views: Views) -> Alike:
+def _sum(kind: Any, names: list[str], views: Views) -> Alike:
     """Of subscriptions that are alike."""
     names.sort()
     _, newest = max([(int(views[name].get("created") or 0), name) for name in names])
-    quantities = zip(*[[item.get("quantity") for item in views[name].get("items", ())] for name in names], strict=True)
-    told = list(quantities)
+    quantities = [[item.get("quantity") for item in views[name].get("items", ())] for name in names]
+    of_items = list(zip(*quantities, strict=True))
     periods = {(start, end) for name in names for start, end in views[name].get("periods", ())}
     return Alike(
         customer="",
+        kind=kind,
         id=newest,
         view=views[newest],
         names=names[:NAMED_ALIKE],
         last=names[-1],
         count=len(names),
-        amounts=[sum([1 if one is None else int(one) for one in of_item]) for of_item in told],
-        seats=[sum([int(one or 0) for one in of_item]) for of_item in told],
-        periods=sorted({(start, end) for name in names for start, end in views[name].get("periods", ())})[
-            -MOST_PERIODS:
-        ],
+        amounts=[sum([1 if one is None else int(one) for one in of_item]) for of_item in of_items],
+        seats=[sum([int(one or 0) for one in of_item]) for of_item in of_items],
+        periods=sorted(periods)[-MOST_PERIODS:],
     )
 
 
-def _kind(name: str, view: View) -> Any:
+def kind_of(name: str, view: View) -> Any:
     """What makes subscriptions alike; one that gives nothing is like no other."""
     status = view.get("status")
     return (status, *map(_priced, view.get("items", ()))) if status in ACCESS else name

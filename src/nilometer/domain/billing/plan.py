@@ -58,7 +58,7 @@ from nilometer.domain.billing.record.inputs import (
     with_part,
     without_customer,
 )
-from nilometer.domain.billing.record.parts import PartedViews, PartPlace, PartsNeeded, part_writes
+from nilometer.domain.billing.record.parts import PartedViews, PartPlace, PartsNeeded, part_of, part_writes
 from nilometer.domain.billing.record.refold import refold_request
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Absent, Check, Delete, Item, Key, Put, Table, Write, version_after, version_of
@@ -196,6 +196,14 @@ class Plan:
         return [] if self.prepares else list(self._decided.facts())
 
     @property
+    def parts(self) -> int | None:
+        """How many its customer has once it is stored; None when nothing of the customer changes."""
+        name = customer_name(self.group.scope, str(self.group.customer_id))
+        homes = self._effect.homes if self._effect else ()
+        after = (one.inputs.customers.get(name) for one in homes)
+        return max((len(views.parts) if type(views) is PartedViews else 0 for views in after), default=None)
+
+    @property
     def _decided(self) -> _Effect:
         if self._effect is None:
             raise Torn("not all items are read, or they contradict each other")
@@ -236,6 +244,7 @@ def _owned(effect: _Effect, wanted: set[Key]) -> tuple[set[Key], _Effect | None]
     except Torn:
         return wanted, None
     wanted |= {catalog_key(name) for one in homes for name in one.newly_used}
+    wanted |= {key for one in homes for key in one.before if key in known}
     return wanted, replace(effect, link=link, adopted=adopted, homes=homes)
 
 
@@ -261,6 +270,18 @@ def _guesses(group: Group) -> set[Key]:
         else [group.operator_claim]
     )
     return {keys.billing(told.workspace_id) for told in claims if told}
+
+
+def own_parts(group: Group, slots: int) -> set[Key]:
+    """The parts of the group's own subscriptions, should its customer have so many."""
+    if not slots or group.customer_id is None:
+        return set()
+    name = customer_name(group.scope, group.customer_id)
+    return {
+        part_of(name, one.object_id, slots)
+        for one in group.evidence
+        if one.element and one.object_id and one.object_type == "subscription"
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +337,7 @@ def _part_writes(group: Group, homes: Sequence[Home]) -> Iterator[Write]:
     """What changes of the customer's parts: they stay where they are when it moves to another workspace."""
     name = customer_name(group.scope, str(group.customer_id))
     after = (one.inputs.customers[name] for one in homes if not one.leaves)
-    kept: Views = next((views for views in after if isinstance(views, PartedViews)), {})
+    kept: Views = next((views for views in after if type(views) is PartedViews), {})
     if homes[0].before or kept:
         yield from part_writes(homes[0].before, kept, cause=group.cause, updated_at=group.updated_at)
 

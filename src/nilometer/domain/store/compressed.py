@@ -114,7 +114,7 @@ RECORD = (
 
 # A small window and state, made once and copied: a third of the time, and payloads rarely are larger than it.
 _PREPARED = zlib.compressobj(6, zlib.DEFLATED, 14, 6, zdict=DICTIONARY)
-_PREPARED_RECORD = zlib.compressobj(6, zlib.DEFLATED, 14, 6, zdict=RECORD)
+_PREPARED_RECORD = zlib.compressobj(5, zlib.DEFLATED, 14, 6, zdict=RECORD)  # 6: 0.2 % fewer bytes, a third more time
 _BY_ID = {zlib.adler32(known): known for known in (DICTIONARY, RECORD)}
 
 

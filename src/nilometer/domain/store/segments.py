@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
-_RAW = zlib.compressobj(6, zlib.DEFLATED, -14, 6)
+_RAW = zlib.compressobj(5, zlib.DEFLATED, -14, 6)
 HEADER = zlib.compressobj(6, zlib.DEFLATED, 14, 6).flush(zlib.Z_FULL_FLUSH)
 """Begins the stream, and none of `compressed`: those name a dictionary."""
 _LAST = b"\x03\x00"  # an empty block of fixed codes that says it is the last (RFC 1951, 3.2)

@@ -49,13 +49,13 @@ from nilometer.domain.stripe.event import (
 from nilometer.domain.stripe.registers.register import of_event
 from nilometer.errors import NilometerError, Rejected
 from nilometer.flows.billing.catalog import refold, requested
-from nilometer.flows.billing.commit import ArrivedEvent, Committer, Parcels
+from nilometer.flows.billing.commit import ArrivedEvent, Committer, Hint, Parcels
 from nilometer.flows.inbox.envelope import decode, read
 from nilometer.flows.inbox.settle import inbox, settle, together
 
 _OWN = Trust()
 _HINTED = 10_000  # customers
-_HINTS: WeakKeyDictionary[Store, dict[Key, list[Key]]] = WeakKeyDictionary()
+_HINTS: WeakKeyDictionary[Store, dict[Key, Hint]] = WeakKeyDictionary()
 
 
 def handle(
@@ -82,7 +82,7 @@ def handle(
     return settle(messages, into, open=opened, decide=decided, group=together)
 
 
-def _hints(store: Store) -> dict[Key, list[Key]]:
+def _hints(store: Store) -> dict[Key, Hint]:
     """Of this process; forgotten when they are too many."""
     hints = _HINTS.setdefault(store, {})
     if len(hints) > _HINTED:

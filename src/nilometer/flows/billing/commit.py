@@ -24,12 +24,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Generic, TypeGuard, TypeVar
+from typing import Generic, NamedTuple, TypeGuard, TypeVar
 
 from nilometer.aws.dynamodb import TRANSACTION_LIMIT, Store
 from nilometer.domain.billing.group import Evidence, Group, Torn
 from nilometer.domain.billing.link import Trust
-from nilometer.domain.billing.plan import Plan
+from nilometer.domain.billing.plan import Plan, own_parts
 from nilometer.domain.billing.record.inputs import CATALOG
 from nilometer.domain.events.outcome import Outcome
 from nilometer.domain.store import keys
@@ -144,18 +144,28 @@ class Planned:
     renewals: int = 0
 
 
+class Hint(NamedTuple):
+    """What was read for a customer before: its records, and in how many parts it is. Read at once, they save a round; a
+    wrong one costs a read."""
+
+    records: Sequence[Key] = ()
+    parts: int = 0
+
+
+_NO_HINT = Hint()
+
+
 @dataclass(slots=True)
 class Committer:
     """Brings the events of one batch to the tables; each parcel gets its outcome once that is stored.
 
-    `hints` says, by link, which records were read for a customer before: read at once, they save a round. A wrong one
-    costs a read.
+    `hints` are by link.
     """
 
     store: Store
     now: datetime
     trust: Trust = field(default_factory=Trust)
-    hints: dict[Key, list[Key]] = field(default_factory=dict)
+    hints: dict[Key, Hint] = field(default_factory=dict)
     known: dict[Key, Item | None] = field(default_factory=dict)
     lonely: bool = False
     pack: Pack[Planned] = field(default_factory=Pack)
@@ -210,8 +220,13 @@ class Committer:
 
     def _missing(self, plans: Iterable[Planned]) -> set[Key]:
         """What the plans still need, and what was read for their customers before."""
-        hinted = {key for one in plans if one.plan.missing for key in self.hints.get(_hint_of(one), ())}
+        hinted = {key for one in plans if one.plan.missing for key in self._hinted(one)}
         return {key for one in plans for key in one.plan.missing} | hinted - self.known.keys()
+
+    def _hinted(self, planned: Planned) -> Iterator[Key]:
+        hint = self.hints.get(_hint_of(planned), _NO_HINT)
+        yield from hint.records
+        yield from own_parts(planned.plan.group, hint.parts)
 
     def _planned(self, groups: Iterable[Parcels], *, consistent: bool = False) -> list[Planned]:
         """Reads in rounds: what a link names is known only when the link is."""
@@ -369,7 +384,10 @@ class Committer:
             self.store.put(_new_fact(facts[0]))
 
     def _hint(self, planned: Planned) -> None:
-        self.hints[_hint_of(planned)] = [key for key in planned.plan.keys if key.sk == "BILLING"]
+        plan, name = planned.plan, _hint_of(planned)
+        known = self.hints.get(name, _NO_HINT)
+        records = [key for key in plan.keys if key.sk == "BILLING"]
+        self.hints[name] = Hint(records, known.parts if plan.parts is None else plan.parts)
 
     def _each(self, groups: Sequence[Planned], error: Exception, do: Callable[[Planned], None]) -> None:
         """Each group by itself; one that is alone already is set aside."""

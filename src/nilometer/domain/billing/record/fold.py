@@ -7,6 +7,7 @@ to, so the order in which they came cannot matter. docs/billing.md describes eve
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from heapq import nsmallest
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -67,7 +68,7 @@ def fold(inputs: Inputs) -> dict[str, Any]:
 def read_parts(inputs: Inputs) -> None:
     """Reads what `fold` will read of parts: `PartsNeeded` with the keys of those that are not here."""
     for views in inputs.customers.values():
-        if isinstance(views, PartedViews):
+        if type(views) is PartedViews:
             closed_views(views)
             for view in views.loose.values():
                 if view["object"] == "invoice":
@@ -144,7 +145,7 @@ class _Fold:
     def _every_period(self) -> Iterator[Sequence[Bounds]]:
         """Those that may count, ascending: of each customer in parts once, else of subscriptions that are alike."""
         yield from (one.periods for one in self._subscriptions)
-        yield from (views.periods for views in self.customers.values() if isinstance(views, PartedViews))
+        yield from (views.periods for views in self.customers.values() if type(views) is PartedViews)
 
     def _doubts(self, effective: tuple[str, View] | None, giving: Sequence[Alike]) -> dict[str, Any]:
         """What an operator should know; each field is there only when there is something to say."""
@@ -344,12 +345,18 @@ def _periods(effective: tuple[str, View] | None, of_all: Iterable[Sequence[Bound
     own: list[Bounds] = [(start, end) for start, end in effective[1].get("periods", ())] if effective else []
     current = current_period(effective[1]) if effective else (None, None)
     newest = newest_periods(of_all, NEWEST_PERIODS + len(own))
-    others = [bounds for bounds in newest if bounds not in own][-NEWEST_PERIODS:]
     return {
         "current_period_start": current[0],
         "current_period_end": current[1],
-        "periods": [[start, end] for start, end in sorted([*own, *_outside(sorted(own), _pieces(others))])],
+        "periods": [[start, end] for start, end in _beside(tuple(own), tuple(newest))],
     }
+
+
+@lru_cache(maxsize=32)  # most events change no period
+def _beside(own: tuple[Bounds, ...], newest: tuple[Bounds, ...]) -> Sequence[Bounds]:
+    """The own periods, and of the newest of the others what none of them takes."""
+    others = sorted(set(newest) - set(own))[-NEWEST_PERIODS:]
+    return tuple(sorted([*own, *_outside(sorted(own), _pieces(others))]))
 
 
 def _pieces(periods: Iterable[Bounds]) -> Iterator[Bounds]:

@@ -135,7 +135,7 @@ def catalog_key(name: str) -> Key:
 
 def loose(views: Views) -> Views:
     """All but the plain subscriptions of a large customer, which are in parts."""
-    return views.loose if isinstance(views, PartedViews) else views
+    return views.loose if type(views) is PartedViews else views
 
 
 def subscriptions(customer: str, views: Views) -> Iterator[Alike]:
@@ -150,7 +150,7 @@ def _unlike(views: Views) -> Iterator[View]:
 
 
 def _summed(views: Views) -> Iterable[Alike]:
-    return views.alikes if isinstance(views, PartedViews) else ()
+    return views.alikes if type(views) is PartedViews else ()
 
 
 def changed(held: Views, views: Mapping[str, View | None]) -> Views:
@@ -168,7 +168,7 @@ def changed(held: Views, views: Mapping[str, View | None]) -> Views:
 
 
 def _changed(held: Views, views: Mapping[str, View | None]) -> Views:
-    if isinstance(held, PartedViews):
+    if type(held) is PartedViews:
         return held.changed(views)
     return {name: view for name, view in {**held, **views}.items() if view is not None}
 
@@ -198,12 +198,12 @@ def inputs_of(record: Item | None, known: Known | None = None) -> Inputs:
 
 
 def _large(customers: Mapping[str, Views]) -> Iterator[PartedViews]:
-    return (views for views in customers.values() if isinstance(views, PartedViews))
+    return (views for views in customers.values() if type(views) is PartedViews)
 
 
 def places(views: Views) -> Mapping[Key, PartPlace]:
     """Of the parts of a customer."""
-    return views.places if isinstance(views, PartedViews) else {}
+    return views.places if type(views) is PartedViews else {}
 
 
 def read_whole(inputs: Inputs) -> None:

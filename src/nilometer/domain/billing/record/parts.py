@@ -15,10 +15,10 @@ import json
 import math
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nilometer.domain.billing.group import (
     COUNTING,
@@ -30,6 +30,7 @@ from nilometer.domain.billing.group import (
     View,
     Views,
     alike,
+    kind_of,
     newest_periods,
 )
 from nilometer.domain.store import compressed, keys
@@ -76,7 +77,7 @@ class Part:
         """Of its subscriptions."""
         self.noted: tuple[Bounds, str] | None = None
         """The floor, and the text that the record has of it."""
-        self._held = held if alikes else Held({}, {})
+        self._held = held if alikes else _NOTHING
 
     @property
     def views(self) -> Views:
@@ -94,8 +95,13 @@ class Part:
         return self._held is not None
 
     @cached_property
+    def sums(self) -> Sequence[Alike]:
+        """`alikes` without their periods."""
+        return [replace(one, periods=()) for one in self.alikes]
+
+    @cached_property
     def periods(self) -> Sequence[Bounds]:
-        """The newest, ascending."""
+        """The newest of `alikes`, ascending."""
         return newest_periods((one.periods for one in self.alikes), MOST_PERIODS)
 
     @property
@@ -118,10 +124,11 @@ class Part:
 
 
 class Held(NamedTuple):
-    """The subscriptions of a part, and of each its JSON: of an event one is another."""
+    """The subscriptions of a part, and of each its JSON and what makes it alike: of an event one is another."""
 
     views: Mapping[str, View]
     texts: Mapping[str, str]
+    kinds: Mapping[str, Any]
 
     @property
     def text(self) -> str:
@@ -131,10 +138,20 @@ class Held(NamedTuple):
     def changed(self, views: Mapping[str, View | None]) -> Held:
         """`views` replace those of the same objects; None removes."""
         new = {name: view for name, view in views.items() if view is not None}
-        left = views.keys() - new.keys()
-        kept = {name: view for name, view in self.views.items() if name not in left}
-        texts = {name: text for name, text in self.texts.items() if name not in left}
-        return Held({**kept, **new}, {**texts, **{name: _named(name, view) for name, view in new.items()}})
+        gone = views.keys() - new.keys()
+        kept = self.without(gone) if gone else self
+        texts = {name: f"{as_text(name)}:{as_text(view)}" for name, view in new.items()}
+        kinds = {name: kind_of(name, view) for name, view in new.items()}
+        return Held({**kept.views, **new}, {**kept.texts, **texts}, {**kept.kinds, **kinds})
+
+    def without(self, names: Set[str]) -> Held:
+        """All others."""
+        left = [name for name in self.views if name not in names]
+        views, texts, kinds = self
+        return Held({n: views[n] for n in left}, {n: texts[n] for n in left}, {n: kinds[n] for n in left})
+
+
+_NOTHING = Held({}, {}, {})
 
 
 def held_of(text: str) -> Held:
@@ -145,11 +162,7 @@ def held_of(text: str) -> Held:
         view, end = _value_at(text, middle + 1)
         views[name], texts[name] = view, text[start:end]
         start = end + 1
-    return Held(views, texts)
-
-
-def _named(name: str, view: View) -> str:
-    return f"{as_text(name)}:{as_text(view)}"
+    return Held(views, texts, {name: kind_of(name, view) for name, view in views.items()})
 
 
 class PartedViews(Mapping[str, View]):
@@ -193,7 +206,7 @@ class PartedViews(Mapping[str, View]):
     @cached_property
     def alikes(self) -> Sequence[Alike]:
         """The sums of the parts' subscriptions, without their periods."""
-        return list(alike("", {}, [replace(one, periods=()) for part in self.parts for one in part.alikes]))
+        return list(alike("", {}, [one for part in self.parts for one in part.sums]))
 
     @property
     def periods(self) -> Sequence[Bounds]:
@@ -241,8 +254,10 @@ class PartedViews(Mapping[str, View]):
         if unread := [one.place.key for one in of_part if not one.is_read]:
             raise PartsNeeded(unread)
         parts = [one.with_views(of_part[one]) if one in of_part else one for one in self.parts]
-        alike = all(new is one or new.periods == one.periods for new, one in zip(parts, self.parts, strict=True))
-        return PartedViews(loose, parts, self.floor, self._periods if alike else None)
+        floor = self.raised()
+        if any(new.periods != one.periods for new, one in zip(parts, self.parts, strict=True)):
+            return PartedViews(loose, parts, floor)
+        return PartedViews(loose, parts, floor, self.periods[bisect_left(self.periods, floor) :])
 
     def read(self, known: Known) -> None:
         """Those parts that are `known`."""
@@ -262,7 +277,7 @@ def size_of(subscriptions: int) -> int:
 def parted(customer: str, views: Views, before: Mapping[Key, PartPlace], size: int) -> Views:
     """In parts, when the plain subscriptions are many, and in as many as they need. `customer` is its name in records,
     `before` are the parts that are stored, `size` is that of a new one."""
-    if views.fits(size) if isinstance(views, PartedViews) else len(views) < PARTED:
+    if views.fits(size) if type(views) is PartedViews else len(views) < PARTED:
         return views
     plain = [name for name, view in views.items() if _is_plain(view)]
     if len(plain) < PARTED:
@@ -271,8 +286,8 @@ def parted(customer: str, views: Views, before: Mapping[Key, PartPlace], size: i
     for name in plain:
         held[_slot(name, len(held))][name] = views[name]
     placed = ((part_key(customer, slot), one) for slot, one in enumerate(held))
-    nothing = Held({}, {})
-    parts = [_part(key, before[key].version + 1 if key in before else 1, nothing.changed(one)) for key, one in placed]
+    versions = ((key, before[key].version + 1 if key in before else 1, one) for key, one in placed)
+    parts = [_part(key, version, _NOTHING.changed(one)) for key, version, one in versions]
     return PartedViews({name: view for name, view in views.items() if not _is_plain(view)}, parts)
 
 
@@ -282,9 +297,14 @@ def part_key(customer: str, slot: int) -> Key:
     return keys.billing_part(account, mode == "live", customer_id, slot)
 
 
+def part_of(customer: str, subscription: str, slots: int) -> Key:
+    """Of a subscription, when the customer has so many parts."""
+    return part_key(customer, _slot(subscription, slots))
+
+
 def part_writes(before: Mapping[Key, PartPlace], after: Views, *, cause: str, updated_at: str) -> Iterator[Write]:
     """Of one customer: the parts that are not as they were `before`, each on condition that it is as it was read."""
-    parts = after.parts if isinstance(after, PartedViews) else ()
+    parts = after.parts if type(after) is PartedViews else ()
     for one in parts:
         if (stored := before.get(one.place.key)) != one.place:
             expected = Version(stored.version) if stored else Absent()
@@ -303,7 +323,7 @@ def _part_item(part: Part, cause: str, updated_at: str) -> Item:
 
 def _part(key: Key, version: int, held: Held) -> Part:
     digest = hashlib.blake2b(held.text.encode(), digest_size=6).hexdigest()
-    sums = [replace(one, names=one.names[:NAMES]) for one in alike("", held.views)]
+    sums = [replace(one, names=one.names[:NAMES]) for one in alike("", held.views, kinds=held.kinds)]
     return Part(PartPlace(key, version, digest), sums, held)
 
 

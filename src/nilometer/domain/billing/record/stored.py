@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from nilometer.domain.billing.group import Alike, Bounds, Views
+from nilometer.domain.billing.group import Alike, Bounds, Views, kind_of
 from nilometer.domain.billing.record.parts import Part, PartedViews, PartPlace, as_text, part_key
 from nilometer.domain.store import compressed
 from nilometer.domain.store.segments import Segment, joined, segment
@@ -27,7 +27,7 @@ _COMMA, _END = segment(b","), segment(b"}}")
 
 def closed(customers: Mapping[str, Views], document: Mapping[str, Any]) -> bytes:
     """`document` is what stands beside the customers."""
-    large = {name: views for name, views in customers.items() if isinstance(views, PartedViews)}
+    large = {name: views for name, views in customers.items() if type(views) is PartedViews}
     small = {name: views for name, views in customers.items() if name not in large}
     segments = [segment(f'{as_text({**document, "small": small})[:-1]},"large":{{'.encode())]
     for name, views in sorted(large.items()):
@@ -102,6 +102,7 @@ def _alike(told: list[Any]) -> Alike:
     id_, view, names, last, count, amounts, seats, periods = told
     return Alike(
         customer="",
+        kind=kind_of(id_, view),
         id=id_,
         view=view,
         names=names,
