@@ -190,6 +190,35 @@ def test_open_invoices_read_one_part() -> None:
     assert fold(Inputs(customers=whole)) == folded
 
 
+def test_the_newest_of_a_kind_goes() -> None:
+    """The record has its view and no other one's: that of the next one is in a part, which is read."""
+    whole = Inputs(catalog=CATALOG, customers={CUSTOMER: {f"s_{n}": _plain(n) for n in range(2 * PARTED)}})
+    held = Stored(whole)
+    unread, newest = held.read(), f"s_{2 * PARTED - 1}"
+
+    with pytest.raises(PartsNeeded) as error:
+        with_views(unread, CUSTOMER, {newest: None})
+    read = inputs_of({"inputs": packed(unread)}, {key: held.items[key] for key in error.value.keys})
+    with pytest.raises(PartsNeeded) as second:
+        read_parts(with_views(read, CUSTOMER, {newest: None}))
+    held.change(CUSTOMER, {newest: None}, again=True)
+
+    assert len(error.value.keys) == len(second.value.keys) == held.written == 1
+    assert fold(held.read()) == fold(with_views(whole, CUSTOMER, {newest: None}))
+
+
+def test_two_kinds_are_kept_apart() -> None:
+    """Also when a part has both, and one of them is a single subscription."""
+    views = {f"s_{n}": _plain(n, price="odd" if n in {7, 100} else "plain") for n in range(2 * PARTED)}
+    whole = Inputs(catalog=CATALOG, customers={CUSTOMER: views})
+    held = Stored(whole)
+
+    for change in ({"s_100": None}, {"s_7": _plain(7)}, {"s_1": _plain(1, price="odd")}):
+        held.change(CUSTOMER, change, again=True)
+        whole = with_views(whole, CUSTOMER, change)
+        assert fold(held.read()) == fold(whole)
+
+
 def test_who_pays_is_known_without_the_parts() -> None:
     """Of a record with two large customers: the one that has the effective subscription."""
     whole = {CUSTOMER: _some(random.Random(1), "s", 2 * PARTED), OTHER: _some(random.Random(2), "t", 2 * PARTED)}
@@ -229,6 +258,19 @@ def test_a_small_customer_has_no_parts() -> None:
 def _some(chance: random.Random, prefix: str, count: int) -> dict[str, Any]:
     customer = {"object": "customer", "delinquent": chance.random() < 0.5, "version": 1}
     return {"cus": customer} | {f"{prefix}_{n}": _subscription(chance) for n in range(count)}
+
+
+def _plain(created: int, price: str = "plain") -> dict[str, Any]:
+    items = [{"id": f"si_{created}", "product": "plan", "price": price, "quantity": 1 + created % 3}]
+    periods = [[created, created + 50]]
+    return {
+        "object": "subscription",
+        "status": "active",
+        "created": created,
+        "items": items,
+        "periods": periods,
+        "version": 1,
+    }
 
 
 def _changes(chance: random.Random, many: int) -> dict[str, Any]:

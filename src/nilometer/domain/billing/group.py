@@ -373,12 +373,15 @@ class Alike:
 
     Of each item of the view, `amounts` has the sum of quantities with 1 where there is none, and `seats` with 0.
     `periods` are the newest `MOST_PERIODS`, ascending: more can never count. `kind` is what they have in common.
+    `created` is when the newest was, and `own`: whether the view is its own, or one of the same kind's.
     """
 
     customer: str
     kind: Any
     id: str
     view: View
+    created: int
+    own: bool = True
     names: list[str]
     last: str
     count: int
@@ -438,6 +441,8 @@ def _together(customer: str, ones: Sequence[Alike]) -> Alike:
         kind=newest.kind,
         id=newest.id,
         view=newest.view,
+        created=newest.created,
+        own=newest.own,
         names=sorted([name for one in ones for name in one.names])[:NAMED_ALIKE],
         last=max([one.last for one in ones]),
         count=sum([one.count for one in ones]),
@@ -450,7 +455,7 @@ def _together(customer: str, ones: Sequence[Alike]) -> Alike:
 def _sum(kind: Any, names: list[str], views: Views) -> Alike:
     """Of subscriptions that are alike."""
     names.sort()
-    _, newest = max([(int(views[name].get("created") or 0), name) for name in names])
+    created, newest = max([(int(views[name].get("created") or 0), name) for name in names])
     quantities = [[item.get("quantity") for item in views[name].get("items", ())] for name in names]
     of_items = list(zip(*quantities, strict=True))
     periods = {(start, end) for name in names for start, end in views[name].get("periods", ())}
@@ -459,6 +464,7 @@ def _sum(kind: Any, names: list[str], views: Views) -> Alike:
         kind=kind,
         id=newest,
         view=views[newest],
+        created=created,
         names=names[:NAMED_ALIKE],
         last=names[-1],
         count=len(names),
@@ -480,4 +486,4 @@ def _priced(item: Mapping[str, Any]) -> Any:
 
 
 def _age(one: Alike) -> tuple[int, str]:
-    return int(one.view.get("created") or 0), one.id
+    return one.created, one.id

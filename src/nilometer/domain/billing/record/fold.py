@@ -70,6 +70,7 @@ def read_parts(inputs: Inputs) -> None:
     for views in inputs.customers.values():
         if type(views) is PartedViews:
             closed_views(views)
+            _ = views.alikes
             for view in views.loose.values():
                 if view["object"] == "invoice":
                     _on_its_way(view, views)

@@ -205,8 +205,12 @@ class PartedViews(Mapping[str, View]):
 
     @cached_property
     def alikes(self) -> Sequence[Alike]:
-        """The sums of the parts' subscriptions, without their periods."""
-        return list(alike("", {}, [one for part in self.parts for one in part.sums]))
+        """The sums of the parts' subscriptions, without their periods. `PartsNeeded` when another one than before is
+        the newest of its kind: its view is in its part alone."""
+        made = list(alike("", {}, [one for part in self.parts for one in part.sums]))
+        if unread := {part.place.key for one in made if not (one.own or (part := self._part_of(one.id)).is_read)}:
+            raise PartsNeeded(unread)
+        return [one if one.own else replace(one, view=self[one.id], own=True) for one in made]
 
     @property
     def periods(self) -> Sequence[Bounds]:

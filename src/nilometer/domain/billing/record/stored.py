@@ -1,21 +1,24 @@
 """The inputs of a record with large customers as they are stored: compressed JSON, a segment for each of those.
 
-    {"customers":{"a":{views},"b":{views}},"catalog":{...}}                                              without any
-    {"catalog":{...},"small":{"a":{views}},"large":{"c":{"floor":[...],"loose":{views},"parts":[...]}}}  with one
+    {"customers":{"a":{views},"b":{views}},"catalog":{...}}                          without any
+    {"catalog":{...},"small":{"a":{views}},"large":{"c":{large}}}                    with one
+    {"floor":[...],"kinds":{"digest":[id,view]},"loose":{views},"parts":[[...]]}     {large}
 
-An event compresses the segment of its own customer. The names are others than those of a record without parts: a
-release that knows nothing of them does not read it as one without these subscriptions, it fails, and the event waits.
+Of subscriptions in parts that are alike, which are a kind, the record has one view, that of the newest. An event
+compresses the segment of its own customer. The names are others than those of a record without parts: a release that
+knows nothing of them does not read it as one without these subscriptions, it fails, and the event waits.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from nilometer.domain.billing.group import Alike, Bounds, Views, kind_of
+from nilometer.domain.billing.group import Alike, Bounds, View, Views, kind_of
 from nilometer.domain.billing.record.parts import Part, PartedViews, PartPlace, as_text, part_key
 from nilometer.domain.store import compressed
 from nilometer.domain.store.segments import Segment, joined, segment
@@ -59,8 +62,9 @@ def _read(stored: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parted(name: str, told: Mapping[str, Any]) -> PartedViews:
+    kinds = {digest: (id_, kind_of(id_, view), view) for digest, (id_, view) in told["kinds"].items()}
     parts = [
-        Part(PartPlace(part_key(name, slot), version, digest), list(map(_alike, sums)))
+        Part(PartPlace(part_key(name, slot), version, digest), [_alike(one, *kinds[one[0]]) for one in sums])
         for slot, (version, digest, sums) in enumerate(told["parts"])
     ]
     start, end = told["floor"]
@@ -71,9 +75,10 @@ def _large(name: str, views: PartedViews) -> Segment:
     """Made once: of an event one customer is another."""
     if views.stored is None:
         floor = views.raised()
-        parts = ",".join(_noted(one, floor) for one in views.parts)
-        text = f'{as_text(name)}:{{"floor":{as_text(floor)},"loose":{as_text(views.loose)},"parts":[{parts}]}}'
-        views.stored = segment(text.encode())
+        kinds = as_text({_digest(one.kind): [one.id, one.view] for one in views.alikes})
+        parts = ",".join([_noted(one, floor) for one in views.parts])
+        told = f'"floor":{as_text(floor)},"kinds":{kinds},"loose":{as_text(views.loose)},"parts":[{parts}]'
+        views.stored = segment(f"{as_text(name)}:{{{told}}}".encode())
     return views.stored
 
 
@@ -87,8 +92,9 @@ def _noted(part: Part, floor: Bounds) -> str:
 
 def _told(one: Alike, floor: Bounds) -> list[Any]:
     return [
+        _digest(one.kind),
         one.id,
-        one.view,
+        one.created,
         one.names,
         one.last,
         one.count,
@@ -98,13 +104,16 @@ def _told(one: Alike, floor: Bounds) -> list[Any]:
     ]
 
 
-def _alike(told: list[Any]) -> Alike:
-    id_, view, names, last, count, amounts, seats, periods = told
+def _alike(told: list[Any], newest: str, kind: Any, view: View) -> Alike:
+    """`newest` of its kind is another one's, or its own."""
+    _, id_, created, names, last, count, amounts, seats, periods = told
     return Alike(
         customer="",
-        kind=kind_of(id_, view),
+        kind=kind,
         id=id_,
         view=view,
+        created=created,
+        own=id_ == newest,
         names=names,
         last=last,
         count=count,
@@ -112,6 +121,10 @@ def _alike(told: list[Any]) -> Alike:
         seats=seats,
         periods=list(_bounds(periods)),
     )
+
+
+def _digest(kind: Any) -> str:
+    return hashlib.blake2b(repr(kind).encode(), digest_size=6).hexdigest()
 
 
 def _steps(periods: Sequence[Bounds], floor: Bounds) -> list[int]:
