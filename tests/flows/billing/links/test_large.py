@@ -228,6 +228,26 @@ def test_a_list_reads_again_what_changes_meanwhile(store: MemoryStore, monkeypat
     assert [one["items"][0]["quantity"] for one in told["subscriptions"] if one["id"] == last] == [99]
 
 
+def test_a_part_is_read_with_its_record(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a process that has seen the customer before and has not the part: how many parts there are is remembered."""
+    world, last = large()
+    world.change_quantity(last, 2)
+    played_for_a_day(store, world)
+    world.change_quantity(last, 99)
+    read, asked = store.batch_get, list[Table]()
+
+    def batch_get(table: Table, *args: Any, **options: Any) -> Any:
+        asked.append(table)
+        return read(table, *args, **options)
+
+    monkeypatch.setattr(store, "batch_get", batch_get)
+    stored._RECENT.clear()
+    play(store, world.events[-1:])
+
+    assert asked.count(Table.RECORDS) == 1
+    assert wrong(store, world) == []
+
+
 def of_many_workspaces(workspaces: int) -> tuple[StripeWorld, str]:
     """One customer with a subscription for each of many workspaces."""
     world, _, price = company()
