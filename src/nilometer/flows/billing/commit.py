@@ -42,7 +42,7 @@ from nilometer.flows.inbox.races import retrying
 
 LONELY = 1  # events of a batch whose facts are not read first: a condition of the transaction says that they are new
 GROUP_EVENTS = 25  # of one customer decided together: each may need its fact, a register and more
-RENEWALS = 4  # of a group in a round: each time somebody else has come forward
+RENEWALS = 2  # of a group in a round: more are fewer requests, and longer batches where ten workers meet
 
 BYTES = 3_000_000  # of a transaction's 4 MB
 _ITEM_BYTES = 4_000  # a generous guess for what of an item is not a blob
