@@ -251,7 +251,7 @@ class Store:
             raise ValueError(f"{len(writes)} writes in one commit; DynamoDB takes {TRANSACTION_LIMIT}")
         if writes:
             wanted = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if returning else {}
-            actions = [self._action(write, wanted) for write in writes]
+            actions = [{kind: action | wanted for kind, action in self._action(write).items()} for write in writes]
             common = {"ReturnConsumedCapacity": "TOTAL", "ClientRequestToken": str(uuid.uuid4())}
             response = self._call(
                 encoding.call,
@@ -324,16 +324,16 @@ class Store:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _action(self, write: Write, wanted: Mapping[str, str]) -> dict[str, Any]:
+    def _action(self, write: Write) -> dict[str, dict[str, Any]]:
         match write:
             case Put():
-                return {"Put": self._named(write.table, write.expected, {"Item": marshal(write.item), **wanted})}
+                return {"Put": self._named(write.table, write.expected, {"Item": marshal(write.item)})}
             case Update():
-                return {"Update": {**self._update(write), **wanted}}
+                return {"Update": self._update(write)}
             case Delete():
-                return {"Delete": self._named(write.table, write.expected, {"Key": _key(write.key), **wanted})}
+                return {"Delete": self._named(write.table, write.expected, {"Key": _key(write.key)})}
             case Check():
-                return {"ConditionCheck": self._named(write.table, write.expected, {"Key": _key(write.key), **wanted})}
+                return {"ConditionCheck": self._named(write.table, write.expected, {"Key": _key(write.key)})}
 
     def _update(self, write: Update) -> dict[str, Any]:
         expression = _Expression()
