@@ -155,11 +155,12 @@ def drain(
     each run has another order, so that each counter gets its turn. `check` is called with a customer's id before
     anything is fixed or sent for it: `Rejected` leaves the counter in the outbox, `Misconfigured` ends the run.
     """
+    reached = _Stripe(stripe, scope, check)
     waiting = [metered_of(item) for item in outbox(known.store)]
     for left, of in zip(reversed(range(len(waiting))), random.sample(waiting, len(waiting)), strict=True):
         if out_of_time():
             return
-        yield replace(_try_drain(known, _Stripe(stripe, scope, check), of, now), left=left)
+        yield replace(_try_drain(known, reached, of, now), left=left)
 
 
 class _Stripe(NamedTuple):
