@@ -214,8 +214,10 @@ class Local:
 
 
 def _descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    threads = Path(f"/proc/{pid}/task").glob("*/children") if children.exists() else ()
+    try:
+        threads = list(Path(f"/proc/{pid}/task").glob("*/children"))
+    except OSError:  # it ended just now
+        return []
     found = [int(child) for thread in threads for child in _read(thread).split()]
     return found + [grandchild for child in found for grandchild in _descendants(child)]
 
