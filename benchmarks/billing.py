@@ -30,8 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from nilometer.aws import clients
 from nilometer.aws.dynamodb import Store
 from nilometer.aws.items import marshal
 from nilometer.domain.events.outcome import Message
@@ -227,7 +226,8 @@ def main() -> None:
 
 
 def client_of(endpoint_url: str) -> Any:
-    return boto3.client(
+    """As a function has it."""
+    return clients.client(
         "dynamodb",
         endpoint_url=endpoint_url,
         region_name=REGION,

@@ -162,7 +162,9 @@ class Bench:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the engine takes any
-            config=Config(parameter_validation=False, retries={"mode": "standard", "max_attempts": 5}),
+            config=Config(
+                parameter_validation=False, user_agent="nilometer", retries={"mode": "standard", "max_attempts": 5}
+            ),
         )
 
     def metered(self, flight: InFlight | None = None) -> tuple[Metered, Store]:
