@@ -16,9 +16,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import boto3
+import botocore.loaders
 import botocore.session
 
 from nilometer.errors import Misconfigured, Unavailable
@@ -77,12 +79,20 @@ def engine(*, port: int, data: Path, log: Path, keep_open: Sequence[int] = (), s
 
 def session() -> boto3.session.Session:
     """For clients of an engine: no profile of the user counts, also one that cannot be read. The environment stays."""
+    core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    core.register_component("data_loader", _models())
     return boto3.session.Session(
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106  # the engine takes any
         region_name=REGION,
-        botocore_session=botocore.session.Session(session_vars={"profile": (None, None, None, None)}),
+        botocore_session=core,
     )
+
+
+@cache
+def _models() -> botocore.loaders.Loader:
+    """What a session has read of AWS's services the next one need not read again."""
+    return botocore.loaders.create_loader()
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import msgspec
 from ministack import app as engine  # type: ignore[import-untyped]  # it has no types
 from ministack.core import persistence  # type: ignore[import-untyped]  # as above
 from ministack.core.responses import AccountRegionScopedDict  # type: ignore[import-untyped]  # as above
-from ministack.services import dynamodb, sqs  # type: ignore[import-untyped]  # as above
+from ministack.services import cloudformation, dynamodb, sqs  # type: ignore[import-untyped]  # as above
 
 from nilometer.local.plane.journal import Changes, Journal
 
@@ -225,4 +225,9 @@ def _queues() -> dict[str, Any]:
     return {"queues": queues, "queue_name_to_url": sqs._queue_name_to_url}
 
 
-_BARE: Mapping[str, Callable[[], dict[str, Any]]] = {"dynamodb": _tables, "sqs": _queues}
+def _stacks() -> dict[str, Any]:
+    """As they are: they are encoded at once, and MiniStack's copy takes longer than that."""
+    return {name: store() for store, name in cloudformation._PERSISTED_STORES}
+
+
+_BARE: Mapping[str, Callable[[], dict[str, Any]]] = {"cloudformation": _stacks, "dynamodb": _tables, "sqs": _queues}

@@ -46,7 +46,7 @@ from ministack.services.cloudformation import provisioners
 from nilometer.local.front.direct import directly
 from nilometer.local.front.foreign import for_this_machine
 from nilometer.local.front.server import serve
-from nilometer.local.patches import queues, quick_json, rules, streams, texts
+from nilometer.local.patches import envelopes, queues, quick_json, rules, streams, texts, transforms, values
 from nilometer.local.plane.journal import FILE, Journal
 from nilometer.local.plane.keeper import Keeper
 
@@ -95,10 +95,9 @@ def main(data: Path) -> None:
     _adopt_buckets()
     _parse_quickly()
     quick_json.use(responses, dynamodb, dynamodb_streams, eventbridge, sqs)
-    queues.use()
-    rules.use()
-    streams.use()
-    texts.use()
+    for patch in (envelopes, queues, rules, streams, texts, values):
+        patch.use()
+    transforms.use(Path.home() / ".cache" / "nilometer" / "templates")
     lambda_svc._ensure_poller = _nothing
     logging.getLogger("events").setLevel(logging.WARNING)  # a line for each message of each rule
     engine.load_state = keeper.restore
