@@ -41,12 +41,12 @@ def pool(tmp_path: Path, launcher: Launcher) -> Iterator[Make]:
     """Makes the pool of a handler; everything is closed at the end."""
     made: list[Pool] = []
 
-    def make(code: str, *, timeout: int = 10, size: int = 2, **environment: str) -> Pool:
-        (tmp_path / "subject.py").write_text("import json, os, sys, time\n" + textwrap.dedent(code))
+    def make(code: str, *, module: str = "subject", timeout: int = 10, size: int = 2, **environment: str) -> Pool:
+        (tmp_path / f"{module}.py").write_text("import json, os, sys, time\n" + textwrap.dedent(code))
         function = Function(
             name="subject",
             arn="arn:aws:lambda:us-east-1:000000000000:function:subject",
-            handler="subject.handler",
+            handler=f"{module}.handler",
             timeout=timeout,
             memory=256,
             environment=environment,
@@ -76,6 +76,19 @@ def handler(event, context):
 def value(answer: InvocationResult) -> Any:
     assert answer.error is None, answer.payload
     return json.loads(answer.payload)
+
+
+def test_what_nobody_waits_for_gives_way(pool: Make) -> None:
+    """Also to processes of other sessions, where Linux shares its processors among them."""
+    code = """
+        def handler(event, context):
+            grouped = os.path.exists("/proc/self/autogroup")
+            return os.nice(0), open("/proc/self/autogroup").read().split()[-1] if grouped else None
+        """
+    (first, _), (behind, group) = (value(pool(code, module=one).invoke(b"1")) for one in ("subject", "lake"))
+
+    assert behind == min(first + 10, 19)
+    assert group in (None, "10")
 
 
 def test_a_function_sees_lambdas_environment_and_context(pool: Make) -> None:
