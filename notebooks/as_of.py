@@ -48,7 +48,8 @@ def _(METRICS, MetricPeriod, lake, last, os, timedelta, times):
     answers = {}
     for known_at in times:
         period = MetricPeriod(first=last.replace(day=1) - timedelta(days=700), last=last, known_at=known_at)
-        rows = lake.sql(METRICS["revenue"].sql(period)).fetchall()
+        account = os.environ.get("NILOMETER_ACCOUNT") or "self"
+        rows = lake.sql(METRICS["revenue"].sql(period, account=account)).fetchall()
         answers[known_at] = [(row[0], row[2]) for row in rows if row[1] == currency]
     return answers, currency
 

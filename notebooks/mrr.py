@@ -35,7 +35,7 @@ def _(METRICS, MetricPeriod, UTC, date, datetime, lake, os, timedelta):
     period = MetricPeriod(first=last.replace(day=1) - timedelta(days=700), last=last, known_at=now)
 
     def asked(metric):
-        found = lake.sql(METRICS[metric].sql(period))
+        found = lake.sql(METRICS[metric].sql(period, account=os.environ.get("NILOMETER_ACCOUNT") or "self"))
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
         return [row for row in rows if row["currency"] == currency]
 

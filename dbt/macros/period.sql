@@ -26,6 +26,9 @@ timestamp '{{ moment.strftime("%Y-%m-%d %H:%M:%S.%f") }}+00:00'
 {% macro since() -%}{{ nilometer.instant(nilometer.first_day()) }}{%- endmacro %}
 {% macro until() -%}{{ nilometer.instant([nilometer.after_last(), nilometer.known_moment()] | min) }}{%- endmacro %}
 
+{# The account at Stripe that the figures are of. #}
+{% macro account() -%}'{{ var("account") | replace("'", "''") }}'{%- endmacro %}
+
 {% macro calendar_row(begins, ends) -%}
 (date '{{ begins.strftime("%Y-%m-%d") }}', {{ nilometer.instant(begins) }}, {{ nilometer.instant(ends) }})
 {%- endmacro %}

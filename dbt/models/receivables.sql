@@ -2,8 +2,7 @@
 with
     credit_notes_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{ source('nilometer', 'credit_notes_history') }}
-      where known_at <= {{ known() }}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
+      where known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     credit_notes_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -32,8 +31,7 @@ with
       where recency = 1),
     invoice_payments_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{ source('nilometer', 'invoice_payments_history') }}
-      where known_at <= {{ known() }}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
+      where known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     invoice_payments_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving

@@ -2,8 +2,7 @@
 with
     refunds_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{ source('nilometer', 'refunds_history') }}
-      where known_at <= {{ known() }}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
+      where known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     refunds_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -32,8 +31,7 @@ with
       where recency = 1),
     disputes_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{ source('nilometer', 'disputes_history') }}
-      where known_at <= {{ known() }}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
+      where known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     disputes_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -62,8 +60,7 @@ with
       where recency = 1),
     balance_transactions_told as (select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{ source('nilometer', 'balance_transactions_history') }}
-      where known_at <= {{ known() }}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
+      where known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)),
     balance_transactions_changes as (select account, livemode, object_id, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (
         select account, livemode, object_id, valid_from, digest as state, 1 as arriving, 0 as leaving
@@ -91,7 +88,8 @@ with
         from balance_transactions_seconds) as newest
       where recency = 1),
     intents as (select account, livemode, payment_intent_id from {{ source('nilometer', 'invoice_payments_history') }}
-      where payment_intent_id is not null and known_at <= {{ known() }} group by account, livemode, payment_intent_id),
+      where payment_intent_id is not null and known_at <= {{ known() }} and account = {{ account() }} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from {{ ref('counted_mode') }} as counted_mode)
+      group by account, livemode, payment_intent_id),
     payers as (select charges.account, charges.livemode, charges.object_id as charge_id,
              max(charges.customer_id) as customer_id,
              max(case when charges.invoice_id is not null or charges.payment_intent_id is null

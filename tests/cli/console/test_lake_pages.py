@@ -81,6 +81,15 @@ def test_figures_of_money_are_the_command_lines(visit: Visit, ask: Any, name: st
         assert all(money(row[column], row["currency"]) in shown for column in part.amounts)
 
 
+def test_money_is_of_one_account(visit: Visit) -> None:
+    """Our own, unless a Connect account is named, which no other's figures are shown for."""
+    for name in PARTS.keys() - {"usage"}:
+        assert PARTS[name].empty in html.unescape(visit.get(f"/money/{name}?from={SINCE}&account=acct_none").text)
+    page = visit.get(f"/money?from={SINCE}&account=acct_none").text
+    assert page.count("account=acct_none") >= 2 * len(PARTS)
+    assert "Of the Connect account acct_none" in page
+
+
 @pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.behind])
 def test_a_figure_opens_into_its_events(visit: Visit, name: str) -> None:
     """Each link leads to events, and each of them opens."""

@@ -21,6 +21,13 @@ def test_a_figure_and_what_it_is_made_of(nilometer: Any, stack: Any, tmp_path: P
     assert sum(row["change"] for row in explained) == sum(row["mrr"] for row in moved) == explained[-1]["mrr"] > 0
     assert {row["because"] for row in explained} == {"change"}
 
+    no_one = nilometer("metric", "mrr_movements", "--account", "acct_none")
+    assert (no_one.code, no_one.out) == (0, "")
+    assert "nothing in this time; there is money of --account self" in no_one.err
+    assert nilometer("explain", "mrr", f"{datetime.now(UTC):%Y-%m}", *of, "--account", "acct_none").lines == []
+    assert nilometer("query", "--recipe", "mrr", "--account", "acct_none", "--json").lines == []
+    assert nilometer("query", "--recipe", "mrr", "--json").lines != []
+
     rates = tmp_path / "rates.csv"
     rates.write_text(f"currency,day,rate\n{moved[0]['currency']},2020-01-01,2\n")
     [doubled] = nilometer("metric", "mrr_movements", *of, "--rates", str(rates), "--currency", "xyz").lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.flows.billing_play import OBJECTS, play
 from tests.support.lake.books import Books
 from tests.support.stores.memory import MemoryStore
 
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
 from nilometer.lake.metrics.metrics import EXPLAIN_MRR, METRICS, Metric
 from nilometer.lake.metrics.period import MetricPeriod
@@ -30,11 +32,14 @@ class Told:
     def __init__(self, folder: Path) -> None:
         self.books = Books(MemoryStore(), OBJECTS, folder)
 
-    def tell(self, event_type: str, second: int, previous: Any = None, *, live: bool = False, **state: Any) -> None:
+    def tell(
+        self, event_type: str, second: int, previous: Any = None, *, live: bool = False, account: str | None = None,
+        **state: Any,
+    ) -> None:  # fmt: skip
         data = {"object": state} | ({"previous_attributes": previous} if previous else {})
         event = {
             "id": f"evt_{next(_ids)}", "object": "event", "type": event_type, "created": second, "livemode": live,
-            "api_version": "2026-10-28.endive", "data": data,
+            "api_version": "2026-10-28.endive", "data": data, **({"account": account} if account else {}),
         }  # fmt: skip
         play(self.books.store, [event])
         self.books.collect()
@@ -52,10 +57,30 @@ class Told:
         made = {"id": id_, "object": "discount", "customer": "cus_1", "start": MAY, "end": end, **owner}
         self.tell("customer.discount.created", MAY, source={"type": "coupon", "coupon": f"co_{id_}"}, **made)
 
-    def ask(self, metric: str | Metric, workspace: str | None = None) -> list[dict[str, Any]]:
+    def bill(self, account: str | None = None, amount: int = 10_000, *, live: bool = False) -> None:
+        """A subscription, an invoice of a metered price that was paid in July, its charge, a refund, a fee."""
+        self.subscribe(item(amount), account=account, live=live)
+        price = {"id": "price_calls", "object": "price", "currency": "usd", "unit_amount": 1, "product": "prod_1"}
+        metered = {**price, "recurring": {"interval": "month", "interval_count": 1, "usage_type": "metered"}}
+        told: Any = partial(self.tell, account=account, live=live)
+        told("price.created", MAY, **metered, created=MAY)
+        times = {"finalized_at": MAY + 17 * DAY, "paid_at": MAY + 62 * DAY}
+        line = {"id": "il_1", "object": "line_item", "amount": amount, "currency": "usd", "quantity": amount}
+        line["pricing"] = {"type": "price_details", "price_details": {"price": "price_calls", "product": "prod_1"}}
+        bill = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "status": "paid"}
+        bill |= {"amount_due": amount, "amount_paid": amount, "amount_remaining": 0, "status_transitions": times}
+        told("invoice.paid", MAY + 62 * DAY, **bill, lines={"data": [line]})
+        charge = {"id": "ch_1", "object": "charge", "customer": "cus_1", "invoice": "in_1", "status": "succeeded"}
+        told("charge.succeeded", MAY + 62 * DAY, **charge, amount=amount, currency="usd", created=MAY + 62 * DAY)
+        refund = {"id": "re_1", "object": "refund", "charge": "ch_1", "status": "succeeded", "currency": "usd"}
+        told("refund.created", MAY + 63 * DAY, **refund, amount=amount // 10, created=MAY + 63 * DAY)
+
+    def ask(
+        self, metric: str | Metric, workspace: str | None = None, account: str = OWN_ACCOUNT
+    ) -> list[dict[str, Any]]:
         self.books.flush()
         known = METRICS[metric] if isinstance(metric, str) else metric
-        answer = query(known.sql(PERIOD, workspace), lake_uri=self.books.lake.uri, storage_options={})
+        answer = query(known.sql(PERIOD, workspace, account), lake_uri=self.books.lake.uri, storage_options={})
         return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
     def mrr(self, day: date = date(2026, 5, 3)) -> int:
@@ -292,3 +317,43 @@ def test_fees_of_disputes_and_refunds_are_of_the_workspace_that_paid(told: Told)
     of_money(told, 1)
 
     assert [row["fees"] for row in told.ask("revenue", "acme")] == [1_820]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_connected_account_is_other_peoples_money(told: Told, live: bool) -> None:
+    """Objects of the same ids in the platform's account and in two others, whatever their mode: each figure is of one
+    account, the platform's unless another is named."""
+    metrics = [*METRICS.values(), EXPLAIN_MRR]
+    told.bill()
+    alone = {metric.name: told.ask(metric) for metric in metrics}
+    assert all(alone.values())
+    told.bill("acct_1", 70_000, live=live)
+    assert {metric.name: told.ask(metric) for metric in metrics} == alone
+    assert [row["paid"] for row in told.ask("revenue", account="acct_1")] == [70_000]
+    assert [row["mrr"] for row in told.ask("mrr_movements", account="acct_1")] == [70_000]
+    assert told.ask("revenue", account="acct_2") == []
+
+
+def test_the_live_mode_of_another_account_ends_no_test_mode(told: Told) -> None:
+    """Which mode counts is told by the account alone that is asked for."""
+    told.bill()
+    told.bill("acct_1", 70_000, live=True)
+    assert told.mrr() == 10_000
+    told.bill(amount=500, live=True)
+    assert told.mrr() == 500
+
+
+def test_payments_of_another_scope_say_nothing_of_a_charge(told: Told) -> None:
+    """Without payments of invoices a charge with a payment intent counts as that of an invoice: the payments of a
+    connected account, or of the test mode, are no news of ours."""
+    told.subscribe(item(4_900), live=True)
+    charge = {"id": "ch_1", "object": "charge", "customer": "cus_1", "payment_intent": "pi_1", "status": "succeeded"}
+    told.tell("charge.succeeded", MAY, live=True, **charge, amount=500, currency="usd", created=MAY)
+    refund = {"id": "re_1", "object": "refund", "charge": "ch_1", "status": "succeeded", "amount": 100}
+    told.tell("refund.created", MAY, live=True, **refund, currency="usd", created=MAY)
+    assert [row["refunded"] for row in told.ask("revenue")] == [100]
+    paid = {"id": "inpay_1", "object": "invoice_payment", "invoice": "in_9", "currency": "usd", "status": "paid"}
+    paid["payment"] = {"type": "payment_intent", "payment_intent": "pi_9"}
+    told.tell("invoice_payment.paid", MAY, live=True, account="acct_1", **paid)
+    told.tell("invoice_payment.paid", MAY, **paid)
+    assert [row["refunded"] for row in told.ask("revenue")] == [100]

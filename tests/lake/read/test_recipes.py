@@ -7,6 +7,7 @@ import subprocess
 import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from tests.support.lake.reading import as_text
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import BOOKS
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, USAGE
+from nilometer.domain.lake.tables import DeltaTable as DeclaredTable
 from nilometer.domain.limits.limit import limit_of
 from nilometer.domain.limits.own import rules
 from nilometer.domain.limits.plan import amount_of, versioned
 from nilometer.lake.metrics.dialects import DIALECTS
+from nilometer.lake.read.money_recipes import MONEY
 from nilometer.lake.read.query import query
 from nilometer.lake.read.recipes import RECIPES
 from nilometer.lake.tables.tables import open_or_create
@@ -58,6 +61,7 @@ def subscription(event_id: str, sub: str, second: int, status: str, amount: int,
         customer_id=f"cus_{sub}",
         workspace_id=f"ws_{sub}",
         payload={"data": {"object": state}},
+        livemode=True,
         **changed,
     )
 
@@ -96,9 +100,8 @@ def subscription_books(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 def invoice(event_id: str, number: str, second: int, type_: str) -> dict[str, Any]:
     state = {"object": "invoice", "currency": "eur", "amount_due": 4900, "amount_paid": 4900}
     payload = {"data": {"object": state}}
-    return stripe_event(
-        event_id, created=START + second, type=type_, object_id=number, customer_id="cus_a", payload=payload
-    )
+    known = {"object_id": number, "customer_id": "cus_a", "payload": payload, "livemode": True}
+    return stripe_event(event_id, created=START + second, type=type_, **known)
 
 
 def billing(change_id: str, second: int, plan: str, before: str | None, **changed: Any) -> dict[str, Any]:
@@ -279,20 +282,64 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = Lake(uri=str(tmp_path_factory.mktemp("recipes") / "lake"), storage_options={})
-    for table, rows in (
-        (STRIPE_EVENTS, STRIPE),
-        (USAGE, USED),
-        (AUDIT, CHANGES),
-        (BOOKS["invoices_history"], INVOICES),
-        (BOOKS["subscriptions_history"], SUBSCRIPTIONS),
-        (BOOKS["subscription_items_history"], ITEMS),
-    ):
+OF_STRIPE = (
+    (STRIPE_EVENTS, STRIPE),
+    (BOOKS["invoices_history"], INVOICES),
+    (BOOKS["subscriptions_history"], SUBSCRIPTIONS),
+    (BOOKS["subscription_items_history"], ITEMS),
+)
+
+
+def filled(folder: Path, *told: tuple[DeclaredTable, list[dict[str, Any]]]) -> Lake:
+    lake = Lake(uri=str(folder / "lake"), storage_options={})
+    for table, rows in told:
         decoded = decode(table, json.dumps(rows).encode())
         lake.append(table, decoded, recorded_at=RECORDED, deadline=time.monotonic() + 20)
     return lake
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    return filled(tmp_path_factory.mktemp("recipes"), *OF_STRIPE, (USAGE, USED), (AUDIT, CHANGES))
+
+
+def of_scope(account: str, *, livemode: bool) -> list[tuple[DeclaredTable, list[dict[str, Any]]]]:
+    """The same objects in another account or mode, by events of its own."""
+    mode = "live" if livemode else "test"
+    ids = ("event_id", "change_id", "cause", "digest")
+    return [
+        (
+            table,
+            [
+                row
+                | {"account": account, "livemode": livemode}
+                | {name: f"{row[name]}/{account}/{mode}" for name in ids if name in row}
+                for row in rows
+            ],
+        )
+        for table, rows in OF_STRIPE
+    ]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A platform's lake: with a connected account, and both in test mode too."""
+    others = (of_scope("self", livemode=False), *(of_scope("acct_1", livemode=mode) for mode in (True, False)))
+    return filled(tmp_path_factory.mktemp("shared"), *OF_STRIPE, *(one for scope in others for one in scope))
+
+
+@pytest.mark.parametrize("name", ["churn", *MONEY])
+def test_a_recipe_about_money_is_of_one_account(shared: Lake, name: str) -> None:
+    """In live mode: the platform's own, unless another is named; one without events has no money."""
+    asked = partial(query, RECIPES[name].sql, lake_uri=shared.uri, storage_options={}, as_of=AS_OF)
+    there = [
+        tuple(value.removesuffix("/acct_1/live") if isinstance(value, str) else value for value in row)
+        for row in asked(account="acct_1").rows
+    ]
+
+    assert list(asked().rows) == ANSWERS[name]
+    assert there == ANSWERS[name]
+    assert list(asked(account="acct_2").rows) == []
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -17,12 +17,13 @@ from nilometer.cli.recovery.trace import traced
 from nilometer.cli.recovery.verify import CHECKS, verified
 from nilometer.cli.terminal.connection import Connection, stack_options
 from nilometer.cli.terminal.output import plain, whole
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import NilometerError, Rejected
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-    from nilometer.lake.metrics.metrics import Metric
+    from nilometer.lake.metrics.period import MetricPeriod
 
 ROWS = 1_000  # of an answer; it says when there are more
 
@@ -95,13 +96,16 @@ class McpTools:
 
         return {"recipes": {recipe.name: recipe.question for recipe in RECIPES.values()}}
 
-    def recipe(self, name: str, as_of: datetime | None = None, since: datetime | None = None) -> Answer:
-        """The answer of a ready question, as of a time (now), since a time (31 days before)."""
+    def recipe(
+        self, name: str, as_of: datetime | None = None, since: datetime | None = None, account: str = OWN_ACCOUNT
+    ) -> Answer:
+        """The answer of a ready question, as of a time (now), since a time (31 days before); about money of the
+        platform's own account or of a Connect account."""
         from nilometer.lake.read.recipes import RECIPES
 
         if name not in RECIPES:
             raise Rejected("unknown_recipe", f"there is no recipe {name}; the tool `recipes` lists them")
-        return self._ask(RECIPES[name].sql, as_of=as_of, since=since)
+        return self._ask(RECIPES[name].sql, as_of=as_of, since=since, account=account)
 
     def metrics(self) -> Answer:
         """The figures of the business, for the tool `metric`."""
@@ -110,20 +114,33 @@ class McpTools:
         return {"metrics": {metric.name: metric.question for metric in METRICS.values()}}
 
     def metric(
-        self, name: str, first: date, last: date, known_at: datetime | None = None, workspace: str | None = None
+        self,
+        name: str,
+        first: date,
+        last: date,
+        known_at: datetime | None = None,
+        workspace: str | None = None,
+        account: str = OWN_ACCOUNT,
     ) -> Answer:
-        """A figure from the first day to the last, as known at a time (now), of one workspace or of all."""
+        """A figure from the first day to the last, as known at a time (now), of one workspace or of all, in the
+        platform's own account or in a Connect account."""
         from nilometer.lake.metrics.metrics import METRICS
 
         if name not in METRICS:
             raise Rejected("unknown_metric", f"there is no metric {name}; the tool `metrics` lists them")
-        return self._metric(METRICS[name], first, last, known_at, workspace)
+        return self._ask(METRICS[name].sql(self._period(first, last, known_at), workspace, account))
 
-    def explain_mrr(self, month: str, known_at: datetime | None = None, workspace: str | None = None) -> Answer:
+    def explain_mrr(
+        self,
+        month: str,
+        known_at: datetime | None = None,
+        workspace: str | None = None,
+        account: str = OWN_ACCOUNT,
+    ) -> Answer:
         """The events, trials and discounts that add up to the recurring revenue at the end of a month (2026-10)."""
         from nilometer.lake.metrics.metrics import EXPLAIN_MRR
 
-        return self._metric(EXPLAIN_MRR, *month_bounds(month), known_at, workspace)
+        return self._ask(EXPLAIN_MRR.sql(self._period(*month_bounds(month), known_at), workspace, account))
 
     def trace(self, event_id: str) -> Answer:
         """The way of one event through every place, from its arrival to the lake, and what is missing on it."""
@@ -136,16 +153,15 @@ class McpTools:
         [report] = verified(self._connection, [check])
         return {"report": _as_json(report), "command": f"nilometer verify {check}"}
 
-    def _metric(
-        self, metric: Metric, first: date, last: date, known_at: datetime | None, workspace: str | None
-    ) -> Answer:
-        period = asked_period(self._connection.now, _midnight(first), _midnight(last), known_at)
-        return self._ask(metric.sql(period, workspace))
+    def _period(self, first: date, last: date, known_at: datetime | None) -> MetricPeriod:
+        return asked_period(self._connection.now, _midnight(first), _midnight(last), known_at)
 
-    def _ask(self, sql: str, *, as_of: datetime | None = None, since: datetime | None = None) -> Answer:
+    def _ask(
+        self, sql: str, *, as_of: datetime | None = None, since: datetime | None = None, account: str = OWN_ACCOUNT
+    ) -> Answer:
         from nilometer.lake.read.query import query
 
-        found = query(sql, **lake_of(self._connection), as_of=as_of, since=since)
+        found = query(sql, **lake_of(self._connection), as_of=as_of, since=since, account=account)
         rows = [dict(zip(found.columns, map(whole, row), strict=True)) for row in islice(found.rows, ROWS)]
         versions = {
             name: {"version": version, "committed_at": committed_at}

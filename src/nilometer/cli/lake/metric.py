@@ -18,10 +18,10 @@ from nilometer.cli.terminal.groups import SectionedGroup
 from nilometer.cli.terminal.near import near_names
 from nilometer.cli.terminal.output import echo, json_option, note, out, print_json_lines, table, whole
 from nilometer.cli.terminal.times import time_option
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
 
 if TYPE_CHECKING:
-    from nilometer.lake.metrics.metrics import Metric
     from nilometer.lake.metrics.period import MetricPeriod
 
 MONTHS = 12  # shown by default
@@ -35,6 +35,9 @@ def _names() -> Iterable[str]:
 
 _known_at = time_option("--known-at", help="As it was known at this time; as known now unless given.")
 _workspace = click.option("--workspace", metavar="ID", help="Of this workspace only.")
+_account = click.option(
+    "--account", metavar="ACCT", default=OWN_ACCOUNT, help="A Connect account; the platform's own unless given."
+)
 _csv = click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
 
 
@@ -44,6 +47,7 @@ _csv = click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on 
 @time_option("--to", help="Last day, included; today unless given.")
 @_known_at
 @_workspace
+@_account
 @click.option(
     "--rates", type=click.File(), metavar="FILE", help="CSV currency,day,rate: convert all amounts to one currency."
 )
@@ -58,6 +62,7 @@ def metric(
     name: str | None,
     known_at: datetime | None,
     workspace: str | None,
+    account: str,
     rates: Iterable[str] | None,
     currency: str,
     as_csv: bool,
@@ -75,6 +80,7 @@ def metric(
       nilometer metric mrr_movements --from 2026-01-01
       nilometer metric revenue --known-at 2026-11-05 --csv > revenue.csv
       nilometer metric mrr_daily --rates rates.csv --currency eur --json
+      nilometer metric revenue --account acct_1SWfA2KZ9dQ
     """
     from nilometer.lake.metrics.metrics import METRICS
 
@@ -88,15 +94,17 @@ def metric(
         raise click.UsageError(f"there is no metric {name}{near}; `nilometer metric` lists them")
     period = asked_period(connection.now, days["from"], days["to"], known_at)
     if as_sql:
-        echo(METRICS[name].sql(period, workspace))
+        echo(METRICS[name].sql(period, workspace, account))
         return
-    columns, rows = _asked(connection, METRICS[name], period, workspace)
+    columns, rows = _asked(connection, METRICS[name].sql(period, workspace, account))
     if rates is not None:
         from nilometer.lake.metrics.rates import in_one_currency, read_rates
 
         rows = in_one_currency(METRICS[name], rows, read_rates(rates, currency))
         columns = METRICS[name].columns
     _show(columns, rows, as_csv=as_csv, as_json=as_json)
+    if not rows:
+        _say_whose(connection, account)
 
 
 @click.group(cls=SectionedGroup)
@@ -108,6 +116,7 @@ def explain() -> None:
 @click.argument("month")
 @_known_at
 @_workspace
+@_account
 @_csv
 @stack_options
 @json_option
@@ -117,6 +126,7 @@ def mrr(
     month: str,
     known_at: datetime | None,
     workspace: str | None,
+    account: str,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -132,18 +142,18 @@ def mrr(
 
     first, last = month_bounds(month)
     period = asked_period(connection.now, _midnight(first), _midnight(last), known_at)
-    columns, rows = _asked(connection, EXPLAIN_MRR, period, workspace)
+    columns, rows = _asked(connection, EXPLAIN_MRR.sql(period, workspace, account))
     _show(columns, rows, as_csv=as_csv, as_json=as_json)
+    if not rows:
+        _say_whose(connection, account)
     for currency, amount in sorted({str(row["currency"]): row["mrr"] for row in rows}.items()):
         note(f"{month}: {amount:,} {currency} in minor units")
 
 
-def _asked(
-    connection: Connection, metric: Metric, period: MetricPeriod, workspace: str | None
-) -> tuple[Sequence[str], list[dict[str, Any]]]:
+def _asked(connection: Connection, sql: str) -> tuple[Sequence[str], list[dict[str, Any]]]:
     from nilometer.lake.read.query import query
 
-    answer = query(metric.sql(period, workspace), **lake_of(connection))
+    answer = query(sql, **lake_of(connection))
     return answer.columns, [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
@@ -187,5 +197,17 @@ def _show(columns: Sequence[str], rows: list[dict[str, Any]], *, as_csv: bool, a
         writer.writerows(rows)
     elif rows:
         out().print(rows_table(columns, [list(row.values()) for row in rows]))
-    else:
-        note("nothing in this time")
+
+
+_ACCOUNTS = "select account from subscriptions_history union select account from invoices_history order by account"
+
+
+def _say_whose(connection: Connection, account: str) -> None:
+    """That there is nothing; and some of the accounts that have something, when this one never had."""
+    _, rows = _asked(connection, _ACCOUNTS)
+    others = [str(row["account"]) for row in rows]
+    known = f"; there is money of --account {', '.join(others[:_NAMED])}" if others and account not in others else ""
+    note(f"nothing in this time{known}")
+
+
+_NAMED = 5

@@ -23,6 +23,7 @@ from nilometer.cli.terminal.output import json_option, note, out, print_json_lin
 from nilometer.cli.terminal.times import time_option
 from nilometer.domain.lake.dataset import FOLDER
 from nilometer.domain.lake.tables import TABLES
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
 from nilometer.lake.metrics.dialects import DIALECTS
 from nilometer.lake.read.recipes import RECIPES
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
 SHOWN = 100  # rows on a terminal; --json and --csv give all
 _SINCE = timedelta(days=31)
+
+
+_account = click.option(
+    "--account",
+    metavar="ACCT",
+    default=OWN_ACCOUNT,
+    help="A Connect account, of whose money recipes tell; the platform's own unless given.",
+)
 
 
 def _recipes() -> Iterable[str]:
@@ -51,6 +60,7 @@ def _recipes() -> Iterable[str]:
 )
 @time_option("--as-of", help="The value of getvariable('as_of') in the SQL; now unless given.")
 @time_option("--since", help="The value of getvariable('since'); 31 days before unless given.")
+@_account
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a header on stdout.")
 @click.option(
     "--chart",
@@ -68,6 +78,7 @@ def query(
     recipe: str | None,
     as_of: datetime | None,
     since: datetime | None,
+    account: str,
     as_csv: bool,
     chart: Path | None,
     as_json: bool,
@@ -93,7 +104,7 @@ def query(
     asked = _sql(sql, recipe)
     datasets = dataset_names(connection) if f"{FOLDER}." in asked.lower() else []
     with _naming_our_tables():
-        found = ask(asked, **lake_of(connection), as_of=as_of, since=since, datasets=datasets)
+        found = ask(asked, **lake_of(connection), as_of=as_of, since=since, account=account, datasets=datasets)
     if chart:
         note(draw(found.columns, found.rows, chart, title=_question(recipe)))
     elif as_json:
@@ -112,8 +123,9 @@ def query(
     type=click.Choice([*DIALECTS]),
     help="SQL of this engine, with the last 31 days as literals; DuckDB's, with variables, unless given.",
 )
+@_account
 @json_option
-def recipes(dialect: str | None, as_json: bool) -> None:
+def recipes(dialect: str | None, account: str, as_json: bool) -> None:
     """The prepared queries of `nilometer query --recipe NAME`.
 
     Their SQL is in the JSON.
@@ -125,15 +137,18 @@ def recipes(dialect: str | None, as_json: bool) -> None:
     """
     if as_json:
         print_json_lines(
-            {"name": one.name, "question": one.question, "sql": _spoken(one, dialect)} for one in RECIPES.values()
+            {"name": one.name, "question": one.question, "sql": _spoken(one, dialect, account)}
+            for one in RECIPES.values()
         )
     else:
         out().print(table(["recipe", "~question"], [(r.name, r.question) for r in RECIPES.values()]))
 
 
-def _spoken(recipe: Recipe, dialect: str | None) -> str:
+def _spoken(recipe: Recipe, dialect: str | None, account: str) -> str:
     now = datetime.now(UTC)
-    return recipe.portable(DIALECTS[dialect], since=now - _SINCE, as_of=now) if dialect else recipe.sql
+    if dialect is None:
+        return recipe.sql
+    return recipe.portable(DIALECTS[dialect], since=now - _SINCE, as_of=now, account=account)
 
 
 @contextlib.contextmanager

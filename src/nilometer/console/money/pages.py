@@ -21,6 +21,7 @@ from nilometer.console.http.guard import visitor
 from nilometer.console.http.rendering import page, query, section
 from nilometer.console.place import place_of
 from nilometer.domain.acts.roles import Permission
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Refused
 from nilometer.lake.metrics.metrics import EXPLAIN_MRR, METRICS
 from nilometer.lake.metrics.period import MetricPeriod
@@ -140,7 +141,11 @@ def behind(request: Request) -> Response:
     name, one = _part(request)
     if not one.behind:
         raise HTTPException(404, "this figure has no events of its own")
-    sql = EXPLAIN_MRR.sql(_period(request)) if one.behind == "explain" else RECIPES[one.behind].sql
+    sql = (
+        EXPLAIN_MRR.sql(_period(request), account=_account(request))
+        if one.behind == "explain"
+        else RECIPES[one.behind].sql
+    )
     found = _bounded(request, sql, CSV_ROWS)
     wanted = {name: value for name in ("currency", *one.by) if (value := query(request, f"of_{name}"))}
     fits = _fitting(found.columns, wanted)
@@ -178,7 +183,9 @@ def _said(value: Any) -> str:
 
 
 def _answer(request: Request, one: MoneyPart, limit: int) -> BoundedResult:
-    sql = METRICS[one.metric].sql(_period(request)) if one.metric else RECIPES[one.recipe].sql
+    sql = (
+        METRICS[one.metric].sql(_period(request), account=_account(request)) if one.metric else RECIPES[one.recipe].sql
+    )
     return _bounded(request, sql, limit)
 
 
@@ -187,7 +194,8 @@ def _bounded(request: Request, sql: str, limit: int) -> BoundedResult:
     period = _period(request)
     since = datetime.combine(period.first, time(), UTC)
     as_of = min(period.until, period.known_at)
-    return bounded_query(sql, since=since, as_of=as_of, limit=limit, **place_of(request).lake)
+    account = _account(request)
+    return bounded_query(sql, since=since, as_of=as_of, account=account, limit=limit, **place_of(request).lake)
 
 
 def _reader(request: Request) -> None:
@@ -216,6 +224,11 @@ def _period(request: Request) -> MetricPeriod:
     return MetricPeriod(first=first, last=last, known_at=min(_instant(request) or now, now))
 
 
+def _account(request: Request) -> str:
+    """The platform's own unless a Connect account is asked for: what is in another is another's money."""
+    return query(request, "account") or OWN_ACCOUNT
+
+
 def _day(request: Request, name: str) -> date | None:
     told = query(request, name)
     try:
@@ -239,4 +252,4 @@ def _instant(request: Request) -> datetime | None:
 
 
 def _asked(request: Request) -> Mapping[str, str]:
-    return {name: value for name in ("from", "to", "known") if (value := query(request, name))}
+    return {name: value for name in ("from", "to", "known", "account") if (value := query(request, name))}

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.lake.metrics.period import MetricPeriod, calendar, instant_literal
 from nilometer.lake.metrics.recurring import EXPLAINED, RECURRING
-from nilometer.lake.metrics.states import MODE, WHOSE, latest
+from nilometer.lake.metrics.states import COUNTED, MODE, WHOSE, latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """A figure with a rule. `parts` are common table expressions, `select` the question over them.
 
-    In both `{known}`, `{since}`, `{until}`, `{days}`, `{months}` and `{workspace}` (a condition on a column
-    `workspace_id`) are filled in. A row is named by `keys` and its currency; `money` are columns of minor units of it,
-    and `day` dates their exchange rate.
+    In both `{known}`, `{since}`, `{until}`, `{days}`, `{months}`, `{account}` and `{workspace}` (a condition on a
+    column `workspace_id`) are filled in. A row is named by `keys` and its currency; `money` are columns of minor units
+    of it, and `day` dates their exchange rate.
     """
 
     name: str
@@ -33,20 +34,22 @@ class Metric:
         """Of a row in one currency."""
         return (*self.keys, "currency", *self.money, *self.counts)
 
-    def sql(self, period: MetricPeriod, workspace: str | None = None) -> str:
-        """One statement over the tables of history."""
+    def sql(self, period: MetricPeriod, workspace: str | None = None, account: str = OWN_ACCOUNT) -> str:
+        """One statement over the tables of history, of the money of one account: the platform's own, or a connected
+        one."""
         return self.filled(
             known=instant_literal(period.known_at),
             since=instant_literal(datetime.combine(period.first, time(), UTC)),
             until=instant_literal(min(period.until, period.known_at)),
             days=calendar(period.days()),
             months=calendar(period.months(), months=True, until=period.until),
+            account=text_literal(account),
             workspace="true" if workspace is None else f"workspace_id = {text_literal(workspace)}",
         )
 
     def filled(self, **values: str) -> str:
-        """The statement with these texts in place of `{known}`, `{since}`, `{until}`, `{days}`, `{months}` and
-        `{workspace}`."""
+        """The statement with these texts in place of `{known}`, `{since}`, `{until}`, `{days}`, `{months}`,
+        `{account}` and `{workspace}`."""
         return f"with{self.parts}\n{self.select.strip()}".format(**values)
 
 
@@ -140,7 +143,8 @@ from standings group by cohort, month, currency order by cohort, month, currency
         parts=f"""{_INVOICES},{latest("refunds")},{latest("disputes")},{latest("balance_transactions")},{WHOSE},
     intents as (
       select account, livemode, payment_intent_id from invoice_payments_history
-      where payment_intent_id is not null and known_at <= {{known}} group by account, livemode, payment_intent_id),
+      where payment_intent_id is not null and known_at <= {{known}} and {COUNTED}
+      group by account, livemode, payment_intent_id),
     payers as (
       select charges.account, charges.livemode, charges.object_id as charge_id,
              max(charges.customer_id) as customer_id,

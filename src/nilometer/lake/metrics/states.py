@@ -1,7 +1,8 @@
 """What was so at Stripe, from when until when, as known at a time: common table expressions over the books.
 
-Two placeholders: `{known}` and `{until}`, timestamp literals. Test money is no money: it counts as long as nothing is
-known of the live mode (a local stack, a stack for tests), and not beside it. Within a second the events of an object
+Three placeholders: `{known}` and `{until}`, timestamp literals, and `{account}`, a text: the account whose money it is.
+Another account's is another's. Test money is no money: it counts as long as nothing is known of the account's live mode
+(a local stack, a stack for tests), and not beside it. Within a second the events of an object
 are a walk from state to state (docs/billing.md), so its state is the one that more changes lead to than from; a second
 whose changes lead back to where they began changes nothing.
 """
@@ -20,18 +21,21 @@ MODE = """
         {each}) as known_modes)""".replace(
     "{each}",
     "\n        union all ".join(
-        f"select max(case when livemode then 1 else 0 end) as live from {name}_history where known_at <= {{known}}"
+        f"select max(case when livemode then 1 else 0 end) as live from {name}_history"
+        " where account = {account} and known_at <= {known}"
         for name in _TELLING
     ),
 )
-"""counted_mode: 1 when anything of the live mode is known, which alone counts then; `SECONDS` reads it."""
+"""counted_mode: 1 when anything of the account's live mode is known, which alone counts then; `COUNTED` reads it."""
+
+COUNTED = "account = {account} and case when livemode then 1 else 0 end = (select coalesce(live, 0) from counted_mode)"
+"""Whether a row is of the account that is asked for and of the mode that counts: a condition."""
 
 SECONDS = f"""
     {{name}}_told as (
       select *, coalesce(rank, 1) as place, case when origin = 'snapshot' then 0 else 1 end as resolved
       from {{name}}_history
-      where known_at <= {{known}}
-        and case when livemode then 1 else 0 end = (select coalesce(live, 0) from counted_mode)),
+      where known_at <= {{known}} and {COUNTED}),
     {{name}}_changes as (
       select {_KEY}, valid_from, state, sum(arriving) as arriving, sum(leaving) as leaving
       from (

@@ -40,8 +40,7 @@ def connect(place: str | LakeStack) -> duckdb.DuckDBPyConnection:
     """
     uri, options = where(place)
     connection = query.connect(lake_uri=uri, storage_options=options)
-    connection.execute("SET VARIABLE as_of = now()")
-    connection.execute("SET VARIABLE since = now() - interval 31 days")
+    query.set_variables(connection)
     connection.execute("".join(_comments()))
     return connection
 

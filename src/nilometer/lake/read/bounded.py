@@ -16,8 +16,9 @@ from typing import Any
 
 import duckdb
 
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected
-from nilometer.lake.read.query import add_datasets, connect, rows_of, set_times
+from nilometer.lake.read.query import add_datasets, connect, rows_of, set_variables
 
 SECONDS = 20.0
 MEMORY = "512MB"
@@ -50,6 +51,7 @@ def bounded_query(
     values: Mapping[str, Any] | None = None,
     as_of: datetime | None = None,
     since: datetime | None = None,
+    account: str = OWN_ACCOUNT,
     datasets: Iterable[str] = (),
     limit: int = ROWS,
     seconds: float = SECONDS,
@@ -61,7 +63,7 @@ def bounded_query(
     connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, as_files=False)
     with connection, _interrupted(connection, seconds):
         add_datasets(connection, datasets, lake_uri, storage_options, naming=sql)
-        set_times(connection, as_of, since)
+        set_variables(connection, as_of, since, account)
         connection.execute(_LOCK.format(memory=MEMORY))
         relation = connection.sql(sql, params=dict(values)) if values else connection.sql(sql)
         if relation is None:

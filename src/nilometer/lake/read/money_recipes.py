@@ -1,7 +1,8 @@
 """Questions about money, on the tables of Stripe's objects, in SQL that engines have in common.
 
-Only `getvariable('as_of')` and `getvariable('since')` are DuckDB's: elsewhere a timestamp literal stands in their
-place (`portable`). Recurring revenue is counted as docs/metrics.md says.
+Only `getvariable('as_of')`, `getvariable('since')` and `getvariable('account')` are DuckDB's: elsewhere a literal
+stands in their place (`portable`). Each is of one account, and of the mode that counts in it. Recurring revenue is
+counted as docs/metrics.md says.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.lake.metrics.dialects import DUCKDB, Dialect
+from nilometer.lake.metrics.metrics import text_literal
 from nilometer.lake.metrics.period import instant_literal
 from nilometer.lake.metrics.recurring import RECURRING
-from nilometer.lake.metrics.states import MODE, SECONDS, SUBSCRIPTIONS, latest
+from nilometer.lake.metrics.states import COUNTED, MODE, SECONDS, SUBSCRIPTIONS, latest
 from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 
 
@@ -30,16 +33,19 @@ class Recipe:
         if self.said:
             object.__setattr__(self, "sql", self.said(DUCKDB))
 
-    def portable(self, dialect: Dialect, *, since: datetime, as_of: datetime) -> str:
-        """The SQL of an engine, with its two times as literals."""
+    def portable(self, dialect: Dialect, *, since: datetime, as_of: datetime, account: str = OWN_ACCOUNT) -> str:
+        """The SQL of an engine, with its two times and the account as literals."""
         text = self.said(dialect) if self.said else self.sql
         text = text.replace("getvariable('as_of')", instant_literal(as_of))
-        return text.replace("getvariable('since')", instant_literal(since))
+        text = text.replace("getvariable('since')", instant_literal(since))
+        return text.replace("getvariable('account')", text_literal(account))
 
 
-def _asked(parts: str) -> str:
-    """With all that is known by now, until the time that is asked about."""
-    return parts.format(known="timestamp '9999-12-31 00:00:00+00:00'", until="getvariable('as_of')")
+def of_account(parts: str) -> str:
+    """With all that is known by now, until the time that is asked about, of the account that is asked for."""
+    return parts.format(
+        known="timestamp '9999-12-31 00:00:00+00:00'", until="getvariable('as_of')", account="getvariable('account')"
+    )
 
 
 _OF_SUBSCRIPTION = """
@@ -74,7 +80,7 @@ _ALL = (
     Recipe(
         name="subscriptions",
         question="What was the state of every subscription as of a time?",
-        sql=_asked(f"""
+        sql=of_account(f"""
         with {MODE},{SECONDS.replace("{name}", "subscriptions")},{SUBSCRIPTIONS}
         select states.object_id as subscription, owners.customer_id,
                coalesce(owners.workspace_id, workspaces.workspace_id) as workspace_id,
@@ -86,7 +92,7 @@ _ALL = (
     Recipe(
         name="mrr",
         question="What is the monthly recurring revenue, per currency, less discounts (minor units)?",
-        sql=_asked(f"""
+        sql=of_account(f"""
         with {RECURRING},
         newest as (
           select *, row_number() over (partition by account, livemode, subscription_id order by moment desc) as recency
@@ -102,7 +108,7 @@ _ALL = (
     Recipe(
         name="mrr-movement",
         question="How did it move: new, expansion, contraction, churn, reactivation, by month (minor units)?",
-        sql=_asked(f"""
+        sql=of_account(f"""
         with {RECURRING},{_LIVES}
         select month, currency, movement, cast(sum(change) as bigint) as mrr, count(*) as subscriptions
         from named group by month, currency, movement order by month, currency, movement"""),
@@ -110,7 +116,7 @@ _ALL = (
     Recipe(
         name="mrr-events",
         question="Which event of which subscription moved it, and by how much (minor units)?",
-        sql=_asked(f"""
+        sql=of_account(f"""
         with {RECURRING},{_LIVES}
         select created_at, month, currency, movement, cast(change as bigint) as mrr, subscription, workspace_id,
                cause as event_id
@@ -119,27 +125,29 @@ _ALL = (
     Recipe(
         name="failed-payments",
         question="Which invoices could not be paid, how often, and which recovered after how long?",
-        sql=f"""
-        with failed as (
+        sql=of_account(f"""
+        with {MODE},
+        told_events as (select * from stripe_events where {COUNTED}),
+        failed as (
           select told.object_id as invoice, max(told.customer_id) as customer_id, max(said.amount_due) as amount,
                  max(said.currency) as currency, count(*) as failures, min(told.created_at) as first_failed,
                  min(told.created) as failed_second
-          from {_SAID.format("stripe_events")} and said.origin = 'snapshot'
+          from {_SAID.format("told_events")} and said.origin = 'snapshot'
           where told.type = 'invoice.payment_failed'
             and told.created_at between getvariable('since') and getvariable('as_of')
           group by told.object_id),
         paid as (
-          select object_id as invoice, min(created_at) as paid_at, min(created) as paid_second from stripe_events
+          select object_id as invoice, min(created_at) as paid_at, min(created) as paid_second from told_events
           where type = 'invoice.paid' and created_at <= getvariable('as_of') group by object_id)
         select failed.invoice, customer_id, amount, currency, failures, first_failed, paid_at,
                paid_at is not null as recovered,
                paid_second - failed_second as after_seconds
-        from failed left join paid on failed.invoice = paid.invoice order by first_failed, failed.invoice""",
+        from failed left join paid on failed.invoice = paid.invoice order by first_failed, failed.invoice"""),
     ),
     Recipe(
         name="revenue",
         question="How much was paid, per month and currency (minor units)?",
-        sql=_asked(f"""
+        sql=of_account(f"""
         with {MODE},{latest("invoices", "status in ('paid', 'void')")},
         paid as (
           select coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end)
@@ -153,26 +161,29 @@ _ALL = (
     Recipe(
         name="revenue-events",
         question="Which event reported which paid invoice, and of how much (minor units)?",
-        sql=f"""
+        sql=of_account(f"""
+        with {MODE},
+        told_events as (select * from stripe_events where {COUNTED})
         select told.created_at, cast(date_trunc('month', told.created_at) as date) as month, said.currency,
                said.amount_paid as paid, told.object_id as invoice, told.workspace_id, told.event_id
-        from {_SAID.format("stripe_events")} and said.origin = 'snapshot'
+        from {_SAID.format("told_events")} and said.origin = 'snapshot'
         where told.type = 'invoice.paid' and told.created_at <= getvariable('as_of')
-        order by told.created_at, told.event_id""",
+        order by told.created_at, told.event_id"""),
     ),
     Recipe(
         name="receivables",
         question="Which invoices are open as of a time, since when, and what remains to be paid (minor units)?",
-        sql=f"""
-        with newest as (
+        sql=of_account(f"""
+        with {MODE},
+        newest as (
           select *, row_number() over (
             partition by account, livemode, object_id order by {newest_first(BOOK_ORDER)}) as recency
-          from invoices_history where origin <> 'snapshot' and valid_from <= getvariable('as_of'))
+          from invoices_history where origin <> 'snapshot' and valid_from <= {{until}} and {COUNTED})
         select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
                amount_due as due, amount_remaining as remaining
         from newest where recency = 1 and status in ('open', 'uncollectible') and not deleted
           and amount_remaining > 0
-        order by since, invoice""",
+        order by since, invoice"""),
     ),
 )
 

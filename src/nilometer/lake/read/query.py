@@ -22,6 +22,7 @@ from nilometer.domain.lake import tables
 from nilometer.domain.lake.all_tables import ALL_TABLES
 from nilometer.domain.lake.books import BOOKS, BOOKS_BY_OBJECT, HISTORY
 from nilometer.domain.lake.dataset import FOLDER
+from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.errors import Rejected, Unavailable
 from nilometer.lake.read.sources import add_table, dataset_of
 from nilometer.lake.tables.order import BOOK_ORDER, newest_first
@@ -74,19 +75,21 @@ def query(
     storage_options: dict[str, str],
     as_of: datetime | None = None,
     since: datetime | None = None,
+    account: str = OWN_ACCOUNT,
     datasets: Iterable[str] = (),
 ) -> QueryResult:
     """Runs `sql` with every table of ours in view, empty when it is not written yet, and `datasets` in the schema
     `datasets`.
 
-    SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before).
+    SQL finds the two times as `getvariable('as_of')` (now) and `getvariable('since')` (31 days before), and the account
+    at Stripe that is asked for as `getvariable('account')`.
     `Rejected("invalid_sql")` with DuckDB's own message. Times come back in UTC.
     """
     opened: dict[str, DeltaTable] = {}
     connection = connect(lake_uri=lake_uri, storage_options=storage_options, naming=sql, opened=opened)
     add_datasets(connection, datasets, lake_uri, storage_options, naming=sql)
     with _refusing_wrong_sql():
-        set_times(connection, as_of, since)
+        set_variables(connection, as_of, since, account)
         relation = connection.sql(sql)
         if relation is None:
             raise Rejected("invalid_sql", "this statement returns no rows; the lake is read with SELECT")
@@ -175,8 +178,14 @@ def describe(*, lake_uri: str, storage_options: dict[str, str], datasets: Iterab
     return [_describe(name, lake_uri, storage_options) for name in names]
 
 
-def set_times(connection: duckdb.DuckDBPyConnection, as_of: datetime | None, since: datetime | None) -> None:
-    """The variables `as_of` (now unless given) and `since` (31 days before)."""
+def set_variables(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: datetime | None = None,
+    since: datetime | None = None,
+    account: str = OWN_ACCOUNT,
+) -> None:
+    """`as_of` (now unless given), `since` (31 days before unless given) and `account` (the platform's own)."""
+    connection.execute("SET VARIABLE account = ?", [account])
     connection.execute("SET VARIABLE as_of = coalesce(?::timestamptz, now())", [as_of])
     connection.execute(
         "SET VARIABLE since = coalesce(?::timestamptz, getvariable('as_of') - interval 31 days)", [since]

@@ -1,6 +1,7 @@
 """Questions that are asked of the lake again and again, as SQL that every engine reads (`Recipe.portable`).
 
-Two variables may be set: `since` and `as_of` (timestamps; thirty-one days ago and now unless given).
+Three variables may be set: `since` and `as_of` (timestamps; thirty-one days ago and now unless given), and `account`,
+whose money it is (the platform's own unless given).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from datetime import UTC, datetime
 from nilometer.domain.lake.books import BOOKS
 from nilometer.lake.metrics.dialects import Dialect
 from nilometer.lake.metrics.period import instant_literal
-from nilometer.lake.read.money_recipes import MONEY, Recipe
+from nilometer.lake.metrics.states import COUNTED, MODE
+from nilometer.lake.read.money_recipes import MONEY, Recipe, of_account
 from nilometer.lake.tables.order import AUDIT_ORDER, newest_first
 
 _TWICE_IN_BOOKS = "\n          union all\n          ".join(
@@ -218,15 +220,14 @@ _ALL = (
     Recipe(
         name="churn",
         question="Which subscriptions ended, when and why?",
-        said=lambda of: (
-            f"""
+        said=lambda of: of_account(f"""
+        with {MODE}
         select created_at as ended_at, object_id as subscription, customer_id, workspace_id,
                {of.text("payload", "data.object.cancellation_details.reason")} as reason,
                {of.text("payload", "data.object.cancellation_details.feedback")} as feedback
-        from stripe_events where type = 'customer.subscription.deleted'
+        from stripe_events where type = 'customer.subscription.deleted' and {COUNTED}
           and created_at between getvariable('since') and getvariable('as_of')
-        order by ended_at, subscription"""
-        ),
+        order by ended_at, subscription"""),
     ),
     MONEY["failed-payments"],
     MONEY["revenue"],

@@ -17,7 +17,7 @@ import msgspec
 from nilometer.domain.lake.books import BOOKS
 from nilometer.lake.metrics.metrics import METRICS, Metric
 
-_PERIOD = {name: f"{{{{ {name}() }}}}" for name in ("known", "since", "until", "days", "months")}
+_PERIOD = {name: f"{{{{ {name}() }}}}" for name in ("known", "since", "until", "days", "months", "account")}
 _TABLE = re.compile(r"\b([a-z_]+_history)\b")
 _EXPRESSION = re.compile(r"^    (\w+) as \(", re.MULTILINE)
 _READ = re.compile(r"\b(from|join) (\w+)\b( as \w+)?")

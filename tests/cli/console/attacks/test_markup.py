@@ -186,6 +186,8 @@ PAGES = (
     *(f"/money/{part}" for part in ("mrr", "movement", "churn", "cohorts", "revenue", "receivables", "usage_revenue")),
     *(f"/money/{part}" for part in ("failed", "ended", "usage")),
     f"/money?from=2026-01-01&known={quote(RAW)}",
+    f"/money?from=2026-01-01&account={quote(RAW)}",
+    f"/money/revenue?account={quote(RAW)}",
     f"/money/events/mrr?of_currency={quote(RAW)}",
     "/operations",
     "/operations/rejects",
