@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import click
 import pytest
 from tests.support.lake.build import NOW, change, proven
 
 from nilometer.aws.s3 import Objects
 from nilometer.aws.secrets import AuditKeys
+from nilometer.cli.recovery.rebuild import _target
 from nilometer.domain.lake.tables import AUDIT
 from nilometer.lake.tables.storage import storage_options
 from nilometer.lake.write.append import Lake
@@ -118,6 +121,35 @@ def test_the_stacks_own_table_is_refused_by_its_arn_too(nilometer: Any, stack: A
 
     assert answer.code == 2
     assert "own table" in answer.err
+
+
+OWN = "arn:aws:dynamodb:eu-west-1:111111111111:table/records"
+ELSEWHERE = [OWN.replace("1" * 12, "2" * 12), OWN.replace("eu-west-1", "us-east-1")]
+
+
+class _Tables:
+    """DynamoDB's description of tables, by name and by ARN."""
+
+    def client(self, _: str) -> _Tables:
+        return self
+
+    def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803  # boto3's name
+        arn = TableName if TableName.startswith("arn:") else f"{OWN.rpartition('/')[0]}/{TableName}"
+        return {"Table": {"TableName": arn.rpartition("/")[2], "TableArn": arn}}
+
+    @property
+    def description(self) -> Any:
+        return SimpleNamespace(records_table="records", events_table="events")
+
+
+def test_a_table_of_the_same_name_elsewhere_is_another() -> None:
+    """Two stages have the same names, each in an AWS account of its own: what was restored in the one is copied into
+    the other."""
+    tables: Any = _Tables()
+    assert [_target(tables, arn) for arn in ELSEWHERE] == ELSEWHERE
+    for own in (OWN, "records", "events"):
+        with pytest.raises(click.UsageError, match="own table"):
+            _target(tables, own)
 
 
 def test_restored_tables_are_not_exchanged(nilometer: Any, stack: Any, empty_table: str) -> None:

@@ -5,7 +5,7 @@ The one writes the records of the lake into a table to be read; the other copies
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -102,11 +102,18 @@ def restore(connection: Connection, *, records: str, events: str, dry_run: bool,
 def _target(connection: Connection, into: str | None) -> str:
     """The live table's name for a dry run, which writes nothing."""
     description = connection.description
-    own = {description.records_table, description.events_table}
-    # A name may be an ARN.
-    if into and (into in own or _described(connection, into)["TableName"] in own):
+    if into and _is_own(connection, into, {description.records_table, description.events_table}):
         raise click.UsageError(f"{into} is the stack's own table; name an empty one")
     return into or description.records_table
+
+
+def _is_own(connection: Connection, name: str, own: Set[str]) -> bool:
+    """A name may be an ARN, and a table of the same name in another account or region is another table."""
+    if name in own:
+        return True
+    asked = _described(connection, name)
+    same = str(asked["TableName"])
+    return same in own and _described(connection, same)["TableArn"] == asked["TableArn"]
 
 
 def _described(connection: Connection, name: str) -> Mapping[str, Any]:
