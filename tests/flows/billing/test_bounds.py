@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.flows.billing_play import PLAYED_AT, bodies, play, records
+from tests.support.flows.billing_play import OBJECTS, PLAYED_AT, bodies, play, records
 from tests.support.flows.company import company
 
 from nilometer.aws.dynamodb import Store
 from nilometer.domain.events.outcome import Outcome, Result
 from nilometer.domain.store.times import epoch
 from nilometer.domain.store.writes import Table
+from nilometer.domain.stripe.event import StripeEvent
+from nilometer.domain.stripe.registers.register import merge, of_answer, of_event, register
 from nilometer.flows.billing import batch as billing
 from nilometer.flows.billing import reading
+from nilometer.flows.billing.reconcile import changed
 from nilometer.local.stripe.world import StripeWorld
 
 
@@ -153,6 +157,68 @@ def test_a_test_clock_may_run_ahead(store: Store) -> None:
     ahead["data"]["object"]["test_clock"] = "clock_1"
 
     assert [result.outcome for result in play(store, [ahead])] == [Outcome.ACCEPTED]
+
+
+YEAR = 365 * 86_400
+CLOCKED = {"customer", "subscription", "invoice", "subscription_schedule"}
+"""Stripe's objects that name their test clock; a payment happens in real time."""
+
+
+def on_a_clock(world: StripeWorld) -> list[dict[str, Any]]:
+    """The events of a world whose clock is a year ahead of those who read them."""
+    events: list[dict[str, Any]] = json.loads(json.dumps(world.events))
+    for event in events:
+        found = event["data"]["object"]
+        if found["object"] in CLOCKED:
+            found["test_clock"] = "clock_1"
+            event["created"] += epoch(PLAYED_AT) - world.second + YEAR
+    return events
+
+
+def test_what_a_test_clock_plays_is_the_state(store: Store, objects: Any) -> None:
+    """Of a year ahead, in any order; a payment of the clock's customer is dated by the real time."""
+    world, _, price = company()
+    sub = world.subscribe(world.customer("ws"), [(price, 2)])
+    world.advance(timedelta(days=31))
+    world.renew(sub)
+    world.advance(timedelta(days=1))
+    world.cancel_at_period_end(sub)
+    events = on_a_clock(world)
+
+    results = played(store, objects, events[::-1])
+
+    assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+    record = records(store)["ws"]
+    assert (record["status"], record["cancel_at_period_end"], record["seats"]) == ("active", True, 2)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_event_ahead_of_no_clock_says_so(store: Store, objects: Any, live: bool) -> None:
+    """There are none in live mode; in test mode the reject says that its object names none."""
+    [event] = [event for event in on_a_clock(subscribed()) if event["type"] == "customer.subscription.created"]
+    event["data"]["object"] |= {"livemode": True} if live else {"test_clock": None}
+
+    played(store, objects, [event | {"livemode": live}])
+
+    [reject] = store.scan(Table.EVENTS, kind="reject")
+    assert (reject["reason"], "no test clock" in reject["message"]) == ("too_far_in_future", not live)
+
+
+def test_stripes_answer_corrects_nothing_that_a_clock_said_later() -> None:
+    """It is dated by the real time, so it is older: no drift; but a deletion is one."""
+    [event] = [event for event in on_a_clock(subscribed()) if event["type"] == "customer.subscription.created"]
+    arrived = billing.arrived(bodies([event])[0].body, objects=OBJECTS, now=PLAYED_AT).event
+    assert isinstance(arrived, StripeEvent)
+    told = register([of_event(arrived)])
+    of: dict[str, Any] = {
+        "object_type": "subscription",
+        "object_id": event["data"]["object"]["id"],
+        "second": epoch(PLAYED_AT),
+    }
+    other = of_answer(event["data"]["object"] | {"status": "past_due"}, **of)
+
+    assert changed(told, merge(told, register([other]))) == ()
+    assert "deleted" in changed(told, merge(told, register([of_answer(None, **of)])))
 
 
 def test_a_thin_event_may_bring_data(store: Store) -> None:

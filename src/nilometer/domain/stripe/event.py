@@ -119,13 +119,15 @@ def check_bounds(event: StripeEvent | Notification, *, now: int) -> None:
     An event of a test clock carries the clock's time, which runs ahead; only test mode has such clocks.
     """
     version = event.api_version if isinstance(event, StripeEvent) else None
-    named = (event.id, event.type, event.scope.account, event.object_type, event.object_id, version)
-    if any(name and not fits(name) for name in named):
+    texts = (event.id, event.type, event.scope.account, event.object_type, event.object_id, version)
+    if any(name and not fits(name) for name in texts):
         raise Rejected("too_large", f"id, type, account and the object's id have at most {ID_BYTES} bytes each")
     clocked = isinstance(event, StripeEvent) and not event.scope.livemode and event.object.get("test_clock")
     if event.created > now + FUTURE_SECONDS and not clocked:
+        named = "" if event.scope.livemode else ", and its object names no test clock"
         raise Rejected(
-            "too_far_in_future", f"event {event.id}: created is more than 5 minutes ahead; check the sender's clock"
+            "too_far_in_future",
+            f"event {event.id}: created is more than 5 minutes ahead{named}; check the sender's clock",
         )
 
 
