@@ -75,7 +75,7 @@ with
       from (values {{ months() }}) as months (month, begins, ends)
       join {{ ref('invoices_latest') }} as invoices
         on invoices.finalized_at < months.ends and not invoices.deleted
-        and (invoices.paid_at is null or invoices.paid_at >= months.ends)
+        and (invoices.status <> 'paid' or coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end) >= months.ends)
         and (invoices.voided_at is null or invoices.voided_at >= months.ends)
         and (invoices.marked_uncollectible_at is null or invoices.marked_uncollectible_at >= months.ends)
       left join notes on months.month = notes.month and invoices.account = notes.account

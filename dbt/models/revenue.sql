@@ -102,8 +102,8 @@ with
     sources as (select account, livemode, charge_id as source_id, charge_id from payers
       union all select account, livemode, object_id, charge_id from refunds_latest
       union all select account, livemode, object_id, charge_id from disputes_latest),
-    money as (select account, livemode, customer_id, currency, paid_at as moment, amount_paid as paid, 0 as refunded,
-             0 as disputed, 0 as fees
+    money as (select account, livemode, customer_id, currency, coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end) as moment, amount_paid as paid,
+             0 as refunded, 0 as disputed, 0 as fees
       from {{ ref('invoices_latest') }} as invoices_latest where status = 'paid' and not deleted
       union all
       select refunds.account, refunds.livemode, payers.customer_id, currency, created_at, 0, amount, 0, 0
@@ -119,14 +119,15 @@ with
       where status not in ('won', 'prevented', 'warning_needs_response', 'warning_under_review', 'warning_closed')
         and coalesce(payers.invoiced, 1) = 1
       union all
-      select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0, fee
+      select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0,
+             case when type in ('stripe_fee', 'stripe_fx_fee', 'tax_fee', 'network_cost') then fee - amount else fee end
       from balance_transactions_latest as entries left join sources
         on entries.account = sources.account and entries.livemode = sources.livemode
         and entries.source_id = sources.source_id
       left join payers
         on sources.account = payers.account and sources.livemode = payers.livemode
         and sources.charge_id = payers.charge_id
-      where fee <> 0 and coalesce(payers.invoiced, 1) = 1),
+      where case when type in ('stripe_fee', 'stripe_fx_fee', 'tax_fee', 'network_cost') then fee - amount else fee end <> 0 and coalesce(payers.invoiced, 1) = 1),
     owned as (select money.*, whose.workspace_id from money left join {{ ref('whose') }} as whose on money.account = whose.account and money.livemode = whose.livemode and money.customer_id = whose.customer_id)
 select cast(date_trunc('month', moment) as date) as month, currency, cast(sum(paid) as bigint) as paid,
        cast(sum(refunded) as bigint) as refunded, cast(sum(disputed) as bigint) as disputed,

@@ -319,6 +319,28 @@ def test_fees_of_disputes_and_refunds_are_of_the_workspace_that_paid(told: Told)
     assert [row["fees"] for row in told.ask("revenue", "acme")] == [1_820]
 
 
+@pytest.mark.parametrize("kind", ["stripe_fee", "stripe_fx_fee", "tax_fee", "network_cost"])
+def test_a_fee_for_a_service_is_a_fee(told: Told, kind: str) -> None:
+    """Stripe takes fees of its services (Billing, Radar), and tax on fees, as entries of their own, whose amount is
+    the fee. A payout, or what else moves money, is none."""
+    entry = {"object": "balance_transaction", "status": "available", "currency": "usd", "created": MAY}
+    told.tell("balance.x", MAY, **entry, id="txn_1", type=kind, source=None, amount=-700, fee=0, net=-700)
+    told.tell("balance.x", MAY, **entry, id="txn_2", type="payout", source="po_1", amount=-9_000, fee=0, net=-9_000)
+    told.tell("balance.x", MAY, **entry, id="txn_3", type=kind, source=None, amount=50, fee=0, net=50)
+
+    assert [(row["fees"], row["net"]) for row in told.ask("revenue")] == [(650, -650)]
+
+
+def test_an_invoice_that_says_no_time_of_its_payment_is_paid(told: Told) -> None:
+    """Some exports of old invoices do not: it counts when it was told, and is owed no more from then on."""
+    bill = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "amount_due": 9_000}
+    times = {"status_transitions": {"finalized_at": MAY}}
+    told.tell("invoice.paid", MAY + 38 * DAY, **bill, **times, status="paid", amount_paid=9_000, amount_remaining=0)
+
+    assert [(row["month"].month, row["paid"]) for row in told.ask("revenue")] == [(6, 9_000)]
+    assert [(row["month"].month, row["owed"]) for row in told.ask("receivables")] == [(5, 9_000)]
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_connected_account_is_other_peoples_money(told: Told, live: bool) -> None:
     """Objects of the same ids in the platform's account and in two others, whatever their mode: each figure is of one

@@ -196,6 +196,8 @@ INVOICES = [
     book("b3", "in_3", 2 * DAY, "paid", 0),
     book("b4", "in_4", 10, "open", 4900),
     book("b5", "in_4", 30, "void", 4900),
+    book("b8", "in_5", 10, "open", 4900),
+    book("b9", "in_5", 30, "uncollectible", 4900),
     book("b7", "in_1", 160, "paid", 0) | {"amount_paid": 4900, "paid_at": instant(START + 160)},
     *(
         book(event_id, number, second, "open", 4900, origin="snapshot") | {"cause": event_id}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time
 from nilometer.domain.stripe.event import OWN_ACCOUNT
 from nilometer.lake.metrics.period import MetricPeriod, calendar, instant_literal
 from nilometer.lake.metrics.recurring import EXPLAINED, RECURRING
-from nilometer.lake.metrics.states import COUNTED, MODE, WHOSE, latest
+from nilometer.lake.metrics.states import COUNTED, MODE, PAID_AT, WHOSE, latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,9 @@ _BY_CUSTOMER = f"""
 _INVOICES = MODE + "," + latest("invoices", "status in ('paid', 'void')")
 _NOTES = latest("credit_notes", "status = 'void'")
 _PAYMENTS = latest("invoice_payments", "status = 'paid'")
+_SERVICES = "'stripe_fee', 'stripe_fx_fee', 'tax_fee', 'network_cost'"
+_FEE = f"case when type in ({_SERVICES}) then fee - amount else fee end"
+"""Of an entry in the balance: what it was charged, or what it is where it is a fee itself."""
 _OWNED = (
     "left join whose on {0}.account = whose.account and {0}.livemode = whose.livemode "
     "and {0}.customer_id = whose.customer_id"
@@ -160,8 +163,8 @@ from standings group by cohort, month, currency order by cohort, month, currency
       union all select account, livemode, object_id, charge_id from refunds_latest
       union all select account, livemode, object_id, charge_id from disputes_latest),
     money as (
-      select account, livemode, customer_id, currency, paid_at as moment, amount_paid as paid, 0 as refunded,
-             0 as disputed, 0 as fees
+      select account, livemode, customer_id, currency, {PAID_AT} as moment, amount_paid as paid,
+             0 as refunded, 0 as disputed, 0 as fees
       from invoices_latest where status = 'paid' and not deleted
       union all
       select refunds.account, refunds.livemode, payers.customer_id, currency, created_at, 0, amount, 0, 0
@@ -177,14 +180,15 @@ from standings group by cohort, month, currency order by cohort, month, currency
       where status not in ('won', 'prevented', 'warning_needs_response', 'warning_under_review', 'warning_closed')
         and coalesce(payers.invoiced, 1) = 1
       union all
-      select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0, fee
+      select entries.account, entries.livemode, payers.customer_id, currency, created_at, 0, 0, 0,
+             {_FEE}
       from balance_transactions_latest as entries left join sources
         on entries.account = sources.account and entries.livemode = sources.livemode
         and entries.source_id = sources.source_id
       left join payers
         on sources.account = payers.account and sources.livemode = payers.livemode
         and sources.charge_id = payers.charge_id
-      where fee <> 0 and coalesce(payers.invoiced, 1) = 1),
+      where {_FEE} <> 0 and coalesce(payers.invoiced, 1) = 1),
     owned as (
       select money.*, whose.workspace_id from money {_OWNED.format("money")})""",
         select="""
@@ -220,7 +224,7 @@ group by cast(date_trunc('month', moment) as date), currency order by month, cur
       from {_MONTHS}
       join invoices_latest as invoices
         on invoices.finalized_at < months.ends and not invoices.deleted
-        and (invoices.paid_at is null or invoices.paid_at >= months.ends)
+        and (invoices.status <> 'paid' or {PAID_AT} >= months.ends)
         and (invoices.voided_at is null or invoices.voided_at >= months.ends)
         and (invoices.marked_uncollectible_at is null or invoices.marked_uncollectible_at >= months.ends)
       left join notes on months.month = notes.month and invoices.account = notes.account

@@ -176,6 +176,9 @@ WHOSE = """
       group by account, livemode, customer_id)"""
 """whose: the workspace of each customer, as its subscriptions or its own metadata name it."""
 
+PAID_AT = """coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end)"""
+"""When an invoice that is paid was; where it does not say so, when that was told, or as backfill found it."""
+
 
 def latest(name: str, final: str = "false") -> str:
     """Both expressions of one book; `final` is a condition on its columns."""

@@ -16,7 +16,7 @@ from nilometer.lake.metrics.dialects import DUCKDB, Dialect
 from nilometer.lake.metrics.metrics import text_literal
 from nilometer.lake.metrics.period import instant_literal
 from nilometer.lake.metrics.recurring import RECURRING
-from nilometer.lake.metrics.states import COUNTED, MODE, SECONDS, SUBSCRIPTIONS, latest
+from nilometer.lake.metrics.states import COUNTED, MODE, PAID_AT, SECONDS, SUBSCRIPTIONS, latest
 from nilometer.lake.tables.order import BOOK_ORDER, newest_first
 
 
@@ -150,8 +150,7 @@ _ALL = (
         sql=of_account(f"""
         with {MODE},{latest("invoices", "status in ('paid', 'void')")},
         paid as (
-          select coalesce(paid_at, case when origin = 'api' then coalesce(finalized_at, created_at) else valid_from end)
-                   as moment, currency, amount_paid
+          select {PAID_AT} as moment, currency, amount_paid
           from invoices_latest where status = 'paid' and not deleted and amount_paid is not null)
         select cast(date_trunc('month', moment) as date) as month, currency, cast(sum(amount_paid) as bigint) as paid,
                count(*) as invoices
@@ -181,8 +180,7 @@ _ALL = (
           from invoices_history where origin <> 'snapshot' and valid_from <= {{until}} and {COUNTED})
         select coalesce(finalized_at, created_at) as since, object_id as invoice, customer_id, currency, due_date,
                amount_due as due, amount_remaining as remaining
-        from newest where recency = 1 and status in ('open', 'uncollectible') and not deleted
-          and amount_remaining > 0
+        from newest where recency = 1 and status = 'open' and not deleted and amount_remaining > 0
         order by since, invoice"""),
     ),
 )
