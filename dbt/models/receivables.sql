@@ -59,9 +59,9 @@ with
         from invoice_payments_seconds) as newest
       where recency = 1),
     notes as (select months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id,
-             sum(credit_notes.amount) as amount
+             sum(case when type = 'mixed' then coalesce(pre_payment_amount, 0) else credit_notes.amount end) as amount
       from (values {{ months() }}) as months (month, begins, ends) join credit_notes_latest as credit_notes on credit_notes.created_at >= months.ends
-      where type = 'pre_payment' and status <> 'void'
+      where type in ('pre_payment', 'mixed') and status <> 'void'
       group by months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id),
     payments as (select months.month, invoice_payments.account, invoice_payments.livemode, invoice_payments.invoice_id,
              sum(case when paid_at < months.ends then amount_paid else 0 end) as earlier,

@@ -216,6 +216,22 @@ def test_what_is_owed_less_a_later_credit_note(told: Told) -> None:
     assert rows == [(5, 10_000, 0), (6, 9_000, 9_000)]
 
 
+def test_a_note_that_is_partly_of_what_was_owed(told: Told) -> None:
+    """Of 10,000 are 4,000 paid in June; in July a note of 8,000 ends what is owed with 6,000, and gives 2,000 back."""
+    finalized, first, noted = MAY + 17 * DAY, MAY + 38 * DAY, MAY + 62 * DAY
+    bill = {"id": "in_1", "object": "invoice", "customer": "cus_1", "currency": "usd", "status": "paid"}
+    times = {"finalized_at": finalized, "paid_at": noted}
+    sums = {"amount_due": 4_000, "amount_paid": 4_000, "amount_remaining": 0}
+    told.tell("invoice.paid", noted, **bill, **sums, status_transitions=times)
+    part = {"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "currency": "usd", "status": "paid"}
+    told.tell("invoice_payment.paid", first, **part, amount_paid=4_000, status_transitions={"paid_at": first})
+    note = {"id": "cn_1", "object": "credit_note", "status": "issued", "invoice": "in_1", "currency": "usd"}
+    note |= {"type": "mixed", "amount": 8_000, "pre_payment_amount": 6_000, "post_payment_amount": 2_000}
+    told.tell("credit_note.created", noted, **note, created=noted)
+
+    assert [(row["month"].month, row["owed"]) for row in told.ask("receivables")] == [(5, 10_000), (6, 6_000)]
+
+
 def test_a_payment_in_parts_leaves_the_months_before_it(told: Told) -> None:
     """What was owed at the end of May does not depend on what was paid later, before and after the rest came."""
     finalized, first, rest = MAY + 17 * DAY, MAY + 38 * DAY, MAY + 62 * DAY

@@ -11,6 +11,7 @@ from tests.support.lake.build import append, ask, change, stripe_event, usage
 
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, TABLES, USAGE, Column, Type
 from nilometer.domain.lake.tables import DeltaTable as Declared
+from nilometer.lake.read import query
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write.append import Lake
 
@@ -75,6 +76,22 @@ def test_the_next_version_opens_todays_table(lake: Lake, table: Declared) -> Non
     ]
     assert DeltaTable(f"{lake.uri}/{table.name}").version() == 3
     assert DeltaTable(f"{lake.uri}/{table.name}").protocol().min_reader_version == 1
+
+
+@pytest.mark.parametrize("as_files", [True, False])
+def test_todays_questions_read_a_table_of_the_first_version(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, as_files: bool
+) -> None:
+    """Nothing was written since the upgrade: a new column is null, of its type. A question writes nothing."""
+    append(lake, USAGE, usage("old"))
+    table = newer(USAGE)
+    monkeypatch.setitem(query.ALL_TABLES, table.name, table)
+
+    with query.connect(lake_uri=lake.uri, storage_options={}, as_files=as_files) as connection:
+        found = connection.sql("select added_text, added_time, added_amount + 1 as more, workspace_id from usage")
+        types = list(map(str, found.types))
+        assert (found.fetchall(), types[:2]) == ([(None, None, None, "ws_1")], ["VARCHAR", "TIMESTAMP WITH TIME ZONE"])
+    assert len(DeltaTable(f"{lake.uri}/usage").schema().fields) == len(USAGE.columns)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)

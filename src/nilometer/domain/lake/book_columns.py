@@ -7,7 +7,7 @@ whole numbers of minor units of `currency`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from nilometer.domain.lake.tables import Type
@@ -15,12 +15,14 @@ from nilometer.domain.lake.tables import Type
 
 @dataclass(frozen=True, slots=True)
 class BookColumn:
-    """A column and the field of the object's state that it shows; `pause.behavior` is one of a hash."""
+    """A column and the field of the object's state that it shows; `pause.behavior` is one of a hash. `version` is the
+    step that added it (docs/upgrade.md)."""
 
     type: Type
     name: str
     meaning: str
     field: str
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +326,7 @@ SHAPES: Mapping[str, BookShape] = {
             _CURRENCY,
             _AMOUNT,
             _time("voided_at", "When it was voided"),
+            replace(_money("pre_payment_amount", "Of a mixed one the part that was not paid yet"), version=2),
         ),
     ),
     "balance_transaction": BookShape(

@@ -229,7 +229,7 @@ def _table(
             *own,
             _column("account", _S, "Connected account, or `self`", "`account`", must=True),
             _column("livemode", _B, "False in a sandbox", "`livemode`", must=True),
-            *(_column(one.name, one.type, one.meaning, f"`{one.field}`") for one in shape.columns),
+            *(_shown(one) for one in shape.columns if one.version == 1),
             _column("deleted", _B, "Whether it is gone at Stripe", "an event, or a 404", must=True),
             _column("ambiguous", _B, "Whether the evidence leaves a doubt", "register", must=True),
             _column("other", Type.JSON, "What has no column of its own", "register"),
@@ -243,8 +243,13 @@ def _table(
             _column("rank", Type.INT64, "Place in the object's life, among states of one second", "event"),
             _column("sequence_number", _S, "Order within one second of `known_at`", _STREAM, must=True),
             recorded_column(),
+            *(_shown(one) for one in shape.columns if one.version > 1),  # a step adds at the end
         ),
     )
+
+
+def _shown(one: BookColumn) -> Column:
+    return replace(_column(one.name, one.type, one.meaning, f"`{one.field}`"), version=one.version)
 
 
 _S, _B, _T = Type.STRING, Type.BOOL, Type.TIMESTAMP

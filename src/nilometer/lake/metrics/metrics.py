@@ -206,9 +206,9 @@ group by cast(date_trunc('month', moment) as date), currency order by month, cur
         parts=f"""{_INVOICES},{_NOTES},{_PAYMENTS},{WHOSE},
     notes as (
       select months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id,
-             sum(credit_notes.amount) as amount
+             sum(case when type = 'mixed' then coalesce(pre_payment_amount, 0) else credit_notes.amount end) as amount
       from {_MONTHS} join credit_notes_latest as credit_notes on credit_notes.created_at >= months.ends
-      where type = 'pre_payment' and status <> 'void'
+      where type in ('pre_payment', 'mixed') and status <> 'void'
       group by months.month, credit_notes.account, credit_notes.livemode, credit_notes.invoice_id),
     payments as (
       select months.month, invoice_payments.account, invoice_payments.livemode, invoice_payments.invoice_id,

@@ -74,6 +74,20 @@ def _invoice_payment(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
     }
 
 
+_NOTE: Mapping[str, Read] = {
+    **dict.fromkeys(("created", "voided_at"), moment),
+    **dict.fromkeys(("status", "reason", "type", "currency"), text),
+    "amount": whole,
+    **dict.fromkeys(("customer", "invoice"), reference),
+}
+
+
+def _credit_note(snapshot: Object, bad: Unreadable) -> dict[str, Any]:
+    """Of one before and one after the payment the part is the whole or nothing, so that only a mixed one has it."""
+    kept = take(snapshot, _NOTE, bad)
+    return {**kept, **take(snapshot, {"pre_payment_amount": whole}, bad)} if kept.get("type") == "mixed" else kept
+
+
 PAYMENTS: Mapping[str, Project] = {
     "coupon": _taking(
         created=moment,
@@ -86,17 +100,7 @@ PAYMENTS: Mapping[str, Project] = {
     ),
     "promotion_code": _promotion_code,
     "discount": _discount,
-    "credit_note": _taking(
-        created=moment,
-        status=text,
-        reason=text,
-        type=text,
-        currency=text,
-        amount=whole,
-        voided_at=moment,
-        customer=reference,
-        invoice=reference,
-    ),
+    "credit_note": _credit_note,
     "payment_intent": _taking(
         created=moment,
         status=text,
