@@ -76,6 +76,11 @@ _LIVES = f"""
 
 _SAID = "{0} as told left join invoices_history as said on told.event_id = said.cause and told.account = said.account"
 
+_TOLD = f"""told_events as (
+          select account, event_id, type, object_id, customer_id, workspace_id, created, created_at from stripe_events
+          where {COUNTED})"""
+"""Without their payloads: an engine may keep what two parts ask for."""
+
 _ALL = (
     Recipe(
         name="subscriptions",
@@ -127,7 +132,7 @@ _ALL = (
         question="Which invoices could not be paid, how often, and which recovered after how long?",
         sql=of_account(f"""
         with {MODE},
-        told_events as (select * from stripe_events where {COUNTED}),
+        {_TOLD},
         failed as (
           select told.object_id as invoice, max(told.customer_id) as customer_id, max(said.amount_due) as amount,
                  max(said.currency) as currency, count(*) as failures, min(told.created_at) as first_failed,
@@ -162,7 +167,7 @@ _ALL = (
         question="Which event reported which paid invoice, and of how much (minor units)?",
         sql=of_account(f"""
         with {MODE},
-        told_events as (select * from stripe_events where {COUNTED})
+        {_TOLD}
         select told.created_at, cast(date_trunc('month', told.created_at) as date) as month, said.currency,
                said.amount_paid as paid, told.object_id as invoice, told.workspace_id, told.event_id
         from {_SAID.format("told_events")} and said.origin = 'snapshot'
