@@ -15,6 +15,7 @@ from tests.support.lake.build import DAY, START, append, ask, change, stripe_eve
 from nilometer.domain.lake.tables import AUDIT, STRIPE_EVENTS, TABLES, USAGE
 from nilometer.domain.lake.tables import DeltaTable as Declared
 from nilometer.errors import Rejected, Unavailable
+from nilometer.lake.tables import kept
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write.append import Lake
 
@@ -133,16 +134,16 @@ def test_a_neighbour_on_another_day_is_not_in_the_way(lake: Lake, monkeypatch: p
 
 def test_of_two_creators_both_succeed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loser of version 0 opens what the winner made."""
-    create = append_module.open_or_create
+    create = kept.open_or_create
 
     def late(*arguments: Any) -> DeltaTable:
-        monkeypatch.setattr(append_module, "open_or_create", create)
+        monkeypatch.setattr(kept, "open_or_create", create)
         append(lake, USAGE, usage("winner"))
         from nilometer.lake.tables.tables import _create, table_uri
 
         return _create(table_uri(arguments[0], arguments[1].name), arguments[1], arguments[2])
 
-    monkeypatch.setattr(append_module, "open_or_create", late)
+    monkeypatch.setattr(kept, "open_or_create", late)
 
     appended = append(lake, USAGE, usage("loser"))
 

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from tests.support.lake.build import DAY, NOW, START, usage
 
 from nilometer.domain.lake.tables import USAGE
+from nilometer.lake.tables import entries
+from nilometer.lake.tables.entries import ReadEntries, entry_uri
+from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.tables.tables import open_or_create
 from nilometer.lake.write import known, remembered
 from nilometer.lake.write.append import Lake
@@ -38,17 +42,23 @@ _keys = st.lists(
     st.lists(_keys, min_size=1, max_size=3),
     st.sampled_from([(0, 1), (6, 1), (100, 1), (100, 100)]),
     st.sampled_from([0, 2, 100]),
+    st.booleans(),
 )
 def test_a_search_finds_what_a_comparison_finds(
-    monkeypatch: pytest.MonkeyPatch, stored: list[Key], batches: list[list[Key]], memory: tuple[int, int], listed: int
+    monkeypatch: pytest.MonkeyPatch,
+    stored: list[Key],
+    batches: list[list[Key]],
+    memory: tuple[int, int],
+    listed: int,
+    ours: bool,
 ) -> None:
     """Over several commits and days, with any text in a key: what has key and second in common, and nothing else. It
-    does not matter how much is remembered, for how long, and whether it is still in the table."""
+    does not matter how much is remembered, for how long, who wrote it, and whether it is still in the table."""
     with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
         patch.setattr(remembered, "MOST", memory[0])
         patch.setattr(remembered, "READ_AT_ONCE", memory[1])
         patch.setattr(known, "_LISTED", listed)
-        versions = [_append(folder, stored[nth::3], nth) for nth in range(3) if stored[nth::3]]
+        versions = [_append(folder, stored[nth::3], nth, ours=ours) for nth in range(3) if stored[nth::3]]
         for version in (*versions, versions[0]):  # as after a restore
             snapshot = open_or_create(folder, USAGE, {})
             snapshot.load_as_version(version)
@@ -64,8 +74,36 @@ def test_a_process_reads_the_ids_of_a_file_once(tmp_path: Path, monkeypatch: pyt
     for nth in range(3):
         _append(str(tmp_path), [("/a", f"e{nth}-{n}", START + n) for n in range(20)], nth)
         snapshot = open_or_create(str(tmp_path), USAGE, {})
-        assert _stored(snapshot, [("/a", f"x{n}", START + n) for n in range(20)], FEW=-1) == set()
+        assert _stored(snapshot, [("/a", f"x{n}", START + n) for n in range(20)], FEW=-1, log=False) == set()
     assert reads == [20, 20, 20]
+
+
+def test_a_process_reads_nothing_that_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And finds what is in it."""
+    reads, keys = _count_reads(monkeypatch), [("/a", f"e{n}", START + n) for n in range(20)]
+    _append(str(tmp_path), keys, 0, ours=True)
+    snapshot = open_or_create(str(tmp_path), USAGE, {})
+    assert _stored(snapshot, [("/a", f"x{n}", START + n) for n in range(20)], FEW=-1) == set()
+    assert _stored(snapshot, keys[:5], FEW=-1) == _identities({*keys[:5]})
+    assert reads == []
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_of_others_the_log_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool) -> None:
+    """Since the last batch, once; a file only where its entry says a key that looks like ours."""
+    if alike:
+        monkeypatch.setattr(entries.zlib, "crc32", lambda _: 7)
+    reads, lake, entry = _count_reads(monkeypatch), str(tmp_path), _count_entries(monkeypatch)
+    _append(lake, [("/a", "first", START), ("/a", "second", START)], 0, ours=True)
+    for nth in range(1, 4):
+        _append(lake, [("/a", f"e{nth}-{n}", START + n) for n in range(20)], nth)
+    snapshot = open_or_create(lake, USAGE, {})
+    entry.clear()
+    for _ in range(2):
+        assert _stored(snapshot, [("/a", f"x{n}", START + n) for n in range(20)], FEW=-1) == set()
+    assert _stored(snapshot, [("/a", "e2-3", START + 3)], FEW=-1) == _identities({("/a", "e2-3", START + 3)})
+    assert entry == [3]
+    assert reads == ([60] if alike else [])
 
 
 def test_a_file_is_read_whatever_the_seconds_of_the_batch_are(tmp_path: Path) -> None:
@@ -133,18 +171,36 @@ def _read(files: list[remembered.FileId]) -> list[list[str]]:
     return [[f"{name} {n}" for n in range(15)] for _, _, name in files]
 
 
-def _append(folder: str, keys: list[Key], nth: int) -> int:
-    rows = decode(USAGE, _json(keys))
+def _append(folder: str, keys: list[Key], nth: int, *, ours: bool = False) -> int:
+    """By this process, or by another one, of which this one knows nothing."""
+    rows, lake = decode(USAGE, _json(keys)), Lake(uri=folder, storage_options={})
+    memory = (remembered._prints, remembered._said, remembered._logs)
+    before = deepcopy(memory)
     recorded_at, deadline = NOW + timedelta(seconds=nth), time.monotonic() + 30
-    return Lake(uri=folder, storage_options={}).append(USAGE, rows, recorded_at=recorded_at, deadline=deadline).version
+    version = lake.append(USAGE, rows, recorded_at=recorded_at, deadline=deadline).version
+    for dictionary, was in [] if ours else zip(memory, before, strict=True):
+        dictionary.clear()
+        dictionary.update(was)  # type: ignore[arg-type]  # of its own kind
+    return version
 
 
-def _stored(snapshot: DeltaTable, asked: list[Key], *, FEW: int) -> set[str]:  # noqa: N803  # the name of the constant
+def _stored(
+    snapshot: DeltaTable,
+    asked: list[Key],
+    *,
+    FEW: int,  # noqa: N803  # the name of the constant
+    log: bool = True,
+) -> set[str]:
     rows = decode(USAGE, _json(asked))
     keys = set(identities(rows.key))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(known, "FEW", FEW)
-        return known.stored_keys(snapshot, USAGE, rows, lambda: keys)
+        return known.stored_keys(snapshot, USAGE, rows, lambda: keys, entries=_entries_of(snapshot) if log else None)
+
+
+def _entries_of(snapshot: DeltaTable) -> ReadEntries:
+    folder = snapshot.table_uri.removeprefix("file://").rstrip("/")
+    return lambda versions: FilesOnDisk().read_all([entry_uri(folder, version) for version in versions])
 
 
 def _identities(keys: set[Key]) -> set[str]:
@@ -161,6 +217,18 @@ def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         yield from values
 
     monkeypatch.setattr(known._Search, "_read", counted)
+    return reads
+
+
+def _count_entries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries of the log each reading asked for."""
+    reads, read = list[int](), FilesOnDisk.read_all
+
+    def counted(self: FilesOnDisk, uris: list[str]) -> list[bytes | None]:
+        reads.append(len(uris))
+        return read(self, uris)
+
+    monkeypatch.setattr(FilesOnDisk, "read_all", counted)
     return reads
 
 

@@ -15,6 +15,7 @@ from tests.support.lake.build import NOW, append, ask, usage, version
 
 from nilometer.domain.lake.tables import USAGE
 from nilometer.errors import Misconfigured
+from nilometer.lake.tables import entries
 from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.write import append as append_module
 from nilometer.lake.write import staged
@@ -39,7 +40,7 @@ def test_after_a_lost_race_the_commit_alone_is_repeated(lake: Lake, monkeypatch:
 
 def test_keys_that_only_look_alike_are_compared(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a commit says of its keys is a hint: where it meets ours, its rows are read, and ours land at once."""
-    monkeypatch.setattr(staged.zlib, "crc32", lambda _: 7)
+    monkeypatch.setattr(entries.zlib, "crc32", lambda _: 7)
     append(lake, USAGE, usage("e0"))
     asked = _overtake(monkeypatch, partial(append, lake, USAGE, usage("other")))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +20,8 @@ class TableFiles(Protocol):
     def create(self, uri: str, content: bytes) -> bool:
         """Stores `content` where nothing is, whoever else tries. False: somebody has, or is about to."""
 
-    def read(self, uri: str) -> bytes | None:
-        """None when there is nothing."""
+    def read_all(self, uris: Sequence[str]) -> list[bytes | None]:
+        """At once, in this order; None where there is nothing."""
 
 
 class FilesOnDisk:
@@ -46,11 +46,9 @@ class FilesOnDisk:
             made.unlink()
         return True
 
-    def read(self, uri: str) -> bytes | None:
+    def read_all(self, uris: Sequence[str]) -> list[bytes | None]:
         """Whole: a file has its name only once it is written."""
-        with contextlib.suppress(FileNotFoundError):
-            return _path(uri).read_bytes()
-        return None
+        return [path.read_bytes() if path.exists() else None for path in map(_path, uris)]
 
 
 def _path(uri: str) -> Path:

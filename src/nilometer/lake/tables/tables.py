@@ -34,7 +34,7 @@ def open_or_create(lake_uri: str, table: tables.DeltaTable, storage_options: dic
         snapshot = DeltaTable(uri, storage_options=storage_options)
     except TableNotFoundError:
         return _create(uri, table, storage_options)
-    return _evolve(snapshot, table)
+    return evolve(snapshot, table)
 
 
 def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str]) -> DeltaTable:
@@ -50,7 +50,7 @@ def _create(uri: str, table: tables.DeltaTable, storage_options: dict[str, str])
     )
 
 
-def _evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
+def evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
     """Adds the declared columns that an older table lacks: nullable ones, and no other column is ever changed.
 
     Each remembers in the log when it was added, in the same commit.

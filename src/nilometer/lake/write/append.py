@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TypeVar
 
@@ -32,10 +32,12 @@ from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, Trans
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import Type
 from nilometer.errors import Misconfigured, Rejected, Unavailable
+from nilometer.lake.tables.entries import ReadEntries, entry_uri
 from nilometer.lake.tables.files import FilesOnDisk, TableFiles
+from nilometer.lake.tables.kept import keep, open_again
 from nilometer.lake.tables.tables import added_at, conform, open_or_create, table_uri
 from nilometer.lake.write import staged
-from nilometer.lake.write.known import paths, stored_keys
+from nilometer.lake.write.known import paths, remember, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query
@@ -61,8 +63,8 @@ class Appended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lake:
-    """The Delta tables below one URI. Holds no state: a table is opened again for each attempt. What the process has
-    read of data files, which never change, is `remembered`.
+    """The Delta tables below one URI. Each attempt begins with the newest version of a table, which the process keeps
+    open (`lake.tables.kept`). What it knows of data files, which never change, is `remembered`.
 
     `files` puts rows and commits where `uri` is: on a disk, unless it is given.
     """
@@ -114,11 +116,19 @@ class Lake:
         return Appended(new=_pick(group.places, missing), attempts=attempts, version=version)
 
     def _attempt(self, group: _RowGroup) -> tuple[Sequence[int], int]:
-        snapshot = open_or_create(self.uri, group.table, self.storage_options)
-        missing = group.without(group.stored_in(snapshot))
+        entries = partial(self._entries, group.table)
+        opened = open_again(self.uri, group.table, self.storage_options, entries)
+        missing = group.without(group.stored_in(opened.snapshot, entries))
+        version = opened.snapshot.version()
         if missing:
-            return missing, _commit(snapshot, group, missing, self)
-        return missing, snapshot.version()
+            version, opened.entry = _commit(opened.snapshot, group, missing, self)
+            opened.version = version
+        keep(self.uri, group.table, self.storage_options, opened)
+        return missing, version
+
+    def _entries(self, table: tables.DeltaTable, versions: Sequence[int]) -> Sequence[bytes | None]:
+        uri = table_uri(self.uri, table.name)
+        return self.files.read_all([entry_uri(uri, version) for version in versions])
 
 
 def until_known(attempt: Callable[[], _T], *, what: str, deadline: float, monotonic: Clock) -> tuple[_T, int]:
@@ -161,9 +171,12 @@ class _RowGroup:
         """The position of each; asked for only when the table holds something that is as old."""
         return _firsts(self.rows)
 
-    def stored_in(self, snapshot: DeltaTable) -> set[str]:
+    def stored_in(self, snapshot: DeltaTable, entries: ReadEntries) -> set[str]:
         """Which of the keys the snapshot holds."""
-        return stored_keys(snapshot, self.table, self.rows, self.keys.keys)
+        return stored_keys(snapshot, self.table, self.rows, self._key_set, entries=entries)
+
+    def _key_set(self) -> Set[str]:
+        return self.keys.keys()
 
     def without(self, stored: set[str]) -> Sequence[int]:
         """The positions of what is not stored."""
@@ -200,9 +213,9 @@ def _days(created: Iterable[int]) -> list[int]:
     return sorted({second // DAY_SECONDS for second in set(created)})
 
 
-def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], lake: Lake) -> int:
+def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], lake: Lake) -> tuple[int, bytes]:
     """The rows are written once. When others of the same days came first, the commit alone is repeated, for as long as
-    none of our keys is in what they added; the version."""
+    none of our keys is in what they added; the version and its entry."""
     rows, uri = take(group.rows, positions), table_uri(lake.uri, group.table.name)
     number = snapshot.version() + 1
     written = staged.stage(
@@ -214,7 +227,9 @@ def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], la
         table_uri=uri,
         files=lake.files,
     )
-    return staged.commit(snapshot, written, lake.files, _Newcomers(snapshot, group.table, rows).have_none)
+    version = staged.commit(snapshot, written, lake.files, _Newcomers(snapshot, group.table, rows).have_none)
+    remember(snapshot, group.table, rows, written.added.paths)
+    return version, written.entry
 
 
 class _Newcomers:

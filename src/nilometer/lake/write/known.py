@@ -14,7 +14,7 @@ The statistics in the log say how many rows lie in files of the same seconds. Fe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -25,6 +25,7 @@ from deltalake import DeltaTable, QueryBuilder, WriterProperties, write_deltalak
 
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import PARTITION
+from nilometer.lake.tables.entries import ReadEntries, key_prints
 from nilometer.lake.write import remembered
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities
 
@@ -40,16 +41,26 @@ def stored_keys(
     rows: TableRows,
     keys: Callable[[], Set[str]],
     known: Set[str] = frozenset(),
+    *,
+    entries: ReadEntries | None = None,
 ) -> set[str]:
     """Identities of those of `rows` that the snapshot holds, but what lies in files of the paths `known` may be left
-    out. `keys` are those of all, asked for when it holds any row of their seconds. Streams, so memory follows the batch
-    and not the day."""
+    out. `keys` are those of all, asked for when it holds any row of their seconds. `entries` reads some of the log.
+    Streams, so memory follows the batch and not the day."""
     ranges = list(_ranges(rows.created))
     files = [file for file in _files(snapshot) if file.path not in known and file.may_hold(ranges)]
     if not files:
         return set()
     search = _Search(snapshot, table, rows, ranges)
-    return {key for batch in search.found(files, partly=bool(known)) for key in keys() & set(_identities(table, batch))}
+    may_hold = search.without_ruled_out(files, entries)
+    found = search.found(may_hold, few=_are_few(files), partly=bool(known) or len(may_hold) < len(files))
+    return {key for batch in found for key in keys() & set(_identities(table, batch))}
+
+
+def remember(snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows, paths: Iterable[str]) -> None:
+    """That the files with these paths hold `rows` and nothing else."""
+    name, ids = _most_different(dict(zip(table.key, rows.key, strict=True)))
+    remembered.remember([(snapshot.table_uri, name, path) for path in paths], ids)
 
 
 def paths(snapshot: DeltaTable) -> set[str]:
@@ -123,11 +134,13 @@ class _Search:
         self._ranges = ranges
         self._select = f"SELECT {', '.join(f'stored.{name}' for name in table.key)} FROM stored"  # noqa: S608  # our own names
 
-    def found(self, files: list[_File], *, partly: bool) -> Iterator[RecordBatch]:
-        """Rows of the files with the columns of the key; all that have a key of the batch are among them. `partly` when
-        the snapshot has other files that may hold some."""
-        if _are_few(files):
+    def found(self, files: list[_File], *, few: bool, partly: bool) -> Iterator[RecordBatch]:
+        """Rows of the files with the columns of the key; all that have a key of the batch are among them. `few` when
+        not even all files of the batch's seconds are worth a search, and `partly` when the snapshot has others that
+        may hold some."""
+        if few and files:
             yield from self._all(self._within(files, partly=partly))
+        if few:
             return
         near = [file for file in files if file.lies_in(self._ranges)]
         far = [file for file in files if not file.lies_in(self._ranges)]
@@ -141,8 +154,20 @@ class _Search:
 
     @cached_property
     def _ids(self) -> tuple[str, set[str]]:
-        """The column in which the batch differs most, and what is in it."""
-        return max(((name, set(values)) for name, values in self._keys.items()), key=lambda column: len(column[1]))
+        return _most_different(self._keys)
+
+    def without_ruled_out(self, files: list[_File], entries: ReadEntries | None) -> list[_File]:
+        """But those that are known to hold no key of the batch."""
+        uri, (name, ids) = self._snapshot.table_uri, self._ids
+        named = {(uri, name, file.path): file for file in files}
+        if entries is not None and not all(map(remembered.is_read, named)):
+            remembered.catch_up(uri, self._snapshot.version(), entries)
+        holders = remembered.may_hold(named, ids, lambda: self._key_prints)
+        return [file for id_, file in named.items() if id_ in holders]
+
+    @cached_property
+    def _key_prints(self) -> frozenset[int]:
+        return frozenset(key_prints(list(self._keys.values())))
 
     def _all(self, within: str) -> Iterator[RecordBatch]:
         yield from QueryBuilder().register("stored", self._snapshot).execute(f"{self._select} WHERE {within}")
@@ -178,6 +203,11 @@ class _Search:
         sql = f"SELECT stored.{name} FROM stored WHERE {within}"  # noqa: S608  # our own names and numbers
         for batch in QueryBuilder().register("stored", self._snapshot).execute(sql):
             yield batch.column(0).to_pylist()
+
+
+def _most_different(keys: Mapping[str, Iterable[str]]) -> tuple[str, set[str]]:
+    """The column in which the batch differs most, and what is in it."""
+    return max(((name, set(values)) for name, values in keys.items()), key=lambda column: len(column[1]))
 
 
 def _value_table(folder: str, name: str, values: list[str]) -> DeltaTable:

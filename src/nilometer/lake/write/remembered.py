@@ -1,15 +1,21 @@
-"""The ids in data files that this process has read, as a fingerprint of each.
+"""What this process knows of the ids in data files, as a fingerprint of each.
 
-A data file never changes, and no other file gets its name. So a process reads the ids of a file once, and from then on
-looks for those of a batch in sets: 0.02 microseconds for each pair of an id and a file. A fingerprint only rules out.
-An id that has one here is looked for in the table: the file may be gone from it, and two ids may have the same one.
+A data file never changes, and no other file gets its name. So a process reads the ids of a file once, and of one that
+it has written itself not at all; from then on it looks for those of a batch in sets: 0.02 microseconds for each pair of
+an id and a file. A fingerprint only rules out. An id that has one here is looked for in the table: the file may be gone
+from it, and two ids may have the same one.
+
+Of files that others have added since the last batch the entries of the log are read, all at once and a request each:
+they say a shorter fingerprint of each key. Only a file that shares one with the batch is read itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from nilometer.domain.store.together import together
+from nilometer.lake.tables.entries import Commit
 
 MOST = 2_500_000
 """Ids in memory, of all tables: about 100 bytes each. Of more than half of them at once nothing is remembered, so that
@@ -19,11 +25,74 @@ SPARE = 1_000
 """Ids of other files that a reading may give, besides as many as its own files have. Files that were recorded at the
 same time are read with each other, and a memory of all would grow with their square."""
 
+MOST_ENTRIES = 16  # that are read at once; of more the files are, which are fewer requests
+
 FileId = tuple[str, str, str]  # the table's URI, the column, the file's path
 Read = Callable[[list[FileId]], Iterable[Iterable[str]]]
 
 _prints: dict[FileId, frozenset[int]] = {}
 """Those of a file are there together or not at all. Files that were read together share a set."""
+_said: dict[tuple[str, str], frozenset[int]] = {}
+"""What an entry says of its files, by the table's URI and the path."""
+_logs: dict[str, _Log] = {}
+"""By the table's URI."""
+
+
+@dataclass(slots=True)
+class _Log:
+    """The version up to which entries need not be read, and those after it that are known."""
+
+    version: int
+    noted: set[int] = field(default_factory=set)
+
+
+def note(table_uri: str, version: int, commit: Commit) -> None:
+    """That this is the commit of the version."""
+    _logs.setdefault(table_uri, _Log(version)).noted.add(version)
+    if commit.keys is not None:
+        _keep({}, dict.fromkeys(((table_uri, path) for path in commit.paths), commit.keys))
+
+
+def catch_up(table_uri: str, version: int, read: Callable[[Sequence[int]], Sequence[bytes | None]]) -> None:
+    """Reads the entries since the last time, up to `version`, unless they are many. What `read` raises is raised."""
+    log = _logs.setdefault(table_uri, _Log(version))
+    unread = [number for number in range(log.version + 1, version + 1) if number not in log.noted]
+    if 0 < len(unread) <= MOST_ENTRIES:
+        for number, entry in zip(unread, read(unread), strict=True):
+            if entry is not None:
+                note(table_uri, number, Commit(entry))
+    _logs[table_uri] = _Log(version, {number for number in log.noted if number > version})
+
+
+def is_read(file: FileId) -> bool:
+    """Whether its ids are known."""
+    return file in _prints
+
+
+def may_hold(files: Iterable[FileId], ids: Set[str], key_prints: Callable[[], Set[int]]) -> set[FileId]:
+    """But those of `files` that hold none of `ids`, the batch's values of the column, or none of its keys.
+
+    `key_prints` are fingerprints of the keys (`tables.entries`), asked for when an entry has said its own.
+    """
+    own, answers, found = frozenset(map(hash, ids)), dict[int, bool](), set[FileId]()
+    for file in files:
+        known = _prints.get(file)
+        if known is None and (known := _said.get((file[0], file[2]))) is not None:
+            met = not known.isdisjoint(key_prints())
+        elif known is None:
+            met = True
+        elif (answer := answers.get(id(known))) is not None:  # of files that were read together
+            met = answer
+        else:
+            met = answers[id(known)] = not known.isdisjoint(own)
+        if met:
+            found.add(file)
+    return found
+
+
+def remember(files: Iterable[FileId], ids: Iterable[str]) -> None:
+    """That the files hold these ids of the column, and no other."""
+    _keep(dict.fromkeys(files, frozenset(map(hash, ids))), {})
 
 
 def possible(files: Mapping[FileId, int], ids: Set[str], read: Read) -> tuple[Set[str], Set[FileId]]:
@@ -55,11 +124,19 @@ def _prints_of(files: Mapping[FileId, int], read: Read) -> dict[FileId, frozense
         if prints is None:
             return None
         found |= dict.fromkeys(some, prints)
-        _prints.update(dict.fromkeys(some, prints))
-        if sum(map(len, set(_prints.values()))) > MOST:
-            _prints.clear()
-            _prints.update(found)
+        _keep(found, {})
     return found
+
+
+def _keep(prints: Mapping[FileId, frozenset[int]], said: Mapping[tuple[str, str], frozenset[int]]) -> None:
+    """And forgets all else when it is too much."""
+    _prints.update(prints)
+    _said.update(said)
+    if sum(map(len, {*_prints.values(), *_said.values()})) > MOST:
+        _prints.clear()
+        _said.clear()
+        _prints.update(prints)
+        _said.update(said)
 
 
 def _read_prints(ids: Iterable[Iterable[str]], *, most: int) -> frozenset[int] | None:

@@ -19,27 +19,25 @@ A version is created where nothing is, which the store decides, and only by who 
 from __future__ import annotations
 
 import contextlib
-import struct
 import tempfile
 import time
-import zlib
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from nilometer.errors import Unavailable
+from nilometer.lake.tables.entries import KEYS, Commit, entry_uri, key_prints, packed
 from nilometer.lake.tables.files import TableFiles
 from nilometer.lake.tables.tables import NO_CLEANUP
+from nilometer.lake.write import remembered
 
-KEYS = "nilometer.keys"  # in the entry of the log
 MOST_KEYS = 20_000  # of an entry, each 5.3 bytes of it
 _ROUNDS = 200  # against commits that came first
+_AT_ONCE = 4  # entries
 _PAUSE_SECONDS = 0.05  # when a version is neither free nor there yet
 _CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 
@@ -57,22 +55,6 @@ class Staged:
     added: Commit
 
 
-class Commit:
-    """What matters of an entry of the log."""
-
-    def __init__(self, entry: bytes) -> None:
-        lines = msgspec.json.Decoder(_Line).decode_lines(entry)
-        self.paths = frozenset(line.add.path for line in lines if line.add)
-        self.app_ids = frozenset(line.txn.app_id for line in lines if line.txn)
-        self.changes_table = any(line.metadata or line.protocol for line in lines)
-        said = next((line.info.keys for line in lines if line.info), None)
-        self._keys = None if said is None else frozenset(_unpacked(said))
-
-    def may_share_keys_with(self, other: Commit) -> bool:
-        """False only when both say what they add, and nothing of it is the same."""
-        return self._keys is None or other._keys is None or not self._keys.isdisjoint(other._keys)
-
-
 def stage(
     snapshot: DeltaTable,
     rows: Table,
@@ -87,7 +69,7 @@ def stage(
 
     Raises what delta-rs or `files` do.
     """
-    said = {KEYS: _packed(keys)} if keys and len(keys[0]) <= MOST_KEYS else None
+    said = {KEYS: packed(key_prints(keys))} if keys and len(keys[0]) <= MOST_KEYS else None
     with tempfile.TemporaryDirectory() as folder:
         write_deltalake(
             _twin(snapshot, folder),
@@ -97,7 +79,7 @@ def stage(
             commit_properties=CommitProperties(app_transactions=list(transactions), custom_metadata=said),
             post_commithook_properties=NO_CLEANUP,
         )
-        entry = Path(_entry(folder, 1)).read_bytes()
+        entry = Path(entry_uri(folder, 1)).read_bytes()
         staged = Staged(table_uri=table_uri, entry=entry, added=Commit(entry))
         for path in sorted(staged.added.paths):
             files.write(f"{table_uri}/{path}", (Path(folder) / path).read_bytes())
@@ -123,19 +105,30 @@ def commit(snapshot: DeltaTable, staged: Staged, files: TableFiles, is_free_of_o
     """
     version = snapshot.version() + 1
     for _ in range(_ROUNDS):
-        entry = _entry(staged.table_uri, version)
-        if files.create(entry, staged.entry):
+        if files.create(entry_uri(staged.table_uri, version), staged.entry):
+            remembered.note(snapshot.table_uri, version, staged.added)
             _checkpoint(snapshot, version)
             return version
-        if (found := files.read(entry)) is None:
+        came = list(_came(staged.table_uri, version, files))
+        for commit in came:
+            remembered.note(snapshot.table_uri, version, commit)
+            if not commit.paths.isdisjoint(staged.added.paths):
+                return version  # it is ours: its answer was lost, and the client tried again
+            _check(commit, staged.added, is_free_of_ours)
+            version += 1
+        if not came:
             time.sleep(_PAUSE_SECONDS)
-            continue
-        came = Commit(found)
-        if not came.paths.isdisjoint(staged.added.paths):
-            return version  # it is ours: its answer was lost, and the client tried again
-        _check(came, staged.added, is_free_of_ours)
-        version += 1
     raise Unavailable(f"{staged.table_uri}: others came first {_ROUNDS} times")
+
+
+def _came(table_uri: str, version: int, files: TableFiles) -> Iterator[Commit]:
+    """From this version on, up to the first that is not there. Who came second is seldom alone, so a few are read at
+    once: one after the other, each would be one more race."""
+    entries = files.read_all([entry_uri(table_uri, number) for number in range(version, version + _AT_ONCE)])
+    for entry in entries:
+        if entry is None:
+            return
+        yield Commit(entry)
 
 
 def _check(came: Commit, ours: Commit, is_free_of_ours: Callable[[], bool]) -> None:
@@ -154,40 +147,3 @@ def _checkpoint(snapshot: DeltaTable, version: int) -> None:
         with contextlib.suppress(DeltaError, OSError):
             snapshot.update_incremental()
             snapshot.create_checkpoint()
-
-
-def _entry(table_uri: str, version: int) -> str:
-    return f"{table_uri}/_delta_log/{version:020}.json"
-
-
-class _Add(msgspec.Struct):
-    path: str
-
-
-class _Txn(msgspec.Struct):
-    app_id: str = msgspec.field(name="appId")
-
-
-class _Info(msgspec.Struct):
-    keys: str | None = msgspec.field(name=KEYS, default=None)
-
-
-class _Line(msgspec.Struct):
-    """Of Delta's own names; https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions."""
-
-    add: _Add | None = None
-    txn: _Txn | None = None
-    info: _Info | None = msgspec.field(name="commitInfo", default=None)
-    metadata: msgspec.Raw | None = msgspec.field(name="metaData", default=None)
-    protocol: msgspec.Raw | None = None
-
-
-def _packed(keys: Sequence[Iterable[str]]) -> str:
-    """32 bits of each key: in one of 40 races of 10,000 rows two that differ have the same, and the file is read."""
-    prints = list(map(zlib.crc32, map(str.encode, map("\0".join, zip(*keys, strict=True)))))
-    return b64encode(struct.pack(f"<{len(prints)}I", *prints)).decode()
-
-
-def _unpacked(said: str) -> tuple[int, ...]:
-    content = b64decode(said)
-    return struct.unpack(f"<{len(content) // 4}I", content)

@@ -31,6 +31,7 @@ from nilometer.domain.store.writes import Table
 from nilometer.flows.lake import append, datasets, maintenance
 from nilometer.flows.lake.packed import pack
 from nilometer.flows.usage import batch as usage
+from nilometer.lake.tables import kept
 from nilometer.lake.tables.files import FilesOnDisk
 from nilometer.lake.write import append as appending
 from nilometer.lake.write import batches as landing
@@ -71,6 +72,8 @@ class DeltaFolder:
         """What a writer learns. Names of files are new in each run, so a commit is who made it and all before it."""
         if isinstance(answer, DeltaTable):
             return answer.version()
+        if isinstance(answer, list):
+            return (self.digest, *(entry is None for entry in answer))
         if isinstance(answer, set):
             return hash(tuple(sorted(answer)))
         return (self.digest, answer) if answer is None or isinstance(answer, bool) else self.digest
@@ -89,10 +92,11 @@ class DeltaFolder:
 
 
 _STEPS: tuple[tuple[Any, str, str, tuple[str, ...]], ...] = (
-    (appending, "open_or_create", "opens", ("refused",)),
+    (kept, "open_or_create", "opens", ("refused",)),
+    (kept, "_update", "opens again", ("refused",)),
     (appending, "stored_keys", "reads the keys", ("refused",)),
     (FilesOnDisk, "create", "creates a version", ("refused", "dies", "lost")),
-    (FilesOnDisk, "read", "reads a version", ("refused",)),
+    (FilesOnDisk, "read_all", "reads versions", ("refused",)),
     (landing, "open_or_create", "opens", ("refused",)),
     (landing, "_commit", "commits to Delta", ("refused", "dies", "lost")),
     (upkeep, "compact", "compacts", ("refused", "dies", "lost")),
