@@ -1,9 +1,10 @@
 """Tables that a process keeps open between two batches: then delta-rs reads what came since, and not each entry of the
 log since its last checkpoint, twice.
 
-A table may be another one meanwhile: deleted and made again, or put back from a copy. So it is kept with an entry that
-this process wrote, and used again only while that entry is in the log: nobody else writes the same one, and what comes
-before an entry never changes. Who uses a table has it for himself: it is taken out, and put back when nothing failed.
+A table may be another one meanwhile: deleted and made again, or put back from a copy. So it is kept with the last entry
+that this process wrote, and used again only while that entry is in the log: nobody else writes the same one, and what
+comes before an entry never changes. Where the entry is newer than the open table, its files are found in what is read;
+else it is asked for. Who uses a table has it for himself: it is taken out, and put back when nothing failed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from nilometer.domain.lake import tables
-from nilometer.lake.tables.entries import ReadEntries
-from nilometer.lake.tables.tables import evolve, open_or_create, table_uri
+from nilometer.lake.tables.entries import Commit, ReadEntries
+from nilometer.lake.tables.tables import evolve, open_or_create, paths, table_uri
 
 MOST = 50
 """Tables that are kept. A process has the few of its lake."""
@@ -59,9 +60,10 @@ def keep(lake_uri: str, table: tables.DeltaTable, storage_options: Mapping[str, 
 def _is_current(kept: OpenTable, entries: ReadEntries) -> bool:
     """Whether it is still the same table; then it has its newest version."""
     assert kept.version is not None  # noqa: S101  # else it is not kept
+    is_older = kept.snapshot.version() < kept.version
     with contextlib.suppress(DeltaError):  # the log is an older one
         _update(kept.snapshot)
-        return entries([kept.version]) == [kept.entry]
+        return Commit(kept.entry).paths <= paths(kept.snapshot) if is_older else entries([kept.version]) == [kept.entry]
     return False
 
 

@@ -68,6 +68,11 @@ def evolve(snapshot: DeltaTable, table: tables.DeltaTable) -> DeltaTable:
     return snapshot
 
 
+def paths(snapshot: DeltaTable) -> set[str]:
+    """Of the files of this version."""
+    return set(Table.from_arrow(snapshot.get_add_actions(flatten=True)).column("path").to_pylist())
+
+
 def added_at(snapshot: DeltaTable, column: str) -> datetime | None:
     """When the column was added to a table that was older than it; None when the table has had it from the start."""
     [metadata] = [field.metadata for field in snapshot.schema().fields if field.name == column]

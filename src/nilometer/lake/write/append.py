@@ -35,9 +35,9 @@ from nilometer.errors import Misconfigured, Rejected, Unavailable
 from nilometer.lake.tables.entries import ReadEntries, entry_uri
 from nilometer.lake.tables.files import FilesOnDisk, TableFiles
 from nilometer.lake.tables.kept import keep, open_again
-from nilometer.lake.tables.tables import added_at, conform, open_or_create, table_uri
+from nilometer.lake.tables.tables import added_at, conform, open_or_create, paths, table_uri
 from nilometer.lake.write import staged
-from nilometer.lake.write.known import paths, remember, stored_keys
+from nilometer.lake.write.known import remember, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
 DAYS = 31  # of one commit: each is an app id and a range in the query

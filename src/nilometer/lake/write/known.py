@@ -63,11 +63,6 @@ def remember(snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows, pa
     remembered.remember([(snapshot.table_uri, name, path) for path in paths], ids)
 
 
-def paths(snapshot: DeltaTable) -> set[str]:
-    """Of the files of this version."""
-    return {file.path for file in _files(snapshot)}
-
-
 @dataclass(frozen=True, slots=True)
 class _File:
     """What the log says of one; None where it says nothing."""
