@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable, Field
 from tests.support.lake.build import append, ask, usage
 
 from nilometer.domain.lake.tables import AUDIT, USAGE
@@ -88,6 +89,17 @@ def test_few_are_kept(lake: Lake, opened: list[str], monkeypatch: pytest.MonkeyP
 
     assert len(kept._kept) == 1
     assert opened.count("usage") == 2
+
+
+def test_a_column_that_came_since_is_seen(lake: Lake, opened: list[str]) -> None:
+    """A newer version of ours added it: the rows of this one have null there."""
+    append(lake, USAGE, usage("e1"))
+    DeltaTable(f"{lake.uri}/usage").alter.add_columns([Field("newer", "string")])
+
+    append(lake, USAGE, usage("e2"))
+
+    assert DeltaTable(f"{lake.uri}/usage").to_pyarrow_table()["newer"].to_pylist() == [None, None]
+    assert opened == ["usage"]
 
 
 def _as_another_process(lake: Lake, *ids: str) -> None:
