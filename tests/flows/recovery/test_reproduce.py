@@ -9,7 +9,7 @@ from nilometer.aws.dynamodb import Store
 from nilometer.domain.recovery.trace import Trace, TracedEvent
 from nilometer.domain.store import keys
 from nilometer.domain.store.writes import Key, Table, new_item
-from nilometer.flows.recovery.reproduce import Scene, compared
+from nilometer.flows.recovery.reproduce import Scene, compared, not_later
 
 BILLING = keys.billing("acme")
 DAY = keys.counter("acme", "calls", "DAY#2026-11-29", 0)
@@ -56,3 +56,13 @@ def test_a_counter_is_compared_by_what_was_added_over_its_shards(store: Store) -
 
     assert equal.ok
     assert other.differs == {"total": (5, 6)}
+
+
+def test_what_began_first_and_was_written_last_is_left_out() -> None:
+    """Its batch ran beside ours. What the audit does not name goes by the second of its batch, as before."""
+    rows = [{"event_id": name} for name in ("before", "with", "after", "unnamed")]
+    written = {"before": (99, "7"), "with": (100, "5"), "after": (100, "6")}
+
+    known = [row["event_id"] for row in not_later(rows, written, (100, "5"))]
+
+    assert known == ["before", "with", "unnamed"]

@@ -176,10 +176,11 @@ def _of_stripe(found: Trace, changed: Sequence[Audited], sources: Sources) -> Sc
     stored = {id(one): stored_at(fact) if (fact := facts.get(_fact(one))) else from_epoch(0) for one in rows}
     earlier, batch = ([one for one in rows if fits(stored[id(one)])] for fits in (until.__gt__, until.__eq__))
     cause, together = _transaction(row, changed, batch, sources, until)
-    ownerless = list(filter(_is_ownerless, rows))
-    known, unsure = _catalog(row["event_id"], ownerless, stored, together, until, sources)
+    ours = max((_position(one) for one in together), default=(0, ""))
+    written = _written([one for one in rows if abs(stored[id(one)] - until) < _WRITES], sources, until)
+    known, unsure = _catalog(row["event_id"], list(filter(_is_ownerless, rows)), stored, written, ours, until)
     sure, perhaps = parted(row, cause, batch)
-    owned = [one for one in (*earlier, *sure) if not _is_ownerless(one)]
+    owned = [one for one in (*not_later(earlier, written, ours), *sure) if not _is_ownerless(one)]
     bodies, catalog, twins = (
         [_body(one, sources.objects) for one in some] for some in (known + owned, unsure, perhaps)
     )
@@ -191,13 +192,32 @@ def _is_ownerless(row: Mapping[str, Any]) -> bool:
     return row["customer_id"] is None
 
 
+_Position = tuple[int, str]
+
+
+def _written(rows: Sequence[Mapping[str, Any]], sources: Sources, at: datetime) -> Mapping[str, _Position]:
+    """Where the first write of each event is in the audit. One that names another event as its cause is not there."""
+    found: dict[str, _Position] = {}
+    for one in causes_of([str(row["event_id"]) for row in rows], sources, at):
+        found[str(one.cause)] = min(found.get(str(one.cause), _position(one)), _position(one))
+    return found
+
+
+def not_later(
+    rows: Iterable[Mapping[str, Any]], written: Mapping[str, _Position], ours: _Position
+) -> list[Mapping[str, Any]]:
+    """Events of batches that began before ours, but those that were written after the position `ours`: batches run
+    beside each other, and one that began first may end last."""
+    return [row for row in rows if written.get(row["event_id"], ours) <= ours]
+
+
 def _catalog(
     own: str,
     rows: Sequence[Mapping[str, Any]],
     stored: Mapping[int, datetime],
-    together: Sequence[Audited],
+    written: Mapping[str, _Position],
+    ours: _Position,
     until: datetime,
-    sources: Sources,
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Of events without a customer those that a transaction knew, also the event that it is of, and those that were
     written while it was decided.
@@ -206,22 +226,17 @@ def _catalog(
     written before that second was read, what was written after the transaction was not. The audit says when. An event
     that it does not name as a cause goes by the second of its own batch.
     """
-    ours, began = max((_position(one) for one in together), default=(0, "")), epoch(until)
-    near = [one for one in rows if abs(stored[id(one)] - until) < _WRITES]
-    written: dict[str, tuple[int, str]] = {}
-    for one in causes_of([str(row["event_id"]) for row in near], sources, until):
-        written[str(one.cause)] = min(written.get(str(one.cause), _position(one)), _position(one))
     known, unsure = [], []
     for row in rows:
         at = written.get(row["event_id"], (epoch(stored[id(row)]), ""))
-        if at[0] < began or row["event_id"] == own:
+        if at[0] < epoch(until) or row["event_id"] == own:
             known.append(row)
         elif at <= ours:
             unsure.append(row)
     return known, unsure
 
 
-def _position(one: Audited) -> tuple[int, str]:
+def _position(one: Audited) -> _Position:
     """In the order of writing: exact within one shard of the stream, to the second between two."""
     return one.change.occurred_at, one.change.padded_number
 
