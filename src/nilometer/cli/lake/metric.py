@@ -199,11 +199,14 @@ def _show(columns: Sequence[str], rows: list[dict[str, Any]], *, as_csv: bool, a
         out().print(rows_table(columns, [list(row.values()) for row in rows]))
 
 
-_ACCOUNTS = "select account from subscriptions_history union select account from invoices_history order by account"
+_ACCOUNTS = f"""
+select account from (select account from subscriptions_history union select account from invoices_history)
+order by account <> '{OWN_ACCOUNT}', account
+"""  # noqa: S608 - a constant of the code
 
 
 def _say_whose(connection: Connection, account: str) -> None:
-    """That there is nothing; and some of the accounts that have something, when this one never had."""
+    """That there is nothing; and some accounts that have something, our own first, when this one never had."""
     _, rows = _asked(connection, _ACCOUNTS)
     others = [str(row["account"]) for row in rows]
     known = f"; there is money of --account {', '.join(others[:_NAMED])}" if others and account not in others else ""
