@@ -202,7 +202,7 @@ def _show(columns: Sequence[str], rows: list[dict[str, Any]], *, as_csv: bool, a
 _ACCOUNTS = f"""
 select account from (select account from subscriptions_history union select account from invoices_history)
 order by account <> '{OWN_ACCOUNT}', account
-"""  # noqa: S608 - a constant of the code
+"""  # noqa: S608  # constants of the code
 
 
 def _say_whose(connection: Connection, account: str) -> None:
