@@ -8,11 +8,13 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import msgspec
 
-KEYS = "nilometer.keys"
+KEYS = "nilometer.keys40"  # `nilometer.keys`, 32 bits of each, is of earlier versions: what it says is not used
+AT_ONCE = 4
+"""Entries that are read together where some may have come: one after the other, each would be one more race."""
 ReadEntries = Callable[[Sequence[int]], Sequence[bytes | None]]
 """The entries of some versions; None of one that is not there."""
 
@@ -28,33 +30,46 @@ class Commit:
     def __init__(self, entry: bytes) -> None:
         lines = msgspec.json.Decoder(_Line).decode_lines(entry)
         self.paths = frozenset(line.add.path for line in lines if line.add)
+        self.removes = any(line.remove for line in lines)
         self.app_ids = frozenset(line.txn.app_id for line in lines if line.txn)
         self.changes_table = any(line.metadata or line.protocol for line in lines)
         said = next((line.info.keys for line in lines if line.info), None)
         self.keys = None if said is None else frozenset(_unpacked(said))
 
-    def may_share_keys_with(self, other: Commit) -> bool:
-        """False only when both say what they add, and nothing of it is the same."""
-        return self.keys is None or other.keys is None or not self.keys.isdisjoint(other.keys)
+    def may_add(self, app_ids: Set[str], keys: Set[int] | None) -> bool:
+        """Whether it may add one of the keys, all of which are of commits with these ids; None are any keys."""
+        if self.app_ids.isdisjoint(app_ids):
+            return False
+        return self.keys is None or keys is None or not self.keys.isdisjoint(keys)
 
 
 def key_prints(keys: Sequence[Iterable[str]]) -> list[int]:
-    """32 bits of each key, whose columns are `keys`: in one of 40 pairs of batches of 10,000 rows two that differ have
-    the same."""
-    return list(map(zlib.crc32, map(str.encode, map("\0".join, zip(*keys, strict=True)))))
+    """40 bits of each key, whose columns are `keys`: in one of 10,000 pairs of batches of 10,000 rows two that differ
+    have the same."""
+    return [
+        zlib.crc32(key) << 8 | zlib.adler32(key) >> 16 & 0xFF
+        for key in map(str.encode, map("\0".join, zip(*keys, strict=True)))
+    ]
 
 
 def packed(prints: Sequence[int]) -> str:
-    """As an entry says them."""
-    return b64encode(struct.pack(f"<{len(prints)}I", *prints)).decode()
+    """As an entry says them: 32 bits of each, then the last 8 bits of each."""
+    high, low = (print_ >> 8 for print_ in prints), (print_ & 0xFF for print_ in prints)
+    return b64encode(struct.pack(f"<{len(prints)}I{len(prints)}B", *high, *low)).decode()
 
 
-def _unpacked(said: str) -> tuple[int, ...]:
+def _unpacked(said: str) -> Iterable[int]:
     content = b64decode(said)
-    return struct.unpack(f"<{len(content) // 4}I", content)
+    number = len(content) // 5
+    high = struct.unpack_from(f"<{number}I", content)
+    return (part << 8 | last for part, last in zip(high, content[4 * number :], strict=True))
 
 
 class _Add(msgspec.Struct):
+    path: str
+
+
+class _Remove(msgspec.Struct):
     path: str
 
 
@@ -70,7 +85,8 @@ class _Line(msgspec.Struct):
     """Of Delta's own names; https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions."""
 
     add: _Add | None = None
+    remove: _Remove | None = None
     txn: _Txn | None = None
     info: _Info | None = msgspec.field(name="commitInfo", default=None)
-    metadata: msgspec.Raw | None = msgspec.field(name="metaData", default=None)
-    protocol: msgspec.Raw | None = None
+    metadata: dict[str, object] | None = msgspec.field(name="metaData", default=None)
+    protocol: dict[str, object] | None = None

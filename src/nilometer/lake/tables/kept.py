@@ -1,39 +1,67 @@
-"""Tables that a process keeps open between two batches: then delta-rs reads what came since, and not each entry of the
-log since its last checkpoint, twice.
+"""Tables that a process keeps open between two batches.
+
+What came since is read from the entries of the log, all at once: they say what they add (`entries`), so delta-rs need
+not list the log and read them, one after the other, for each batch. It does when an entry changes more than that, or
+when they are many.
 
 A table may be another one meanwhile: deleted and made again, or put back from a copy. So it is kept with the last entry
 that this process wrote, and used again only while that entry is in the log: nobody else writes the same one, and what
-comes before an entry never changes. Where the entry is newer than the open table, its files are found in what is read;
-else it is asked for. Who uses a table has it for himself: it is taken out, and put back when nothing failed.
+comes before an entry never changes. Who uses a table has it for himself: it is taken out, and put back when nothing
+failed.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from nilometer.domain.lake import tables
-from nilometer.lake.tables.entries import Commit, ReadEntries
-from nilometer.lake.tables.tables import evolve, open_or_create, paths, table_uri
+from nilometer.lake.tables.entries import AT_ONCE, Commit, ReadEntries
+from nilometer.lake.tables.tables import evolve, open_or_create, table_uri
 
 MOST = 50
 """Tables that are kept. A process has the few of its lake."""
+MOST_COMMITS = 30
+"""After the snapshot; with more, delta-rs reads it again. A batch is compared with the keys of all."""
 
-_Place = tuple[str, frozenset[tuple[str, str]]]  # the table's URI, the options of its store
+_Place = tuple[str, frozenset[tuple[str, str]], tuple[str, ...]]  # URI, options of its store, declared columns
 _kept: dict[_Place, OpenTable] = {}
 
 
 @dataclass(slots=True)
 class OpenTable:
-    """As it was when it was opened. `version` and `entry` are the last that this process added, None before it has."""
+    """A snapshot, and the commits that came after it. `version` and `entry` are the last that this process added, None
+    before it has."""
 
     snapshot: DeltaTable
+    since: list[Commit] = field(default_factory=list)
     version: int | None = None
     entry: bytes = b""
+    expected: int = 1
+    """Versions to look for first: one more than came the last time."""
+
+    @property
+    def newest(self) -> int:
+        """The version that is known."""
+        return self.snapshot.version() + len(self.since)
+
+    def add(self, version: int, commit: Commit) -> None:
+        """What made the version, unless it is known."""
+        if version == self.newest + 1:
+            self.since.append(commit)
+
+    def may_hold(self, app_ids: Set[str], keys: Set[int]) -> bool:
+        """Whether a commit after the snapshot may have added one of the keys, which are of commits with these ids."""
+        return any(commit.may_add(app_ids, keys) for commit in self.since)
+
+    def read_again(self) -> None:
+        """The newest version as a snapshot. `DeltaError` when the log is an older one."""
+        _update(self.snapshot)
+        self.since.clear()
 
 
 def open_again(
@@ -44,8 +72,8 @@ def open_again(
 ) -> OpenTable:
     """The newest version of the table, with every declared column, as `open_or_create`. `keep` gives it back."""
     kept = _kept.pop(_place(lake_uri, table, storage_options), None)
-    if kept is not None and _is_current(kept, entries):
-        return OpenTable(evolve(kept.snapshot, table), kept.version, kept.entry)
+    if kept is not None and _is_current(kept, table, entries):
+        return kept
     return OpenTable(open_or_create(lake_uri, table, dict(storage_options)))
 
 
@@ -57,14 +85,32 @@ def keep(lake_uri: str, table: tables.DeltaTable, storage_options: Mapping[str, 
         _kept[_place(lake_uri, table, storage_options)] = opened
 
 
-def _is_current(kept: OpenTable, entries: ReadEntries) -> bool:
+def _is_current(kept: OpenTable, table: tables.DeltaTable, entries: ReadEntries) -> bool:
     """Whether it is still the same table; then it has its newest version."""
-    assert kept.version is not None  # noqa: S101  # else it is not kept
-    is_older = kept.snapshot.version() < kept.version
-    with contextlib.suppress(DeltaError):  # the log is an older one
-        _update(kept.snapshot)
-        return Commit(kept.entry).paths <= paths(kept.snapshot) if is_older else entries([kept.version]) == [kept.entry]
+    if (came := _came(kept, entries)) is None:
+        return False
+    kept.expected = len(came) + 1
+    if len(kept.since) + len(came) <= MOST_COMMITS and not any(one.changes_table or one.removes for one in came):
+        kept.since += came
+        return True
+    with contextlib.suppress(DeltaError):
+        kept.read_again()
+        evolve(kept.snapshot, table)
+        return _came(kept, entries) is not None
     return False
+
+
+def _came(kept: OpenTable, entries: ReadEntries) -> list[Commit] | None:
+    """The commits since its newest version, or more of them than are kept; None when it is another table."""
+    assert kept.version is not None  # noqa: S101  # else it is not kept
+    first = kept.newest + 1
+    own, *came = entries([kept.version, *range(first, first + kept.expected)])
+    if own != kept.entry:
+        return None
+    while came[-1] is not None and len(came) <= MOST_COMMITS:
+        came += entries(range(first + len(came), first + len(came) + AT_ONCE))
+    until = came.index(None) if None in came else len(came)
+    return [Commit(entry) for entry in came[:until] if entry]
 
 
 def _update(snapshot: DeltaTable) -> DeltaTable:
@@ -73,4 +119,5 @@ def _update(snapshot: DeltaTable) -> DeltaTable:
 
 
 def _place(lake_uri: str, table: tables.DeltaTable, storage_options: Mapping[str, str]) -> _Place:
-    return table_uri(lake_uri, table.name), frozenset(storage_options.items())
+    columns = tuple(column.name for column in table.columns)
+    return table_uri(lake_uri, table.name), frozenset(storage_options.items()), columns

@@ -32,11 +32,11 @@ from deltalake import BloomFilterProperties, ColumnProperties, DeltaTable, Trans
 from nilometer.domain.lake import tables
 from nilometer.domain.lake.tables import Type
 from nilometer.errors import Misconfigured, Rejected, Unavailable
-from nilometer.lake.tables.entries import ReadEntries, entry_uri
+from nilometer.lake.tables.entries import ReadEntries, entry_uri, key_prints
 from nilometer.lake.tables.files import FilesOnDisk, TableFiles
-from nilometer.lake.tables.kept import keep, open_again
+from nilometer.lake.tables.kept import OpenTable, keep, open_again
 from nilometer.lake.tables.tables import added_at, conform, open_or_create, paths, table_uri
-from nilometer.lake.write import staged
+from nilometer.lake.write import remembered, staged
 from nilometer.lake.write.known import remember, stored_keys
 from nilometer.lake.write.rows import DAY_SECONDS, TableRows, date_text, identities, take, to_arrow
 
@@ -118,10 +118,14 @@ class Lake:
     def _attempt(self, group: _RowGroup) -> tuple[Sequence[int], int]:
         entries = partial(self._entries, group.table)
         opened = open_again(self.uri, group.table, self.storage_options, entries)
+        for number, commit in enumerate(opened.since, opened.snapshot.version() + 1):
+            remembered.note(opened.snapshot.table_uri, number, commit)
+        if opened.may_hold(set(_app_ids(group.rows.created)), set(group.prints)):
+            opened.read_again()
         missing = group.without(group.stored_in(opened.snapshot, entries))
-        version = opened.snapshot.version()
+        version = opened.newest
         if missing:
-            version, opened.entry = _commit(opened.snapshot, group, missing, self)
+            version, opened.entry = _commit(opened, group, missing, self)
             opened.version = version
         keep(self.uri, group.table, self.storage_options, opened)
         return missing, version
@@ -171,6 +175,11 @@ class _RowGroup:
         """The position of each; asked for only when the table holds something that is as old."""
         return _firsts(self.rows)
 
+    @cached_property
+    def prints(self) -> list[int]:
+        """A fingerprint of each key."""
+        return key_prints(self.rows.key)
+
     def stored_in(self, snapshot: DeltaTable, entries: ReadEntries) -> set[str]:
         """Which of the keys the snapshot holds."""
         return stored_keys(snapshot, self.table, self.rows, self._key_set, entries=entries)
@@ -209,25 +218,29 @@ def _by_days(rows: TableRows) -> Iterator[Sequence[int]]:
         yield [position for position, second in enumerate(rows.created) if second // DAY_SECONDS in group]
 
 
+def _app_ids(created: Iterable[int]) -> list[str]:
+    """Of the days of the seconds, oldest first: each commit that adds rows of a day carries its id."""
+    return [f"dedupe:{date_text(day)}" for day in _days(created)]
+
+
 def _days(created: Iterable[int]) -> list[int]:
     return sorted({second // DAY_SECONDS for second in set(created)})
 
 
-def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], lake: Lake) -> tuple[int, bytes]:
+def _commit(opened: OpenTable, group: _RowGroup, positions: Sequence[int], lake: Lake) -> tuple[int, bytes]:
     """The rows are written once. When others of the same days came first, the commit alone is repeated, for as long as
     none of our keys is in what they added; the version and its entry."""
-    rows, uri = take(group.rows, positions), table_uri(lake.uri, group.table.name)
-    number = snapshot.version() + 1
+    rows, snapshot = take(group.rows, positions), opened.snapshot
     written = staged.stage(
         snapshot,
         conform(to_arrow(group.table, rows, recorded_at=group.recorded_at), snapshot),
-        rows.key,
-        [Transaction(f"dedupe:{date_text(day)}", number) for day in _days(rows.created)],
+        _pick(group.prints, positions),
+        [Transaction(app_id, opened.newest + 1) for app_id in _app_ids(rows.created)],
         writer_properties(group.table),
-        table_uri=uri,
+        table_uri=table_uri(lake.uri, group.table.name),
         files=lake.files,
     )
-    version = staged.commit(snapshot, written, lake.files, _Newcomers(snapshot, group.table, rows).have_none)
+    version = staged.commit(opened, written, lake.files, _Newcomers(opened, group.table, rows).have_none)
     remember(snapshot, group.table, rows, written.added.paths)
     return version, written.entry
 
@@ -235,20 +248,20 @@ def _commit(snapshot: DeltaTable, group: _RowGroup, positions: Sequence[int], la
 class _Newcomers:
     """The files that the table did not have when the keys were read."""
 
-    def __init__(self, snapshot: DeltaTable, table: tables.DeltaTable, rows: TableRows) -> None:
-        self._snapshot = snapshot
+    def __init__(self, opened: OpenTable, table: tables.DeltaTable, rows: TableRows) -> None:
+        self._opened = opened
         self._table = table
         self._rows = rows
 
     @cached_property
     def _known(self) -> set[str]:
-        return paths(self._snapshot)
+        return paths(self._opened.snapshot)
 
     def have_none(self) -> bool:
         """Whether none of the rows' keys is in them, as of now."""
         known = self._known
-        self._snapshot.update_incremental()
-        return not stored_keys(self._snapshot, self._table, self._rows, _firsts(self._rows).keys, known)
+        self._opened.read_again()
+        return not stored_keys(self._opened.snapshot, self._table, self._rows, _firsts(self._rows).keys, known)
 
 
 def writer_properties(table: tables.DeltaTable) -> WriterProperties:

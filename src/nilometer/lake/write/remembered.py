@@ -48,7 +48,10 @@ class _Log:
 
 def note(table_uri: str, version: int, commit: Commit) -> None:
     """That this is the commit of the version."""
-    _logs.setdefault(table_uri, _Log(version)).noted.add(version)
+    log = _logs.setdefault(table_uri, _Log(version - 1))
+    if version in log.noted:
+        return
+    log.noted.add(version)
     if commit.keys is not None:
         _keep({}, dict.fromkeys(((table_uri, path) for path in commit.paths), commit.keys))
 

@@ -30,14 +30,14 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import DeltaError
 
 from nilometer.errors import Unavailable
-from nilometer.lake.tables.entries import KEYS, Commit, entry_uri, key_prints, packed
+from nilometer.lake.tables.entries import AT_ONCE, KEYS, Commit, entry_uri, packed
 from nilometer.lake.tables.files import TableFiles
+from nilometer.lake.tables.kept import OpenTable
 from nilometer.lake.tables.tables import NO_CLEANUP
 from nilometer.lake.write import remembered
 
-MOST_KEYS = 20_000  # of an entry, each 5.3 bytes of it
+MOST_KEYS = 20_000  # of an entry, each 6.7 bytes of it
 _ROUNDS = 200  # against commits that came first
-_AT_ONCE = 4  # entries
 _PAUSE_SECONDS = 0.05  # when a version is neither free nor there yet
 _CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 
@@ -58,18 +58,18 @@ class Staged:
 def stage(
     snapshot: DeltaTable,
     rows: Table,
-    keys: Sequence[Sequence[str]],
+    prints: Sequence[int],
     transactions: Sequence[Transaction],
     properties: WriterProperties,
     *,
     table_uri: str,
     files: TableFiles,
 ) -> Staged:
-    """The rows in files of the table, by names that nobody else uses; `keys` are the columns of their key.
+    """The rows in files of the table, by names that nobody else uses; `prints` are the fingerprints of their keys.
 
     Raises what delta-rs or `files` do.
     """
-    said = {KEYS: packed(key_prints(keys))} if keys and len(keys[0]) <= MOST_KEYS else None
+    said = {KEYS: packed(prints)} if len(prints) <= MOST_KEYS else None
     with tempfile.TemporaryDirectory() as folder:
         write_deltalake(
             _twin(snapshot, folder),
@@ -96,22 +96,22 @@ def _twin(snapshot: DeltaTable, folder: str) -> DeltaTable:
     )
 
 
-def commit(snapshot: DeltaTable, staged: Staged, files: TableFiles, is_free_of_ours: Callable[[], bool]) -> int:
+def commit(opened: OpenTable, staged: Staged, files: TableFiles, is_free_of_ours: Callable[[], bool]) -> int:
     """Makes the files rows of the table; the version.
 
-    `is_free_of_ours` is asked when a commit since `snapshot` carries one of our transactions and may hold one of our
-    keys: whether all that came does not. `Overtaken` when it may, or when the table itself was changed. Whatever else
-    is raised, the commit may have landed.
+    `is_free_of_ours` is asked when a commit since carries one of our transactions and may hold one of our keys: whether
+    all that came does not. `Overtaken` when it may, or when the table itself was changed. Whatever else is raised, the
+    commit may have landed.
     """
-    version = snapshot.version() + 1
+    version = opened.newest + 1
     for _ in range(_ROUNDS):
         if files.create(entry_uri(staged.table_uri, version), staged.entry):
-            remembered.note(snapshot.table_uri, version, staged.added)
-            _checkpoint(snapshot, version)
+            _keep(opened, version, staged.added)
+            _checkpoint(opened, version)
             return version
         came = list(_came(staged.table_uri, version, files))
         for commit in came:
-            remembered.note(snapshot.table_uri, version, commit)
+            _keep(opened, version, commit)
             if not commit.paths.isdisjoint(staged.added.paths):
                 return version  # it is ours: its answer was lost, and the client tried again
             _check(commit, staged.added, is_free_of_ours)
@@ -121,10 +121,14 @@ def commit(snapshot: DeltaTable, staged: Staged, files: TableFiles, is_free_of_o
     raise Unavailable(f"{staged.table_uri}: others came first {_ROUNDS} times")
 
 
+def _keep(opened: OpenTable, version: int, commit: Commit) -> None:
+    opened.add(version, commit)
+    remembered.note(opened.snapshot.table_uri, version, commit)
+
+
 def _came(table_uri: str, version: int, files: TableFiles) -> Iterator[Commit]:
-    """From this version on, up to the first that is not there. Who came second is seldom alone, so a few are read at
-    once: one after the other, each would be one more race."""
-    entries = files.read_all([entry_uri(table_uri, number) for number in range(version, version + _AT_ONCE)])
+    """From this version on, up to the first that is not there."""
+    entries = files.read_all([entry_uri(table_uri, number) for number in range(version, version + AT_ONCE)])
     for entry in entries:
         if entry is None:
             return
@@ -134,16 +138,14 @@ def _came(table_uri: str, version: int, files: TableFiles) -> Iterator[Commit]:
 def _check(came: Commit, ours: Commit, is_free_of_ours: Callable[[], bool]) -> None:
     if came.changes_table:
         raise Overtaken("the table was changed")
-    if came.app_ids.isdisjoint(ours.app_ids):
-        return
-    if came.may_share_keys_with(ours) and not is_free_of_ours():
+    if came.may_add(ours.app_ids, ours.keys) and not is_free_of_ours():
         raise Overtaken("others added what is ours")
 
 
-def _checkpoint(snapshot: DeltaTable, version: int) -> None:
+def _checkpoint(opened: OpenTable, version: int) -> None:
     """As delta-rs does after its own commits. The rows are in: what fails here is made up by the next, or by upkeep."""
-    interval = int(snapshot.metadata().configuration.get(_CHECKPOINT_INTERVAL) or 100)
+    interval = int(opened.snapshot.metadata().configuration.get(_CHECKPOINT_INTERVAL) or 100)
     if (version + 1) % interval == 0:
         with contextlib.suppress(DeltaError, OSError):
-            snapshot.update_incremental()
-            snapshot.create_checkpoint()
+            opened.read_again()
+            opened.snapshot.create_checkpoint()
