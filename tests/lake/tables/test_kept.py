@@ -13,6 +13,7 @@ from tests.support.lake.build import append, ask, usage
 from nilometer.domain.lake.tables import AUDIT, USAGE
 from nilometer.lake.tables import kept
 from nilometer.lake.tables.files import FilesOnDisk
+from nilometer.lake.write import staged
 from nilometer.lake.write.append import Lake
 
 
@@ -40,6 +41,69 @@ def test_a_table_is_opened_once(lake: Lake, opened: list[str]) -> None:
     assert (appended.new, appended.version) == ([1], 3)
     assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(3, 3)]
     assert opened == ["usage", "usage"]
+
+
+@pytest.fixture
+def updated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Fills itself with the versions that delta-rs was asked to go on from."""
+    versions, really = [], kept._update
+
+    def counted(snapshot: DeltaTable) -> DeltaTable:
+        versions.append(snapshot.version())
+        return really(snapshot)
+
+    monkeypatch.setattr(kept, "_update", counted)
+    return versions
+
+
+def test_what_others_added_is_read_from_the_log(lake: Lake, updated: list[int]) -> None:
+    """Delta-rs is asked only where a key may be there already: of an own commit or of another one."""
+    append(lake, USAGE, usage("e1"))
+    _as_another_process(lake, "o1")
+    _as_another_process(lake, "o2")
+    assert append(lake, USAGE, usage("e2")).version == 4
+    assert updated == []
+
+    assert append(lake, USAGE, usage("o2"), usage("e2"), usage("e3")).new == [2]
+    assert updated == [0]
+
+
+@pytest.mark.parametrize("others", [kept.MOST_COMMITS - 1, kept.MOST_COMMITS, 3 * kept.MOST_COMMITS])
+def test_many_commits_are_left_to_delta(lake: Lake, updated: list[int], others: int) -> None:
+    """A process that was idle for a while reads few entries of the log by itself."""
+    append(lake, USAGE, usage("e1"))
+    _as_another_process(lake, *(f"o{number}" for number in range(others)))
+    updated.clear()
+
+    appended = append(lake, USAGE, usage("e2"), usage(f"o{others - 1}"))
+
+    assert (list(appended.new), appended.attempts) == ([0], 1)
+    assert ask(lake, "select count(*), count(distinct event_id) from usage") == [(others + 2,) * 2]
+
+
+def test_files_that_were_replaced_are_left_alone(lake: Lake, updated: list[int]) -> None:
+    """Another process compacted the table, and removed the files that this one knew."""
+    for number in range(3):
+        append(lake, USAGE, usage(f"e{number}"))
+    table = DeltaTable(f"{lake.uri}/usage")
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+    appended = append(lake, USAGE, usage("e1"), usage("e3"))
+
+    assert (list(appended.new), appended.attempts) == ([1], 1)
+    assert updated
+
+
+def test_an_entry_of_an_older_version_says_no_keys(lake: Lake, updated: list[int]) -> None:
+    """Its fingerprints have another length, so the rows themselves are compared."""
+    append(lake, USAGE, usage("e1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staged, "KEYS", "nilometer.keys")
+        _as_another_process(lake, "o1")
+
+    assert append(lake, USAGE, usage("o1"), usage("e2")).new == [1]
+    assert updated
 
 
 def test_tables_do_not_meet(lake: Lake, tmp_path: Path) -> None:
@@ -103,9 +167,10 @@ def test_a_column_that_came_since_is_seen(lake: Lake, opened: list[str]) -> None
 
 
 def _as_another_process(lake: Lake, *ids: str) -> None:
-    """Which keeps nothing open that this one has."""
+    """Which keeps nothing open that this one has; a commit for each id."""
     ours = dict(kept._kept)
     kept._kept.clear()
-    append(lake, USAGE, *map(usage, ids))
+    for id_ in ids:
+        append(lake, USAGE, usage(id_))
     kept._kept.clear()
     kept._kept.update(ours)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -36,7 +36,7 @@ class Commit:
         said = next((line.info.keys for line in lines if line.info), None)
         self.keys = None if said is None else frozenset(_unpacked(said))
 
-    def may_add(self, app_ids: Set[str], keys: Set[int] | None) -> bool:
+    def may_add(self, app_ids: Collection[str], keys: Collection[int] | None) -> bool:
         """Whether it may add one of the keys, all of which are of commits with these ids; None are any keys."""
         if self.app_ids.isdisjoint(app_ids):
             return False

@@ -13,7 +13,7 @@ failed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from deltalake import DeltaTable
@@ -54,7 +54,7 @@ class OpenTable:
         if version == self.newest + 1:
             self.since.append(commit)
 
-    def may_hold(self, app_ids: Set[str], keys: Set[int]) -> bool:
+    def may_hold(self, app_ids: Collection[str], keys: Collection[int]) -> bool:
         """Whether a commit after the snapshot may have added one of the keys, which are of commits with these ids."""
         return any(commit.may_add(app_ids, keys) for commit in self.since)
 
@@ -90,8 +90,9 @@ def _is_current(kept: OpenTable, table: tables.DeltaTable, entries: ReadEntries)
     if (came := _came(kept, entries)) is None:
         return False
     kept.expected = len(came) + 1
-    if len(kept.since) + len(came) <= MOST_COMMITS and not any(one.changes_table or one.removes for one in came):
-        kept.since += came
+    commits = kept.since + came
+    if len(commits) <= MOST_COMMITS and not any(one.changes_table or one.removes for one in commits):
+        kept.since = commits
         return True
     with contextlib.suppress(DeltaError):
         kept.read_again()
@@ -108,7 +109,8 @@ def _came(kept: OpenTable, entries: ReadEntries) -> list[Commit] | None:
     if own != kept.entry:
         return None
     while came[-1] is not None and len(came) <= MOST_COMMITS:
-        came += entries(range(first + len(came), first + len(came) + AT_ONCE))
+        unread = first + len(came)
+        came += entries(range(unread, unread + max(AT_ONCE, len(came))))
     until = came.index(None) if None in came else len(came)
     return [Commit(entry) for entry in came[:until] if entry]
 

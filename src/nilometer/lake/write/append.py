@@ -120,7 +120,7 @@ class Lake:
         opened = open_again(self.uri, group.table, self.storage_options, entries)
         for number, commit in enumerate(opened.since, opened.snapshot.version() + 1):
             remembered.note(opened.snapshot.table_uri, number, commit)
-        if opened.may_hold(set(_app_ids(group.rows.created)), set(group.prints)):
+        if opened.may_hold(_app_ids(group.rows.created), group.prints):
             opened.read_again()
         missing = group.without(group.stored_in(opened.snapshot, entries))
         version = opened.newest
