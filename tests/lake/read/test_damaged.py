@@ -27,7 +27,8 @@ def events(lake: Lake) -> list[str]:
 
 @pytest.mark.parametrize("pattern", ["*.parquet", "_delta_log/*.json"])
 def test_a_file_that_was_cut_is_named(tmp_path: Path, pattern: str) -> None:
-    """A data file by its own name, a commit by its table; reading and writing fail until it is back."""
+    """A data file by its own name, a commit by its table; reading, and writing what may be in it, fail until it is
+    back."""
     lake = Lake(uri=str(tmp_path / "lake"), storage_options={})
     for event in ("one", "two", "three"):
         append(lake, event)
@@ -38,7 +39,7 @@ def test_a_file_that_was_cut_is_named(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(Unavailable, match=newest.name if newest.suffix == ".parquet" else "lake/usage cannot") as read:
         events(lake)
     with pytest.raises(Unavailable):
-        append(lake, "four")
+        append(lake, "three")
     newest.write_bytes(content)
     append(lake, "three", "four")
 
