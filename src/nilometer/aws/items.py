@@ -30,6 +30,17 @@ def unmarshal(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_attribute(value: Any) -> AttributeValue:
     """`TypeError` for a float (use Decimal) and for types that DynamoDB does not know."""
+    kind = type(value)  # most values are of one of three, which are told apart sooner than in `_to_attribute`
+    if kind is str:
+        return {"S": value}
+    if kind is int:
+        return {"N": str(value)}
+    if kind is list:
+        return {"L": [to_attribute(element) for element in value]}
+    return _to_attribute(value)
+
+
+def _to_attribute(value: Any) -> AttributeValue:
     match value:
         case str():
             return {"S": value}
@@ -46,16 +57,10 @@ def to_attribute(value: Any) -> AttributeValue:
         case Mapping():
             return {"M": marshal(value)}
         case list() | tuple():
-            return {"L": [_element(element) for element in value]}
+            return {"L": [to_attribute(element) for element in value]}
         case set() | frozenset() if value and all(isinstance(element, str) for element in value):
             return {"SS": sorted(value)}
     raise TypeError(f"{type(value).__name__} cannot be stored in DynamoDB")
-
-
-def _element(value: Any) -> AttributeValue:
-    """Of a list: whole numbers and texts, as most are, without a comparison of types."""
-    kind = type(value)
-    return {"N": str(value)} if kind is int else {"S": value} if kind is str else to_attribute(value)
 
 
 def _digits(number: Decimal) -> str:
@@ -68,20 +73,22 @@ def _digits(number: Decimal) -> str:
 def from_attribute(attribute: AttributeValue) -> Any:
     """One attribute value as plain Python: `SS` becomes a set, and binary may still be base64 (`encoding.decoding`).
     `TypeError` for `NS` and `BS`, which no item has."""
+    if "S" in attribute:
+        return attribute["S"]
+    if "N" in attribute:
+        return _number(attribute["N"])
+    if "L" in attribute:
+        return [from_attribute(element) for element in attribute["L"]]
     [(tag, value)] = attribute.items()
     match tag:
-        case "S" | "BOOL":
+        case "BOOL":
             return value
         case "B":
             return a2b_base64(value) if isinstance(value, str) else value
-        case "N":
-            return _number(value)
         case "NULL":
             return None
         case "M":
             return unmarshal(value)
-        case "L":
-            return [from_attribute(element) for element in value]
         case "SS":
             return set(value)
     raise TypeError(f"attribute type {tag} is not used here")

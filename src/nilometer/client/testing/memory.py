@@ -232,12 +232,25 @@ def _kept(value: Any) -> tuple[Any, int]:
 
 
 def _kept_list(values: list[Any]) -> tuple[list[Any], int]:
-    """The same of a list: of whole numbers, as most are, without a call for each."""
-    digits = [len(str(one)) for one in values if type(one) is int]
-    if len(digits) == len(values) and max(digits, default=0) <= _FEW:
-        return list(values), 3 + 2 * len(digits) + sum([many // 2 for many in digits])
+    """The same of a list: of whole numbers, or of pairs of them, as most are, without a call for each."""
+    if (size := _size_of_numbers(values)) is not None:
+        return list(values), size
+    if values and set(map(type, values)) == {list}:
+        size = _size_of_numbers([one for some in values for one in some])
+        if size is not None:
+            return list(map(list, values)), size + 3 * len(values)
     kept = [_kept_list(one) if type(one) is list else _kept(one) for one in values]
     return [one for one, _ in kept], 3 + sum([weight for _, weight in kept])
+
+
+def _size_of_numbers(values: list[Any]) -> int | None:
+    """Of a list of whole numbers with few digits; None of any other."""
+    if not set(map(type, values)) <= {int}:
+        return None
+    digits = [len(str(one)) for one in values]
+    if max(digits, default=0) > _FEW:
+        return None
+    return 3 + 2 * len(digits) + sum([many // 2 for many in digits])
 
 
 def _check_key(key: Key) -> None:
