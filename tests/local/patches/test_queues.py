@@ -102,6 +102,24 @@ def test_what_was_received_too_often_goes_to_the_dead_letters(sqs: Any, api: Eng
     assert [one["Body"] for one in api.receive(dead, 50)] == ["poison"]
 
 
+def test_the_messages_of_several_queues_are_counted_at_once(sqs: Any, api: EngineApi) -> None:
+    """As a request for each of them counts; a queue that is not there is an error, as of SQS."""
+    busy, later = queue(sqs), queue(sqs, DelaySeconds="600")
+    send(sqs, busy, "1", "2", "3")
+    send(sqs, later, "1")
+    api.receive(busy, 1)
+
+    found = api.depths([busy, later])
+
+    assert [list(found[url].values()) for url in (busy, later)] == [["2", "1", "0"], ["0", "0", "1"]]
+    for url, counts in found.items():
+        asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(counts))["Attributes"]
+        assert asked == counts
+    assert api.depths([]) == {}
+    with pytest.raises(ClientError, match="does not exist"):
+        api.depths([busy, f"{busy}-of-nobody"])
+
+
 def test_requests_without_it_are_held_to_ten(sqs: Any) -> None:
     """Source: Amazon SQS API Reference, ReceiveMessage and DeleteMessageBatch."""
     url = queue(sqs)

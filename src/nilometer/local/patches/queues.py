@@ -1,4 +1,4 @@
-"""SQS of MiniStack for a poller that takes hundreds of messages at a time.
+"""SQS of MiniStack for a poller that takes hundreds of messages at a time, and for who counts those of every queue.
 
 Each request looks at every message of its queue, several times. Lambda's pollers ask for ten messages, as SQS demands,
 but many of them at once; one request that names `MORE` stands for them here.
@@ -16,7 +16,8 @@ from ministack.services import sqs  # type: ignore[import-untyped]  # it has no 
 # ruff: noqa: SLF001
 
 MORE = "NilometerMore"
-"""In a request: how many messages at most. Without it everything is as SQS does it."""
+"""In a request: how many messages at most, or which queues. Without it everything is as SQS does it."""
+COUNTS = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
 ANSWER_BYTES = 1024 * 1024  # of the bodies in one answer; a larger message comes alone
 
 Message = dict[str, Any]
@@ -26,8 +27,19 @@ _Request = dict[str, Any]
 def use() -> None:
     """From now on requests that name `MORE` are answered here."""
     receive, delete = sqs._HANDLERS["ReceiveMessage"], sqs._HANDLERS["DeleteMessageBatch"]
+    sqs._HANDLERS["GetQueueAttributes"] = _counting(sqs._HANDLERS["GetQueueAttributes"])
     sqs._HANDLERS["ReceiveMessage"] = _receiving(receive)
     sqs._HANDLERS["DeleteMessageBatch"] = _deleting(delete)
+
+
+def _counting(describe: Callable[[_Request, str], _Request]) -> Callable[[_Request, str], _Request]:
+    def counting(data: _Request, url: str) -> _Request:
+        if MORE not in data:
+            return describe(data, url)
+        names = {"AttributeNames": COUNTS}
+        return {"Queues": {one: describe({"QueueUrl": one, **names}, one)["Attributes"] for one in data[MORE]}}
+
+    return counting
 
 
 def _receiving(receive: Callable[[_Request, str], Awaitable[_Request]]) -> Callable[[_Request, str], Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,12 @@ class EngineApi:
     def delete(self, queue_url: str, entries: list[dict[str, Any]]) -> None:
         """Deletes messages by their handles."""
         self._ask("sqs", "DeleteMessageBatch", {"QueueUrl": queue_url, "Entries": entries, MORE: len(entries)})
+
+    def depths(self, queue_urls: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The attributes that count messages, by the address of each queue, all of one moment."""
+        if not queue_urls:
+            return {}
+        return dict(self._ask("sqs", "GetQueueAttributes", {"QueueUrl": queue_urls[0], MORE: [*queue_urls]})["Queues"])
 
     def changes(self, stream_arn: str, iterator: str, limit: int) -> ChangesPage:
         """What GetRecords answers."""

@@ -145,7 +145,7 @@ class Runner:
             pool.renew()
 
     def status(self) -> Status:
-        """Asks the engine about every queue, and each source that runs; of all it takes about a second."""
+        """Asks the engine about all queues at once, and about each shard that is read."""
         return self._observer.status()
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
@@ -188,7 +188,7 @@ class Runner:
             watched = replace(watched, queues=tuple(poller.queue for poller in queues))
         return Observer(
             watched,
-            sqs=self._client("sqs"),
+            api=self._api,
             pools=self._pools,
             queues=queues,
             shards=self._fed(self._shards, names),
@@ -208,7 +208,9 @@ class Runner:
                 region_name=self._region,
                 aws_access_key_id=self._environment["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=self._environment["AWS_SECRET_ACCESS_KEY"],
-                config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=50),
+                config=Config(
+                    retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=50, user_agent="nilometer"
+                ),
             )
         return self._clients[service]
 

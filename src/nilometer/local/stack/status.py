@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nilometer.errors import Unavailable
-from nilometer.local.plane.deployed import DeployedQueue, Deployment
+from nilometer.local.plane.deployed import Deployment
 from nilometer.local.sources.queues import QueuePoller
 from nilometer.local.sources.streams import ShardPoller
 from nilometer.local.workers.activity import Activity
@@ -55,7 +56,14 @@ class Status:
 
     def json(self) -> dict[str, Any]:
         """With the names of the fields as keys."""
-        return asdict(self)
+        return dict(msgspec.to_builtins(self))
+
+
+class Depths(Protocol):
+    """What is asked about queues (`EngineApi`)."""
+
+    def depths(self, queue_urls: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """By the address of a queue its attributes that count messages, as SQS names them."""
 
 
 class Observer:
@@ -80,14 +88,14 @@ class Observer:
         self,
         deployment: Deployment,
         *,
-        sqs: Any,
+        api: Depths,
         pools: Mapping[str, Pool],
         queues: Sequence[QueuePoller],
         shards: Sequence[ShardPoller],
         activity: Activity,
     ) -> None:
         self._deployment = deployment
-        self._sqs = sqs
+        self._api = api
         self._pools = pools
         self._queues = queues
         self._shards = shards
@@ -117,25 +125,30 @@ class Observer:
         return sum(poller.held for poller in self._queues)
 
     def _look(self) -> Status:
-        sources = [queue for queue in self._deployment.queues if queue.name not in self._deployment.dead_letters]
-        dead = [queue for queue in self._deployment.queues if queue.name in self._deployment.dead_letters]
+        depths = self._depths()
+        dead = self._deployment.dead_letters
         return Status(
             idle=False,
-            queues={queue.name: self._depths(queue) for queue in sources},
-            dead_letters={queue.name: self._depths(queue).visible for queue in dead},
+            queues={name: depth for name, depth in depths.items() if name not in dead},
+            dead_letters={name: depth.visible for name, depth in depths.items() if name in dead},
             streams=_by_table(self._shards, [poller.lag() for poller in self._shards]),
             discarded=_by_table(self._shards, [poller.discarded for poller in self._shards]),
             invocations=self._activity.invocations,
             functions={name: _function(pool) for name, pool in self._pools.items()},
         )
 
-    def _depths(self, queue: DeployedQueue) -> QueueStatus:
-        attributes = self._sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
-        return QueueStatus(
-            visible=int(attributes["ApproximateNumberOfMessages"]),
-            in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
-        )
+    def _depths(self) -> dict[str, QueueStatus]:
+        """By the name of a queue."""
+        found = self._api.depths([queue.url for queue in self._deployment.queues])
+        return {queue.name: _depth(found[queue.url]) for queue in self._deployment.queues}
+
+
+def _depth(attributes: Mapping[str, str]) -> QueueStatus:
+    return QueueStatus(
+        visible=int(attributes["ApproximateNumberOfMessages"]),
+        in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+        delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
+    )
 
 
 def _function(pool: Pool) -> FunctionStatus:
