@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mcp import Client, StdioServerParameters
 from tests.support.command_line import CommandLine
 from tests.support.stack.loop import run_async
 
@@ -27,6 +26,8 @@ Call = tuple[str, dict[str, Any]]
 
 async def called(nilometer: CommandLine, calls: Sequence[Call]) -> list[Any]:
     """The answers of a server of its own, over stdio as an assistant starts it."""
+    from mcp import Client, StdioServerParameters  # nearly two seconds, and every worker collects all tests
+
     started = StdioServerParameters(command=sys.executable, args=["-m", "nilometer", "mcp"], env=nilometer.environment)
     async with Client(started) as client:
         tools = (await client.list_tools()).tools
