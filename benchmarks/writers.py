@@ -5,8 +5,9 @@ engine, behind a proxy that holds each request back for `--pause` seconds, as S3
 attempts, the CPU of the writers, the engine and the proxy for a batch and how busy that made this machine, and the rows
 that are there more than once or not at all (none). Goal: four write at least three times as much as one.
 
-Rows are packed before the clock starts, as a queue hands them over. On few cores the engine and the writers share them:
-`cores_busy` near their number says that no further writer could help here, whatever the table allows.
+Rows are packed, and in each writer's memory, before the clock starts, as a queue hands them over. On few cores the
+engine and the writers share them: `cores_busy` near their number says that no further writer could help here, whatever
+the table allows.
 """
 
 from __future__ import annotations
@@ -80,13 +81,14 @@ def delay(upstream: str, pause: float, port: Any) -> None:
     asyncio.run(run())
 
 
-def write(uri: str, options: dict[str, str], work: Any, done: Any) -> None:
-    """Batches until there is none; how many attempts each took."""
+def write(uri: str, options: dict[str, str], batches: Path, work: Any, done: Any) -> None:
+    """Those batches of the file whose numbers come, until None comes; how many attempts each took."""
     files = Objects(client("s3", endpoint_url=options["AWS_ENDPOINT_URL"]), bucket=BUCKET)
     lake = Lake(uri=uri, storage_options=options, files=files)
+    waiting = json.loads(batches.read_bytes())
     done.put(0)  # ready
-    while (batch := work.get()) is not None:
-        rows = joined([decode_packed(body)[1] for body in batch])
+    while (number := work.get()) is not None:
+        rows = joined([decode_packed(body)[1] for body in waiting[number]])
         done.put(lake.append(USAGE, rows, recorded_at=datetime.now(UTC), deadline=time.monotonic() + 120).attempts)
 
 
@@ -104,19 +106,19 @@ def cpu_seconds() -> float:
     return sum(used[one] for one in below - {os.getpid()}) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(uri: str, options: dict[str, str], writers: int, batches: list[list[str]], rows: int) -> dict[str, Any]:
-    """From the first batch to the last commit."""
+def measure(uri: str, options: dict[str, str], writers: int, batches: Path, many: int, rows: int) -> dict[str, Any]:
+    """From the first batch to the last commit; each of the file's `many` batches has so many rows."""
     work, done = _spawn.Queue(), _spawn.Queue()
     open_or_create(uri, USAGE, options)
-    running = [_spawn.Process(target=write, args=(uri, options, work, done)) for _ in range(writers)]
+    running = [_spawn.Process(target=write, args=(uri, options, batches, work, done)) for _ in range(writers)]
     for process in running:
         process.start()
     for _ in running:
         done.get()
     started, used = time.perf_counter(), cpu_seconds()
-    for batch in batches:
-        work.put(batch)
-    attempts = [done.get() for _ in batches]
+    for number in range(many):
+        work.put(number)
+    attempts = [done.get() for _ in range(many)]
     took, used = time.perf_counter() - started, cpu_seconds() - used
     for _ in running:
         work.put(None)
@@ -126,13 +128,13 @@ def measure(uri: str, options: dict[str, str], writers: int, batches: list[list[
     [(stored, distinct)] = list(query(sql, lake_uri=uri, storage_options=options).rows)
     return {
         "writers": writers,
-        "rows_per_second": round(len(batches) * rows / took),
-        "seconds_a_batch": round(took * writers / len(batches), 3),
-        "cpu_seconds_a_batch": round(used / len(batches), 3),
+        "rows_per_second": round(many * rows / took),
+        "seconds_a_batch": round(took * writers / many, 3),
+        "cpu_seconds_a_batch": round(used / many, 3),
         "cores_busy": round(used / took, 2),
         "attempts": sum(attempts),
-        "batches": len(batches),
-        "lost": len(batches) * rows - distinct,
+        "batches": many,
+        "lost": many * rows - distinct,
         "twice": stored - distinct,
     }
 
@@ -144,15 +146,19 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.05)
     given = parser.parse_args()
     made = (bodies(n * given.rows, given.rows, recent(given.rows)) for n in range(given.batches))
-    batches = [[one.body for one in batch] for batch in made]
     folder, port = Path(tempfile.mkdtemp(prefix="nilometer-writers-")), _spawn.Queue()
+    batches = folder / "batches.json"
+    batches.write_text(json.dumps([[one.body for one in batch] for batch in made]))
     with engine(port=0, data=folder, log=folder / "log") as running:
         os.environ.update(running.environment)
         client("s3").create_bucket(Bucket=BUCKET)
         proxy = _spawn.Process(target=delay, args=(running.endpoint_url, given.pause, port), daemon=True)
         proxy.start()
         options = storage_options(os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port.get()}"})
-        found = [measure(f"s3://{BUCKET}/{writers}", options, writers, batches, given.rows) for writers in WRITERS]
+        found = [
+            measure(f"s3://{BUCKET}/{writers}", options, writers, batches, given.batches, given.rows)
+            for writers in WRITERS
+        ]
         proxy.kill()
     shutil.rmtree(folder)
     for one in found:
